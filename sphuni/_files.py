@@ -1,0 +1,79 @@
+"""The only writer in the library: files appear whole or not at all.
+
+A file is written under a temporary name in its final folder, flushed to disk and renamed, so a
+process killed at any moment leaves either the old file or the new one.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+__all__ = ["atomic_writer", "write_bytes", "write_text"]
+
+
+@contextlib.contextmanager
+def atomic_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Yield a binary stream whose content replaces `path` when the block ends without an error.
+
+    Parameters
+    ----------
+    path : path-like
+        Destination. Its folder must exist; an existing file is replaced in one step.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write {str(target)!r}: folder {str(target.parent)!r} does not exist; create it"
+        )
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.", suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        _adopt_mode(temporary, target)
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write `content` to `path` atomically."""
+    with atomic_writer(path) as stream:
+        stream.write(content)
+
+
+def write_text(path: str | os.PathLike[str], content: str) -> None:
+    """Write `content` to `path` atomically as UTF-8."""
+    write_bytes(path, content.encode("utf-8"))
+
+
+def _adopt_mode(temporary: Path, target: Path) -> None:
+    """Give the new file the mode of the one it replaces, or what the umask grants a new file."""
+    if target.exists():
+        temporary.chmod(target.stat().st_mode & 0o777)
+    else:
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable where the system allows a folder to be synced."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

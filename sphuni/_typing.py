@@ -1,0 +1,21 @@
+"""The shapes and literals that signatures across the library share."""
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+__all__ = ["Array", "Indices", "Metric", "Points", "Reduction", "Seed", "Weights"]
+
+Points: TypeAlias = Float[Tensor, "*batch n d"]
+Weights: TypeAlias = Float[Tensor, "*batch n"]
+Indices: TypeAlias = Integer[Tensor, "..."]
+
+Array: TypeAlias = Any
+"""A field or value in the caller's own library: torch.Tensor for torch, numpy for everything else."""
+
+Metric: TypeAlias = Literal["chordal", "geodesic"]
+Reduction: TypeAlias = Literal["sum", "mean"]
+Seed: TypeAlias = int | np.random.Generator | torch.Generator | None
