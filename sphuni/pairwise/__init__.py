@@ -1,0 +1,8 @@
+"""The engine: the only loops over all pairs of points in the library."""
+
+from sphuni.pairwise._dispatch import Decision as Decision
+from sphuni.pairwise._dispatch import Engine as Engine
+from sphuni.pairwise._dispatch import explain as explain
+from sphuni.pairwise._dispatch import pair_reduce as pair_reduce
+from sphuni.pairwise._nearest import Nearest as Nearest
+from sphuni.pairwise._nearest import nearest as nearest

@@ -1,0 +1,214 @@
+"""The one boundary between the caller's arrays and the torch code inside.
+
+A public function is written for torch tensors and decorated; NumPy arrays and lists are converted
+on the way in and results on the way out, so private code sees torch only.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni._typing import Array
+
+__all__ = ["array_function", "check_finite", "check_points", "like_caller", "result_function"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NUMPY_FLOATS = (np.float16, np.float32, np.float64)
+
+
+@runtime_checkable
+class ArrayFunction(Protocol[P]):
+    """A function of points that returns one array in the caller's library."""
+
+    @overload
+    def __call__(self, points: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor: ...
+    @overload
+    def __call__(self, points: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+
+
+def array_function(
+    *others: str,
+) -> Callable[[Callable[Concatenate[Tensor, P], Tensor]], ArrayFunction[P]]:
+    """Decorate a function of tensors that returns one tensor.
+
+    Parameters
+    ----------
+    *others : str
+        Names of the further parameters that are arrays; the first parameter always is one.
+    """
+    return functools.partial(_at_boundary, others=others)
+
+
+def result_function(
+    *others: str,
+) -> Callable[[Callable[Concatenate[Tensor, P], R]], Callable[Concatenate[Array, P], R]]:
+    """Decorate a function of tensors that returns a result object; see `array_function`."""
+    return functools.partial(_at_boundary, others=others)
+
+
+def check_points(points: Tensor, *, name: str = "points", unit: bool = True) -> None:
+    """Refuse anything but a finite `(..., n, d)` array, n >= 1, d >= 2, with unit rows.
+
+    Raises
+    ------
+    ValueError
+        With the argument's name, what was expected, the offending row and the remedy.
+    """
+    if points.ndim < 2:
+        raise ValueError(
+            f"{name} must have shape (..., n, d); got {tuple(points.shape)}. "
+            f"One point is written {name}[None, :]"
+        )
+    n, d = points.shape[-2:]
+    if n < 1 or points.numel() == 0:
+        raise ValueError(f"{name} must hold at least one point; got shape {tuple(points.shape)}")
+    if d < 2:
+        raise ValueError(
+            f"{name} must lie in R^d with d >= 2; got d = {d}. Pass each point as a row"
+        )
+    check_finite(points, name=name)
+    if unit:
+        _check_unit(points, name)
+
+
+def check_finite(values: Tensor, *, name: str) -> None:
+    """Refuse NaN and infinite entries, naming the first one."""
+    finite = torch.isfinite(values.detach())
+    if not bool(finite.all()):
+        where = tuple(torch.nonzero(~finite)[0].tolist())
+        raise ValueError(
+            f"{name} must be finite; {name}[{', '.join(map(str, where))}] is "
+            f"{values.detach()[where].item()}. Drop or repair that row first"
+        )
+
+
+def like_caller(values: np.ndarray, like: Tensor | None) -> Any:
+    """Return `values` as NumPy float64, or as torch with the dtype and device of `like`."""
+    if like is None:
+        return values
+    return torch.as_tensor(values, dtype=like.dtype, device=like.device)
+
+
+def _check_unit(points: Tensor, name: str) -> None:
+    rows = points.detach()
+    wide = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
+    norms = torch.linalg.vector_norm(wide, dim=-1)
+    tolerance = 32 * torch.finfo(rows.dtype).eps * rows.shape[-1] ** 0.5
+    bad = (norms - 1).abs() > tolerance
+    if bool(bad.any()):
+        first = torch.nonzero(bad)[0].tolist()
+        batch = f" of batch {', '.join(map(str, first[:-1]))}" if len(first) > 1 else ""
+        raise ValueError(
+            f"{name} must have unit rows to within {tolerance:.2g}; row {first[-1]}{batch} has "
+            f"norm {norms[tuple(first)].item():.6g}. Call sphuni.normalize({name}) first"
+        )
+
+
+def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
+    signature = inspect.signature(function)
+    first = next(iter(signature.parameters))
+    names = (first, *others)
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        given = {n: bound.arguments[n] for n in names if bound.arguments.get(n) is not None}
+        tensors = {n: _to_tensor(value, n) for n, value in given.items()}
+        _check_same_kind(given, tensors)
+        bound.arguments.update(tensors)
+        owned = {t.untyped_storage().data_ptr() for t in tensors.values()}
+        if isinstance(given[first], Tensor):
+            result = function(*bound.args, **bound.kwargs)
+            return _map_tensors(result, functools.partial(_unshare, owned=owned))
+        with torch.no_grad():
+            result = function(*bound.args, **bound.kwargs)
+        return _map_tensors(result, lambda t: _to_numpy(_unshare(t, owned)))
+
+    return wrapper
+
+
+def _to_tensor(value: Any, name: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return _check_tensor(value, name)
+    array = np.asarray(value)
+    if array.dtype.kind in "iu":
+        array = array.astype(np.float64)
+    if array.dtype.kind != "f":
+        raise TypeError(f"{name} must be an array of real numbers; got dtype {array.dtype}")
+    if array.dtype not in _NUMPY_FLOATS or not array.dtype.isnative:
+        narrow = array.dtype.newbyteorder("=") if array.dtype.itemsize <= 8 else np.float64
+        array = array.astype(narrow)
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = array.copy()
+    return torch.from_numpy(array)
+
+
+def _check_tensor(tensor: Tensor, name: str) -> Tensor:
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise TypeError(f"{name} must be a dense tensor; got {tensor.layout}. Call .to_dense()")
+    if tensor.is_meta:
+        raise TypeError(f"{name} is on the meta device and has no values; materialise it first")
+    if tensor.is_floating_point():
+        if tensor.dtype.itemsize == 1:
+            raise TypeError(f"{name} has dtype {tensor.dtype}; convert it with .float() first")
+        return tensor
+    if tensor.is_complex() or tensor.dtype == torch.bool:
+        raise TypeError(f"{name} must be an array of real numbers; got dtype {tensor.dtype}")
+    return tensor.double()
+
+
+def _check_same_kind(given: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Refuse a mix of libraries, dtypes or devices in one call."""
+    (first, anchor), *rest = given.items()
+    for name, value in rest:
+        if isinstance(anchor, Tensor) != isinstance(value, Tensor):
+            torch_one, other = (first, name) if isinstance(anchor, Tensor) else (name, first)
+            raise TypeError(
+                f"{torch_one} is a torch tensor but {other} is not; "
+                f"convert it with torch.as_tensor({other})"
+            )
+        if tensors[name].device != tensors[first].device:
+            raise TypeError(
+                f"{name} is on {tensors[name].device} but {first} is on {tensors[first].device}; "
+                f"call {name}.to({first}.device)"
+            )
+        if tensors[name].dtype != tensors[first].dtype:
+            if isinstance(anchor, Tensor):
+                raise TypeError(
+                    f"{name} has dtype {tensors[name].dtype} but {first} has "
+                    f"{tensors[first].dtype}; call {name}.to({first}.dtype)"
+                )
+            tensors[name] = tensors[name].to(tensors[first].dtype)
+
+
+def _unshare(tensor: Tensor, owned: Iterable[int]) -> Tensor:
+    """Clone an output that is a view of an input, so that writing to it changes nothing else."""
+    shares = tensor.numel() > 0 and tensor.untyped_storage().data_ptr() in owned
+    return tensor.clone() if shares else tensor
+
+
+def _to_numpy(tensor: Tensor) -> Any:
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    array = tensor.numpy()
+    return array[()] if array.ndim == 0 else array
+
+
+def _map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(_map_tensors(item, change) for item in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _map_tensors(getattr(value, f.name), change)
+                  for f in dataclasses.fields(value)}
+        return dataclasses.replace(value, **fields)
+    return value

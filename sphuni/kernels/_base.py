@@ -1,0 +1,193 @@
+"""What a zonal kernel is, and the kernel of the doubled set {x, -x}."""
+
+import abc
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni.kernels import _moments
+
+__all__ = ["Antipodal", "Kernel"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel(abc.ABC):
+    """A function of the angle between two points of the sphere.
+
+    Kernels are evaluated from `p = |x - y|^2` and `q = |x + y|^2 = 4 - p`, never from the cosine
+    `t = (q - p) / 4` alone: near t = 1 the cosine has lost the digits of p, and near t = -1 those
+    of q. The engines supply whichever of the two is small by differences of coordinates.
+
+    Calling a kernel evaluates it at cosines, for arrays of either library.
+    """
+
+    @property
+    @abc.abstractmethod
+    def label(self) -> str:
+        """A short name for tables and messages."""
+
+    @abc.abstractmethod
+    def value(self, p: Tensor, q: Tensor) -> Tensor:
+        """K at squared distance `p` to the point and `q` to its antipode."""
+
+    @abc.abstractmethod
+    def derivative(self, p: Tensor, q: Tensor) -> Tensor:
+        """dK/dt, the derivative with respect to the cosine."""
+
+    @abc.abstractmethod
+    def second(self, p: Tensor, q: Tensor) -> Tensor:
+        """d^2K/dt^2, the second derivative with respect to the cosine."""
+
+    def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """K and dK/dt together, for kernels where the two share their costly part."""
+        return self.value(p, q), self.derivative(p, q)
+
+    @property
+    @abc.abstractmethod
+    def at_one(self) -> float:
+        """K of two coincident points; inf where it diverges."""
+
+    @property
+    def at_minus_one(self) -> float:
+        """K of two antipodal points."""
+        four, zero = torch.tensor(4.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
+        return float(self.value(four, zero))
+
+    @property
+    def order_at_one(self) -> float:
+        """The kernel is bounded by a constant times theta^-order near theta = 0."""
+        return 0.0
+
+    @property
+    def order_at_minus_one(self) -> float:
+        """The kernel is bounded by a constant times (pi - theta)^-order near theta = pi."""
+        return 0.0
+
+    @property
+    def singular(self) -> bool:
+        """Whether the value or a derivative of K diverges at coincident points."""
+        return False
+
+    @property
+    def singular_opposite(self) -> bool:
+        """Whether the value or a derivative of K diverges at antipodal points."""
+        return False
+
+    @property
+    def absolutely_monotone(self) -> bool:
+        """Whether K and all its derivatives in t are non-negative on [-1, 1), up to a constant.
+
+        The universal lower bound on energy holds for exactly these kernels.
+        """
+        return False
+
+    def antipodal(self) -> "Kernel":
+        """Return the kernel K(t) + K(-t) of points taken as lines."""
+        return Antipodal(self)
+
+    def mean(self, d: int) -> float:
+        """E K(<x, y>) for independent uniform x, y on S^(d-1); inf where it diverges."""
+        return _cached_mean(self, d)
+
+    def variance(self, d: int) -> float:
+        """Var K(<x, y>) for independent uniform x, y on S^(d-1); inf where it diverges."""
+        return _cached_variance(self, d)
+
+    def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
+        """Coefficients a_0 .. a_L of K(t) = sum_l a_l P_l(t), P_l(1) = 1, in R^d.
+
+        a_0 is the mean of the kernel, and K is positive definite on S^(d-1) when all are >= 0.
+        """
+        return _moments.coefficients(self, d, degree_max)
+
+    def __call__(self, t: Any) -> Any:
+        """Evaluate K at cosines `t` in [-1, 1]; the answer is in the library of `t`."""
+        if isinstance(t, Tensor):
+            return self.value(2 - 2 * t, 2 + 2 * t)
+        cosines = torch.as_tensor(np.asarray(t, dtype=np.float64))
+        values = self.value(2 - 2 * cosines, 2 + 2 * cosines).numpy()
+        return values[()] if values.ndim == 0 else values
+
+
+@dataclasses.dataclass(frozen=True)
+class Antipodal(Kernel):
+    """K(t) + K(-t): the kernel `base` summed over a point and its antipode."""
+
+    base: Kernel
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and messages."""
+        return f"{self.base.label}, antipodal"
+
+    def value(self, p: Tensor, q: Tensor) -> Tensor:
+        """K at squared distance `p` to the point and `q` to its antipode."""
+        return self.base.value(p, q) + self.base.value(q, p)
+
+    def derivative(self, p: Tensor, q: Tensor) -> Tensor:
+        """dK/dt, the derivative with respect to the cosine."""
+        return self.base.derivative(p, q) - self.base.derivative(q, p)
+
+    def second(self, p: Tensor, q: Tensor) -> Tensor:
+        """d^2K/dt^2, the second derivative with respect to the cosine."""
+        return self.base.second(p, q) + self.base.second(q, p)
+
+    def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """K and dK/dt together."""
+        near, near_slope = self.base.value_and_derivative(p, q)
+        far, far_slope = self.base.value_and_derivative(q, p)
+        return near + far, near_slope - far_slope
+
+    @property
+    def at_one(self) -> float:
+        """K of two coincident points; inf where it diverges."""
+        return self.base.at_one + self.base.at_minus_one
+
+    @property
+    def at_minus_one(self) -> float:
+        """K of two antipodal points, which equals K of two coincident ones."""
+        return self.at_one
+
+    @property
+    def order_at_one(self) -> float:
+        """The kernel is bounded by a constant times theta^-order near theta = 0."""
+        return max(self.base.order_at_one, self.base.order_at_minus_one)
+
+    @property
+    def order_at_minus_one(self) -> float:
+        """The kernel is bounded by a constant times (pi - theta)^-order near theta = pi."""
+        return self.order_at_one
+
+    @property
+    def singular(self) -> bool:
+        """Whether the value or a derivative of K diverges at coincident points."""
+        return self.base.singular or self.base.singular_opposite
+
+    @property
+    def singular_opposite(self) -> bool:
+        """Whether the value or a derivative of K diverges at antipodal points."""
+        return self.singular
+
+    def antipodal(self) -> Kernel:
+        """Refuse: the kernel is antipodal already."""
+        raise ValueError(f"{self.label} is antipodal already")
+
+    def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
+        """Coefficients of the base kernel, doubled at even and zero at odd degrees."""
+        coefficients = 2 * self.base.gegenbauer(d, degree_max)
+        coefficients[1::2] = 0.0
+        return coefficients
+
+
+@functools.lru_cache(maxsize=4096)
+def _cached_mean(kernel: Kernel, d: int) -> float:
+    return _moments.mean(kernel, d)
+
+
+@functools.lru_cache(maxsize=4096)
+def _cached_variance(kernel: Kernel, d: int) -> float:
+    return _moments.variance(kernel, d)

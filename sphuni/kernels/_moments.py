@@ -1,0 +1,114 @@
+"""Moments and Gegenbauer coefficients of a kernel under the law of a random cosine.
+
+Two independent uniform points on S^(d-1) have an angle theta with density proportional to
+sin(theta)^(d-2). In low dimension the end points carry weight and the kernel may be singular
+there, so the integral is taken adaptively with the algebraic factors split off; from d = 40 on
+the end points carry none and one Gauss rule in the cosine serves every kernel.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy import integrate, special
+
+from sphuni.special import cosine_quadrature, gegenbauer, harmonic_dimension
+
+if TYPE_CHECKING:
+    from sphuni.kernels._base import Kernel
+
+__all__ = ["coefficients", "expectation", "mean", "variance"]
+
+_GAUSS_FROM = 40
+_GAUSS_NODES = 256
+
+
+def mean(kernel: "Kernel", d: int) -> float:
+    """E K, or inf where the kernel is not integrable."""
+    _check_dimension(d)
+    if max(kernel.order_at_one, kernel.order_at_minus_one) >= d - 1:
+        return float("inf")
+    return expectation(kernel, lambda value: value, d, power=1)
+
+
+def variance(kernel: "Kernel", d: int) -> float:
+    """Var K about its own mean, or inf where the kernel is not square integrable."""
+    _check_dimension(d)
+    if 2 * max(kernel.order_at_one, kernel.order_at_minus_one) >= d - 1:
+        return float("inf")
+    centre = kernel.mean(d)
+    return expectation(kernel, lambda value: (value - centre) ** 2, d, power=2)
+
+
+def coefficients(kernel: "Kernel", d: int, degree_max: int) -> np.ndarray:
+    """a_l = dim_l E[K(t) P_l(t)] by a Gauss rule for smooth kernels, adaptively for the others."""
+    _check_dimension(d)
+    if max(kernel.order_at_one, kernel.order_at_minus_one) >= d - 1:
+        raise ValueError(f"{kernel.label} has no Gegenbauer series in R^{d}: its mean is infinite")
+    dimensions = np.array([float(harmonic_dimension(l, d)) for l in range(degree_max + 1)])
+    if d >= _GAUSS_FROM or not (kernel.singular or kernel.singular_opposite):
+        nodes, weights = cosine_quadrature(d, max(_GAUSS_NODES, 2 * degree_max + 64))
+        return dimensions * (gegenbauer(degree_max, nodes, d) @ (weights * kernel(nodes)))
+    projections = [
+        _adaptive(kernel, lambda value: value, d, 1, lambda t, l=l: gegenbauer(l, t, d)[l])
+        for l in range(degree_max + 1)
+    ]
+    return dimensions * np.array(projections)
+
+
+def expectation(
+    kernel: "Kernel", change: Callable[[np.ndarray], np.ndarray], d: int, *, power: int
+) -> float:
+    """E change(K), where `change` grows like the `power`-th power of the kernel."""
+    if d >= _GAUSS_FROM:
+        nodes, weights = cosine_quadrature(d, _GAUSS_NODES)
+        return float(weights @ change(kernel(nodes)))
+    return _adaptive(kernel, change, d, power, np.ones_like)
+
+
+def _adaptive(
+    kernel: "Kernel",
+    change: Callable[[np.ndarray], np.ndarray],
+    d: int,
+    power: int,
+    factor: Callable[[np.ndarray], np.ndarray],
+) -> float:
+    """Integrate over theta in two halves, each with its end point's algebraic factor as weight."""
+    log_constant = special.gammaln(d / 2) - special.gammaln((d - 1) / 2) - 0.5 * np.log(np.pi)
+
+    def half(order: float, flip: bool) -> float:
+        exponent = d - 2 - power * order
+
+        def smooth(angle: float) -> float:
+            if angle == 0.0:
+                angle = 1e-30  # the limit; exactly 0 would be inf * 0
+            near, far = 4 * np.sin(angle / 2) ** 2, 4 * np.cos(angle / 2) ** 2
+            p, q = (far, near) if flip else (near, far)
+            value = change(np.float64(_value(kernel, p, q)))
+            cosine = np.cos(angle) * (-1 if flip else 1)
+            ratio = np.sin(angle) / angle
+            return float(value * factor(np.array(cosine)) * angle ** (power * order) * ratio ** (d - 2))
+
+        options = {"epsabs": 0.0, "epsrel": 2e-14, "limit": 400}
+        if exponent == 0.0 or order == 0.0 and exponent > 0:
+            plain = lambda angle: smooth(angle) * angle**exponent  # noqa: E731
+            return _quad(plain, **options)
+        return _quad(smooth, weight="alg", wvar=(exponent, 0.0), **options)
+
+    total = half(kernel.order_at_one, False) + half(kernel.order_at_minus_one, True)
+    return float(np.exp(log_constant) * total)
+
+
+def _quad(function: Callable[[float], float], **options: object) -> float:
+    """`scipy.integrate.quad` on [0, pi/2]; its round-off notice at 2e-14 is expected, not news."""
+    return float(integrate.quad(function, 0.0, np.pi / 2, full_output=1, **options)[0])
+
+
+def _value(kernel: "Kernel", p: float, q: float) -> float:
+    return float(kernel.value(torch.tensor(p, dtype=torch.float64), torch.tensor(q, dtype=torch.float64)))
+
+
+def _check_dimension(d: int) -> None:
+    if d < 2:
+        raise ValueError(f"d must be at least 2 (the ambient dimension); got {d}")

@@ -1,0 +1,203 @@
+"""Riesz and logarithmic kernels of the chordal or the geodesic distance."""
+
+import dataclasses
+
+import numpy as np
+import torch
+from scipy import special
+from torch import Tensor
+
+from sphuni._typing import Metric
+from sphuni.kernels._base import Kernel
+from sphuni.special import harmonic_dimension
+
+__all__ = ["Riesz"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Riesz(Kernel):
+    r"""The Riesz kernel; lower energy is always more uniform.
+
+    .. math:: K = \rho^{-s}\ (s > 0),\quad -\log\rho\ (s = 0),\quad -\rho^{-s}\ (s < 0)
+
+    Parameters
+    ----------
+    s : float, default 1
+        Exponent; 1 is Coulomb's in R^3, 0 the logarithmic kernel, -1 the sum of distances.
+    metric : {"chordal", "geodesic"}, default "chordal"
+        What rho is: the straight-line distance in [0, 2] or the angle in [0, pi].
+
+    Notes
+    -----
+    No general power is taken in the inner loop: integer and half-integer exponents of the squared
+    distance are products of reciprocals and roots, the others go through exp and log.
+
+    References
+    ----------
+    S. V. Borodachov, D. P. Hardin, E. B. Saff, "Discrete Energy on Rectifiable Sets", Springer,
+    2019. doi:10.1007/978-0-387-84808-2.
+
+    Examples
+    --------
+    >>> from sphuni.kernels import Riesz
+    >>> Riesz(1.0)(-1.0)
+    np.float64(0.5)
+    >>> Riesz(1.0).mean(3)
+    1.0
+    """
+
+    s: float = 1.0
+    metric: Metric = "chordal"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.s, bool) or not isinstance(self.s, int | float | np.floating):
+            raise TypeError(f"s must be a real number; got {type(self.s).__name__}")
+        if not np.isfinite(self.s):
+            raise ValueError(f"s must be finite; got {self.s}. For s to infinity use separation")
+        if self.metric not in ("chordal", "geodesic"):
+            raise ValueError(f"metric must be 'chordal' or 'geodesic'; got {self.metric!r}")
+        object.__setattr__(self, "s", float(self.s))
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and messages."""
+        name = "log" if self.s == 0 else f"Riesz s={self.s:g}"
+        return name if self.metric == "chordal" else f"{name}, geodesic"
+
+    def value(self, p: Tensor, q: Tensor) -> Tensor:
+        """K at squared distance `p` to the point and `q` to its antipode."""
+        if self.metric == "chordal":
+            return _profile(p, self.s, squared=True)
+        return _profile(_angle(p, q), self.s, squared=False)
+
+    def derivative(self, p: Tensor, q: Tensor) -> Tensor:
+        """dK/dt, the derivative with respect to the cosine."""
+        if self.metric == "chordal":
+            return _factor(self.s) * _power(p, -self.s / 2 - 1)
+        theta = _angle(p, q)
+        return _factor(self.s) * _power(theta, -self.s - 1) * 2 * torch.rsqrt(p * q)
+
+    def second(self, p: Tensor, q: Tensor) -> Tensor:
+        """d^2K/dt^2, the second derivative with respect to the cosine."""
+        if self.metric == "chordal":
+            return _factor(self.s) * (self.s + 2) * _power(p, -self.s / 2 - 2)
+        theta, sine = _angle(p, q), 0.5 * torch.sqrt(p * q)
+        slope = -_factor(self.s) * _power(theta, -self.s - 1)
+        curvature = _factor(self.s) * (self.s + 1) * _power(theta, -self.s - 2)
+        return (curvature * sine - slope * (q - p) / 4) / sine**3
+
+    def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """K and dK/dt together: the chord's derivative is |s| K / p."""
+        if self.metric == "geodesic" or self.s <= 0:
+            return self.value(p, q), self.derivative(p, q)
+        value = _power(p, -self.s / 2)
+        if self.s == 2:
+            return value, 2 * value * value
+        if self.s == 1:
+            return value, value * value * value
+        return value, self.s * value / p
+
+    @property
+    def at_one(self) -> float:
+        """K of two coincident points: inf for s >= 0, 0 for s < 0."""
+        return float("inf") if self.s >= 0 else 0.0
+
+    @property
+    def order_at_one(self) -> float:
+        """The kernel grows like theta^-s."""
+        return max(self.s, 0.0)
+
+    @property
+    def singular(self) -> bool:
+        """True but where the kernel is a polynomial in the cosine."""
+        return not (self.metric == "chordal" and self.s < 0 and self.s % 2 == 0)
+
+    @property
+    def singular_opposite(self) -> bool:
+        """The angle has a cone at the antipode; the chord has none."""
+        return self.metric == "geodesic"
+
+    @property
+    def absolutely_monotone(self) -> bool:
+        """True for the chord and s >= -2."""
+        return self.metric == "chordal" and self.s >= -2
+
+    def mean(self, d: int) -> float:
+        """E K in closed form for the chord, by quadrature for the angle."""
+        if self.metric == "geodesic" or d < 2 or d >= 40 or self.s >= d - 1:
+            return super().mean(d)
+        return self._eigenvalue(d, 0)
+
+    def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
+        """Coefficients a_0 .. a_L in closed form (Funk-Hecke) for the chord."""
+        if self.metric == "geodesic" or d < 2 or self.s >= d - 1:
+            return super().gegenbauer(d, degree_max)
+        return np.array(
+            [float(harmonic_dimension(l, d)) * self._eigenvalue(d, l) for l in range(degree_max + 1)]
+        )
+
+    def _eigenvalue(self, d: int, degree: int) -> float:
+        """E[K(t) P_l(t)] of the chordal kernel."""
+        s, l = self.s, degree
+        if s == 0:
+            if l == 0:
+                return float(
+                    -np.log(2) + 0.5 * (special.digamma(d - 1) - special.digamma((d - 1) / 2))
+                )
+            return float(0.5 * np.exp(special.gammaln(l) + special.gammaln(d - 1) - special.gammaln(d - 1 + l)))
+        log_mean = (
+            (d - 2 - s) * np.log(2)
+            + special.gammaln(d / 2)
+            + special.gammaln((d - 1 - s) / 2)
+            - 0.5 * np.log(np.pi)
+            - special.gammaln(d - 1 - s / 2)
+        )
+        ratios = (s / 2 + np.arange(l)) / (d - 1 - s / 2 + np.arange(l))
+        return float(np.sign(s) * np.exp(log_mean) * np.prod(ratios))
+
+
+def _angle(p: Tensor, q: Tensor) -> Tensor:
+    return 2 * torch.atan2(torch.sqrt(p), torch.sqrt(q))
+
+
+def _factor(s: float) -> float:
+    """|d/d rho| of the kernel is this constant times rho^(-s-1)."""
+    return 1.0 if s == 0 else abs(s)
+
+
+def _profile(base: Tensor, s: float, *, squared: bool) -> Tensor:
+    """The kernel from rho (or from rho^2 when `squared`)."""
+    if s == 0:
+        return torch.log(base) * (-0.5 if squared else -1.0)
+    power = _power(base, -s / 2 if squared else -s)
+    return power if s > 0 else -power
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """`base ** exponent` for positive `base` without the slow general power."""
+    doubled = 2 * exponent
+    if doubled != int(doubled) or abs(doubled) > 16:
+        return torch.exp(exponent * torch.log(base))
+    whole, half = divmod(int(abs(doubled)), 2)
+    if exponent >= 0:
+        root = torch.sqrt(base) if half else None
+        factor = base
+    else:
+        root = torch.rsqrt(base) if half else None
+        factor = torch.reciprocal(base) if whole else base
+    product = _integer_power(factor, whole)
+    if root is None:
+        return product if product is not None else torch.ones_like(base)
+    return root if product is None else root * product
+
+
+def _integer_power(factor: Tensor, exponent: int) -> Tensor | None:
+    """Binary powering; None stands for the empty product."""
+    product: Tensor | None = None
+    while exponent:
+        if exponent & 1:
+            product = factor if product is None else product * factor
+        exponent >>= 1
+        if exponent:
+            factor = factor * factor
+    return product

@@ -1,0 +1,123 @@
+"""Kernels given by their Gegenbauer coefficients."""
+
+import dataclasses
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni.kernels._base import Kernel
+
+__all__ = ["Dirichlet", "GegenbauerSeries"]
+
+
+@dataclasses.dataclass(frozen=True)
+class GegenbauerSeries(Kernel):
+    """sum_l a_l P_l(t) with the polynomials of R^d scaled to P_l(1) = 1.
+
+    Parameters
+    ----------
+    coefficients : tuple of float
+        a_0 .. a_L.
+    d : int
+        Ambient dimension of the polynomials.
+    """
+
+    coefficients: tuple[float, ...] = (0.0, 1.0)
+    d: int = 3
+
+    def __post_init__(self) -> None:
+        if len(self.coefficients) == 0 or not np.all(np.isfinite(self.coefficients)):
+            raise ValueError("coefficients must be a non-empty tuple of finite numbers")
+        if self.d < 2:
+            raise ValueError(f"d must be at least 2; got {self.d}")
+        object.__setattr__(self, "coefficients", tuple(float(a) for a in self.coefficients))
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and messages."""
+        return f"Gegenbauer series of degree {len(self.coefficients) - 1} in R^{self.d}"
+
+    def value(self, p: Tensor, q: Tensor) -> Tensor:
+        """K at cosine (q - p) / 4."""
+        return self._sum(p, q, 0)
+
+    def derivative(self, p: Tensor, q: Tensor) -> Tensor:
+        """dK/dt, the derivative with respect to the cosine."""
+        return self._sum(p, q, 1)
+
+    def second(self, p: Tensor, q: Tensor) -> Tensor:
+        """d^2K/dt^2, the second derivative with respect to the cosine."""
+        return self._sum(p, q, 2)
+
+    @property
+    def at_one(self) -> float:
+        """K of two coincident points."""
+        return math.fsum(self.coefficients)
+
+    def mean(self, d: int) -> float:
+        """E K, which is a_0 in the series' own dimension."""
+        return self.coefficients[0] if d == self.d else super().mean(d)
+
+    def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
+        """The coefficients themselves in the series' own dimension, cut or padded with zeros."""
+        if d != self.d:
+            return super().gegenbauer(d, degree_max)
+        padded = np.zeros(degree_max + 1)
+        known = self.coefficients[: degree_max + 1]
+        padded[: len(known)] = known
+        return padded
+
+    def _sum(self, p: Tensor, q: Tensor, order: int) -> Tensor:
+        """The `order`-th derivative of the series: P_l's derivatives obey the same recurrence."""
+        t = (q - p) / 4
+        zero, one = torch.zeros_like(t), torch.ones_like(t)
+        before, now = [zero] * 3, [one, zero, zero]
+        total = self.coefficients[0] * now[order]
+        for degree, coefficient in enumerate(self.coefficients[1:], start=1):
+            before, now = now, _step(before, now, t, degree, self.d)
+            total = total + coefficient * now[order]
+        return total
+
+
+@dataclasses.dataclass(frozen=True)
+class Dirichlet(GegenbauerSeries):
+    """The reproducing kernel of polynomials of degree <= L on S^2: sum (2l + 1) P_l / (4 pi).
+
+    Its Gram determinant is what Womersley's extremal points maximise.
+
+    References
+    ----------
+    I. H. Sloan, R. S. Womersley, "Extremal systems of points and numerical integration on the
+    sphere", Adv. Comput. Math. 21, 2004, 107-125. doi:10.1023/B:ACOM.0000016428.25905.da.
+    """
+
+    coefficients: tuple[float, ...] = dataclasses.field(init=False, default=(0.0,))
+    d: int = dataclasses.field(init=False, default=3)
+    degree: int = 1
+
+    def __post_init__(self) -> None:
+        if self.degree < 0:
+            raise ValueError(f"degree must be non-negative; got {self.degree}")
+        weights = tuple((2 * l + 1) / (4 * math.pi) for l in range(self.degree + 1))
+        object.__setattr__(self, "coefficients", weights)
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and messages."""
+        return f"Dirichlet degree={self.degree}"
+
+
+def _step(
+    before: list[Tensor], now: list[Tensor], t: Tensor, degree: int, d: int
+) -> list[Tensor]:
+    """P_l, P_l', P_l'' from those of degrees l - 1 and l - 2."""
+    if degree == 1:
+        return [t, torch.ones_like(t), torch.zeros_like(t)]
+    up, down = 2 * degree + d - 4, degree - 1
+    scale = 1 / (degree + d - 3)
+    return [
+        (up * (t * now[k] + (k * now[k - 1] if k else 0.0)) - down * before[k]) * scale
+        for k in range(3)
+    ]

@@ -1,0 +1,155 @@
+"""Small d: the plain difference-form body through `torch.compile`.
+
+One body serves one set, laid out (d, n), and batches of small sets, laid out (d, n, b) with the
+batch innermost. After fusion no n x n array exists: each pair is read, reduced and forgotten.
+Value and gradient come from one pass; second derivatives are handed to the blockwise engine.
+"""
+
+import functools
+import inspect
+import logging
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sphuni._errors import EngineError
+from sphuni.kernels import Kernel
+from sphuni.pairwise import _blockwise
+
+__all__ = ["supports", "total"]
+
+Body = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+_LARGEST_D = 8
+_BATCHED_BELOW = 512
+_RECOMPILES = 32
+_log = logging.getLogger("sphuni")
+
+
+def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
+    """Return the reason for refusing a call, or None."""
+    if op != "sum" or y is not None:
+        return "it computes sums over the pairs of one unweighted set only"
+    if x.shape[-1] > _LARGEST_D:
+        return f"d = {x.shape[-1]} is above {_LARGEST_D}, where tiles are faster"
+    return compiler_missing()
+
+
+def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
+    """Sum over i < j of each kernel: (b, n, d) -> (b, k)."""
+    return torch.stack([CompiledSum.apply(x, kernel)[0] for kernel in kernels], dim=-1)
+
+
+@functools.lru_cache(maxsize=1)
+def compiler_missing() -> str | None:
+    """Return why nothing can be compiled here, or None if a small kernel was compiled and ran."""
+    try:
+        probe = torch.compile(_probe, dynamic=True, fullgraph=True)
+        probe(torch.ones(4))
+    except Exception as error:  # any failure of the tool chain means the same thing: no compiler
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        _log.info("torch.compile does not work here: %s", reason)
+        return f"torch.compile does not work here ({reason})"
+    return None
+
+
+class CompiledSum(torch.autograd.Function):
+    """sum_{i<j} K(x_i, x_j) and its gradient from one compiled pass."""
+
+    @staticmethod
+    def forward(x: Tensor, kernel: Kernel) -> Any:
+        """Return the sums (b,) and the gradient (b, n, d)."""
+        batched = x.shape[0] > 1 and x.shape[1] < _BATCHED_BELOW
+        run = _compile(kernel, x.shape[-1], x.dtype, x.device.type, batched)
+        try:
+            with torch._dynamo.config.patch(recompile_limit=_RECOMPILES):
+                if batched:
+                    sums, gradient = run(x.permute(2, 1, 0).contiguous())
+                    half = 0.5 * sums.sum(0, dtype=torch.float64)
+                    return half.to(x.dtype), _blockwise.tangent(x, gradient.permute(2, 1, 0))
+                singles = [run(one.T.contiguous()) for one in x]
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise EngineError(f"the compiled engine failed: {error}") from error
+        sums = torch.stack([0.5 * s.sum(dtype=torch.float64).to(x.dtype) for s, _ in singles])
+        return sums, _blockwise.tangent(x, torch.stack([gradient.T for _, gradient in singles]))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep the points and their gradient."""
+        x, ctx.kernel = inputs
+        ctx.save_for_backward(x, output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        """Scale the saved gradient; under create_graph hand over to the tiles."""
+        x, gradient = ctx.saved_tensors
+        go = upstream[0]
+        if not torch.is_grad_enabled():
+            return go[:, None, None] * gradient, None
+        with torch.enable_grad():
+            (first,) = torch.autograd.grad(
+                _blockwise.total(x, (ctx.kernel,)).sum(), x, create_graph=True
+            )
+        return go[:, None, None] * first, None
+
+
+def _probe(x: Tensor) -> Tensor:
+    return (x * x).sum()
+
+
+@functools.lru_cache(maxsize=256)
+def _compile(kernel: Kernel, d: int, dtype: torch.dtype, device: str, batched: bool) -> Body:
+    """Compile the body for one kernel under a code object of its own.
+
+    torch.compile counts recompilations per code object and silently runs eagerly past its limit;
+    with one object per (kernel, d, dtype, layout) only sizes vary, and those are dynamic.
+    """
+    plain = inspect.unwrap(_body)
+    code = plain.__code__.replace(co_name=f"pair_body_{_compile.cache_info().misses}")
+    own = types.FunctionType(code, plain.__globals__)
+    return torch.compile(
+        functools.partial(own, kernel, kernel.singular, kernel.singular_opposite),
+        dynamic=True,
+        fullgraph=True,
+    )
+
+
+def _body(kernel: Kernel, near: bool, far: bool, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Row sums and gradient rows from coordinate planes x of shape (d, n) or (d, n, b)."""
+    planes = x.unbind(0)
+    p = q = None
+    for plane in planes:
+        difference = plane[:, None] - plane[None, :]
+        p = difference * difference if p is None else p + difference * difference
+        if far:
+            total = plane[:, None] + plane[None, :]
+            q = total * total if q is None else q + total * total
+    if q is None:
+        q = 4 - p
+    index = torch.arange(x.shape[1], device=x.device)
+    same = index[:, None] == index[None, :]
+    if x.ndim == 3:
+        same = same[:, :, None]
+    coincident = (p == 0) if near else same
+    hidden = same | coincident
+    opposite = (q == 0) if far else None
+    if opposite is not None:
+        hidden = hidden | opposite
+    value, slope = kernel.value_and_derivative(
+        torch.where(hidden, 2.0, p), torch.where(hidden, 2.0, q)
+    )
+    value = torch.where(hidden, 0.0, value)
+    if near:
+        value = torch.where(coincident & ~same, kernel.at_one, value)
+    if opposite is not None:
+        value = torch.where(opposite, kernel.at_minus_one, value)
+    slope = torch.where(hidden, 0.0, slope)
+    sign = torch.where(q < p, -1.0, 1.0) if far else 1.0
+    gradient = [
+        (slope * (plane[None, :] - sign * plane[:, None])).sum(1) for plane in planes
+    ]
+    return value.sum(1), torch.stack(gradient)

@@ -1,0 +1,160 @@
+"""Which engine runs, and the one public reduction over pairs."""
+
+import dataclasses
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from sphuni._errors import EngineError
+from sphuni.kernels import Kernel
+from sphuni.pairwise import _blockwise, _compiled, _reference
+from sphuni.sphere import unit_rows
+
+__all__ = ["Decision", "Engine", "Op", "explain", "pair_reduce"]
+
+Engine: TypeAlias = Literal["auto", "reference", "blockwise", "compiled"]
+Op: TypeAlias = Literal["sum", "rows"]
+
+_ENGINES: dict[str, ModuleType] = {
+    "compiled": _compiled,
+    "blockwise": _blockwise,
+    "reference": _reference,
+}
+_COMPILE_FROM = 5_000
+_HALF = (torch.float16, torch.bfloat16)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """Which engine serves a call, why, and why the others do not."""
+
+    engine: str
+    reason: str
+    refused: dict[str, str]
+
+
+def pair_reduce(
+    points: Tensor,
+    other: Tensor | None = None,
+    /,
+    *,
+    kernel: Kernel | Sequence[Kernel],
+    op: Op = "sum",
+    weights: Tensor | None = None,
+    engine: Engine = "auto",
+) -> Tensor:
+    r"""Reduce a zonal kernel over pairs of points: the only O(n^2) loop in the library.
+
+    Parameters
+    ----------
+    points : tensor of shape (..., n, d)
+        Unit rows (not checked here).
+    other : tensor of shape (..., m, d), optional
+        Second set; by default the pairs are those of `points` with i != j.
+    kernel : Kernel or sequence of Kernel
+        A sequence shares the distances and adds a last axis to the result.
+    op : {"sum", "rows"}, default "sum"
+        "sum": over unordered pairs, sum_{i<j} w_i w_j K(x_i, x_j), or over all pairs of `points`
+        and `other`, sum_ij w_j K(x_i, y_j). "rows": sum_j w_j K(x_i, y_j) for every i.
+    weights : tensor of shape (..., m), optional
+        Weights of `other` (of `points` when there is no `other`); default 1.
+    engine : {"auto", "reference", "blockwise", "compiled"}, default "auto"
+        `explain` says which one "auto" takes.
+
+    Returns
+    -------
+    tensor of shape (...) or (..., n), with one more axis for a sequence of kernels
+
+    Raises
+    ------
+    EngineError
+        If the engine asked for by name cannot serve the call.
+
+    Notes
+    -----
+    Half precision is computed in float32. Sums are accumulated in float64. The gradient is the
+    tangent one, of the extension f(x / |x|); pairs at a singular point of the kernel contribute
+    the kernel's limit to the value and zero to the gradient. Cost O(n^2 d) time; memory
+    O(n d + tile) in every engine but the reference. Differentiable twice.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sphuni.kernels import Riesz
+    >>> pair_reduce(torch.eye(3, dtype=torch.float64), kernel=Riesz(2.0))
+    tensor(1.5000, dtype=torch.float64)
+    """
+    kernels = (kernel,) if isinstance(kernel, Kernel) else tuple(kernel)
+    decision = _decide(points, other, kernels, op, weights, engine)
+    room = _ENGINES[decision.engine]
+    dtype = torch.float32 if points.dtype in _HALF else points.dtype
+    x = unit_rows(_flat(points.to(dtype)))
+    y = None if other is None else unit_rows(_flat(other.to(dtype)))
+    w = None if weights is None else weights.to(dtype).expand((points if y is None else other).shape[:-1])
+    w = None if w is None else w.reshape(x.shape[0], -1)
+    if op == "sum" and y is None and w is None:
+        reduced = room.total(x, kernels)
+    else:
+        reduced = room.rows(x, y, w, kernels)
+        if op == "sum":
+            reduced = _sum_rows(reduced, None if y is not None else w, halve=y is None)
+    reduced = reduced.reshape(*points.shape[: -1 if op == "rows" else -2], len(kernels))
+    reduced = reduced.to(points.dtype)
+    return reduced[..., 0] if isinstance(kernel, Kernel) else reduced
+
+
+def explain(
+    points: Tensor,
+    other: Tensor | None = None,
+    /,
+    *,
+    kernel: Kernel | Sequence[Kernel],
+    op: Op = "sum",
+    weights: Tensor | None = None,
+    engine: Engine = "auto",
+) -> Decision:
+    """Say which engine `pair_reduce` takes for the same arguments, and why."""
+    kernels = (kernel,) if isinstance(kernel, Kernel) else tuple(kernel)
+    return _decide(points, other, kernels, op, weights, engine)
+
+
+def _decide(
+    points: Tensor,
+    other: Tensor | None,
+    kernels: Sequence[Kernel],
+    op: str,
+    weights: Tensor | None,
+    engine: str,
+) -> Decision:
+    shape_op = "rows" if weights is not None else op
+    if op not in ("sum", "rows"):
+        raise ValueError(f"op must be 'sum' or 'rows'; got {op!r}")
+    if engine in _ENGINES:
+        reason = _ENGINES[engine].supports(points, other, kernels, shape_op)
+        if reason is not None:
+            raise EngineError(f"engine={engine!r} cannot serve this call: {reason}. Use engine='auto'")
+        return Decision(engine, "asked for by name", {})
+    if engine != "auto":
+        known = ", ".join(repr(name) for name in ("auto", *_ENGINES))
+        raise ValueError(f"engine must be one of {known}; got {engine!r}")
+    if points.shape[-2] < _COMPILE_FROM:
+        refused = f"n = {points.shape[-2]} is below {_COMPILE_FROM}: compiling would not repay"
+    else:
+        refused = _compiled.supports(points, other, kernels, shape_op)
+        if refused is None:
+            return Decision("compiled", "small d and many points", {})
+    return Decision("blockwise", "tiles serve every call", {"compiled": refused})
+
+
+def _flat(points: Tensor) -> Tensor:
+    return points.reshape(-1, *points.shape[-2:])
+
+
+def _sum_rows(rows: Tensor, weights: Tensor | None, *, halve: bool) -> Tensor:
+    """Add up row sums (b, n, k), each row by its own weight, in float64."""
+    if weights is not None:
+        rows = rows * weights[..., None]
+    return rows.sum(dim=-2, dtype=torch.float64) * (0.5 if halve else 1.0)

@@ -1,0 +1,138 @@
+"""Nearest neighbours on the sphere: indices by search, values by differences."""
+
+import dataclasses
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from sphuni.pairwise._lanes import Task, run_lanes, tasks
+from sphuni.sphere import unit_rows
+
+__all__ = ["Nearest", "nearest"]
+
+_TREE_DIMENSION = 7
+_SMALL = 2_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Nearest:
+    """The `k` nearest other points of each point.
+
+    Attributes
+    ----------
+    index : integer tensor (..., n, k)
+        Nearest first. With `antipodal` an index stands for the closer of the two opposite points.
+    distance : tensor (..., n, k)
+        Chordal distance, from differences of coordinates; differentiable.
+    """
+
+    index: Tensor
+    distance: Tensor
+
+
+def nearest(points: Tensor, /, *, k: int = 1, antipodal: bool = False) -> Nearest:
+    """Find the k nearest other points of every point.
+
+    Parameters
+    ----------
+    points : tensor of shape (..., n, d)
+        Unit rows (not checked here), n > k.
+    k : int, default 1
+        Neighbours per point.
+    antipodal : bool, default False
+        Take points as lines: the distance to the closer of y and -y.
+
+    Returns
+    -------
+    Nearest
+
+    Notes
+    -----
+    A KD-tree up to d = 7, else tiles of inner products; both searches run on detached values and
+    return indices with one spare candidate, whose distances are then taken by differences in
+    float64, so ties and the float32 loss of digits near coincidence do not decide the order.
+    Cost O(n log n) or O(n^2 d), memory O(n k + tile).
+    """
+    n = points.shape[-2]
+    if not 1 <= k < n:
+        raise ValueError(f"k must lie between 1 and n - 1 = {n - 1}; got {k}")
+    flat = points.reshape(-1, *points.shape[-2:])
+    index = torch.stack([_search(one.detach(), k, antipodal) for one in flat])
+    distance = torch.stack([_distance(one, i, antipodal) for one, i in zip(flat, index, strict=True)])
+    shape = (*points.shape[:-1], k)
+    return Nearest(index.reshape(shape), distance.reshape(shape))
+
+
+def _search(points: Tensor, k: int, antipodal: bool) -> Tensor:
+    spare = min(k + 1, points.shape[0] - 1)
+    rows = unit_rows(points.double() if points.dtype != torch.float64 else points)
+    tree = points.device.type == "cpu" and points.shape[1] <= _TREE_DIMENSION
+    exact = rows if rows.shape[0] <= _SMALL else points.float() if points.dtype.itemsize < 4 else points
+    found = _tree_search(rows, spare, antipodal) if tree else _tile_search(exact, spare, antipodal)
+    order = _distance(rows, found, antipodal).argsort(dim=-1, stable=True)[:, :k]
+    return found.gather(1, order)
+
+
+def _tree_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
+    rows = points.numpy()
+    n = rows.shape[0]
+    both = np.concatenate([rows, -rows]) if antipodal else rows
+    _, found = cKDTree(both, balanced_tree=False).query(rows, k=min(k + 2, len(both)), workers=1)
+    own = np.arange(n)[:, None]
+    others = np.where(found % n == own, -1, found % n)
+    # the point itself (and its own antipode) may come at any place among equal distances
+    order = np.argsort(others == -1, axis=1, kind="stable")[:, :k]
+    return torch.from_numpy(np.take_along_axis(others, order, axis=1))
+
+
+def _tile_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
+    todo = tasks(points[None], None)
+    best = _merge([part for lane in run_lanes(
+        lambda lane: _lane(points, k, antipodal, lane), todo, points.device) for part in [lane]], k)
+    return best
+
+
+def _lane(points: Tensor, k: int, antipodal: bool, lane: list[Task]) -> tuple[Tensor, Tensor]:
+    """The k largest cosines per row among one lane's tiles, with their columns."""
+    n = points.shape[0]
+    score = points.new_full((n, k), -torch.inf)
+    index = torch.zeros(n, k, dtype=torch.long, device=points.device)
+    for task in lane:
+        gram = points[task.left] @ points[task.right].T
+        gram = gram.abs_() if antipodal else gram
+        if task.diagonal:
+            gram.fill_diagonal_(-torch.inf)
+        _keep(score, index, gram, task.left, task.right, k)
+        if not task.diagonal:
+            _keep(score, index, gram.T, task.right, task.left, k)
+    return score, index
+
+
+def _keep(score: Tensor, index: Tensor, gram: Tensor, rows: slice, columns: slice, k: int) -> None:
+    """Merge one tile's best columns into the running best of its rows."""
+    value, place = gram.max(dim=1, keepdim=True) if k == 1 else gram.topk(min(k, gram.shape[1]), dim=1)
+    value, place = torch.cat([score[rows], value], 1), torch.cat([index[rows], place + columns.start], 1)
+    top, order = value.topk(k, dim=1)
+    score[rows], index[rows] = top, place.gather(1, order)
+
+
+def _merge(parts: list[tuple[Tensor, Tensor]], k: int) -> Tensor:
+    score = torch.cat([part[0] for part in parts], dim=1)
+    index = torch.cat([part[1] for part in parts], dim=1)
+    return index.gather(1, score.topk(k, dim=1).indices)
+
+
+def _distance(points: Tensor, index: Tensor, antipodal: bool) -> Tensor:
+    """Chordal distances to the indexed points, one neighbour column at a time."""
+    columns = []
+    for neighbour in index.T:
+        other = points[neighbour]
+        if antipodal:
+            flip = (points * other).sum(-1, keepdim=True).detach() < 0
+            other = torch.where(flip, -other, other)
+        squared = (points - other).square().sum(-1)
+        zero = squared == 0
+        columns.append(torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt()))
+    return torch.stack(columns, dim=-1)

@@ -1,0 +1,257 @@
+"""One tile of the pair matrix: distances that are right for near pairs, kernels, gradients.
+
+The rule for near pairs. In Gram form the squared distance p = 2 - 2t has an absolute error of a
+few units of rounding, so its relative error is unbounded as p -> 0, and the tangent part of the
+gradient loses as much again. Pairs with p (or, where the kernel is singular there, q = 4 - p)
+below 2^-6 are therefore taken out of the tile and computed by differences of coordinates, value
+and gradient. For d <= 8 the whole tile is computed by differences.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sphuni.kernels import Kernel
+
+__all__ = ["DIRECT_DIMENSION", "Tile", "contract", "evaluate", "kernel_tile"]
+
+DIRECT_DIMENSION = 8
+_NEAR_COSINE = 1 - 2.0**-7
+_GATHER_ELEMENTS = 1 << 22
+
+
+class Near(NamedTuple):
+    """The pairs of a tile that were computed by differences: (batch, row, column) indices."""
+
+    where: tuple[Tensor, Tensor, Tensor]
+    p: Tensor
+    q: Tensor
+
+
+class Tile(NamedTuple):
+    """Distances of one tile; pairs in `near` and on the diagonal hold neutral values."""
+
+    p: Tensor
+    q: Tensor
+    near: Near | None
+    diagonal: bool
+    direct: bool
+
+
+def sensitive(kernels: Sequence[Kernel]) -> tuple[bool, bool]:
+    """Whether any kernel needs accurate distances near coincidence, and near the antipode."""
+    return any(k.singular for k in kernels), any(k.singular_opposite for k in kernels)
+
+
+def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: bool) -> Tile:
+    """Squared distances (b, r, c) between the rows of `x` and of `y`.
+
+    `diagonal` says that both are the same rows, so the main diagonal is not a pair.
+    """
+    if x.shape[-1] <= DIRECT_DIMENSION:
+        p, q = _direct(x, y, exact_q=sensitive(kernels)[1])
+        if diagonal:
+            p.diagonal(dim1=-2, dim2=-1).fill_(2.0)
+            q.diagonal(dim1=-2, dim2=-1).fill_(2.0)
+        return Tile(p, q, None, diagonal, direct=True)
+    gram = torch.matmul(x, y.mT)
+    near = _take_near(gram, x, y, kernels, diagonal=diagonal)
+    return Tile(2 - 2 * gram, 2 + 2 * gram, near, diagonal, direct=False)
+
+
+def evaluate(tile: Tile, kernel: Kernel) -> Tensor:
+    """The (b, r, c) kernel matrix of a tile, zero on the diagonal."""
+    return _finish(tile, kernel, kernel.value(tile.p, tile.q))
+
+
+def evaluate_both(tile: Tile, kernel: Kernel) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Kernel matrix, dK/dt (zero at near pairs), and dK/dt of the near pairs."""
+    value, slope = kernel.value_and_derivative(tile.p, tile.q)
+    value = _finish(tile, kernel, value)
+    slope = _clear_singular(tile, kernel, slope)
+    if tile.near is None:
+        return value, slope, None
+    slope[tile.near.where] = 0
+    return value, slope, _near_slope(tile.near, kernel)
+
+
+def evaluate_slope(tile: Tile, kernel: Kernel) -> tuple[Tensor, Tensor | None]:
+    """dK/dt (zero at near pairs and on the diagonal), and dK/dt of the near pairs."""
+    slope = _clear_singular(tile, kernel, kernel.derivative(tile.p, tile.q))
+    if tile.near is None:
+        return slope, None
+    slope[tile.near.where] = 0
+    return slope, _near_slope(tile.near, kernel)
+
+
+def contract(
+    tile: Tile, weights: Tensor, near_weights: Tensor | None, x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients at the rows of `x` and of `y` of sum_ij weights_ij t_ij, up to radial parts.
+
+    Moving x along the tangent changes t_ij by <y_j, dx> = <y_j -+ x_i, dx>: for near (opposite)
+    pairs the difference (sum) is used, which is small and exact.
+    """
+    if tile.direct:
+        return _contract_direct(tile, weights, x, y)
+    grad_x = torch.matmul(weights, y)
+    grad_y = torch.matmul(weights.mT, x)
+    if tile.near is not None and near_weights is not None:
+        _add_near(tile.near, near_weights, x, y, grad_x, grad_y)
+    return grad_x, grad_y
+
+
+def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, diagonal: bool) -> Tensor:
+    """The kernel matrix of a tile in plain differentiable operations, for higher derivatives."""
+    with torch.no_grad():
+        tile = distances(x, y, (kernel,), diagonal=diagonal)
+    if tile.direct:
+        p, q = _direct(x, y, exact_q=True)
+        return _masked_value(kernel, p, q, diagonal)
+    gram = torch.matmul(x, y.mT)
+    value = torch.zeros_like(gram)
+    far = torch.ones_like(gram, dtype=torch.bool)
+    if diagonal:
+        far.diagonal(dim1=-2, dim2=-1).fill_(False)
+    if tile.near is not None:
+        far[tile.near.where] = False
+        b, i, j = tile.near.where
+        p = (x[b, i] - y[b, j]).square().sum(-1)
+        q = (x[b, i] + y[b, j]).square().sum(-1)
+        value = value.index_put(tile.near.where, _masked_value(kernel, p, q, False))
+    gram = torch.where(far, gram, torch.zeros_like(gram))
+    dense = kernel.value(2 - 2 * gram, 2 + 2 * gram)
+    return torch.where(far, dense, value)
+
+
+def _direct(x: Tensor, y: Tensor, *, exact_q: bool) -> tuple[Tensor, Tensor]:
+    """p (and q) by differences (sums) of coordinates, one plane at a time."""
+    p = _planes(x, y, -1)
+    return p, _planes(x, y, 1) if exact_q else 4 - p
+
+
+def _planes(x: Tensor, y: Tensor, sign: int) -> Tensor:
+    total: Tensor | None = None
+    for c in range(x.shape[-1]):
+        plane = torch.add(x[..., c, None], y[..., None, :, c], alpha=sign).square()
+        total = plane if total is None else total + plane
+    assert total is not None
+    return total
+
+
+def _take_near(
+    gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: bool
+) -> Near | None:
+    """Replace near pairs and the diagonal by neutral cosines in `gram`; return the near pairs."""
+    if diagonal:
+        gram.diagonal(dim1=-2, dim2=-1).fill_(0.0)
+    close, opposite = sensitive(kernels)
+    found: Tensor | None = None
+    if close and bool(gram.amax() > _NEAR_COSINE):
+        found = gram > _NEAR_COSINE
+    if opposite and bool(gram.amin() < -_NEAR_COSINE):
+        far = gram < -_NEAR_COSINE
+        found = far if found is None else found | far
+    if found is None:
+        return None
+    b, i, j = torch.nonzero(found, as_tuple=True)
+    p, q = gram.new_empty(b.shape), gram.new_empty(b.shape)
+    for part in _parts(b.numel(), x.shape[-1]):
+        left, right = x[b[part], i[part]], y[b[part], j[part]]
+        p[part] = (left - right).square().sum(-1)
+        q[part] = (left + right).square().sum(-1)
+    gram[b, i, j] = 0.0
+    return Near((b, i, j), p, q)
+
+
+def _finish(tile: Tile, kernel: Kernel, value: Tensor) -> Tensor:
+    """Put the near pairs, the coincident pairs and the diagonal into a kernel matrix."""
+    if tile.near is not None:
+        value[tile.near.where] = _masked_value(kernel, tile.near.p, tile.near.q, False)
+    elif tile.direct:
+        value = _replace_exact(value, kernel, tile.p, tile.q)
+    if tile.diagonal:
+        value.diagonal(dim1=-2, dim2=-1).fill_(0.0)
+    return value
+
+
+def _clear_singular(tile: Tile, kernel: Kernel, slope: Tensor) -> Tensor:
+    """Zero the slope on the diagonal and, in a direct tile, where it is infinite."""
+    if tile.direct:
+        if kernel.singular:
+            slope.masked_fill_(tile.p == 0, 0.0)
+        if kernel.singular_opposite:
+            slope.masked_fill_(tile.q == 0, 0.0)
+    if tile.diagonal:
+        slope.diagonal(dim1=-2, dim2=-1).fill_(0.0)
+    return slope
+
+
+def _near_slope(near: Near, kernel: Kernel) -> Tensor:
+    slope = kernel.derivative(near.p, near.q)
+    if kernel.singular:
+        slope = slope.masked_fill(near.p == 0, 0.0)
+    if kernel.singular_opposite:
+        slope = slope.masked_fill(near.q == 0, 0.0)
+    return slope
+
+
+def _masked_value(kernel: Kernel, p: Tensor, q: Tensor, diagonal: bool) -> Tensor:
+    """K with its limits, and zero gradient, at singular points; 0 on the diagonal."""
+    singular = torch.zeros_like(p, dtype=torch.bool)
+    if kernel.singular:
+        singular = singular | (p == 0)
+    if kernel.singular_opposite:
+        singular = singular | (q == 0)
+    if diagonal:
+        eye = torch.eye(*p.shape[-2:], dtype=torch.bool, device=p.device)
+        singular = singular | eye
+    two = torch.full_like(p, 2.0)
+    value = kernel.value(torch.where(singular, two, p), torch.where(singular, two, q))
+    value = _replace_exact(value, kernel, p, q)
+    return value.masked_fill(eye, 0.0) if diagonal else value
+
+
+def _replace_exact(value: Tensor, kernel: Kernel, p: Tensor, q: Tensor) -> Tensor:
+    if kernel.singular:
+        value = value.masked_fill(p == 0, kernel.at_one)
+    if kernel.singular_opposite:
+        value = value.masked_fill(q == 0, kernel.at_minus_one)
+    return value
+
+
+def _contract_direct(tile: Tile, weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The contraction by differences, plane by plane; opposite pairs by sums."""
+    sign = torch.where(tile.q < tile.p, -1.0, 1.0).to(x.dtype)
+    grad_x, grad_y = torch.empty_like(x), torch.empty_like(y)
+    for c in range(x.shape[-1]):
+        change = weights * (y[..., None, :, c] - sign * x[..., c, None])
+        grad_x[..., c] = change.sum(-1)
+        # w (x -+ y) = -+ w (y -+ x): the same differences serve both ends of a pair
+        grad_y[..., c] = -(sign * change).sum(-2)
+    return grad_x, grad_y
+
+
+def _add_near(
+    near: Near, weights: Tensor, x: Tensor, y: Tensor, grad_x: Tensor, grad_y: Tensor
+) -> None:
+    b, i, j = near.where
+    rows, columns = x.shape[-2], y.shape[-2]
+    flat_x, flat_y = grad_x.reshape(-1, x.shape[-1]), grad_y.reshape(-1, x.shape[-1])
+    for part in _parts(b.numel(), x.shape[-1]):
+        sign = torch.where(near.q[part] < near.p[part], -1.0, 1.0).to(x.dtype)
+        left, right = x[b[part], i[part]], y[b[part], j[part]]
+        change = weights[part, None] * (right - sign[:, None] * left)
+        flat_x.index_add_(0, b[part] * rows + i[part], change)
+        flat_y.index_add_(0, b[part] * columns + j[part], -sign[:, None] * change)
+    grad_x.copy_(flat_x.view_as(grad_x))
+    grad_y.copy_(flat_y.view_as(grad_y))
+
+
+def _parts(count: int, d: int) -> Iterator[slice]:
+    """Slices of the near pairs small enough to gather (part, d) rows of."""
+    step = max(1, _GATHER_ELEMENTS // d)
+    for start in range(0, count, step):
+        yield slice(start, start + step)
