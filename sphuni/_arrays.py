@@ -208,7 +208,8 @@ def _map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
     if isinstance(value, tuple):
         return tuple(_map_tensors(item, change) for item in value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _map_tensors(getattr(value, f.name), change)
-                  for f in dataclasses.fields(value)}
+        fields = {
+            f.name: _map_tensors(getattr(value, f.name), change) for f in dataclasses.fields(value)
+        }
         return dataclasses.replace(value, **fields)
     return value

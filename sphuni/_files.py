@@ -33,7 +33,9 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise FileNotFoundError(
             f"cannot write {str(target)!r}: folder {str(target.parent)!r} does not exist; create it"
         )
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.", suffix=".tmp")
+    descriptor, name = tempfile.mkstemp(
+        dir=target.parent, prefix=f".{target.name[:64]}.", suffix=".tmp"
+    )
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -14,7 +14,7 @@ Weights: TypeAlias = Float[Tensor, "*batch n"]
 Indices: TypeAlias = Integer[Tensor, "..."]
 
 Array: TypeAlias = Any
-"""A field or value in the caller's own library: torch.Tensor for torch, numpy for everything else."""
+"""In the caller's own library: torch.Tensor for torch, numpy for everything else."""
 
 Metric: TypeAlias = Literal["chordal", "geodesic"]
 Reduction: TypeAlias = Literal["sum", "mean"]

@@ -8,6 +8,7 @@ from sphuni._rng import torch_generator
 from sphuni._typing import Array, Seed
 
 __all__ = [
+    "angles",
     "chordal_distance",
     "exponential_map",
     "geodesic_distance",
@@ -48,7 +49,9 @@ def normalize(x: Tensor, /) -> Tensor:
     largest = x.detach().abs().amax(dim=-1)
     if bool((largest == 0).any()):
         row = tuple(torch.nonzero(largest == 0)[0].tolist())
-        raise ValueError(f"x[{', '.join(map(str, row))}] is a zero row and has no direction; drop it")
+        raise ValueError(
+            f"x[{', '.join(map(str, row))}] is a zero row and has no direction; drop it"
+        )
     return unit_rows(x)
 
 
@@ -112,6 +115,11 @@ def geodesic_distance(x: Tensor, y: Array, /) -> Tensor:
     >>> float(sphuni.geodesic_distance([1.0, 0.0], [0.0, 1.0]))
     1.5707963267948966
     """
+    return angles(x, y)
+
+
+def angles(x: Tensor, y: Tensor) -> Tensor:
+    """`geodesic_distance` for code that has tensors already."""
     return 2 * torch.atan2(_norm(x - y), _norm(x + y))
 
 
@@ -147,4 +155,4 @@ def _norm(v: Tensor) -> Tensor:
     """Euclidean norm over the last axis whose gradient at zero is zero."""
     squared = v.square().sum(dim=-1)
     zero = squared == 0
-    return torch.where(zero, squared, torch.sqrt(torch.where(zero, torch.ones_like(squared), squared)))
+    return torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt())

@@ -66,7 +66,7 @@ def headline(report: ModelReport) -> str:
     worst = report.worst_first()
     worst = tuple(layer for layer in worst if layer.status == "analysed")
     same = counts[worst[0].verdict]
-    first = f"{analysed - good} of {plural(analysed, 'layer')} depart from uniformity"
+    first = f"{analysed - good} of {plural(analysed, 'layer')} are less uniform than chance"
     return f"{first}; {_worst_phrase(worst[0], same)}."
 
 

@@ -15,17 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sphuni._errors import UnreadableFileError
-from sphuni.analysis._text import visible
+from sphuni.analysis._text import shorten, visible
 
-__all__ = ["decode", "dump_csv", "dump_json", "flatten", "load_json", "plain", "reading"]
+__all__ = ["decode", "dump_csv", "dump_json", "load_json", "plain", "reading"]
 
 _T = TypeVar("_T")
+_LONGEST_CELL = 32_000  # spreadsheets cut cells at 32,767 characters
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_NOT_IN_CSV = ("cosine_histogram", "angle_histogram", "singular_values", "worst_pairs", "pair")
-_PER_KEY = (
-    "energy", "excess", "z", "statistic", "effect_size",
-    "p", "p_lower", "p_adjusted", "p_lower_adjusted",
-)  # fmt: skip
 
 
 def plain(value: Any) -> Any:
@@ -158,43 +154,6 @@ _DECODERS: dict[Any, Any] = {
 }
 
 
-def flatten(layer: Any) -> dict[str, Any]:
-    """Return one flat row of a layer; the columns do not depend on the layer."""
-    from sphuni.analysis.report import ENERGY_KEYS, TESTS
-
-    row: dict[str, Any] = {}
-    for field in dataclasses.fields(layer):
-        value = getattr(layer, field.name)
-        if field.name in _PER_KEY:
-            keys = ENERGY_KEYS if field.name in ("energy", "excess", "z") else TESTS
-            row |= _columns(field.name, value, keys, layer.excess_is_upper)
-        elif field.name == "excess_is_upper" or field.name in _NOT_IN_CSV:
-            continue
-        elif isinstance(value, tuple):
-            row[field.name] = ("; " if field.name == "notes" else " ").join(map(str, value))
-        else:
-            row[field.name] = value
-    first, second = layer.pair or (None, None)
-    return row | {"pair_i": first, "pair_j": second}
-
-
-def _columns(
-    name: str, values: dict[str, float], keys: tuple[str, ...], is_upper: dict[str, bool]
-) -> dict[str, float]:
-    """Spread a mapping over columns, an excess over one column of two."""
-    row = {}
-    for key in keys:
-        suffix = key.replace(":", "_")
-        value = values.get(key, math.nan)
-        if name == "excess":
-            upper = is_upper.get(key, False)
-            row[f"excess_{suffix}"] = math.nan if upper else value
-            row[f"excess_upper_{suffix}"] = value if upper else math.nan
-        else:
-            row[f"{name}_{suffix}"] = value
-    return row
-
-
 def dump_csv(rows: list[dict[str, Any]]) -> str:
     """Write rows that share their columns."""
     stream = io.StringIO()
@@ -212,4 +171,4 @@ def _cell(value: Any) -> str:
     if not isinstance(value, str):
         return str(value)
     guard = "'" if value.startswith(_FORMULA_STARTS) else ""
-    return guard + visible(value)
+    return guard + shorten(value, _LONGEST_CELL)

@@ -32,7 +32,7 @@ _MAPPINGS = {
     ),
 }
 _WORDS = {
-    "verdict": VERDICTS,
+    "verdict": VERDICTS[:-1],
     "status": ("analysed", "skipped", "failed"),
     "kind": None,
     "name": None,
@@ -64,8 +64,9 @@ class Rule:
     text : str
         The rule as it was given.
     matches : callable
-        Tells whether one layer breaks the rule. A number that a layer does not have (NaN) matches
-        no comparison.
+        Tells whether one layer breaks the rule. A number that a layer does not have (NaN, or
+        anything of a layer that was not analysed) matches no comparison, and a skipped tensor no
+        comparison of verdicts.
     """
 
     text: str
@@ -233,11 +234,16 @@ def _nearest(word: str, choices: tuple[str, ...]) -> str:
 
 def _reader(name: str, index: str) -> Callable[[LayerReport], float]:
     """Return the function that reads a number from a layer."""
-    if name == "dead":
-        return lambda layer: float(len(layer.dead))
-    if name in _MAPPINGS:
-        return lambda layer: float(getattr(layer, name).get(index, math.nan))
-    return lambda layer: float(getattr(layer, name))
+
+    def read(layer: LayerReport) -> float:
+        if layer.status != "analysed":
+            return math.nan
+        value = getattr(layer, name)
+        if name in _MAPPINGS:
+            return float(value.get(index, math.nan))
+        return float(len(value) if name == "dead" else value)
+
+    return read
 
 
 def _word_test(name: str, sign: str, quoted: str) -> _Test:
@@ -247,4 +253,9 @@ def _word_test(name: str, sign: str, quoted: str) -> _Test:
     word, choices = quoted[1:-1], _WORDS[name]
     if choices is not None and word not in choices:
         raise ValueError(f"no {name} is called {word!r}{_nearest(word, choices)}")
-    return lambda layer: (getattr(layer, name) == word) == (sign == "==")
+
+    def test(layer: LayerReport) -> bool:
+        applies = name != "verdict" or layer.status != "skipped"
+        return applies and (getattr(layer, name) == word) == (sign == "==")
+
+    return test

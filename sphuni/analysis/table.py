@@ -4,13 +4,14 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import Any
 
 from sphuni.analysis._advice import headline, number, plural, pvalue
 from sphuni.analysis._text import shorten, visible
+from sphuni.analysis.comparison import Comparison, LayerChange
 from sphuni.analysis.report import LayerReport, ModelReport
 
-__all__ = ["plain_table", "print_table"]
+__all__ = ["comparison_table", "plain_table", "print_table"]
 
 _HEADS = (
     "layer", "rows × dim", "max cos", "sep °", "excess", "rank", "mean R", "adj. p", "verdict"
@@ -52,18 +53,11 @@ def plain_table(report: ModelReport, *, top: int | None = None) -> str:
         characters are written as escapes.
     """
     layers = _shown(report, top)
-    rows = [_HEADS, *(_row(layer) for layer in layers)]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(_HEADS))]
-    lines = [_align(row, widths) for row in rows]
-    if layers:
-        lines.insert(1, "  ".join("─" * width for width in widths))
-    body = lines if layers else []
+    body = _grid(_HEADS, [_row(layer) for layer in layers], _LEFT)
     return "\n".join([_title(report), "", *body, *([""] if body else []), *footer(report, layers)])
 
 
-def print_table(
-    report: ModelReport, stream: IO[str] | None = None, *, top: int | None = None
-) -> None:
+def print_table(report: ModelReport, stream: Any = None, *, top: int | None = None) -> None:
     """Write a report to a stream, in colour if it is a terminal and rich is installed.
 
     Parameters
@@ -85,6 +79,51 @@ def print_table(
         stream.write(plain_table(report, top=top) + "\n")
         return
     _print_rich(console, report, _shown(report, top))
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Lay out a comparison as plain text.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What to show. Layers analysed on both sides are listed, worsened ones first.
+
+    Returns
+    -------
+    str
+        Several lines without a final line break.
+    """
+    order = {"worse": 0, "better": 1, "same": 2}
+    both = sorted(
+        (change for change in comparison.changes if change.direction),
+        key=lambda change: order[change.direction],
+    )
+    heads = ("layer", "max cos", "sep °", "excess", "rank", "mean R", "verdict")
+    counts = comparison.summary()
+    body = _grid(heads, [_change_row(change) for change in both], (0, 6))
+    return "\n".join(
+        [
+            f"before: {shorten(comparison.before.source, 100)}",
+            f"after:  {shorten(comparison.after.source, 100)}",
+            "",
+            *body,
+            *([""] if body else []),
+            f"{counts['better']} better, {counts['worse']} worse, {counts['same']} the same; "
+            f"{counts['only_before']} only before, {counts['only_after']} only after.",
+        ]
+    )
+
+
+def _change_row(change: LayerChange) -> tuple[str, ...]:
+    """Return the cells of one compared layer."""
+    before, after = change.before, change.after
+    if before is None or after is None:
+        raise ValueError(f"layer {change.name!r} exists on one side only")
+    old, new = _row(before), _row(after)
+    same = before.verdict == after.verdict
+    verdict = after.verdict if same else f"{before.verdict} → {after.verdict}"
+    return (old[0], *(f"{old[k]} → {new[k]}" for k in (2, 3, 4, 5, 6)), verdict)
 
 
 def footer(report: ModelReport, layers: Sequence[LayerReport]) -> list[str]:
@@ -148,15 +187,23 @@ def _row(layer: LayerReport) -> tuple[str, ...]:
     )
 
 
-def _align(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (
-        cell.ljust(width) if k in _LEFT else cell.rjust(width)
-        for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return "  ".join(cells).rstrip()
+def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int]) -> list[str]:
+    """Align cells in columns under their heads; no rows give no lines."""
+    if not rows:
+        return []
+    widths = [max(len(row[k]) for row in (heads, *rows)) for k in range(len(heads))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if k in left else cell.rjust(width)
+            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (heads, *rows)
+    ]
+    lines.insert(1, "  ".join("─" * width for width in widths))
+    return lines
 
 
-def _rich_console(stream: IO[str]) -> Any:
+def _rich_console(stream: Any) -> Any:
     """Return a rich console if it can improve on plain text here, else None."""
     if not stream.isatty():
         return None

@@ -7,11 +7,16 @@ from sphuni.configurations.constructions import (
     construction_info,
     fibonacci_sphere,
 )
+from sphuni.configurations.records import MissingRecordError, Record, record, records
 
 __all__ = [
     "Construction",
+    "MissingRecordError",
+    "Record",
     "available_constructions",
     "construct",
     "construction_info",
     "fibonacci_sphere",
+    "record",
+    "records",
 ]

@@ -33,6 +33,9 @@ class Construction(Result):
     """Largest t for which the points average polynomials of degree t exactly."""
 
 
+Describer = Callable[[], Construction]
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """A named family with one integer parameter."""
@@ -40,6 +43,8 @@ class Family:
     prefix: str
     parameter: str
     least: int
+    coordinates: Callable[[int], int]
+    """How many numbers a member holds, n times d, told without building anything."""
     info: Callable[[int], Construction]
     build: Callable[[int], NDArray[np.float64]]
 
@@ -88,10 +93,10 @@ _120_PRODUCTS = tuple((a + b * _ROOT_5) / 16 for a, b in _120_PAIRS)
 _600_PRODUCTS = ((_ROOT_5 - 1) / 4, 0.5, (_ROOT_5 + 1) / 4)
 
 FAMILIES = (
-    Family("polygon", "n", 3, _polygon, _polytopes.polygon),
-    Family("simplex", "d", 2, _simplex, _polytopes.simplex),
-    Family("cross", "d", 2, _cross, _polytopes.cross_polytope),
-    Family("cube", "d", 2, _cube, _polytopes.cube),
+    Family("polygon", "n", 3, lambda n: 2 * n, _polygon, _polytopes.polygon),
+    Family("simplex", "d", 2, lambda d: (d + 1) * d, _simplex, _polytopes.simplex),
+    Family("cross", "d", 2, lambda d: 2 * d * d, _cross, _polytopes.cross_polytope),
+    Family("cube", "d", 2, lambda d: d << min(d, 64), _cube, _polytopes.cube),
 )
 
 _FIXED: tuple[tuple[Builder, Construction], ...] = (
@@ -184,31 +189,27 @@ ALIASES = {
 }
 
 
-def find(name: str) -> tuple[Builder, Construction] | None:
-    """Builder and description of a construction, or None for a name that is none."""
+def find(name: str) -> tuple[Builder, Describer] | None:
+    """Return what builds and what describes a construction, or None for an unknown name."""
     name = ALIASES.get(name, name)
     if name in FIXED:
-        return FIXED[name]
+        build, info = FIXED[name]
+        return build, lambda: info
     for family in FAMILIES:
         if match := re.fullmatch(rf"{family.prefix}_(\d{{1,9}})", name):
             return _member(family, int(match[1]))
     return None
 
 
-def _member(family: Family, parameter: int) -> tuple[Builder, Construction]:
+def _member(family: Family, parameter: int) -> tuple[Builder, Describer]:
     if parameter < family.least:
         raise ValueError(
             f"name must be {family.pattern} with {family.parameter} >= {family.least}; "
             f"got {family.prefix}_{parameter}."
         )
-    if family.prefix == "cube" and parameter > 26:
-        coordinates = math.inf
-    else:
-        info = family.info(parameter)
-        coordinates = info.n * info.d
-    if coordinates > _MOST_COORDINATES:
+    if family.coordinates(parameter) > _MOST_COORDINATES:
         raise ValueError(
             f"name must be a configuration of at most {_MOST_COORDINATES} coordinates; "
             f"{family.prefix}_{parameter} has more. Choose a smaller {family.parameter}."
         )
-    return lambda: family.build(parameter), info
+    return lambda: family.build(parameter), lambda: family.info(parameter)

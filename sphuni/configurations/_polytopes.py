@@ -13,12 +13,15 @@ _ROOT_5 = math.sqrt(5.0)
 
 def polygon(n: int) -> NDArray[np.float64]:
     """List the vertices of the regular n-gon, by octants so that exact zeros stay exact."""
-    points = np.empty((n, 2))
-    for k in range(n):
-        octant, rest = divmod(8 * k + n // 2, n)
-        angle = (rest - n // 2) * (math.pi / (4 * n))
-        points[k] = _rotate_by_octants(math.cos(angle), math.sin(angle), octant)
-    return points
+    octant, rest = np.divmod(8 * np.arange(n) + n // 2, n)
+    angle = (rest - n // 2) * (math.pi / (4 * n))
+    x, y = np.cos(angle), np.sin(angle)
+    half, odd = math.sqrt(0.5), octant % 2 == 1
+    x, y = np.where(odd, half * (x - y), x), np.where(odd, half * (x + y), y)
+    quarter = octant // 2 % 4
+    points = np.stack([np.choose(quarter, [x, -y, -x, y]), np.choose(quarter, [y, x, -y, -x])])
+    # Adding zero turns -0.0 into 0.0.
+    return np.ascontiguousarray(points.T) + 0.0
 
 
 def simplex(d: int) -> NDArray[np.float64]:
@@ -90,15 +93,6 @@ def fibonacci_points(n: int) -> NDArray[np.float64]:
     radius = np.sqrt((1.0 - z) * (1.0 + z))
     longitude = 2.0 * math.pi * np.mod(k * _INVERSE_PHI, 1.0)
     return np.stack([radius * np.cos(longitude), radius * np.sin(longitude), z], axis=1)
-
-
-def _rotate_by_octants(x: float, y: float, octants: int) -> tuple[float, float]:
-    for _ in range(octants // 2 % 4):
-        x, y = -y, x
-    if octants % 2:
-        half = math.sqrt(0.5)
-        x, y = half * (x - y), half * (x + y)
-    return x + 0.0, y + 0.0
 
 
 def _unit(rows: NDArray[np.float64], norm_squared: float) -> NDArray[np.float64]:

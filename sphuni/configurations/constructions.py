@@ -105,7 +105,8 @@ def construction_info(name: str) -> Construction:
     Construction(name='hemicube_16(clebsch)', n=16, d=5, inner_products=(-0.6, 0.2),
                  multiplicities=(5, 10), design_strength=3)
     """
-    return _find(name)[1]
+    _, describe = _find(name)
+    return describe()
 
 
 def available_constructions() -> tuple[Construction, ...]:
@@ -162,7 +163,7 @@ def fibonacci_sphere(n: int, *, like: Any = None) -> Any:
     return _like(_polytopes.fibonacci_points(n), like)
 
 
-def _find(name: str) -> tuple[_catalogue.Builder, Construction]:
+def _find(name: str) -> tuple[_catalogue.Builder, _catalogue.Describer]:
     found = _catalogue.find(name)
     if found is None:
         known = [*_catalogue.FIXED, *_catalogue.ALIASES]

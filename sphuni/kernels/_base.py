@@ -78,6 +78,11 @@ class Kernel(abc.ABC):
         return False
 
     @property
+    def reads_q(self) -> bool:
+        """Whether `value` and its derivatives use q; those of the plain chord do not."""
+        return True
+
+    @property
     def absolutely_monotone(self) -> bool:
         """Whether K and all its derivatives in t are non-negative on [-1, 1), up to a constant.
 

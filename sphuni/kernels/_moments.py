@@ -85,28 +85,47 @@ def _adaptive(
                 angle = 1e-30  # the limit; exactly 0 would be inf * 0
             near, far = 4 * np.sin(angle / 2) ** 2, 4 * np.cos(angle / 2) ** 2
             p, q = (far, near) if flip else (near, far)
-            value = change(np.float64(_value(kernel, p, q)))
+            value = change(np.array(_value(kernel, p, q)))
             cosine = np.cos(angle) * (-1 if flip else 1)
             ratio = np.sin(angle) / angle
-            return float(value * factor(np.array(cosine)) * angle ** (power * order) * ratio ** (d - 2))
+            return float(
+                value * factor(np.array(cosine)) * angle ** (power * order) * ratio ** (d - 2)
+            )
 
-        options = {"epsabs": 0.0, "epsrel": 2e-14, "limit": 400}
-        if exponent == 0.0 or order == 0.0 and exponent > 0:
-            plain = lambda angle: smooth(angle) * angle**exponent  # noqa: E731
-            return _quad(plain, **options)
-        return _quad(smooth, weight="alg", wvar=(exponent, 0.0), **options)
+        if exponent == 0.0 or (order == 0.0 and exponent > 0):
+            return _quad(lambda angle: smooth(angle) * angle**exponent)
+        return _quad(smooth, exponent)
 
     total = half(kernel.order_at_one, False) + half(kernel.order_at_minus_one, True)
     return float(np.exp(log_constant) * total)
 
 
-def _quad(function: Callable[[float], float], **options: object) -> float:
-    """`scipy.integrate.quad` on [0, pi/2]; its round-off notice at 2e-14 is expected, not news."""
-    return float(integrate.quad(function, 0.0, np.pi / 2, full_output=1, **options)[0])
+def _quad(function: Callable[[float], float], exponent: float | None = None) -> float:
+    """Integrate over [0, pi/2], with the weight angle^exponent if one is given."""
+    # full_output silences the notice that 2e-14 is at the limit of round-off, which is intended
+    if exponent is None:
+        answer = integrate.quad(
+            function, 0.0, np.pi / 2, full_output=1, epsabs=0.0, epsrel=2e-14, limit=400
+        )
+    else:
+        answer = integrate.quad(
+            function,
+            0.0,
+            np.pi / 2,
+            full_output=1,
+            epsabs=0.0,
+            epsrel=2e-14,
+            limit=400,
+            weight="alg",
+            wvar=(exponent, 0.0),
+        )
+    return float(answer[0])
 
 
 def _value(kernel: "Kernel", p: float, q: float) -> float:
-    return float(kernel.value(torch.tensor(p, dtype=torch.float64), torch.tensor(q, dtype=torch.float64)))
+    return float(
+        kernel.value(torch.tensor(p, dtype=torch.float64), torch.tensor(q, dtype=torch.float64))
+    )
 
 
 def _check_dimension(d: int) -> None:

@@ -118,6 +118,11 @@ class Riesz(Kernel):
         return self.metric == "geodesic"
 
     @property
+    def reads_q(self) -> bool:
+        """True for the angle."""
+        return self.metric == "geodesic"
+
+    @property
     def absolutely_monotone(self) -> bool:
         """True for the chord and s >= -2."""
         return self.metric == "chordal" and self.s >= -2
@@ -133,7 +138,10 @@ class Riesz(Kernel):
         if self.metric == "geodesic" or d < 2 or self.s >= d - 1:
             return super().gegenbauer(d, degree_max)
         return np.array(
-            [float(harmonic_dimension(l, d)) * self._eigenvalue(d, l) for l in range(degree_max + 1)]
+            [
+                float(harmonic_dimension(l, d)) * self._eigenvalue(d, l)
+                for l in range(degree_max + 1)
+            ]
         )
 
     def _eigenvalue(self, d: int, degree: int) -> float:
@@ -144,7 +152,10 @@ class Riesz(Kernel):
                 return float(
                     -np.log(2) + 0.5 * (special.digamma(d - 1) - special.digamma((d - 1) / 2))
                 )
-            return float(0.5 * np.exp(special.gammaln(l) + special.gammaln(d - 1) - special.gammaln(d - 1 + l)))
+            return float(
+                0.5
+                * np.exp(special.gammaln(l) + special.gammaln(d - 1) - special.gammaln(d - 1 + l))
+            )
         log_mean = (
             (d - 2 - s) * np.log(2)
             + special.gammaln(d / 2)
@@ -178,7 +189,8 @@ def _power(base: Tensor, exponent: float) -> Tensor:
     doubled = 2 * exponent
     if doubled != int(doubled) or abs(doubled) > 16:
         return torch.exp(exponent * torch.log(base))
-    whole, half = divmod(int(abs(doubled)), 2)
+    count = int(abs(doubled))
+    whole, half = count // 2, count % 2
     if exponent >= 0:
         root = torch.sqrt(base) if half else None
         factor = base

@@ -109,9 +109,7 @@ class Dirichlet(GegenbauerSeries):
         return f"Dirichlet degree={self.degree}"
 
 
-def _step(
-    before: list[Tensor], now: list[Tensor], t: Tensor, degree: int, d: int
-) -> list[Tensor]:
+def _step(before: list[Tensor], now: list[Tensor], t: Tensor, degree: int, d: int) -> list[Tensor]:
     """P_l, P_l', P_l'' from those of degrees l - 1 and l - 2."""
     if degree == 1:
         return [t, torch.ones_like(t), torch.zeros_like(t)]

@@ -58,6 +58,11 @@ class Gaussian(Kernel):
         return 1.0
 
     @property
+    def reads_q(self) -> bool:
+        """False."""
+        return False
+
+    @property
     def absolutely_monotone(self) -> bool:
         """True."""
         return True
@@ -99,6 +104,11 @@ class Laplace(Kernel):
     def singular(self) -> bool:
         """The kernel has a cone at coincident points."""
         return True
+
+    @property
+    def reads_q(self) -> bool:
+        """False."""
+        return False
 
     @property
     def absolutely_monotone(self) -> bool:
@@ -151,6 +161,11 @@ class Poisson(Kernel):
     def at_one(self) -> float:
         """K of two coincident points."""
         return 1.0
+
+    @property
+    def reads_q(self) -> bool:
+        """False."""
+        return False
 
     @property
     def absolutely_monotone(self) -> bool:

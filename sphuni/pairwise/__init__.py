@@ -4,5 +4,6 @@ from sphuni.pairwise._dispatch import Decision as Decision
 from sphuni.pairwise._dispatch import Engine as Engine
 from sphuni.pairwise._dispatch import explain as explain
 from sphuni.pairwise._dispatch import pair_reduce as pair_reduce
+from sphuni.pairwise._gram import gram_matrix as gram_matrix
 from sphuni.pairwise._nearest import Nearest as Nearest
 from sphuni.pairwise._nearest import nearest as nearest

@@ -21,7 +21,6 @@ from torch.autograd.function import once_differentiable
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _tiles
 from sphuni.pairwise._lanes import Task, run_lanes, tasks
-from sphuni.sphere import unit_rows
 
 __all__ = ["rows", "supports", "total"]
 
@@ -50,7 +49,9 @@ class PairSum(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool) -> Any:
         """Return the sums (b, k) and the gradients (k, b, n, d), empty if not asked for."""
-        parts = run_lanes(lambda lane: _sum_lane(x, kernels, lane, with_gradient), tasks(x, None), x.device)
+        parts = run_lanes(
+            lambda lane: _sum_lane(x, kernels, lane, with_gradient), tasks(x, None), x.device
+        )
         sums = torch.stack([part[0] for part in parts]).sum(0).to(x.dtype)
         if not with_gradient:
             return sums, x.new_empty(0)
@@ -83,9 +84,13 @@ class PairRows(torch.autograd.Function):
     """sum_j w_j K(x_i, y_j) for every row i."""
 
     @staticmethod
-    def forward(x: Tensor, y: Tensor | None, weights: Tensor, kernels: tuple[Kernel, ...]) -> Tensor:
+    def forward(
+        x: Tensor, y: Tensor | None, weights: Tensor, kernels: tuple[Kernel, ...]
+    ) -> Tensor:
         """Return (b, n, k)."""
-        parts = run_lanes(lambda lane: _rows_lane(x, y, weights, kernels, lane), tasks(x, y), x.device)
+        parts = run_lanes(
+            lambda lane: _rows_lane(x, y, weights, kernels, lane), tasks(x, y), x.device
+        )
         return torch.stack([part[0] for part in parts]).sum(0).to(x.dtype)
 
     @staticmethod
@@ -133,8 +138,15 @@ class RowsGradient(torch.autograd.Function):
         todo = tasks(x, y)
         parts = [_second_tile(x, y, weights, go, ctx.kernels, (hx, hy, hw), task) for task in todo]
         other = x if y is None else y
-        out = [torch.zeros_like(x), torch.zeros_like(other), torch.zeros_like(weights), torch.zeros_like(go)]
-        for task, (left, right, w_left, w_right, go_left, go_right) in zip(todo, parts, strict=True):
+        out = [
+            torch.zeros_like(x),
+            torch.zeros_like(other),
+            torch.zeros_like(weights),
+            torch.zeros_like(go),
+        ]
+        for task, (left, right, w_left, w_right, go_left, go_right) in zip(
+            todo, parts, strict=True
+        ):
             out[0][task.batch, task.left] += left
             out[1][task.batch, task.right] += right
             out[2][task.batch, task.right] += w_right
@@ -148,8 +160,9 @@ class RowsGradient(torch.autograd.Function):
 
 
 def tangent(x: Tensor, gradient: Tensor) -> Tensor:
-    """Remove the radial part of a gradient at unit rows x."""
-    return gradient - (gradient * x).sum(dim=-1, keepdim=True) * x
+    """Remove, in place, the radial part of a gradient (..., b, n, d) at unit rows x."""
+    radial = torch.einsum("...bnd,bnd->...bn", gradient, x)
+    return gradient.addcmul_(radial[..., None], x, value=-1)
 
 
 def _sum_lane(
@@ -167,9 +180,10 @@ def _sum_lane(
                 value = _tiles.evaluate(tile, kernel)
             else:
                 value, slope, near = _tiles.evaluate_both(tile, kernel)
-                grad_left, grad_right = _tiles.contract(tile, slope, near, left, right)
-                gradients[k, task.batch, task.left] += grad_left * share
-                gradients[k, task.batch, task.right] += grad_right * share
+                if task.diagonal:  # a full square: both ends of a pair are met twice
+                    slope, near = slope.mul_(share), None if near is None else near.mul_(share)
+                into = gradients[k, task.batch, task.left], gradients[k, task.batch, task.right]
+                _tiles.accumulate(tile, slope, near, left, right, into)
             sums[task.batch, k] += share * value.sum(-1).sum(-1, dtype=torch.float64)
     return sums, gradients
 
@@ -214,15 +228,16 @@ def _gradient_lane(
             both_ways = y is None and not task.diagonal
             factor = go[task.batch, task.left, k, None] * weights[task.batch, None, task.right]
             if both_ways:
-                mirrored = weights[task.batch, task.left, None] * go[task.batch, None, task.right, k]
+                mirrored = (
+                    weights[task.batch, task.left, None] * go[task.batch, None, task.right, k]
+                )
                 factor = factor + mirrored
                 grad_w[task.batch, task.left] += _apply(value, go[task.batch, task.right, k])
             grad_w[task.batch, task.right] += _apply(value.mT, go[task.batch, task.left, k])
             if near is not None and tile.near is not None:
                 near = near * factor[tile.near.where]
-            grad_left, grad_right = _tiles.contract(tile, slope * factor, near, left, right)
-            grad_x[task.batch, task.left] += grad_left
-            grad_y[task.batch, task.right] += grad_right
+            into = grad_x[task.batch, task.left], grad_y[task.batch, task.right]
+            _tiles.accumulate(tile, slope.mul_(factor), near, left, right, into)
     return grad_x, grad_y, grad_w
 
 
@@ -255,7 +270,7 @@ def _second_tile(
         loss = left.new_zeros(())
         for k, kernel in enumerate(kernels):
             value = _tiles.kernel_tile(
-                unit_rows(left), unit_rows(right), kernel, diagonal=task.diagonal
+                _tiles.degree_zero(left), _tiles.degree_zero(right), kernel, diagonal=task.diagonal
             )
             loss = loss + (go_left[..., k] * _apply(value, w_right)).sum()
             if both_ways:

@@ -50,7 +50,9 @@ def compiler_missing() -> str | None:
         probe = torch.compile(_probe, dynamic=True, fullgraph=True)
         probe(torch.ones(4))
     except Exception as error:  # any failure of the tool chain means the same thing: no compiler
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        reason = (
+            str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        )
         _log.info("torch.compile does not work here: %s", reason)
         return f"torch.compile does not work here ({reason})"
     return None
@@ -69,7 +71,9 @@ class CompiledSum(torch.autograd.Function):
                 if batched:
                     sums, gradient = run(x.permute(2, 1, 0).contiguous())
                     half = 0.5 * sums.sum(0, dtype=torch.float64)
-                    return half.to(x.dtype), _blockwise.tangent(x, gradient.permute(2, 1, 0))
+                    return half.to(x.dtype), _blockwise.tangent(
+                        x, gradient.permute(2, 1, 0).contiguous()
+                    )
                 singles = [run(one.T.contiguous()) for one in x]
         except torch._dynamo.exc.TorchDynamoException as error:
             raise EngineError(f"the compiled engine failed: {error}") from error
@@ -121,35 +125,27 @@ def _compile(kernel: Kernel, d: int, dtype: torch.dtype, device: str, batched: b
 def _body(kernel: Kernel, near: bool, far: bool, x: Tensor) -> tuple[Tensor, Tensor]:
     """Row sums and gradient rows from coordinate planes x of shape (d, n) or (d, n, b)."""
     planes = x.unbind(0)
-    p = q = None
-    for plane in planes:
-        difference = plane[:, None] - plane[None, :]
-        p = difference * difference if p is None else p + difference * difference
-        if far:
-            total = plane[:, None] + plane[None, :]
-            q = total * total if q is None else q + total * total
-    if q is None:
-        q = 4 - p
-    index = torch.arange(x.shape[1], device=x.device)
-    same = index[:, None] == index[None, :]
-    if x.ndim == 3:
-        same = same[:, :, None]
-    coincident = (p == 0) if near else same
-    hidden = same | coincident
-    opposite = (q == 0) if far else None
-    if opposite is not None:
-        hidden = hidden | opposite
+    p = _add_up([(plane[:, None] - plane[None, :]).square() for plane in planes])
+    q = _add_up([(plane[:, None] + plane[None, :]).square() for plane in planes]) if far else 4 - p
+    same = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+    same = same if x.ndim == 2 else same[:, :, None]
+    hidden = same
+    hidden = hidden | (p == 0) if near else hidden
+    hidden = hidden | (q == 0) if far else hidden
     value, slope = kernel.value_and_derivative(
         torch.where(hidden, 2.0, p), torch.where(hidden, 2.0, q)
     )
     value = torch.where(hidden, 0.0, value)
-    if near:
-        value = torch.where(coincident & ~same, kernel.at_one, value)
-    if opposite is not None:
-        value = torch.where(opposite, kernel.at_minus_one, value)
+    value = torch.where((p == 0) & ~same, kernel.at_one, value) if near else value
+    value = torch.where(q == 0, kernel.at_minus_one, value) if far else value
     slope = torch.where(hidden, 0.0, slope)
-    sign = torch.where(q < p, -1.0, 1.0) if far else 1.0
-    gradient = [
-        (slope * (plane[None, :] - sign * plane[:, None])).sum(1) for plane in planes
-    ]
+    sign = torch.where(q < p, -1.0, 1.0).to(x.dtype) if far else 1.0
+    gradient = [(slope * (plane[None, :] - sign * plane[:, None])).sum(1) for plane in planes]
     return value.sum(1), torch.stack(gradient)
+
+
+def _add_up(terms: list[Tensor]) -> Tensor:
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total

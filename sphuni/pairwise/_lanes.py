@@ -16,7 +16,8 @@ __all__ = ["Task", "block_size", "run_lanes", "tasks"]
 
 T = TypeVar("T")
 
-_LANES = 4
+_MOST_LANES = 4
+_TILES_PER_LANE = 16
 _TILE_ELEMENTS = 1 << 18
 
 
@@ -56,9 +57,9 @@ def run_lanes(
     work: Callable[[Sequence[Task]], tuple[Tensor, ...]], todo: Sequence[Task], device: torch.device
 ) -> list[tuple[Tensor, ...]]:
     """Apply `work` to each lane's tiles; on a CPU the lanes run on threads."""
-    lanes = [todo[k::_LANES] for k in range(min(_LANES, len(todo)))]
-    threads = min(torch.get_num_threads(), len(lanes))
-    if device.type != "cpu" or threads < 2 or len(todo) < 2 * _LANES:
+    count = max(1, min(_MOST_LANES, len(todo) // _TILES_PER_LANE))
+    lanes = [todo[k::count] for k in range(count)]
+    if device.type != "cpu" or count == 1 or torch.get_num_threads() == 1:
         return [work(lane) for lane in lanes]
     grad = torch.is_grad_enabled()
 

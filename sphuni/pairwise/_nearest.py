@@ -1,6 +1,7 @@
 """Nearest neighbours on the sphere: indices by search, values by differences."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -60,7 +61,9 @@ def nearest(points: Tensor, /, *, k: int = 1, antipodal: bool = False) -> Neares
         raise ValueError(f"k must lie between 1 and n - 1 = {n - 1}; got {k}")
     flat = points.reshape(-1, *points.shape[-2:])
     index = torch.stack([_search(one.detach(), k, antipodal) for one in flat])
-    distance = torch.stack([_distance(one, i, antipodal) for one, i in zip(flat, index, strict=True)])
+    distance = torch.stack(
+        [_distance(one, i, antipodal) for one, i in zip(flat, index, strict=True)]
+    )
     shape = (*points.shape[:-1], k)
     return Nearest(index.reshape(shape), distance.reshape(shape))
 
@@ -69,7 +72,9 @@ def _search(points: Tensor, k: int, antipodal: bool) -> Tensor:
     spare = min(k + 1, points.shape[0] - 1)
     rows = unit_rows(points.double() if points.dtype != torch.float64 else points)
     tree = points.device.type == "cpu" and points.shape[1] <= _TREE_DIMENSION
-    exact = rows if rows.shape[0] <= _SMALL else points.float() if points.dtype.itemsize < 4 else points
+    exact = (
+        rows if rows.shape[0] <= _SMALL else points.float() if points.dtype.itemsize < 4 else points
+    )
     found = _tree_search(rows, spare, antipodal) if tree else _tile_search(exact, spare, antipodal)
     order = _distance(rows, found, antipodal).argsort(dim=-1, stable=True)[:, :k]
     return found.gather(1, order)
@@ -89,12 +94,13 @@ def _tree_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
 
 def _tile_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
     todo = tasks(points[None], None)
-    best = _merge([part for lane in run_lanes(
-        lambda lane: _lane(points, k, antipodal, lane), todo, points.device) for part in [lane]], k)
-    return best
+    parts = run_lanes(lambda lane: _lane(points, k, antipodal, lane), todo, points.device)
+    score = torch.cat([part[0] for part in parts], dim=1)
+    index = torch.cat([part[1] for part in parts], dim=1)
+    return index.gather(1, score.topk(k, dim=1).indices)
 
 
-def _lane(points: Tensor, k: int, antipodal: bool, lane: list[Task]) -> tuple[Tensor, Tensor]:
+def _lane(points: Tensor, k: int, antipodal: bool, lane: Sequence[Task]) -> tuple[Tensor, Tensor]:
     """The k largest cosines per row among one lane's tiles, with their columns."""
     n = points.shape[0]
     score = points.new_full((n, k), -torch.inf)
@@ -112,16 +118,15 @@ def _lane(points: Tensor, k: int, antipodal: bool, lane: list[Task]) -> tuple[Te
 
 def _keep(score: Tensor, index: Tensor, gram: Tensor, rows: slice, columns: slice, k: int) -> None:
     """Merge one tile's best columns into the running best of its rows."""
-    value, place = gram.max(dim=1, keepdim=True) if k == 1 else gram.topk(min(k, gram.shape[1]), dim=1)
-    value, place = torch.cat([score[rows], value], 1), torch.cat([index[rows], place + columns.start], 1)
+    value, place = (
+        gram.max(dim=1, keepdim=True) if k == 1 else gram.topk(min(k, gram.shape[1]), dim=1)
+    )
+    value, place = (
+        torch.cat([score[rows], value], 1),
+        torch.cat([index[rows], place + columns.start], 1),
+    )
     top, order = value.topk(k, dim=1)
     score[rows], index[rows] = top, place.gather(1, order)
-
-
-def _merge(parts: list[tuple[Tensor, Tensor]], k: int) -> Tensor:
-    score = torch.cat([part[0] for part in parts], dim=1)
-    index = torch.cat([part[1] for part in parts], dim=1)
-    return index.gather(1, score.topk(k, dim=1).indices)
 
 
 def _distance(points: Tensor, index: Tensor, antipodal: bool) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
+from sphuni.pairwise._tiles import degree_zero
 
 __all__ = ["rows", "supports", "total"]
 
@@ -20,6 +21,7 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """Sum over i < j of each kernel: (b, n, d) -> (b, k)."""
+    x = degree_zero(x)
     first, second = torch.triu_indices(x.shape[-2], x.shape[-2], offset=1, device=x.device)
     values = _values(x[:, first], x[:, second], kernels)
     return values.sum(dim=-2)
@@ -27,7 +29,8 @@ def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
 
 def rows(x: Tensor, y: Tensor | None, weights: Tensor | None, kernels: Sequence[Kernel]) -> Tensor:
     """sum_j w_j K(x_i, y_j): (b, n, k); with y None over the other points of x."""
-    other = x if y is None else y
+    x = degree_zero(x)
+    other = x if y is None else degree_zero(y)
     values = _values(x[:, :, None], other[:, None], kernels)
     if y is None:
         keep = ~torch.eye(x.shape[-2], dtype=torch.bool, device=x.device)

@@ -15,7 +15,16 @@ from torch import Tensor
 
 from sphuni.kernels import Kernel
 
-__all__ = ["DIRECT_DIMENSION", "Tile", "contract", "evaluate", "kernel_tile"]
+__all__ = [
+    "DIRECT_DIMENSION",
+    "Tile",
+    "accumulate",
+    "degree_zero",
+    "distances",
+    "evaluate",
+    "evaluate_both",
+    "kernel_tile",
+]
 
 DIRECT_DIMENSION = 8
 _NEAR_COSINE = 1 - 2.0**-7
@@ -31,7 +40,10 @@ class Near(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """Distances of one tile; pairs in `near` and on the diagonal hold neutral values."""
+    """Distances of one tile; pairs in `near` and on the diagonal hold neutral values.
+
+    Where no kernel reads q it is p itself, so that no work is spent on it.
+    """
 
     p: Tensor
     q: Tensor
@@ -58,7 +70,9 @@ def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: bool
         return Tile(p, q, None, diagonal, direct=True)
     gram = torch.matmul(x, y.mT)
     near = _take_near(gram, x, y, kernels, diagonal=diagonal)
-    return Tile(2 - 2 * gram, 2 + 2 * gram, near, diagonal, direct=False)
+    wanted = 2 + 2 * gram if any(k.reads_q for k in kernels) else None
+    p = gram.mul_(-2).add_(2)
+    return Tile(p, p if wanted is None else wanted, near, diagonal, direct=False)
 
 
 def evaluate(tile: Tile, kernel: Kernel) -> Tensor:
@@ -77,30 +91,40 @@ def evaluate_both(tile: Tile, kernel: Kernel) -> tuple[Tensor, Tensor, Tensor | 
     return value, slope, _near_slope(tile.near, kernel)
 
 
-def evaluate_slope(tile: Tile, kernel: Kernel) -> tuple[Tensor, Tensor | None]:
-    """dK/dt (zero at near pairs and on the diagonal), and dK/dt of the near pairs."""
-    slope = _clear_singular(tile, kernel, kernel.derivative(tile.p, tile.q))
-    if tile.near is None:
-        return slope, None
-    slope[tile.near.where] = 0
-    return slope, _near_slope(tile.near, kernel)
-
-
-def contract(
-    tile: Tile, weights: Tensor, near_weights: Tensor | None, x: Tensor, y: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients at the rows of `x` and of `y` of sum_ij weights_ij t_ij, up to radial parts.
+def accumulate(
+    tile: Tile,
+    weights: Tensor,
+    near_weights: Tensor | None,
+    x: Tensor,
+    y: Tensor,
+    into: tuple[Tensor, Tensor],
+) -> None:
+    """Add the gradients at the rows of `x` and of `y` of sum_ij weights_ij t_ij, in place.
 
     Moving x along the tangent changes t_ij by <y_j, dx> = <y_j -+ x_i, dx>: for near (opposite)
-    pairs the difference (sum) is used, which is small and exact.
+    pairs the difference (sum) is used, which is small and exact. Radial parts are arbitrary.
     """
     if tile.direct:
-        return _contract_direct(tile, weights, x, y)
-    grad_x = torch.matmul(weights, y)
-    grad_y = torch.matmul(weights.mT, x)
+        _accumulate_direct(tile, weights, x, y, into)
+        return
+    if x.shape[0] == 1:
+        into[0][0].addmm_(weights[0], y[0])
+        into[1][0].addmm_(weights[0].T, x[0])
+    else:
+        into[0].baddbmm_(weights, y)
+        into[1].baddbmm_(weights.mT, x)
     if tile.near is not None and near_weights is not None:
-        _add_near(tile.near, near_weights, x, y, grad_x, grad_y)
-    return grad_x, grad_y
+        _accumulate_near(tile.near, near_weights, x, y, into)
+
+
+def degree_zero(x: Tensor) -> Tensor:
+    """Return unit rows `x` unchanged, with the first two derivatives of x / |x|.
+
+    Dividing by the norm would move close points by a rounding error, which near pairs feel.
+    """
+    squared = x.square().sum(dim=-1, keepdim=True)
+    excess = squared - squared.detach()
+    return x * (1 - 0.5 * excess + 0.375 * excess * excess)
 
 
 def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, diagonal: bool) -> Tensor:
@@ -127,7 +151,7 @@ def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, diagonal: bool) -> Tens
 
 
 def _direct(x: Tensor, y: Tensor, *, exact_q: bool) -> tuple[Tensor, Tensor]:
-    """p (and q) by differences (sums) of coordinates, one plane at a time."""
+    """Both distances plane by plane: p by differences, q by sums or as 4 - p."""
     p = _planes(x, y, -1)
     return p, _planes(x, y, 1) if exact_q else 4 - p
 
@@ -222,32 +246,28 @@ def _replace_exact(value: Tensor, kernel: Kernel, p: Tensor, q: Tensor) -> Tenso
     return value
 
 
-def _contract_direct(tile: Tile, weights: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _accumulate_direct(
+    tile: Tile, weights: Tensor, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor]
+) -> None:
     """The contraction by differences, plane by plane; opposite pairs by sums."""
     sign = torch.where(tile.q < tile.p, -1.0, 1.0).to(x.dtype)
-    grad_x, grad_y = torch.empty_like(x), torch.empty_like(y)
     for c in range(x.shape[-1]):
         change = weights * (y[..., None, :, c] - sign * x[..., c, None])
-        grad_x[..., c] = change.sum(-1)
+        into[0][..., c] += change.sum(-1)
         # w (x -+ y) = -+ w (y -+ x): the same differences serve both ends of a pair
-        grad_y[..., c] = -(sign * change).sum(-2)
-    return grad_x, grad_y
+        into[1][..., c] -= (sign * change).sum(-2)
 
 
-def _add_near(
-    near: Near, weights: Tensor, x: Tensor, y: Tensor, grad_x: Tensor, grad_y: Tensor
+def _accumulate_near(
+    near: Near, weights: Tensor, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor]
 ) -> None:
     b, i, j = near.where
-    rows, columns = x.shape[-2], y.shape[-2]
-    flat_x, flat_y = grad_x.reshape(-1, x.shape[-1]), grad_y.reshape(-1, x.shape[-1])
     for part in _parts(b.numel(), x.shape[-1]):
-        sign = torch.where(near.q[part] < near.p[part], -1.0, 1.0).to(x.dtype)
+        sign = torch.where(near.q[part] < near.p[part], -1.0, 1.0).to(x.dtype)[:, None]
         left, right = x[b[part], i[part]], y[b[part], j[part]]
-        change = weights[part, None] * (right - sign[:, None] * left)
-        flat_x.index_add_(0, b[part] * rows + i[part], change)
-        flat_y.index_add_(0, b[part] * columns + j[part], -sign[:, None] * change)
-    grad_x.copy_(flat_x.view_as(grad_x))
-    grad_y.copy_(flat_y.view_as(grad_y))
+        change = weights[part, None] * (right - sign * left)
+        into[0].index_put_((b[part], i[part]), change, accumulate=True)
+        into[1].index_put_((b[part], j[part]), -sign * change, accumulate=True)
 
 
 def _parts(count: int, d: int) -> Iterator[slice]:

@@ -17,9 +17,10 @@ from sphuni.special._measure import (
     log_sphere_area,
     sphere_area,
 )
-from sphuni.special._quadrature import cosine_quadrature, gegenbauer_coefficients
+from sphuni.special._quadrature import CosineQuadrature, cosine_quadrature, gegenbauer_coefficients
 
 __all__ = [
+    "CosineQuadrature",
     "cap_angle",
     "cap_measure",
     "cosine_cdf",

@@ -1,0 +1,7 @@
+"""The only room that opens files of users: weights and embeddings, without running their code."""
+
+from sphuni.analysis.readers._dispatch import read_tensors
+from sphuni.analysis.readers._model import LeftOut, LoadedModel, ReadLimits
+from sphuni.analysis.readers._points import read_points
+
+__all__ = ["LeftOut", "LoadedModel", "ReadLimits", "read_points", "read_tensors"]

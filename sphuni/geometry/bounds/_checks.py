@@ -32,9 +32,7 @@ def check_kernel(kernel: Any) -> Kernel:
     return kernel
 
 
-def evaluate(
-    kernel: Kernel, p: NDArray[np.float64], q: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def evaluate(kernel: Kernel, p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
     """Evaluate the kernel at squared distances p to a point and q to its antipode."""
     return np.asarray(kernel.value(torch.as_tensor(p), torch.as_tensor(q)).numpy())
 

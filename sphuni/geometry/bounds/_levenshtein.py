@@ -64,7 +64,8 @@ def rule(n: int, d: int, *, lines: bool = False) -> Rule:
     size = min(n, largest)
     x, weights = _nodes_and_weights(size, d, strength, lines=lines)
     if lines:
-        root = np.sqrt(np.maximum((1 + x) / 2, 0.0))
+        # The root would turn an error of 1e-16 at u = 0 into a cosine of 1e-8.
+        root = np.sqrt(np.where(1 + x > 4e-16, (1 + x) / 2, 0.0))
         p = (1 - x) / (1 + root)
         return Rule(p, 4 - p, weights, strength, size)
     return Rule(2 - 2 * x, 2 + 2 * x, weights, strength, size)
@@ -114,7 +115,7 @@ def _nodes_and_weights(
     last = 1 - before_square / off[-1] * math.sqrt((low - below) / (high - low))
     off[-1] = math.sqrt(before_square)
     diagonal = np.append(diagonal, last)
-    x = np.asarray(eigvalsh_tridiagonal(diagonal, off))[:-1]
+    x = np.asarray(eigvalsh_tridiagonal(diagonal, off), dtype=np.float64)[:-1]
     weights = _christoffel(x, diagonal, off)
     if not far_end:
         return x, weights

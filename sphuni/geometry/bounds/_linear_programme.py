@@ -21,6 +21,7 @@ __all__ = ["PairBound", "pair_bound"]
 
 _DEGREE_MIN, _DEGREE_MAX = 16, 40
 _CELLS = 2048
+_CELLS_MAX = 8 * _CELLS
 _ROUNDS = 4
 _TOLERANCE = 1e-10
 _CLEARANCE = 1e8
@@ -45,14 +46,23 @@ class _Target:
     degrees: NDArray[np.int64]
 
     def values(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The kernel, summed over the two angles of a pair of lines."""
+        """Evaluate the kernel, summed over the two angles of a pair of lines."""
         p, q = 4 * np.sin(theta / 2) ** 2, 4 * np.cos(theta / 2) ** 2
         with np.errstate(all="ignore"):
             total = evaluate(self.kernel, p, q)
             return total + evaluate(self.kernel, q, p) if self.lines else total
 
+    def series(self) -> NDArray[np.float64] | None:
+        """Return the kernel's coefficients at the admitted degrees, where it is a polynomial."""
+        if not isinstance(self.kernel, GegenbauerSeries) or self.kernel.d != self.d:
+            return None
+        if len(self.kernel.coefficients) > self.degrees[-1] + 1:
+            return None
+        own = self.kernel.gegenbauer(self.d, int(self.degrees[-1]))[self.degrees]
+        return 2 * own if self.lines else own
+
     def harmonics(self, theta: NDArray[np.float64]) -> NDArray[np.float64]:
-        """P_l(cos theta) for the admitted degrees, one column each."""
+        """Return P_l(cos theta) for the admitted degrees, one column each."""
         return gegenbauer(int(self.degrees[-1]), np.cos(theta), self.d)[self.degrees].T
 
 
@@ -62,7 +72,7 @@ def pair_bound(n: int, d: int, kernel: Kernel, *, lines: bool) -> PairBound:
     theta = np.linspace(0.0, math.pi / 2 if lines else math.pi, _CELLS + 1)
     sampled = _check(target.values(theta), kernel)
     scale = float(np.median(np.abs(sampled[np.isfinite(sampled)]))) or 1.0
-    cells = _first_cells(theta, sampled)
+    cells = _first_cells(theta, sampled, known=target.series() is not None)
     grid = theta[:: _CELLS // 256]
     if n == 1:
         return PairBound(0.0, 0, np.zeros(1))
@@ -103,9 +113,7 @@ def _check(sampled: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
     return np.nan_to_num(sampled, nan=np.inf, posinf=np.inf)
 
 
-def _solve(
-    target: _Target, grid: NDArray[np.float64], n: int, scale: float
-) -> NDArray[np.float64]:
+def _solve(target: _Target, grid: NDArray[np.float64], n: int, scale: float) -> NDArray[np.float64]:
     """Maximise (n c_0 - h(1)) / (n - 1) subject to h <= K on the grid."""
     limits = target.values(grid) / scale
     kept = np.isfinite(limits) & (limits < _CLEARANCE)
@@ -146,8 +154,16 @@ class _Cells:
         )
 
 
-def _first_cells(theta: NDArray[np.float64], sampled: NDArray[np.float64]) -> _Cells:
-    """Bound the second derivative in each cell by twice the largest second difference near it."""
+def _first_cells(
+    theta: NDArray[np.float64], sampled: NDArray[np.float64], *, known: bool
+) -> _Cells:
+    """Bound the second derivative in each cell by twice the largest second difference near it.
+
+    Where the kernel is a `known` polynomial the difference h - K is bounded as a whole instead.
+    """
+    if known:
+        nothing = np.zeros(len(theta) - 1)
+        return _Cells(theta[:-1], theta[1:], nothing, nothing > 0)
     step = theta[1] - theta[0]
     with np.errstate(invalid="ignore"):
         second = np.full(len(theta), np.nan)
@@ -168,7 +184,9 @@ def _excess(
     target: _Target, cells: _Cells, c: NDArray[np.float64], tolerance: float
 ) -> tuple[float, NDArray[np.float64]]:
     """Return a certified bound on max (h - K) and the angles where h exceeds K most."""
-    own = float(np.abs(c) @ target.degrees.astype(np.float64) ** 2)
+    series = target.series()
+    known = np.zeros(len(c)) if series is None else series
+    own = float(np.abs(c - known) @ target.degrees.astype(np.float64) ** 2)
     best, bound = -math.inf, math.inf
     worst = np.empty(0)
     for depth in range(60):
@@ -188,7 +206,7 @@ def _excess(
         if not open_cells.any():
             break
         cells = cells.halves(open_cells)
-        if len(cells.left) > 200_000:
+        if len(cells.left) > _CELLS_MAX:
             break
     return max(best + tolerance, bound) if open_cells.any() else best + tolerance, worst
 
@@ -198,7 +216,7 @@ def _local_maxima(gap: NDArray[np.float64], theta: NDArray[np.float64]) -> NDArr
     middle, before, after = gap[1:-1], gap[:-2], gap[2:]
     peak = np.flatnonzero((middle >= before) & (middle >= after) & (middle > 0)) + 1
     with np.errstate(invalid="ignore", divide="ignore"):
-        shift = 0.5 * (gap[peak - 1] - gap[peak + 1]) / (
-            gap[peak - 1] - 2 * gap[peak] + gap[peak + 1]
+        shift = (
+            0.5 * (gap[peak - 1] - gap[peak + 1]) / (gap[peak - 1] - 2 * gap[peak] + gap[peak + 1])
         )
-    return theta[peak] + np.nan_to_num(np.clip(shift, -1, 1)) * (theta[1] - theta[0])
+    return np.asarray(theta[peak] + np.nan_to_num(np.clip(shift, -1, 1)) * (theta[1] - theta[0]))

@@ -53,9 +53,9 @@ def covering_bound(n: int, d: int, *, antipodal: bool = False) -> LowerBound:
     L. Fejes Toth, "Lagerungen in der Ebene, auf der Kugel und im Raum", 2nd ed., Springer, 1972.
     doi:10.1007/978-3-642-65234-9.
 
-    L. Dalla, D. G. Larman, P. Mani-Levitska, C. Zong, "The minimum dispersion of eight points on
-    the 4-dimensional unit sphere" (title as cited: "On the theory of sphere coverings"), Rend.
-    Circ. Mat. Palermo (2) Suppl. 65 (2000).
+    K. Boeroeczky Jr., "Finite Packing and Covering", Cambridge University Press, 2004, which
+    reports the theorem of L. Dalla, D. G. Larman, P. Mani-Levitska and C. Zong (2000) on eight
+    points of S^3. doi:10.1017/CBO9780511546587.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def _cap_measure(n: int, d: int) -> _Candidate:
 def _fejes_toth(n: int) -> _Candidate:
     """Circumradius of the equilateral spherical triangle of area 4 pi / (2 n - 4).
 
-    tan R is formed without the difference 1 - cos R, which cancels for large n.
+    1 - cos R is formed from the small angle w - pi/6, so that nothing cancels for large n.
     """
     excess = math.pi / (3 * (n - 2))
     w = math.pi / 6 + excess

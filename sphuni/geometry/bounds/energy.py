@@ -106,8 +106,8 @@ def energy_bound(
         raise ValueError(f"reduction must be 'sum' or 'mean'; got {reduction!r}")
     if antipodal and not math.isfinite(kernel.at_minus_one):
         raise ValueError(
-            f"antipodal=True needs a kernel that is finite at cosine -1, and {kernel.label} is not: "
-            "every set {x, -x} has infinite energy. Pass antipodal=False."
+            f"antipodal=True needs a kernel that is finite at cosine -1; {kernel.label} is not, so "
+            "that every set {x, -x} has infinite energy. Pass antipodal=False."
         )
     ordered, fields = ordered_sum_bound(n, d, kernel, lines=antipodal)
     total = ordered + n * kernel.at_minus_one if antipodal else ordered / 2
@@ -180,4 +180,3 @@ def _sum_of_angles(n: int, *, lines: bool) -> tuple[float, dict[str, Any]]:
         "method": "sum of angles (hyperplane count)",
         "reason": f"attained by {everywhere if lines else 'pairs of opposite points'}",
     }
-

@@ -1,5 +1,6 @@
 """Upper bounds on the log-determinant of a kernel's Gram matrix."""
 
+import itertools
 import math
 
 import numpy as np
@@ -116,7 +117,7 @@ def _part(
     parity: int | None,
 ) -> float:
     """Bound the log-determinant of one block with a constant diagonal."""
-    if diagonal <= 0:
+    if diagonal <= 0 or n > _rank(d, kernel, parity):
         return -math.inf
     counts, sums = [0.0, float(n)], [0.0, n * diagonal]
     if series is not None:
@@ -136,18 +137,29 @@ def _part(
     return _log_slopes(np.array(counts), np.array(sums))
 
 
+def _rank(d: int, kernel: Kernel, parity: int | None) -> float:
+    """Return the dimension of the functions that the kernel spans, inf for all but polynomials."""
+    if not isinstance(kernel, GegenbauerSeries) or kernel.d != d:
+        return math.inf
+    return sum(
+        harmonic_dimension(degree, d)
+        for degree, coefficient in enumerate(kernel.coefficients)
+        if coefficient != 0 and parity in (None, degree % 2)
+    )
+
+
 def _log_slopes(counts: NDArray[np.float64], sums: NDArray[np.float64]) -> float:
     """Sum of the logarithms of the slopes of the least concave majorant."""
     order = np.lexsort((-sums, counts))
     hull: list[tuple[float, float]] = []
-    for x, y in zip(counts[order], sums[order], strict=True):
+    for x, y in zip(counts[order].tolist(), sums[order].tolist(), strict=True):
         if hull and x == hull[-1][0]:
             continue
         while len(hull) > 1 and _below(hull[-2], hull[-1], (x, y)):
             hull.pop()
-        hull.append((float(x), float(y)))
+        hull.append((x, y))
     total = 0.0
-    for (x0, y0), (x1, y1) in zip(hull[:-1], hull[1:], strict=True):
+    for (x0, y0), (x1, y1) in itertools.pairwise(hull):
         slope = (y1 - y0) / (x1 - x0)
         total += (x1 - x0) * math.log(slope) if slope > 0 else -math.inf
     return total

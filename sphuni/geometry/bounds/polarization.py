@@ -13,6 +13,7 @@ __all__ = ["polarization_bound"]
 
 _PANELS = 96
 _PANEL_NODES = 16
+_POLYGON_MAX = 2_000_000
 _Candidate = tuple[float, bool | None, str, str]
 
 
@@ -76,13 +77,13 @@ def polarization_bound(n: int, d: int, *, s: float, antipodal: bool = False) -> 
 
 def _points_exact(n: int, d: int, kernel: Riesz) -> _Candidate | None:
     s = kernel.s
-    if s == -2:
-        return -2.0 * n, n > 1 or None, "mean", "attained by every set whose sum is zero"
     if n == 1:
         return at_cosine(kernel, -1.0), True, "single point", "the pole is the opposite point"
+    if s == -2:
+        return -2.0 * n, True, "mean", "attained by every set whose sum is zero"
     if s < -2:
         return None
-    if d == 2 and s >= -1:
+    if d == 2 and s >= -1 and n <= _POLYGON_MAX:
         half = (np.arange(n) + 0.5) * (math.pi / n)
         value = float(evaluate(kernel, 4 * np.sin(half) ** 2, 4 * np.cos(half) ** 2).sum())
         return value, True, "circle", "attained by the regular polygon"
@@ -102,7 +103,7 @@ def _lines_exact(n: int, d: int, kernel: Riesz) -> _Candidate | None:
         value = 2 * n * at_cosine(kernel, 0.0)
         attained = True if kernel.s >= -2 else None
         return value, attained, "hemisphere", "some pole is orthogonal to all lines"
-    if d == 2 and kernel.s >= -1:
+    if d == 2 and kernel.s >= -1 and n > 1:
         return _points_exact(2 * n, d, kernel)
     if n == d and kernel.s >= -2:
         t = math.sqrt(1 / d)
@@ -112,7 +113,7 @@ def _lines_exact(n: int, d: int, kernel: Riesz) -> _Candidate | None:
 
 
 def _averages(n: int, d: int, kernel: Riesz) -> list[_Candidate]:
-    """The mean over the sphere, and over the sphere without caps about the points."""
+    """Average over the sphere, and over the sphere without caps about the points."""
     least = at_cosine(kernel, -1.0)
     outside = n * (least + _mean_outside_caps(n, d, kernel, least))
     bounds: list[_Candidate] = [

@@ -48,8 +48,8 @@ def separation_bound(n: int, d: int, *, antipodal: bool = False) -> UpperBound:
 
     References
     ----------
-    V. I. Levenshtein, "Universal bounds for codes and designs", in Handbook of Coding Theory,
-    Elsevier, 1998, 499-648.
+    V. I. Levenshtein, "Designs as maximum codes in polynomial metric spaces", Acta Appl. Math. 29
+    (1992) 1-82. doi:10.1007/BF00053379.
 
     R. A. Rankin, "The closest packing of spherical caps in n dimensions", Proc. Glasgow Math.
     Assoc. 2 (1955) 139-144. doi:10.1017/S2040618500033219.
@@ -141,6 +141,6 @@ def _attainment(n: int, d: int, method: str, *, lines: bool) -> tuple[bool | Non
 
 
 def _unbiased_bases(d: int) -> int:
-    """Number of lines in a maximal set of real mutually unbiased bases that is known, or 0."""
+    """Return how many lines real mutually unbiased bases can have, 0 where not known."""
     full = d * (d + 2) // 2
     return full if d % 2 == 0 and d > 2 and sharp_lines(full, d) else 0

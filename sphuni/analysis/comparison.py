@@ -1,0 +1,188 @@
+"""What training, pruning or a regularizer changed, layer by layer."""
+
+import dataclasses
+import math
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sphuni._files import write_text
+from sphuni.analysis import _serialize
+from sphuni.analysis.report import ANALYSED_VERDICTS, ENERGY_KEYS, TESTS, LayerReport, ModelReport
+
+__all__ = ["Comparison", "LayerChange", "compare_reports"]
+
+SCHEMA = "sphuni.comparison"
+SCHEMA_VERSION = 1
+_MERIT = (*ANALYSED_VERDICTS[:-2], "uniform", "more regular than random")
+_NUMBERS = (
+    "max_cosine", "separation_deg", "effective_rank", "effective_rank_ratio", "stable_rank",
+    "mean_resultant_length",
+)  # fmt: skip
+_MAPPINGS = {"excess": ENERGY_KEYS, "z": ENERGY_KEYS, "p": TESTS, "p_adjusted": TESTS}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerChange:
+    """One layer before and after.
+
+    Attributes
+    ----------
+    name : str
+        Name of the layer.
+    before, after : LayerReport or None
+        None where the layer exists on the other side only.
+    """
+
+    name: str
+    before: LayerReport | None
+    after: LayerReport | None
+
+    @property
+    def side(self) -> str:
+        """Where the layer exists: "both", "before" or "after"."""
+        if self.before is None:
+            return "after"
+        return "before" if self.after is None else "both"
+
+    @property
+    def direction(self) -> str:
+        """Return "better", "worse" or "same" if both sides were analysed, else "".
+
+        The order is that of the verdicts, with more regular than random above uniform.
+        """
+        if self.before is None or self.after is None:
+            return ""
+        if self.before.status != "analysed" or self.after.status != "analysed":
+            return ""
+        step = _MERIT.index(self.after.verdict) - _MERIT.index(self.before.verdict)
+        return "same" if step == 0 else ("better" if step > 0 else "worse")
+
+    @property
+    def delta(self) -> dict[str, float]:
+        """After minus before, keyed like the rules: ``max_cosine``, ``excess[half:2]``, ..."""
+        before, after = self.before, self.after
+        if before is None or after is None:
+            return {}
+        deltas = {name: getattr(after, name) - getattr(before, name) for name in _NUMBERS}
+        for name, keys in _MAPPINGS.items():
+            old, new = getattr(before, name), getattr(after, name)
+            for key in keys:
+                difference = new.get(key, math.nan) - old.get(key, math.nan)
+                deltas[f"{name}[{key}]"] = difference
+        return {key: value for key, value in deltas.items() if not math.isnan(value)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the change as plain values, without the full reports of the two sides."""
+        return {
+            "name": self.name,
+            "side": self.side,
+            "direction": self.direction,
+            "verdict_before": None if self.before is None else self.before.verdict,
+            "verdict_after": None if self.after is None else self.after.verdict,
+            "before": _numbers_of(self.before),
+            "after": _numbers_of(self.after),
+            "delta": self.delta,
+        }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two reports side by side.
+
+    ``str(comparison)`` is the table that `sphuni compare` prints.
+
+    Attributes
+    ----------
+    before, after : ModelReport
+        What was compared.
+    changes : tuple of LayerChange
+        One per layer of either side, in the order of `after`, then what only `before` has.
+    """
+
+    before: ModelReport
+    after: ModelReport
+    changes: tuple[LayerChange, ...]
+
+    def __str__(self) -> str:
+        from sphuni.analysis.table import comparison_table
+
+        return comparison_table(self)
+
+    def summary(self) -> dict[str, int]:
+        """Count the layers by what became of them."""
+        directions = Counter(change.direction for change in self.changes)
+        sides = Counter(change.side for change in self.changes)
+        return {
+            "better": directions["better"],
+            "worse": directions["worse"],
+            "same": directions["same"],
+            "only_before": sides["before"],
+            "only_after": sides["after"],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as plain numbers, strings, lists and dicts."""
+        return {
+            "schema": SCHEMA,
+            "version": SCHEMA_VERSION,
+            "sphuni_version": self.after.version,
+            "before": self.before.source,
+            "after": self.after.source,
+            "summary": self.summary(),
+            "layers": [change.to_dict() for change in self.changes],
+        }
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the comparison as strict JSON, and write it to `path` if one is given.
+
+        Numbers are written as by `ModelReport.to_json`.
+        """
+        text = _serialize.dump_json(self.to_dict())
+        if path is not None:
+            write_text(path, text)
+        return text
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Return the comparison as one self-contained page, and write it to `path` if given."""
+        from sphuni.analysis.html import render_comparison
+
+        text = render_comparison(self)
+        if path is not None:
+            write_text(path, text)
+        return text
+
+
+def compare_reports(before: ModelReport, after: ModelReport, /) -> Comparison:
+    """Compare two reports layer by layer.
+
+    Parameters
+    ----------
+    before, after : ModelReport
+        Reports of two states of a model. Layers are matched by name; where a name occurs more than
+        once, in order.
+
+    Returns
+    -------
+    Comparison
+        With every layer of either report.
+    """
+    waiting: dict[str, list[LayerReport]] = defaultdict(list)
+    for layer in reversed(before.layers):
+        waiting[layer.name].append(layer)
+    changes = []
+    for layer in after.layers:
+        found = waiting[layer.name].pop() if waiting[layer.name] else None
+        changes.append(LayerChange(layer.name, found, layer))
+    left = {id(layer) for layers in waiting.values() for layer in layers}
+    changes += [LayerChange(x.name, x, None) for x in before.layers if id(x) in left]
+    return Comparison(before, after, tuple(changes))
+
+
+def _numbers_of(layer: LayerReport | None) -> dict[str, Any] | None:
+    """Return the compared numbers of one side."""
+    if layer is None:
+        return None
+    keys: Sequence[str] = (*_NUMBERS, *_MAPPINGS)
+    return {key: _serialize.plain(getattr(layer, key)) for key in keys}

@@ -1,0 +1,320 @@
+"""Reports as one self-contained HTML page.
+
+The page holds its own style and script, allowed by their hashes in a content security policy that
+forbids everything else, so that no name in a model file can add to them. Jinja escapes every value.
+"""
+
+import base64
+import functools
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from sphuni.analysis import _charts, _overview
+from sphuni.analysis._advice import MEANING, advice, headline, number, plural, pvalue
+from sphuni.analysis._text import shorten, visible
+from sphuni.analysis.comparison import Comparison, LayerChange
+from sphuni.analysis.report import (
+    ANALYSED_VERDICTS,
+    ENERGY_KEYS,
+    TESTS,
+    LayerReport,
+    ModelReport,
+)
+
+__all__ = ["render_comparison", "render_report"]
+
+_FOLDER = Path(__file__).parent / "templates"
+_MOST_CARDS = 60
+_CLOSE = 0.95
+_TEST_NAMES = {
+    "rayleigh": "Rayleigh (a common direction)",
+    "bingham": "Bingham (axes, low rank)",
+    "gine_gn": "Giné Gₙ (any departure)",
+    "packing": "Packing (one close pair)",
+}
+
+
+def render_report(report: ModelReport) -> str:
+    """Write a report as HTML.
+
+    Parameters
+    ----------
+    report : ModelReport
+        What to show.
+
+    Returns
+    -------
+    str
+        The page. The same report gives the same text, byte for byte.
+
+    Notes
+    -----
+    About 13 KB per analysed layer. Nothing is requested from anywhere.
+    """
+    ordered = [layer for layer in report.worst_first() if layer.status != "skipped"]
+    place = {id(layer): k for k, layer in enumerate(report.layers)}
+    panels = [_panel(layer, place[id(layer)]) for layer in ordered]
+    analysed = [layer for layer in ordered if layer.status == "analysed"]
+    counts = report.summary()
+    return _page(
+        "report.html",
+        title=f"Uniformity of {shorten(report.source, 80)}",
+        report=report,
+        headline=headline(report),
+        bar=Markup(_overview.verdict_bar(counts)),
+        legend=_legend(counts),
+        map=Markup(_overview.layer_map(analysed)),
+        panels=panels,
+        cards=[panel for panel in panels if panel["spark"]][:_MOST_CARDS],
+        skipped=[layer for layer in report.layers if layer.status == "skipped"],
+        settings=[(key, json.dumps(value, default=str)) for key, value in report.settings.items()],
+    )
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Write a comparison as HTML.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What to show.
+
+    Returns
+    -------
+    str
+        The page. The same comparison gives the same text, byte for byte.
+    """
+    both = [change for change in comparison.changes if change.direction]
+    values = [_excess(side) for change in both for side in (change.before, change.after) if side]
+    low, high = _overview.spans(values)
+    order = {"worse": 0, "better": 1, "same": 2}
+    rows = [_change_row(c, low, high) for c in sorted(both, key=lambda c: order[c.direction])]
+    return _page(
+        "compare.html",
+        title="Uniformity before and after",
+        comparison=comparison,
+        headline=_comparison_headline(comparison),
+        rows=rows,
+        bars=[
+            (side, _side_name(report), Markup(_overview.verdict_bar(report.summary())))
+            for side, report in (("before", comparison.before), ("after", comparison.after))
+        ],
+        legend=_legend(
+            {
+                verdict: comparison.before.summary().get(verdict, 0)
+                + comparison.after.summary().get(verdict, 0)
+                for verdict in ANALYSED_VERDICTS
+            }
+        ),
+        missing=[change for change in comparison.changes if change.side != "both"],
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "short": shorten,
+        "show": visible,
+        "number": number,
+        "pvalue": pvalue,
+        "plural": plural,
+        "breakable": _breakable,
+    }
+    environment.globals |= {
+        "glyph": lambda verdict: Markup(_overview.glyph(verdict)),
+        "css_class": _overview.css_class,
+    }
+    return environment
+
+
+def _page(template: str, **values: Any) -> str:
+    """Fill a template and put style, script and their hashes around it."""
+    style = (_FOLDER / "style.css").read_text(encoding="utf-8")
+    script = (_FOLDER / "page.js").read_text(encoding="utf-8")
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=_hash(style),
+            script_hash=_hash(script),
+            **values,
+        )
+    )
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _breakable(text: str) -> Markup:
+    """Allow a line break after every dot of a name, which adds no character to the text."""
+    return Markup("<wbr>").join(part for part in re.split(r"(?<=[./])", text))
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _legend(counts: dict[str, int]) -> list[dict[str, Any]]:
+    """List the verdicts that occur, with what they mean."""
+    return [
+        {"verdict": verdict, "count": counts[verdict], "meaning": MEANING[verdict]}
+        for verdict in MEANING
+        if counts.get(verdict)
+    ]
+
+
+def _panel(layer: LayerReport, index: int) -> dict[str, Any]:
+    """Collect what the page shows of one layer."""
+    charts = (
+        (
+            "Cosines of all pairs",
+            "density on a square-root scale; triangles mark the worst pairs",
+            _charts.cosine_chart(layer),
+        ),
+        (
+            "Angle to the nearest row",
+            "density over degrees",
+            _charts.nearest_chart(layer),
+        ),
+        (
+            "Singular values",
+            "of the unit rows by relative rank, log scale; null: Marchenko–Pastur",
+            _charts.spectrum_chart(layer),
+        ),
+    )
+    return {
+        "layer": layer,
+        "anchor": f"layer-{index}",
+        "card_name": shorten(layer.name.removesuffix(".weight"), 44),
+        "spark": Markup(_charts.spark(layer)),
+        "charts": [(title, note, Markup(image)) for title, note, image in charts if image],
+        "advice": advice(layer),
+        "excess": _excess_text(layer, "half:2"),
+        "excess_value": _sort_value(_excess(layer)),
+        "energies": [_energy_row(layer, key) for key in ENERGY_KEYS if key in layer.energy],
+        "tests": [_test_row(layer, key) for key in TESTS if key in layer.statistic],
+        "facts": _facts(layer),
+        "pairs": [
+            (i, j, number(t, 5), "collapsed" if t > _CLOSE else "antipodal" if t < -_CLOSE else "")
+            for i, j, t in layer.worst_pairs
+        ],
+        "dead": _some(layer.dead),
+    }
+
+
+def _excess(layer: LayerReport) -> float:
+    return layer.excess.get("half:2", float("nan"))
+
+
+def _sort_value(value: float) -> str:
+    """Write a number for the sorting script; NaN becomes empty and sorts last."""
+    return "" if value != value else f"{value:.9g}".replace("inf", "1e999")
+
+
+def _excess_text(layer: LayerReport, key: str) -> str:
+    text = number(layer.excess.get(key, float("nan")))
+    return f"≤{text}" if layer.excess_is_upper.get(key, False) and text != "–" else text
+
+
+def _energy_row(layer: LayerReport, key: str) -> tuple[str, ...]:
+    s = key.removeprefix("half:")
+    space = "half" if key.startswith("half:") else "full"
+    missing = float("nan")
+    return (
+        f"{space} space, s = {s}",
+        number(layer.energy.get(key, missing), 6),
+        _excess_text(layer, key),
+        number(layer.z.get(key, missing)),
+    )
+
+
+def _test_row(layer: LayerReport, key: str) -> tuple[str, ...]:
+    """Write statistic, effect size and the four p-values of one test."""
+    missing = float("nan")
+    tails = (layer.p, layer.p_adjusted, layer.p_lower, layer.p_lower_adjusted)
+    return (
+        _TEST_NAMES[key],
+        number(layer.statistic.get(key, missing), 5),
+        number(layer.effect_size.get(key, missing)),
+        *(pvalue(tail.get(key, missing)) for tail in tails),
+    )
+
+
+def _facts(layer: LayerReport) -> list[tuple[str, str]]:
+    """List the plain numbers of a layer."""
+    pair = "" if layer.pair is None else f" (rows {layer.pair[0]} and {layer.pair[1]})"
+    return [
+        ("Rows × dimension", f"{layer.n:,} × {layer.d:,}"),
+        ("Norms", f"{number(layer.norm_min)} to {number(layer.norm_max)}"),
+        ("Largest cosine", number(layer.max_cosine, 5) + pair),
+        ("Separation", f"{number(layer.separation_deg, 4)}°"),
+        (
+            "Effective rank",
+            f"{number(layer.effective_rank, 4)} ({number(layer.effective_rank_ratio)} × random)",
+        ),
+        ("Stable rank", number(layer.stable_rank, 4)),
+        ("Mean resultant length", number(layer.mean_resultant_length)),
+        ("Time", f"{number(layer.seconds)} s"),
+    ]
+
+
+def _some(indices: tuple[int, ...], most: int = 100) -> str:
+    """List indices, not too many."""
+    text = ", ".join(map(str, indices[:most]))
+    return text + (f" and {len(indices) - most} more" if len(indices) > most else "")
+
+
+def _change_row(change: LayerChange, low: float, high: float) -> dict[str, Any]:
+    """Collect what the page shows of one compared layer."""
+    before, after = change.before, change.after
+    if before is None or after is None:
+        raise ValueError(f"layer {change.name!r} exists on one side only")
+    columns = ("max_cosine", "separation_deg", "effective_rank_ratio", "mean_resultant_length")
+    return {
+        "change": change,
+        "before": before,
+        "after": after,
+        "dumbbell": Markup(
+            _overview.dumbbell(
+                _excess(before), _excess(after), low, high, _overview.css_class(after.verdict)
+            )
+        ),
+        "excess": (_excess_text(before, "half:2"), _excess_text(after, "half:2")),
+        "excess_value": _sort_value(_excess(after) - _excess(before)),
+        "numbers": [
+            (
+                number(getattr(before, name)),
+                number(getattr(after, name)),
+                _sort_value(getattr(after, name) - getattr(before, name)),
+            )
+            for name in columns
+        ],
+    }
+
+
+def _comparison_headline(comparison: Comparison) -> str:
+    counts = comparison.summary()
+    total = counts["better"] + counts["worse"] + counts["same"]
+    if not total:
+        return "No layer was analysed on both sides."
+    return (
+        f"Of {plural(total, 'layer')}, {counts['better']} got a better verdict, "
+        f"{counts['worse']} a worse one, {counts['same']} kept theirs."
+    )
+
+
+def _side_name(report: ModelReport) -> str:
+    return shorten(report.source, 80)

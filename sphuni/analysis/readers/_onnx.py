@@ -1,0 +1,331 @@
+"""ONNX graphs: initializers and constants, laid out by the operation that consumes them."""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni._errors import RefusedFileError, UnreadableFileError
+from sphuni.analysis.readers._model import (
+    LeftOut,
+    LoadedModel,
+    ReadLimits,
+    checked_name,
+    located,
+    shown,
+)
+from sphuni.analysis.readers._protobuf import check_fields
+from sphuni.nn.neurons import transposed_rows
+
+__all__ = ["read_onnx"]
+
+_PASSING = {"Identity", "Cast", "DequantizeLinear", "QuantizeLinear"}
+_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "PRelu", "Concat", "Clip"}
+_GATES = {"LSTM": ("i", "o", "f", "c"), "GRU": ("z", "r", "h"), "RNN": ("",)}
+_HOPS = 8
+_MAX_FILE = 1 << 31
+# Names torch gives on export; where the graph hides the layer, the name still tells its layout.
+_TORCH_NAME = re.compile(r"(^|[._/])weight(_[ih]h(_l\d+)?(_reverse)?)?$")
+_RECURRENT_NAME = re.compile(r"weight_[ih]h(_l\d+)?(_reverse)?$")
+
+_Rows = list[tuple[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class _Constant:
+    """A tensor of the graph, under the name its scope gives it."""
+
+    name: str
+    proto: Any
+    scope: str
+
+
+@dataclass(frozen=True)
+class _Use:
+    """One place where a tensor enters an operation."""
+
+    node: Any
+    position: int
+    scope: str
+
+
+@dataclass
+class _Graph:
+    """All constants of a model, subgraphs included, and who uses each name."""
+
+    constants: list[_Constant] = field(default_factory=list)
+    uses: dict[str, list[_Use]] = field(default_factory=dict)
+    sparse: list[str] = field(default_factory=list)
+
+
+def read_onnx(path: Path, limits: ReadLimits) -> LoadedModel:
+    """Read the weights of an ONNX model, subgraphs included; nothing outside the file is opened."""
+    onnx = _package(path)
+    if path.stat().st_size > _MAX_FILE:
+        raise RefusedFileError(f"{shown(path)} is longer than the 2 GiB an ONNX file may have")
+    content = path.read_bytes()
+    with located(path):
+        check_fields(memoryview(content), onnx.ModelProto.DESCRIPTOR, limits.max_nodes)
+    model = onnx.ModelProto.FromString(content)
+    if not model.HasField("graph"):
+        raise UnreadableFileError(f"{shown(path)} is not an ONNX model: it has no graph")
+    graph = _collect(model)
+    if len(graph.constants) > limits.max_tensors:
+        raise RefusedFileError(
+            f"{shown(path)} holds {len(graph.constants)} tensors; max_tensors is "
+            f"{limits.max_tensors}"
+        )
+    return _loaded(path, graph, limits)
+
+
+def _package(path: Path) -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise UnreadableFileError(
+            f"{shown(path)} needs the package onnx; install it with pip install 'sphuni[onnx]'"
+        ) from error
+    return onnx
+
+
+def _collect(model: Any) -> _Graph:
+    """Walk the graph and its subgraphs, whose names are prefixed by the branch they are in."""
+    result = _Graph()
+    pending = [("", model.graph), *((f"{f.name}/", f) for f in model.functions)]
+    while pending:
+        scope, graph = pending.pop()
+        stored = getattr(graph, "initializer", ())
+        result.constants += [_Constant(scope + t.name, t, scope) for t in stored]
+        result.sparse += [scope + t.values.name for t in getattr(graph, "sparse_initializer", ())]
+        for number, node in enumerate(graph.node):
+            for position, name in enumerate(node.input):
+                result.uses.setdefault(name, []).append(_Use(node, position, scope))
+            label = node.name or f"{node.op_type}_{number}"
+            for attribute in node.attribute:
+                if node.op_type == "Constant" and attribute.name == "value":
+                    name = scope + (node.output[0] if node.output else label)
+                    result.constants.append(_Constant(name, attribute.t, scope))
+                if attribute.HasField("g"):
+                    pending.append((f"{scope}{label}.{attribute.name}/", attribute.g))
+                pending += [(f"{scope}{label}.{attribute.name}/", g) for g in attribute.graphs]
+    return result
+
+
+def _loaded(path: Path, graph: _Graph, limits: ReadLimits) -> LoadedModel:
+    tensors: dict[str, Tensor] = {}
+    kinds: dict[str, str] = {}
+    skipped = [LeftOut(name[: limits.max_name], "a sparse tensor") for name in graph.sparse]
+    plumbing = small = 0
+    for constant in graph.constants:
+        value = _value(path, constant, limits)
+        if not isinstance(value, Tensor):
+            skipped.append(LeftOut(constant.name, value))
+        elif not value.is_floating_point():
+            plumbing += 1
+        elif value.dim() == 0 or value.numel() == 1:
+            small += 1
+        else:
+            for name, kind, part in _placed(constant, value, graph, skipped):
+                name = _free(name, tensors)
+                tensors[name] = part
+                if kind:
+                    kinds[name] = kind
+    if plumbing:
+        what = "tensors of integers or truth values: shapes, axes and indices of the graph"
+        skipped.append(LeftOut("(graph constants)", f"{plumbing} {what}"))
+    if small:
+        skipped.append(LeftOut("(graph scalars)", f"{small} single numbers"))
+    return LoadedModel(path, "onnx", tensors, tuple(skipped), kinds)
+
+
+def _value(path: Path, constant: _Constant, limits: ReadLimits) -> Tensor | str:
+    """Return the numbers of a tensor, or say why they are not read."""
+    import onnx
+
+    proto = constant.proto
+    where = f"{shown(path)}: the tensor {shown(constant.name)}"
+    with located(path):
+        checked_name(constant.name, limits)
+    if proto.data_location == onnx.TensorProto.EXTERNAL or len(proto.external_data):
+        raise RefusedFileError(
+            f"{where} is stored outside the file, and nothing outside it is opened; save the model "
+            "as one file with onnx.save(model, path, save_as_external_data=False)"
+        )
+    if len(proto.dims) > limits.max_rank:
+        raise RefusedFileError(f"{where} has {len(proto.dims)} axes; max_rank is {limits.max_rank}")
+    if proto.data_type == onnx.TensorProto.STRING or proto.data_type not in _known_types(onnx):
+        return "values of a type that is not read as weights"
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(proto.data_type))
+    claimed = math.prod(proto.dims)
+    stored = len(proto.raw_data) // dtype.itemsize if proto.raw_data else _listed(proto)
+    if min(proto.dims, default=0) < 0 or claimed != stored:
+        raise UnreadableFileError(f"{where} has {stored} numbers for a shape that needs {claimed}")
+    array = np.array(onnx.numpy_helper.to_array(proto))
+    if proto.data_type == onnx.TensorProto.BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def _known_types(onnx: Any) -> set[int]:
+    names = "FLOAT DOUBLE FLOAT16 BFLOAT16 BOOL INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64"
+    return {getattr(onnx.TensorProto, name) for name in names.split()}
+
+
+def _listed(proto: Any) -> int:
+    """Count numbers that are listed one by one instead of stored as raw bytes."""
+    lists = (proto.float_data, proto.double_data, proto.int32_data, proto.int64_data)
+    return max(len(numbers) for numbers in (*lists, proto.uint64_data))
+
+
+def _placed(
+    constant: _Constant, value: Tensor, graph: _Graph, skipped: list[LeftOut]
+) -> Iterator[tuple[str, str, Tensor]]:
+    """Yield the tensor with its neurons along the first axis, as its consumer uses it."""
+    if value.dim() == 1:
+        yield constant.name, "", value
+        return
+    reasons = []
+    for node, position, tensor in _consumers(constant, value, graph):
+        rule = _RULES.get(node.op_type)
+        found = rule(node, position, tensor) if rule else None
+        if found is not None:
+            kind, parts = found
+            if kind == "linear" and _RECURRENT_NAME.search(constant.name):
+                kind = ""
+            for suffix, part in parts:
+                yield constant.name + suffix, kind, part
+            return
+        reasons.append(node.op_type)
+    if _TORCH_NAME.search(constant.name) and not set(reasons) <= _ELEMENTWISE:
+        yield constant.name, "", value
+    else:
+        skipped.append(LeftOut(constant.name, _unplaced(value, reasons)))
+
+
+def _unplaced(value: Tensor, operations: list[str]) -> str:
+    shape = tuple(value.shape)
+    if not operations:
+        return f"{value.numel()} numbers of shape {shape} that no operation of the graph consumes"
+    if set(operations) <= set(_GATES):
+        return f"{value.numel()} biases or initial states of a recurrent layer"
+    used = ", ".join(sorted(set(operations))[:3])
+    if set(operations) <= _ELEMENTWISE:
+        return f"{value.numel()} numbers of shape {shape} combined entry by entry ({used})"
+    return f"{value.numel()} numbers of shape {shape} for {used}: no axis of neurons is known"
+
+
+def _consumers(
+    constant: _Constant, value: Tensor, graph: _Graph
+) -> Iterator[tuple[Any, int, Tensor]]:
+    """Yield the operations that use a tensor, looking through casts and transpositions."""
+    local = constant.name.removeprefix(constant.scope)
+    pending = [(local, value, 0)]
+    while pending:
+        name, tensor, hops = pending.pop()
+        for use in graph.uses.get(name, []):
+            if not use.scope.startswith(constant.scope):
+                continue
+            passed = _passed(use, tensor)
+            if passed is None:
+                yield use.node, use.position, tensor
+            elif hops < _HOPS:
+                pending += [(output, passed, hops + 1) for output in use.node.output]
+
+
+def _passed(use: _Use, tensor: Tensor) -> Tensor | None:
+    if use.position != 0:
+        return None
+    if use.node.op_type in _PASSING:
+        return tensor
+    if use.node.op_type == "Transpose":
+        order = _attribute(use.node, "perm", list(range(tensor.dim()))[::-1])
+        if sorted(order) == list(range(tensor.dim())):
+            return tensor.permute(*order)
+    return None
+
+
+def _attribute(node: Any, name: str, default: Any) -> Any:
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return list(attribute.ints) if isinstance(default, list) else attribute.i
+    return default
+
+
+def _multiplied(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
+    """MatMul: x @ W has its neurons in columns, W @ x in rows."""
+    if weight.dim() != 2 or position > 1:
+        return None
+    return "linear", [("", weight.t() if position == 1 else weight)]
+
+
+def _gemm(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
+    if weight.dim() != 2 or position > 1:
+        return None
+    turned = bool(_attribute(node, "transB" if position == 1 else "transA", 0))
+    return "linear", [("", weight.t() if turned == (position == 0) else weight)]
+
+
+def _convolved(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
+    if position != 1 or weight.dim() < 3:
+        return None
+    return f"conv{weight.dim() - 2}d", [("", weight)]
+
+
+def _deconvolved(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
+    groups = _attribute(node, "group", 1)
+    if position != 1 or weight.dim() < 3 or groups < 1 or weight.shape[0] % groups:
+        return None
+    return f"conv_transpose{weight.dim() - 2}d", [("", transposed_rows(weight, groups=groups))]
+
+
+def _gathered(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
+    if position != 0 or weight.dim() != 2 or _attribute(node, "axis", 0) != 0:
+        return None
+    return "embedding", [("", weight)]
+
+
+def _recurrent(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
+    """W and R of shape (directions, gates * hidden, inputs), in the gate order of ONNX."""
+    gates = _GATES[node.op_type]
+    if position not in (1, 2) or weight.dim() != 3 or weight.shape[1] % len(gates):
+        return None
+    size = weight.shape[1] // len(gates)
+    parts = [
+        (_suffix(direction, weight.shape[0], gate), weight[direction, i * size : (i + 1) * size])
+        for direction in range(weight.shape[0])
+        for i, gate in enumerate(gates)
+    ]
+    return node.op_type.lower(), parts
+
+
+def _suffix(direction: int, directions: int, gate: str) -> str:
+    parts = [gate] if gate else []
+    if directions > 1:
+        parts.append("reverse" if direction else "forward")
+    return f"[{' '.join(parts)}]" if parts else ""
+
+
+def _free(name: str, taken: dict[str, Tensor]) -> str:
+    unique, copy = name, 1
+    while unique in taken:
+        copy += 1
+        unique = f"{name} ({copy})"
+    return unique
+
+
+_RULES: dict[str, Callable[[Any, int, Tensor], tuple[str, _Rows] | None]] = {
+    "MatMul": _multiplied,
+    "Gemm": _gemm,
+    "Conv": _convolved,
+    "ConvTranspose": _deconvolved,
+    "Gather": _gathered,
+    "LSTM": _recurrent,
+    "GRU": _recurrent,
+    "RNN": _recurrent,
+}

@@ -1,0 +1,115 @@
+"""Embeddings: one array of points in a file."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni._errors import RefusedFileError, UnreadableFileError
+from sphuni.analysis.readers._dispatch import read_tensors
+from sphuni.analysis.readers._folders import check_regular
+from sphuni.analysis.readers._model import ReadLimits, first_line, reading, shown
+
+__all__ = ["read_points"]
+
+_TEXT = {".csv": ",", ".tsv": "\t", ".txt": None}
+_MAX_TEXT = 1 << 30
+_LINE = 1 << 20
+_NO_LIMITS = ReadLimits()
+
+
+def read_points(
+    source: str | os.PathLike[str], *, key: str | None = None, limits: ReadLimits = _NO_LIMITS
+) -> Tensor:
+    """Read one array of points of shape (n, d), such as embeddings.
+
+    Parameters
+    ----------
+    source : path-like
+        `.csv` (commas), `.tsv` (tabs), `.txt` (blanks), with or without a line of column names,
+        or any format of `read_tensors`.
+    key : str, optional
+        Name of the array, where the file holds several of rank 2.
+    limits : ReadLimits, optional
+        As in `read_tensors`.
+
+    Returns
+    -------
+    Tensor, shape (n, d)
+        In the dtype of the file; text is read as float64. Nothing is normalised.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file holds no such array, or several and no `key`.
+    RefusedFileError
+        If it asks for more than the limits.
+    """
+    path = Path(source)
+    with reading(path):
+        if path.suffix.lower() in _TEXT:
+            return _text(path, _TEXT[path.suffix.lower()], limits)
+        tensors = read_tensors(path, limits=limits).tensors
+        return _chosen(path, tensors, key)
+
+
+def _chosen(path: Path, tensors: dict[str, Tensor], key: str | None) -> Tensor:
+    fitting = {n: t for n, t in tensors.items() if t.dim() == 2 and t.is_floating_point()}
+    if key is not None:
+        if key not in fitting:
+            listed = ", ".join(map(shown, list(fitting)[:5])) or "none"
+            raise UnreadableFileError(
+                f"{shown(path)} has no array of points named {shown(key)}; it has {listed}"
+            )
+        return fitting[key]
+    if len(fitting) == 1:
+        return next(iter(fitting.values()))
+    if fitting:
+        listed = ", ".join(map(shown, list(fitting)[:5]))
+        raise UnreadableFileError(
+            f"{shown(path)} holds {len(fitting)} arrays that could be points ({listed}, ...); "
+            "choose one with key="
+        )
+    shapes = ", ".join(f"{tuple(t.shape)} of {t.dtype}" for t in list(tensors.values())[:3])
+    raise UnreadableFileError(
+        f"{shown(path)} holds no floating-point array of shape (n, d); it has {shapes or 'nothing'}"
+    )
+
+
+def _text(path: Path, delimiter: str | None, limits: ReadLimits) -> Tensor:
+    check_regular(path)
+    size = path.stat().st_size
+    if size > min(_MAX_TEXT, limits.max_bytes):
+        raise RefusedFileError(f"{shown(path)} is text of {size} bytes; save it with numpy.save")
+    header = _has_header(path, delimiter)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            array = np.loadtxt(
+                path, delimiter=delimiter, ndmin=2, skiprows=int(header), encoding="utf-8"
+            )
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UnreadableFileError(
+            f"{shown(path)} is not a table of numbers: {first_line(error)}"
+        ) from error
+    if array.size == 0:
+        raise UnreadableFileError(f"{shown(path)} holds no numbers")
+    return torch.from_numpy(array)
+
+
+def _has_header(path: Path, delimiter: str | None) -> bool:
+    """Say whether the first line is names: then not one of its cells is a number."""
+    with path.open("rb") as stream:
+        line = stream.readline(_LINE).decode("utf-8", errors="replace").strip()
+    return bool(line) and not any(_is_number(cell) for cell in line.split(delimiter))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,55 @@
+"""Entry point of the `sphuni` command and of ``python -m sphuni.cli``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from sphuni import __version__
+from sphuni.cli import _output, analyze, compare, doctor
+
+__all__ = ["main"]
+
+_EPILOG = (
+    "exit codes: 0 done; 1 a --fail-on rule fired; 2 bad usage; 3 unreadable or refused input; "
+    "4 some layers failed, the rest is written; 130 interrupted, what was finished is written"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program name. Default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit code: 0 done, 1 a rule fired, 2 bad usage, 3 unreadable or refused input, 4 partial,
+        130 interrupted.
+    """
+    try:
+        arguments = build_parser().parse_args(argv)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    _output.prepare_streams()
+    return _output.guarded(arguments.run, arguments)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line with all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="sphuni",
+        description="Measure how evenly a network's neurons, or any points, cover the sphere.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"sphuni {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (analyze, compare, doctor):
+        command.add_parser(commands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

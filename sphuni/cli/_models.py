@@ -1,0 +1,73 @@
+"""Options and steps that `analyze` and `compare` share: from a path to a report."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from sphuni.cli import _output
+
+if TYPE_CHECKING:
+    from sphuni.analysis.report import ModelReport
+
+__all__ = ["add_analysis_options", "obtain_report", "state_code"]
+
+
+def add_analysis_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is analysed and how."""
+    add = parser.add_argument
+    add("--layers", action="append", metavar="GLOB", help="analyse only layers of these names")
+    add("--exclude", action="append", metavar="GLOB", help="leave out layers of these names")
+    add(
+        "--baseline",
+        choices=("uniform", "init"),
+        default="uniform",
+        help="compare with uniform random rows, or with the layer's own initialiser",
+    )
+    add("--center", action="store_true", help="subtract the mean row first (embeddings)")
+    add(
+        "--remove-top",
+        type=_output.parse_count,
+        default=0,
+        metavar="K",
+        help="remove the K leading principal components first (embeddings)",
+    )
+    add(
+        "--max-bytes",
+        type=_output.parse_size,
+        metavar="SIZE",
+        help="working memory, such as 500M (default: a quarter of what is free)",
+    )
+    add("--seed", type=_output.parse_count, default=0, help="seed of what is random (default 0)")
+
+
+def obtain_report(path: str, arguments: argparse.Namespace) -> "ModelReport":
+    """Read a saved report, or analyse a model and show the progress."""
+    if path.endswith(".json") and not path.endswith(".index.json"):
+        from sphuni.analysis.report import ModelReport
+
+        return ModelReport.from_json(path)
+    from sphuni.analysis import analyze
+
+    line = _output.progress_line(quiet=arguments.quiet)
+    try:
+        return analyze(
+            path,
+            layers=arguments.layers,
+            exclude=arguments.exclude,
+            baseline=arguments.baseline,
+            center=arguments.center,
+            remove_top=arguments.remove_top,
+            max_bytes=arguments.max_bytes,
+            rng=arguments.seed,
+            progress=line,
+        )
+    finally:
+        if line is not None:
+            line.clear()
+
+
+def state_code(*reports: "ModelReport") -> int:
+    """Return the exit code that the completeness of reports calls for."""
+    if any(report.partial for report in reports):
+        return _output.INTERRUPTED
+    failed = any(layer.status == "failed" for report in reports for layer in report.layers)
+    return _output.PARTIAL if failed else 0

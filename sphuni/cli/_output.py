@@ -1,0 +1,191 @@
+"""What every subcommand shares: streams, messages, exit codes and the progress line."""
+
+import argparse
+import contextlib
+import os
+import re
+import shutil
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from sphuni.analysis.report import Progress
+
+__all__ = [
+    "FAILED_RULE", "INTERRUPTED", "PARTIAL", "UNREADABLE", "USAGE", "UsageError", "add_common",
+    "check_folder", "guarded", "parse_size", "prepare_streams", "progress_line", "say", "write",
+]  # fmt: skip
+
+FAILED_RULE, USAGE, UNREADABLE, PARTIAL, INTERRUPTED = 1, 2, 3, 4, 130
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class UsageError(Exception):
+    """The command line is well formed but cannot be meant."""
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the options that every subcommand has."""
+    parser.add_argument("--quiet", action="store_true", help="no progress and no remarks on stderr")
+    parser.add_argument("--debug", action="store_true", help="show a traceback on errors")
+
+
+def prepare_streams() -> None:
+    """Make sure that no character of a name can stop the output."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Run a subcommand and turn what goes wrong into a message and an exit code."""
+    try:
+        with warnings.catch_warnings():
+            if not arguments.debug:
+                warnings.showwarning = _Remarks(quiet=arguments.quiet)
+            return run(arguments)
+    except KeyboardInterrupt:
+        say("interrupted; nothing was written")
+        return INTERRUPTED
+    except Exception as error:
+        if arguments.debug:
+            traceback.print_exc()
+            return _code(error)
+        say(_message(error))
+        return _code(error)
+
+
+def _code(error: Exception) -> int:
+    return USAGE if isinstance(error, UsageError | ValueError) else UNREADABLE
+
+
+def _message(error: Exception) -> str:
+    """Describe an error in one line; one that nobody foresaw is marked as such."""
+    from sphuni._errors import SphuniError
+
+    foreseen = (UsageError, ValueError, OSError, MemoryError, ImportError, SphuniError)
+    text = str(error) or type(error).__name__
+    if isinstance(error, foreseen):
+        return f"error: {text}"
+    return f"unexpected {type(error).__name__}: {text} (run again with --debug for the traceback)"
+
+
+class _Remarks:
+    """Show each distinct warning once, in one line."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.seen: set[str] = set()
+
+    def __call__(self, message: Any, *_: Any, **__: Any) -> None:
+        text = str(message)
+        if not self.quiet and text not in self.seen:
+            self.seen.add(text)
+            say(f"note: {text}")
+
+
+def say(text: str) -> None:
+    """Write a message to standard error, control characters as escapes."""
+    from sphuni.analysis._text import visible
+
+    with contextlib.suppress(OSError, ValueError):
+        lines = (visible(line) for line in text.split("\n"))
+        sys.stderr.write("sphuni: " + "\n".join(lines) + "\n")
+        sys.stderr.flush()
+
+
+def write(show: Callable[[], None]) -> None:
+    """Write data to standard output; a reader that has gone away is not an error."""
+    try:
+        show()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def check_folder(path: str | None) -> None:
+    """Refuse an output path before hours of work are spent for it."""
+    if path is None or path == "-":
+        return
+    target = Path(path)
+    if target.is_dir():
+        raise UsageError(f"cannot write to {path!r}: it is a folder")
+    if not target.parent.is_dir():
+        raise UsageError(f"cannot write {path!r}: folder {str(target.parent)!r} does not exist")
+    if not os.access(target.parent, os.W_OK):
+        raise UsageError(f"cannot write {path!r}: folder {str(target.parent)!r} is read-only")
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes such as `500M` or `2GiB`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0.0
+    if not 1 <= size < 1 << 60:
+        _refuse(f"expected a number of bytes such as 500M or 2GiB; got {text!r}")
+    return int(size)
+
+
+def parse_count(text: str) -> int:
+    """Read a whole number that is not negative."""
+    if not re.fullmatch(r"\d{1,18}", text):
+        _refuse(f"expected a whole number, 0 or more; got {text!r}")
+    return int(text)
+
+
+def _refuse(text: str) -> NoReturn:
+    raise argparse.ArgumentTypeError(text)
+
+
+def progress_line(*, quiet: bool) -> "ProgressLine | None":
+    """Return a progress display if standard error is a terminal, else None."""
+    if quiet or not sys.stderr.isatty():
+        return None
+    return ProgressLine()
+
+
+class ProgressLine:
+    """One line at the bottom of a terminal: bar, count, time left, layer."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def __call__(self, progress: "Progress") -> None:
+        now = time.monotonic()
+        if now - self.last < 0.1 and progress.done < progress.total:
+            return
+        self.last = now
+        sys.stderr.write(
+            "\r" + self.render(progress, shutil.get_terminal_size().columns) + "\x1b[K"
+        )
+        sys.stderr.flush()
+
+    @staticmethod
+    def render(progress: "Progress", width: int) -> str:
+        """Lay out the line for a terminal of `width` columns."""
+        from sphuni.analysis._text import shorten
+
+        full = round(20 * min(max(progress.fraction, 0.0), 1.0))
+        left = progress.seconds_left
+        remaining = f"{_clock(left)} left" if left == left else "estimating"
+        head = f"{'█' * full}{'░' * (20 - full)} {progress.done}/{progress.total}  {remaining}  "
+        return head + shorten(progress.name, max(8, width - len(head) - 1))
+
+    def clear(self) -> None:
+        """Remove the line."""
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+def _clock(seconds: float) -> str:
+    """Write a time as m:ss or h:mm:ss."""
+    whole = round(min(seconds, 1e6))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -1,0 +1,94 @@
+"""`sphuni analyze`: a verdict on every layer of a model."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sphuni.cli import _models, _output
+
+if TYPE_CHECKING:
+    from sphuni.analysis.report import ModelReport
+    from sphuni.analysis.rules import Rule
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(commands: Any) -> None:
+    """Add this subcommand."""
+    parser = commands.add_parser(
+        "analyze",
+        help="a verdict on every layer of a model",
+        description=(
+            "Analyse a model file (.safetensors, a folder, .pt, .npz, .npy, .onnx), or show a "
+            "report that was saved with --json. The table goes to standard output."
+        ),
+        epilog='example: sphuni analyze model.safetensors --fail-on "max_cosine > 0.99"',
+    )
+    parser.add_argument("path", help="model file or folder, or a saved .json report")
+    _models.add_analysis_options(parser)
+    add = parser.add_argument
+    add("--html", metavar="FILE", help="write the report as one self-contained page")
+    add("--json", metavar="FILE", help="write the report as JSON; - prints it instead of the table")
+    add("--csv", metavar="FILE", help="write one row per layer; - prints it instead of the table")
+    add(
+        "--fail-on",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help='exit with 1 if any layer matches, such as "excess[half:2] > 2 and n >= 64"',
+    )
+    add("--top", type=_output.parse_count, metavar="N", help="print only the N worst layers")
+    _output.add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Analyse, write what was asked for, check the rules."""
+    from sphuni.analysis.rules import parse_rule
+
+    rules = [parse_rule(text) for text in arguments.fail_on]
+    if arguments.json == "-" and arguments.csv == "-":
+        raise _output.UsageError("only one of --json and --csv can go to standard output")
+    for path in (arguments.html, arguments.json, arguments.csv):
+        _output.check_folder(path)
+    report = _models.obtain_report(arguments.path, arguments)
+    _write(report, arguments)
+    code = _models.state_code(report)
+    fired = _fired(report, rules)
+    if code == _output.INTERRUPTED:
+        _output.say(f"partial report: {report.reason or 'interrupted'}")
+        return code
+    return _output.FAILED_RULE if fired else code
+
+
+def _write(report: "ModelReport", arguments: argparse.Namespace) -> None:
+    """Write the files, then the one thing that goes to standard output."""
+    from sphuni.analysis.table import print_table
+
+    if arguments.html:
+        report.to_html(arguments.html)
+    if arguments.json not in (None, "-"):
+        report.to_json(arguments.json)
+    if arguments.csv not in (None, "-"):
+        report.to_csv(arguments.csv)
+    if arguments.json == "-":
+        _output.write(lambda: print(report.to_json(), end=""))
+    elif arguments.csv == "-":
+        _output.write(lambda: print(report.to_csv(), end=""))
+    else:
+        _output.write(lambda: print_table(report, sys.stdout, top=arguments.top))
+
+
+def _fired(report: "ModelReport", rules: "list[Rule]") -> bool:
+    """Tell whether a rule fired, and say which layers made it."""
+    from sphuni.analysis._text import shorten
+
+    any_fired = False
+    for rule in rules:
+        layers = rule.fired(report)
+        if layers:
+            any_fired = True
+            names = ", ".join(shorten(layer.name, 60) for layer in layers[:5])
+            more = f" and {len(layers) - 5} more" if len(layers) > 5 else ""
+            _output.say(f"rule fired: {rule.text}: {names}{more}")
+    return any_fired

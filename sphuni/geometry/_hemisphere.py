@@ -1,0 +1,73 @@
+"""Points in a closed hemisphere: the point of least norm of their convex hull, and a pole."""
+
+import dataclasses
+
+import numpy as np
+from scipy.optimize import nnls
+
+__all__ = ["Hemisphere", "closed_hemisphere"]
+
+_ZERO = 1e-9
+
+
+@dataclasses.dataclass(frozen=True)
+class Hemisphere:
+    """A closed hemisphere that holds every point.
+
+    `weights` are those of the convex combination of least norm; `pole` is a unit vector with no
+    positive cosine to any point. `on_boundary` says that the least norm is 0.
+    """
+
+    weights: np.ndarray
+    pole: np.ndarray
+    on_boundary: bool
+
+
+def closed_hemisphere(points: np.ndarray) -> Hemisphere | None:
+    """Find a closed hemisphere that holds all rows, or None: the origin is inside their hull."""
+    weights = _least_norm_weights(points)
+    inner = weights @ points
+    norm = float(np.linalg.norm(inner))
+    if norm > _ZERO:
+        return Hemisphere(weights, -inner / norm, on_boundary=False)
+    pole = _orthogonal_pole(points, weights > 0)
+    return None if pole is None else Hemisphere(weights, pole, on_boundary=True)
+
+
+def _orthogonal_pole(points: np.ndarray, active: np.ndarray) -> np.ndarray | None:
+    """A pole with no positive cosine when a positive combination of the active rows is zero.
+
+    Such a pole is orthogonal to the active rows, so the question goes to their complement.
+    """
+    _, values, basis = np.linalg.svd(points[active], full_matrices=True)
+    complement = basis[int((values > _ZERO).sum()) :]
+    if len(complement) == 0:
+        return None
+    rest = points[~active] @ complement.T
+    norms = np.linalg.norm(rest, axis=1)
+    rest = rest[norms > _ZERO] / norms[norms > _ZERO, None]
+    if len(rest) == 0:
+        return np.asarray(complement[0])
+    smaller = closed_hemisphere(rest)
+    return None if smaller is None else np.asarray(smaller.pole @ complement)
+
+
+def _least_norm_weights(points: np.ndarray) -> np.ndarray:
+    """Weights of the convex combination of rows that has the least norm.
+
+    Minimising |X^T u|^2 + (sum u - 1)^2 over u >= 0 gives a multiple of those weights. Where the
+    unconstrained combination of independent rows is already non-negative (nearly orthogonal rows,
+    the usual case for n <= d) one linear solve replaces the active-set search.
+    """
+    n, d = points.shape
+    if float(np.linalg.norm(points.mean(axis=0))) < 1e-14:
+        return np.full(n, 1 / n)
+    if n <= d and np.linalg.matrix_rank(points) == n:
+        weights = np.linalg.solve(points @ points.T, np.ones(n))
+        if weights.min() >= 0:
+            return np.asarray(weights / weights.sum())
+    system = np.vstack([points.T, np.ones(n)])
+    target = np.zeros(d + 1)
+    target[-1] = 1.0
+    weights, _ = nnls(system, target, maxiter=30 * max(n, d))
+    return np.asarray(weights / weights.sum())

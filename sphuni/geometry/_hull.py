@@ -1,0 +1,31 @@
+"""The only caller of Qhull: facets of the convex hull of points on the sphere."""
+
+import numpy as np
+from scipy.spatial import ConvexHull, QhullError
+
+__all__ = ["deepest_facet", "fits"]
+
+_LARGEST = {3: 1_000_000, 4: 100_000, 5: 10_000, 6: 3_000, 7: 500, 8: 240}
+"""Points for which one hull takes 10 to 20 seconds, by dimension."""
+
+
+def fits(n: int, d: int) -> bool:
+    """Whether the hull of n points in R^d is a matter of seconds."""
+    return n > d and n <= _LARGEST.get(d, 0)
+
+
+def deepest_facet(points: np.ndarray) -> np.ndarray | None:
+    """Indices (d,) of the vertices of a facet nearest to the origin, or None without a hull.
+
+    The facet's outer normal is the deepest hole: its angle to the facet's vertices is the
+    covering radius, provided the origin lies in the hull. Among the simplices of equal depth,
+    into which a facet with many vertices is cut, the best conditioned one is returned.
+    """
+    try:
+        hull = ConvexHull(points, qhull_options="Qt Q12" if points.shape[1] > 4 else "Qt")
+    except QhullError:
+        return None
+    depth = -hull.equations[:, -1]
+    tied = np.flatnonzero(depth <= depth.min() + 1e-12)[:64]
+    volumes = np.abs(np.linalg.det(points[hull.simplices[tied]]))
+    return np.asarray(hull.simplices[tied[int(volumes.argmax())]], dtype=np.int64)

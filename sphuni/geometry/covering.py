@@ -1,0 +1,236 @@
+"""Covering radius: how deep the deepest hole is."""
+
+import dataclasses
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni._arrays import array_function, check_points, result_function
+from sphuni._result import Result
+from sphuni._typing import Array
+from sphuni.geometry._ascent import deep_holes, starting_poles
+from sphuni.geometry._hemisphere import closed_hemisphere
+from sphuni.geometry._hull import deepest_facet, fits
+from sphuni.geometry.separation import nearest_distances
+from sphuni.sphere import angles, unit_rows
+
+__all__ = ["CoveringResult", "covering_radius", "mesh_ratio"]
+
+CoveringMethod = Literal["auto", "hull", "hemisphere", "bounds"]
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class CoveringResult(Result):
+    """The deepest hole of a point set, with certified bounds on its depth.
+
+    Attributes
+    ----------
+    radius : array (...)
+        Largest angle from a point of the sphere to its nearest point of the set, in radians;
+        lower is better. Where `exact` is False it is the depth of the best hole found.
+    witness : array (..., d)
+        The hole: a unit vector at that angle from its nearest points.
+    lower, upper : array (...)
+        Certified bounds; both equal the radius where `exact` is True.
+    exact : bool array (...)
+    """
+
+    better: ClassVar[str | None] = "lower"
+
+    radius: Array
+    witness: Array
+    lower: Array
+    upper: Array
+    exact: Array
+
+
+class _Hole(NamedTuple):
+    """What a search decided: the touching points or a fixed pole, and an upper bound if inexact."""
+
+    kind: Literal["facet", "least norm", "pole"]
+    support: Tensor
+    upper: float | None
+
+
+@result_function()
+def covering_radius(
+    points: Tensor, /, *, method: CoveringMethod = "auto", antipodal: bool = False
+) -> CoveringResult:
+    r"""Compute the covering radius (mesh norm, fill distance) of points on the sphere.
+
+    .. math:: R = \max_{|z|=1} \min_i \angle(z, x_i)
+
+    Parameters
+    ----------
+    points : array of shape (..., n, d)
+        Unit rows.
+    method : {"auto", "hull", "hemisphere", "bounds"}, default "auto"
+        "hemisphere": exact in any d if the points lie in a closed hemisphere, always so for
+        n <= d. "hull": exact by the facets of the convex hull, d <= 8 with as many points as a
+        hull of some seconds allows. "bounds": a local search for the deepest hole (certified
+        lower bound) and a moment bound from above. "auto" takes the first that applies.
+    antipodal : bool, default False
+        The covering radius of the 2n points {x, -x}.
+
+    Returns
+    -------
+    CoveringResult
+
+    Raises
+    ------
+    ValueError
+        If the method asked for by name does not apply; the message says why.
+
+    Notes
+    -----
+    In a hemisphere R = pi - arccos|p| with p the point of least norm of the convex hull. With the
+    origin inside the hull, cos R is the least distance of a facet from the origin. The search
+    runs on detached values, set by set; the value is recomputed from the points it found, so the
+    gradient is that of the deepest hole (Danskin). For antipodal sets of rank below d the radius
+    is exactly pi/2.
+
+    References
+    ----------
+    S. V. Borodachov, D. P. Hardin, E. B. Saff, "Discrete Energy on Rectifiable Sets", Springer,
+    2019, chapter 3. doi:10.1007/978-0-387-84808-2.
+
+    Examples
+    --------
+    >>> import numpy as np, sphuni
+    >>> octahedron = np.vstack([np.eye(3), -np.eye(3)])
+    >>> result = sphuni.covering_radius(octahedron)
+    >>> round(float(np.degrees(result.radius)), 10), bool(result.exact)
+    (54.7356103172, True)
+    """
+    check_points(points)
+    return covering(points, method=method, antipodal=antipodal)
+
+
+@array_function()
+def mesh_ratio(points: Tensor, /, *, antipodal: bool = False) -> Tensor:
+    """Covering radius over half the separation, both angles; lower is better, at least 1.
+
+    Parameters
+    ----------
+    points : array of shape (..., n, d)
+        Unit rows, n >= 2.
+    antipodal : bool, default False
+        The ratio of the 2n points {x, -x}.
+
+    Returns
+    -------
+    array of shape (...)
+        inf for coincident points. Where the covering radius is not exact (see
+        `covering_radius`) this is a lower bound of the ratio.
+
+    Raises
+    ------
+    ValueError
+        For one point, whose separation is infinite.
+
+    Examples
+    --------
+    >>> import numpy as np, sphuni
+    >>> round(float(sphuni.mesh_ratio(np.vstack([np.eye(2), -np.eye(2)]))), 12)
+    1.0
+    """
+    check_points(points)
+    if points.shape[-2] < 2:
+        raise ValueError("points must hold at least two points: one point has no separation")
+    distance, _ = nearest_distances(points, antipodal=antipodal)
+    closest = distance.amin(dim=-1)
+    if antipodal:  # a point and its own antipode are a pair of the doubled set
+        closest = closest.clamp_max(torch.pi)
+    return covering(points, method="auto", antipodal=antipodal).radius / (0.5 * closest)
+
+
+def covering(points: Tensor, *, method: CoveringMethod, antipodal: bool) -> CoveringResult:
+    """`covering_radius` for code that has checked tensors already."""
+    if method not in ("auto", "hull", "hemisphere", "bounds"):
+        raise ValueError(
+            f"method must be 'auto', 'hull', 'hemisphere' or 'bounds'; got {method!r}"
+        )
+    wide = points.float() if points.dtype in (torch.float16, torch.bfloat16) else points
+    flat = wide.reshape(-1, *points.shape[-2:])
+    parts = [_one_set(one, method, antipodal) for one in flat]
+    batch = points.shape[:-2]
+
+    def gather(index: int, *tail: int) -> Tensor:
+        stacked = torch.stack([part[index] for part in parts])
+        stacked = stacked if stacked.dtype == torch.bool else stacked.to(points.dtype)
+        return stacked.reshape(*batch, *tail)
+
+    return CoveringResult(gather(0), gather(1, points.shape[-1]), gather(2), gather(3), gather(4))
+
+
+def _one_set(points: Tensor, method: CoveringMethod, antipodal: bool) -> tuple[Tensor, ...]:
+    both = torch.cat([points, -points]) if antipodal else points
+    hole = _find(both.detach(), method, antipodal=antipodal)
+    radius, witness = _measure(both, hole)
+    exact = hole.upper is None
+    upper = radius.detach() if hole.upper is None else radius.new_tensor(hole.upper)
+    upper = torch.maximum(upper, radius.detach())
+    return radius, witness, radius.detach(), upper, torch.tensor(exact, device=points.device)
+
+
+def _find(points: Tensor, method: CoveringMethod, *, antipodal: bool) -> _Hole:
+    """Choose the method that applies and run its search."""
+    rows = unit_rows(points.double()).cpu().numpy()
+    n, d = rows.shape
+    if method in ("auto", "hemisphere"):
+        found = closed_hemisphere(rows)
+        if found is not None and found.on_boundary:
+            return _Hole("pole", torch.from_numpy(found.pole).to(points), None)
+        if found is not None:
+            return _Hole("least norm", torch.from_numpy(found.weights).to(points), None)
+        if method == "hemisphere":
+            raise ValueError("method='hemisphere' needs points in a closed hemisphere")
+    if d == 2:
+        return _Hole("facet", torch.from_numpy(_widest_gap(rows)).to(points.device), None)
+    if method == "hull" and not fits(n, d):
+        raise ValueError(f"method='hull' would take too long for n = {n}, d = {d}; use 'auto'")
+    if method in ("auto", "hull") and fits(n, d):
+        facet = deepest_facet(rows)
+        if facet is not None:
+            return _Hole("facet", torch.from_numpy(facet).to(points.device), None)
+    poles = deep_holes(points, starting_poles(points, antipodal=antipodal))
+    deepest = torch.stack([(points @ pole).max() for pole in poles]).argmin()
+    return _Hole("pole", poles[deepest], _moment_upper_bound(rows))
+
+
+def _measure(points: Tensor, hole: _Hole) -> tuple[Tensor, Tensor]:
+    """Recompute radius and witness differentiably from the support that the search found."""
+    if hole.kind == "facet":
+        ones = points.new_ones(points.shape[1], 1)
+        normal = torch.linalg.solve(points[hole.support], ones)[:, 0]
+        tangent = (normal.square().sum() - 1).clamp_min(0).sqrt()
+        return torch.atan2(tangent, torch.ones_like(tangent)), unit_rows(normal).detach()
+    if hole.kind == "least norm":
+        inner = hole.support @ points
+        norm = torch.linalg.vector_norm(inner)
+        return 0.5 * torch.pi + torch.asin(norm.clamp_max(1.0)), -unit_rows(inner).detach()
+    closest = (points @ hole.support).argmax()
+    return angles(points[closest], hole.support), hole.support
+
+
+def _widest_gap(rows: np.ndarray) -> np.ndarray:
+    """Indices of the two neighbours on the circle with the widest gap."""
+    order = np.argsort(np.arctan2(rows[:, 1], rows[:, 0]), kind="stable")
+    sorted_angles = np.arctan2(rows[order, 1], rows[order, 0])
+    gaps = np.diff(np.append(sorted_angles, sorted_angles[0] + 2 * np.pi))
+    widest = int(gaps.argmax())
+    return np.array([order[widest], order[(widest + 1) % len(order)]])
+
+
+def _moment_upper_bound(rows: np.ndarray) -> float:
+    """Certified upper bound from the first two moments of the points.
+
+    For any pole let M be the largest cosine. (t + 1)(t - M) <= 0 for every cosine t, so with mean
+    t >= -m (m the norm of the mean) and mean t^2 >= v (the least eigenvalue of the second moment)
+    M >= (v - m) / (1 - m).
+    """
+    mean = float(np.linalg.norm(rows.mean(axis=0)))
+    second = float(np.linalg.eigvalsh(rows.T @ rows / len(rows))[0])
+    largest_cosine = max(0.0, (second - mean) / (1 - mean)) if mean < 1 else 0.0
+    return float(np.arccos(min(1.0, largest_cosine)))

@@ -1,0 +1,47 @@
+"""Colours and frames that the pictures share."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["INK", "MARKERS", "OBSERVED", "figure_of", "new_figure", "tidy"]
+
+OBSERVED = "#1f6fb2"
+INK = "#1c2430"
+MARKERS = {
+    "dead neurons": ("X", "#2f3640"),
+    "collapsed pair": ("D", "#c3321a"),
+    "few directions": ("_", "#8a2b6b"),
+    "common direction": ("^", "#d9731a"),
+    "clustered": ("s", "#b88a0b"),
+    "more regular than random": ("p", "#1f6fb2"),
+    "uniform": ("o", "#0b8a79"),
+}
+"""Marker and colour of each verdict, told apart by shape alone."""
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Make an empty figure, in inches, that belongs to no global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def figure_of(axes: "Axes") -> "Figure":
+    """Return the figure that axes lie in."""
+    from matplotlib.figure import Figure
+
+    figure = axes.get_figure(root=True)
+    if not isinstance(figure, Figure):
+        raise TypeError(f"ax must lie in a Figure; got {type(figure).__name__}")
+    return figure
+
+
+def tidy(axes: "Axes", *, left: bool = False) -> None:
+    """Keep only the lower spine, and the left one where its numbers are to be read."""
+    for side in ("top", "right", *(() if left else ("left",))):
+        axes.spines[side].set_visible(False)
+    if not left:
+        axes.set_yticks([])

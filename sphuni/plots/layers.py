@@ -1,0 +1,308 @@
+"""Pictures of the rows of a weight matrix, each against what uniform random rows would show."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from sphuni.plots._nulls import cosine_curve, marchenko_pastur, nearest_curve, rebin, spread
+from sphuni.plots._style import INK, MARKERS, OBSERVED, figure_of, new_figure, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "cosine_histogram",
+    "layer_map",
+    "layer_panel",
+    "nearest_angles",
+    "singular_values",
+]
+
+_MAP_TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e5, 1e6)
+
+
+def cosine_histogram(
+    counts: ArrayLike,
+    edges: ArrayLike,
+    *,
+    d: int,
+    worst: "Sequence[float] | np.ndarray" = (),
+    color: str = OBSERVED,
+    ax: "Axes | None" = None,
+) -> "Figure":
+    r"""Draw the cosines of all pairs of rows against their exact null density.
+
+    Parameters
+    ----------
+    counts : array_like of shape (k,)
+        Pairs per bin.
+    edges : array_like of shape (k + 1,)
+        Increasing edges of the bins, in [-1, 1].
+    d : int
+        Ambient dimension, at least 2.
+    worst : array_like, optional
+        Cosines to mark below the axis.
+    color : str, optional
+        Any matplotlib colour.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Notes
+    -----
+    A rootogram: heights are square roots of densities, so that sampling noise has the same size
+    everywhere and tails can be seen. The null density is proportional to
+    :math:`(1 - t^2)^{(d-3)/2}`.
+    """
+    axes = new_figure(4.2, 2.8).add_subplot() if ax is None else ax
+    heights, bins = _density(counts, edges)
+    half = spread(_dimension(d), 4.5)
+    low, high = min(float(bins[0]), -half), max(float(bins[-1]), half)
+    t, null = cosine_curve(d, low, high, 400)
+    axes.stairs(np.sqrt(heights), bins, fill=True, color=color, alpha=0.45, label="observed")
+    axes.plot(t, np.sqrt(null), color=INK, lw=1.3, label="uniform rows")
+    marks = np.asarray(worst, dtype=np.float64)
+    axes.plot(marks, np.zeros_like(marks), "^", color=color, ms=5, clip_on=False)
+    axes.set(xlabel="cosine of a pair of rows", ylabel="density, square-root scale", ylim=(0, None))
+    tidy(axes)
+    axes.legend(frameon=False, fontsize="small")
+    return figure_of(axes)
+
+
+def nearest_angles(
+    counts: ArrayLike,
+    edges: ArrayLike,
+    *,
+    n: int,
+    d: int,
+    color: str = OBSERVED,
+    ax: "Axes | None" = None,
+) -> "Figure":
+    """Draw the angles from each row to its nearest other row against their exact null density.
+
+    Parameters
+    ----------
+    counts : array_like of shape (k,)
+        Rows per bin.
+    edges : array_like of shape (k + 1,)
+        Increasing edges of the bins, in degrees.
+    n, d : int
+        Number of rows and ambient dimension, both at least 2.
+    color : str, optional
+        Any matplotlib colour.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Notes
+    -----
+    For uniform rows the angle exceeds theta with probability (1 - c(theta))^(n - 1), where c is the
+    measure of a cap of that radius.
+    """
+    if n < 2:
+        raise ValueError(f"n must be at least 2 for rows to have neighbours; got {n}")
+    axes = new_figure(4.2, 2.8).add_subplot() if ax is None else ax
+    heights, bins = _density(counts, edges)
+    degrees, null = nearest_curve(n, _dimension(d))
+    axes.stairs(heights, bins, fill=True, color=color, alpha=0.45, label="observed")
+    axes.plot(degrees, null, color=INK, lw=1.3, label="uniform rows")
+    axes.set(xlabel="angle to the nearest row, degrees", ylabel="density", ylim=(0, None))
+    tidy(axes)
+    axes.legend(frameon=False, fontsize="small")
+    return figure_of(axes)
+
+
+def singular_values(
+    values: ArrayLike,
+    *,
+    n: int,
+    d: int,
+    color: str = OBSERVED,
+    ax: "Axes | None" = None,
+) -> "Figure":
+    """Draw the singular values of the unit rows by rank against the Marchenko-Pastur law.
+
+    Parameters
+    ----------
+    values : array_like of shape (k,)
+        Singular values of the matrix of unit rows, evenly thinned out if there are many.
+    n, d : int
+        Number of rows and ambient dimension.
+    color : str, optional
+        Any matplotlib colour.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Notes
+    -----
+    For uniform rows the values fill [abs(1 - sqrt(n/d)), 1 + sqrt(n/d)] as n and d grow.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))[::-1]
+    if ordered.ndim != 1 or ordered.size < 2 or not ordered[0] > 0:
+        raise ValueError(
+            "values must be a 1-D array of at least 2 singular values, not all zero; got shape "
+            f"{ordered.shape}"
+        )
+    axes = new_figure(4.2, 2.8).add_subplot() if ax is None else ax
+    rank, null = marchenko_pastur(n, _dimension(d), 400)
+    floor = 1e-3 * max(ordered[0], null[0])
+    place = np.linspace(0.0, 1.0, ordered.size)
+    axes.semilogy(place, np.maximum(ordered, floor), color=color, lw=2.4, label="observed")
+    axes.semilogy(rank, np.maximum(null, floor), color=INK, lw=1.3, label="Marchenko–Pastur")
+    axes.set(xlabel="relative rank", ylabel="singular value")
+    tidy(axes, left=True)
+    axes.legend(frameon=False, fontsize="small")
+    return figure_of(axes)
+
+
+def layer_panel(
+    *,
+    cosines: tuple[ArrayLike, ArrayLike],
+    nearest: tuple[ArrayLike, ArrayLike],
+    spectrum: ArrayLike,
+    n: int,
+    d: int,
+    worst: "Sequence[float] | np.ndarray" = (),
+    title: str = "",
+    color: str = OBSERVED,
+) -> "Figure":
+    """Draw the three pictures of one layer side by side.
+
+    Parameters
+    ----------
+    cosines, nearest : tuple (counts, edges)
+        Histograms as `cosine_histogram` and `nearest_angles` take them.
+    spectrum : array_like
+        Singular values of the unit rows.
+    n, d : int
+        Number of rows and ambient dimension.
+    worst : array_like, optional
+        Cosines to mark.
+    title : str, optional
+        Written above; never read as mathematics.
+    color : str, optional
+        Any matplotlib colour.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = new_figure(10.5, 2.9)
+    left, middle, right = figure.subplots(1, 3)
+    cosine_histogram(*cosines, d=d, worst=worst, color=color, ax=left)
+    nearest_angles(*nearest, n=n, d=d, color=color, ax=middle)
+    singular_values(spectrum, n=n, d=d, color=color, ax=right)
+    if title:
+        figure.suptitle(title, parse_math=False)
+    return figure
+
+
+def layer_map(
+    rank_ratio: ArrayLike,
+    excess: ArrayLike,
+    *,
+    verdicts: Sequence[str],
+    names: Sequence[str] = (),
+    labels: int = 5,
+    ax: "Axes | None" = None,
+) -> "Figure":
+    """Place layers by how many directions they use and how crowded their rows are.
+
+    Parameters
+    ----------
+    rank_ratio : array_like of shape (k,)
+        Effective rank over that of uniform random rows.
+    excess : array_like of shape (k,)
+        Energy excess: 0 at the optimum, 1 for random rows. Infinite values are put on the edge.
+    verdicts : sequence of str
+        One verdict per layer; it chooses marker and colour.
+    names : sequence of str, optional
+        Names of the layers.
+    labels : int, optional
+        How many names to write, from the first layer on.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    x, y = np.asarray(rank_ratio, dtype=np.float64), np.asarray(excess, dtype=np.float64)
+    unknown = sorted(set(verdicts) - set(MARKERS))
+    if unknown:
+        raise ValueError(f"verdicts must be among {', '.join(MARKERS)}; got {unknown[0]!r}")
+    if x.shape != y.shape or x.ndim != 1 or len(verdicts) != x.size:
+        raise ValueError(
+            "rank_ratio, excess and verdicts must have the same length; got "
+            f"{x.shape}, {y.shape} and {len(verdicts)}"
+        )
+    axes = new_figure(6.0, 4.0).add_subplot() if ax is None else ax
+    known = y[np.isfinite(y)]
+    y = np.minimum(y, max(3.0, 1.3 * float(known.max(initial=0.0))))
+    for verdict, (marker, color) in MARKERS.items():
+        chosen = np.array([v == verdict for v in verdicts], dtype=bool)
+        if chosen.any():
+            axes.plot(
+                x[chosen], y[chosen], marker, color=color, ms=7, mew=1.5, mec=color, label=verdict
+            )
+    for level, meaning in ((0.0, "optimum"), (1.0, "random")):
+        axes.axhline(level, color=INK, lw=0.7, ls=(0, (3, 4)))
+        axes.text(0.01, level, meaning, style="italic", va="bottom", size="small")
+    axes.axvline(1.0, color=INK, lw=0.7, ls=(0, (3, 4)))
+    axes.set_yscale("asinh", linear_width=1.0)
+    axes.set_yticks([t for t in _MAP_TICKS if t <= max(3.0, y.max(initial=0.0))], minor=False)
+    axes.set_yticks([], minor=True)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set(xlim=(0, None), ylim=(min(-0.3, 1.1 * y.min(initial=0.0)), None))
+    axes.set(xlabel="effective rank over random", ylabel="energy excess")
+    for k in _apart(np.arcsinh(y), min(len(names), x.size), labels):
+        right = bool(x[k] > 0.55 * x.max())
+        axes.annotate(
+            names[k], (x[k], y[k]), xytext=(-8 if right else 8, 0), textcoords="offset points",
+            ha="right" if right else "left", va="center", size="small", parse_math=False,
+        )  # fmt: skip
+    tidy(axes, left=True)
+    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure_of(axes)
+
+
+def _apart(y: np.ndarray, size: int, most: int) -> list[int]:
+    """Choose up to `most` of the first `size` points, each with a row of its own for its name."""
+    chosen: list[int] = []
+    gap = 0.05 * max(float(np.ptp(y)), 1.0) if y.size else 0.0
+    for k in range(size):
+        if all(abs(y[k] - y[other]) > gap for other in chosen) and len(chosen) < most:
+            chosen.append(k)
+    return chosen
+
+
+def _density(counts: ArrayLike, edges: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Check a histogram, drop its empty ends and scale it to area one."""
+    raw, bins = np.asarray(counts, dtype=np.float64), np.asarray(edges, dtype=np.float64)
+    if raw.ndim != 1 or bins.shape != (raw.size + 1,):
+        raise ValueError(
+            f"edges must hold one number more than counts; got shapes {bins.shape} and {raw.shape}"
+        )
+    if not raw.sum() > 0:
+        raise ValueError("counts must hold at least one value; all bins are empty")
+    raw, bins = rebin(raw, bins, 120)
+    return raw / raw.sum() / np.diff(bins), bins
+
+
+def _dimension(d: int) -> int:
+    if d < 2:
+        raise ValueError(f"d must be at least 2 for a picture of directions; got {d}")
+    return d

@@ -1,0 +1,107 @@
+"""Zonal kernels that only the tests of uniformity need.
+
+Each is centred or nearly so: a statistic of order 1 is what is left of a sum of order n, and the
+digits must survive in float32.
+"""
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor
+
+from sphuni.kernels import Kernel
+
+__all__ = ["Latitude", "OneMinusSine"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Latitude(Kernel):
+    """pi/2 - theta, the arc sine of the cosine: odd, with mean 0 in every dimension."""
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and messages."""
+        return "latitude"
+
+    def value(self, p: Tensor, q: Tensor) -> Tensor:
+        """K at squared distance `p` to the point and `q` to its antipode."""
+        return torch.atan2(0.25 * (q - p), _sine(p, q))
+
+    def derivative(self, p: Tensor, q: Tensor) -> Tensor:
+        """dK/dt, the derivative with respect to the cosine."""
+        return 1.0 / _sine(p, q)
+
+    def second(self, p: Tensor, q: Tensor) -> Tensor:
+        """d^2K/dt^2, the second derivative with respect to the cosine."""
+        return 0.25 * (q - p) / _sine(p, q) ** 3
+
+    @property
+    def at_one(self) -> float:
+        """K of two coincident points."""
+        return 0.5 * math.pi
+
+    @property
+    def at_minus_one(self) -> float:
+        """K of two antipodal points."""
+        return -0.5 * math.pi
+
+    @property
+    def singular(self) -> bool:
+        """The angle has a cone at coincident points."""
+        return True
+
+    @property
+    def singular_opposite(self) -> bool:
+        """The angle has a cone at antipodal points."""
+        return True
+
+    def mean(self, d: int) -> float:
+        """E K = 0 by symmetry."""
+        return 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class OneMinusSine(Kernel):
+    """1 - sin(theta), formed as t^2 / (1 + sin(theta)) so that small values keep their digits."""
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and messages."""
+        return "1 - sine"
+
+    def value(self, p: Tensor, q: Tensor) -> Tensor:
+        """K at squared distance `p` to the point and `q` to its antipode."""
+        return (q - p).square() / (16.0 + 16.0 * _sine(p, q))
+
+    def derivative(self, p: Tensor, q: Tensor) -> Tensor:
+        """dK/dt, the derivative with respect to the cosine."""
+        return 0.25 * (q - p) / _sine(p, q)
+
+    def second(self, p: Tensor, q: Tensor) -> Tensor:
+        """d^2K/dt^2, the second derivative with respect to the cosine."""
+        return _sine(p, q) ** -3
+
+    @property
+    def at_one(self) -> float:
+        """K of two coincident points."""
+        return 1.0
+
+    @property
+    def at_minus_one(self) -> float:
+        """K of two antipodal points."""
+        return 1.0
+
+    @property
+    def singular(self) -> bool:
+        """The sine has a cone at coincident points."""
+        return True
+
+    @property
+    def singular_opposite(self) -> bool:
+        """The sine has a cone at antipodal points."""
+        return True
+
+
+def _sine(p: Tensor, q: Tensor) -> Tensor:
+    return 0.5 * torch.sqrt(p * q)

@@ -1,0 +1,44 @@
+"""What every null law answers: the two tail probabilities, as logarithms."""
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Law", "Tails"]
+
+_FLOAT = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tails:
+    """Natural logarithms of P(S >= x) and P(S <= x)."""
+
+    log_upper: _FLOAT
+    log_lower: _FLOAT
+
+    @property
+    def upper(self) -> _FLOAT:
+        """P(S >= x); 0 where it is below the smallest float."""
+        return np.asarray(np.exp(self.log_upper))
+
+    @property
+    def lower(self) -> _FLOAT:
+        """P(S <= x); 0 where it is below the smallest float."""
+        return np.asarray(np.exp(self.log_lower))
+
+
+class Law(Protocol):
+    """A null law of a statistic."""
+
+    @property
+    def mean(self) -> float:
+        """Expectation under uniformity, NaN where not known."""
+
+    @property
+    def variance(self) -> float:
+        """Variance under uniformity, NaN where not known."""
+
+    def tails(self, x: _FLOAT) -> Tails:
+        """Both tails at `x`."""

@@ -1,0 +1,379 @@
+import dataclasses
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import sphuni.analysis
+from sphuni._errors import BudgetError, RefusedFileError
+from sphuni.analysis.report import ModelReport, Progress
+from sphuni.cli import _output
+from sphuni.cli.__main__ import main
+
+sys.path.append(str(Path(__file__).parents[1] / "analysis"))
+import sample_reports
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("reports") / "report.json"
+    sample_reports.small().to_json(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("reports") / "good.json"
+    sample_reports.model((sample_reports.layer("fine.weight"),)).to_json(path)
+    return str(path)
+
+
+@pytest.fixture
+def analyse(monkeypatch):
+    """Replace the analysis by a function of the test's choice; returns the calls made."""
+    calls = []
+
+    def install(result):
+        def analyze(path, **options):
+            calls.append((path, options))
+            if isinstance(result, BaseException):
+                raise result
+            return result
+
+        monkeypatch.setattr(sphuni.analysis, "analyze", analyze, raising=False)
+        return calls
+
+    return install
+
+
+def run(*arguments: str, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "sphuni.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.mark.parametrize("command", [[], ["analyze"], ["compare"], ["doctor"]])
+def test_help_loads_nothing_heavy(command):
+    code = (
+        "import sys\nfrom sphuni.cli.__main__ import main\n"
+        f"code = main({[*command, '--help']!r})\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'matplotlib', 'rich', 'jinja2'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "usage: sphuni" in done.stdout
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("sphuni 0.")
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["analyze"], ["analyze", "a", "--nope"]])
+def test_bad_usage_exits_with_2(arguments, capsys):
+    assert main(arguments) == 2
+    assert "usage: sphuni" in capsys.readouterr().err
+
+
+def test_table_goes_to_stdout_and_nothing_else(good, capsys):
+    assert main(["analyze", good]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{ModelReport.from_json(good)}\n"
+    assert captured.err == ""
+
+
+def test_failed_layers_exit_with_4(saved, capsys):
+    assert main(["analyze", saved]) == 4
+    assert "failed head.weight: row 3 holds NaN" in capsys.readouterr().out
+
+
+def test_all_outputs_are_written(good, tmp_path, capsys):
+    files = [tmp_path / name for name in ("a.html", "a.json", "a.csv")]
+    options = [f"--{path.suffix[1:]}={path}" for path in files]
+    assert main(["analyze", good, *options]) == 0
+    report = ModelReport.from_json(good)
+    texts = [path.read_text() for path in files]
+    assert texts == [report.to_html(), report.to_json(), report.to_csv()]
+    assert capsys.readouterr().out.startswith("model.safetensors")
+
+
+def test_dash_prints_only_json(good, capsys):
+    assert main(["analyze", good, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == "sphuni.report"
+
+
+def test_dash_prints_only_csv(good, capsys):
+    assert main(["analyze", good, "--csv", "-"]) == 0
+    assert capsys.readouterr().out == ModelReport.from_json(good).to_csv()
+
+
+def test_two_dashes_are_refused(good, capsys):
+    assert main(["analyze", good, "--csv", "-", "--json", "-"]) == 2
+    assert "only one of" in capsys.readouterr().err
+
+
+def test_top_limits_the_table(saved, capsys):
+    main(["analyze", saved, "--top", "1"])
+    assert "7 more layers not shown" in capsys.readouterr().out
+
+
+def test_rule_that_fires_exits_with_1_and_names_the_layers(good, capsys):
+    assert main(["analyze", good, "--fail-on", "n > 10"]) == 1
+    assert "rule fired: n > 10: fine.weight" in capsys.readouterr().err
+
+
+def test_rule_that_does_not_fire_exits_with_0(good):
+    assert main(["analyze", good, "--fail-on", "n > 1e6", "--fail-on", "d < 2"]) == 0
+
+
+def test_any_of_several_rules_fires(good):
+    assert main(["analyze", good, "--fail-on", "n > 1e6", "--fail-on", "d > 2"]) == 1
+
+
+def test_bad_rule_is_found_before_the_analysis(analyse, capsys):
+    calls = analyse(sample_reports.model(()))
+    assert main(["analyze", "m.pt", "--fail-on", "max_cosin > 1"]) == 2
+    assert "did you mean 'max_cosine'" in capsys.readouterr().err
+    assert calls == []
+
+
+@pytest.mark.parametrize("option", ["--html", "--json", "--csv"])
+def test_bad_output_path_is_found_before_the_analysis(analyse, option, tmp_path, capsys):
+    calls = analyse(sample_reports.model(()))
+    assert main(["analyze", "m.pt", option, str(tmp_path / "no" / "a")]) == 2
+    assert main(["analyze", "m.pt", option, str(tmp_path)]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    assert calls == []
+
+
+def test_options_reach_the_analysis(analyse):
+    calls = analyse(sample_reports.model((sample_reports.layer("a"),)))
+    options = "--layers a* --layers b* --exclude c --baseline init --center --remove-top 2"
+    assert main(["analyze", "m.pt", *options.split(), "--max-bytes", "1.5GiB", "--seed", "7"]) == 0
+    assert calls == [
+        (
+            "m.pt",
+            {
+                "layers": ["a*", "b*"],
+                "exclude": ["c"],
+                "baseline": "init",
+                "center": True,
+                "remove_top": 2,
+                "max_bytes": 3 << 29,
+                "rng": 7,
+                "progress": None,
+            },
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (RefusedFileError("m.pt would run code"), 3, "error: m.pt would run code"),
+        (BudgetError("needs 64 GiB"), 3, "error: needs 64 GiB"),
+        (FileNotFoundError(2, "No such file", "m.pt"), 3, "No such file"),
+        (ValueError("layers matched nothing"), 2, "error: layers matched nothing"),
+        (ZeroDivisionError("oops"), 3, "unexpected ZeroDivisionError: oops"),
+        (MemoryError(), 3, "error: MemoryError"),
+        (RefusedFileError("\x1b[31mred\nnext"), 3, "\\x1b[31mred"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_errors_are_one_message_and_a_code(analyse, capsys, error, code, message):
+    analyse(error)
+    assert main(["analyze", "m.pt"]) == code
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert "\x1b" not in captured.err
+    assert captured.out == ""
+
+
+def test_debug_shows_the_traceback(analyse, capsys):
+    analyse(ZeroDivisionError("oops"))
+    assert main(["analyze", "m.pt", "--debug"]) == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_interrupted_analysis_writes_what_it_has(analyse, tmp_path, capsys):
+    report = sample_reports.small()
+    analyse(dataclasses.replace(report, partial=True, reason="interrupted after 3 layers"))
+    path = tmp_path / "a.json"
+    assert main(["analyze", "m.pt", "--json", str(path), "--fail-on", "n > 1"]) == 130
+    captured = capsys.readouterr()
+    assert ModelReport.from_json(path).partial
+    assert "PARTIAL REPORT: interrupted after 3 layers" in captured.out
+    assert "partial report" in captured.err
+
+
+def test_warnings_are_short_remarks(monkeypatch, capsys):
+    def analyze(path, **options):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("jitter acted", stacklevel=1)
+            warnings.warn("jitter acted", stacklevel=1)
+        return sample_reports.model(())
+
+    monkeypatch.setattr(sphuni.analysis, "analyze", analyze, raising=False)
+    main(["analyze", "m.pt"])
+    assert capsys.readouterr().err == "sphuni: note: jitter acted\n"
+    main(["analyze", "m.pt", "--quiet"])
+    assert capsys.readouterr().err == ""
+
+
+def test_compare_prints_the_table(saved, good, capsys):
+    assert main(["compare", saved, good]) == 4
+    assert "before: model.safetensors" in capsys.readouterr().out
+
+
+def test_compare_writes_its_files(good, tmp_path):
+    page, data = tmp_path / "a.html", tmp_path / "a.json"
+    assert main(["compare", good, good, "--html", str(page), "--json", str(data)]) == 0
+    assert "0 got a better verdict" in page.read_text()
+    assert json.loads(data.read_text())["schema"] == "sphuni.comparison"
+
+
+def test_compare_json_alone_is_json(good, capsys):
+    assert main(["compare", good, good, "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["same"] == 1
+
+
+def test_compare_stops_at_an_interrupted_first_model(analyse, capsys):
+    calls = analyse(dataclasses.replace(sample_reports.small(), partial=True))
+    assert main(["compare", "a.pt", "b.pt"]) == 130
+    assert len(calls) == 1
+    assert "nothing to compare" in capsys.readouterr().err
+
+
+def test_doctor_names_versions_and_engines(capsys):
+    assert main(["doctor", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["missing"] == []
+    assert found["engines"]["reference"] == "available"
+    assert main(["doctor"]) == 0
+    assert found["versions"]["torch"] in capsys.readouterr().out
+
+
+def test_doctor_reports_what_is_missing(monkeypatch, capsys):
+    from sphuni.cli import doctor
+
+    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "scipy" else "1")
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert main(["doctor"]) == 4
+    out = capsys.readouterr().out
+    assert "MISSING: pip install scipy" in out
+    assert "no C++ compiler" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1", 1), ("500M", 500 << 20), ("2GiB", 2 << 30), ("1.5 kb", 1536), ("1T", 1 << 40)],
+)
+def test_sizes(text, size):
+    assert _output.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "1 Q", "nan", "9" * 400, "1e9"])
+def test_bad_sizes(text, capsys):
+    assert main(["analyze", "m.pt", f"--max-bytes={text}"]) == 2
+    assert "expected a number of bytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "x", "9" * 30])
+def test_bad_counts(text, capsys):
+    assert main(["analyze", "m.pt", f"--remove-top={text}"]) == 2
+    assert "expected a whole number" in capsys.readouterr().err
+
+
+def test_progress_line_shows_bar_time_left_and_layer():
+    progress = Progress(done=3, total=12, name="a" * 500 + "\x1b", fraction=0.25, seconds=30.0)
+    line = _output.ProgressLine.render(progress, 80)
+    assert "█████░" in line
+    assert "3/12  1:30 left" in line
+    assert len(line) < 80
+    assert "\x1b" not in line
+    assert "estimating" in _output.ProgressLine.render(Progress(done=0, total=2), 80)
+    slow = Progress(done=1, total=2, fraction=0.5, seconds=7322.0)
+    assert "2:02:02 left" in _output.ProgressLine.render(slow, 80)
+
+
+def test_progress_is_drawn_and_removed_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+
+    def analyze(path, *, progress, **options):
+        progress(Progress(done=1, total=2, name="layer.one", fraction=0.5, seconds=1.0))
+        return sample_reports.model(())
+
+    monkeypatch.setattr(sphuni.analysis, "analyze", analyze, raising=False)
+    assert main(["analyze", "m.pt"]) == 0
+    err = capsys.readouterr().err
+    assert "1/2" in err
+    assert "layer.one" in err
+    assert err.endswith("\r\x1b[K")
+    assert main(["analyze", "m.pt", "--debug"]) == 0
+
+
+def test_closed_pipe_is_no_error(saved):
+    command = f"{sys.executable} -m sphuni.cli analyze {saved} --json -"
+    code = f"{command} | head -c 10; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.endswith("4\n")
+
+
+def test_ascii_terminal_gets_escapes_not_a_crash(good):
+    done = run("analyze", good, env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert done.returncode == 0
+    assert "\\xd7" in done.stdout
+
+
+def test_colour_only_on_a_terminal_and_never_with_no_color(good):
+    outputs = {}
+    for value in ("", "1"):
+        env = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": value, "COLUMNS": "120"}
+        leader, follower = pty.openpty()
+        command = [sys.executable, "-m", "sphuni.cli", "analyze", good]
+        process = subprocess.Popen(command, stdout=follower, stderr=follower, env=env)
+        os.close(follower)
+        outputs[value] = b""
+        while chunk := read_terminal(leader):
+            outputs[value] += chunk
+        assert process.wait(timeout=60) == 0
+        os.close(leader)
+    assert b"\x1b[32m" in outputs[""]
+    assert b"\x1b[3" not in outputs["1"]
+    assert b"fine.weight" in outputs["1"]
+
+
+def read_terminal(leader: int) -> bytes:
+    """Read from a pseudo-terminal; its end is an error on Linux."""
+    try:
+        return os.read(leader, 65536)
+    except OSError:
+        return b""
+
+
+def test_ctrl_c_ends_with_130(tmp_path):
+    fifo = tmp_path / "slow.json"
+    os.mkfifo(fifo)
+    command = [sys.executable, "-m", "sphuni.cli", "analyze", str(fifo)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    writer = os.open(fifo, os.O_WRONLY)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    os.close(writer)
+    assert process.returncode == 130
+    assert err == "sphuni: interrupted; nothing was written\n"
+
+
+def test_entry_point_is_installed():
+    script = Path(sys.executable).parent / "sphuni"
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("sphuni 0.")

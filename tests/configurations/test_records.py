@@ -1,0 +1,166 @@
+import dataclasses
+import itertools
+import math
+import re
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from sphuni.configurations import MissingRecordError, construct, construction_info, record, records
+from sphuni.configurations.records import _parse, _table
+
+PROBLEMS = ("thomson", "log", "riesz", "tammes", "covering", "polarization", "maxdet", "design")
+ALL = [entry for problem in PROBLEMS for entry in records(problem)]
+
+
+def energy(points, kernel):
+    distances = np.linalg.norm(points[:, None] - points, axis=-1)
+    return kernel(distances[np.triu_indices(len(points), 1)]).sum()
+
+
+def test_the_tables_hold_what_they_should():
+    counts = {problem: len(records(problem, d=3)) for problem in PROBLEMS}
+    assert counts["thomson"] == 130
+    assert counts["maxdet"] == 27
+    assert counts["design"] == 70
+    assert counts["covering"] == 15
+    assert len(ALL) == len(_table()) == 502
+
+
+def test_no_record_is_given_twice():
+    folder = resources.files("sphuni.configurations").joinpath("data")
+    lines = [
+        line
+        for file in folder.iterdir()
+        for line in file.read_text(encoding="utf-8").splitlines()[1:]
+    ]
+    keys = {tuple(line.split(",")[:5]) for line in lines}
+    assert len(keys) == len(lines) == len(_table())
+
+
+def test_every_record_is_finite_and_has_provenance():
+    for entry in ALL:
+        assert math.isfinite(entry.value), entry
+        assert entry.status in {"proven", "best known", "putative"}, entry
+        assert len(entry.source) > 10, entry
+        assert 1 < entry.digits <= 17, entry
+        assert entry.doi is None or re.fullmatch(r"10\.\d{4,5}/\S+", entry.doi), entry
+        assert not re.search(r"\bhere\b|stored|memory|/work", entry.source), entry
+
+
+@pytest.mark.parametrize("entry", [e for e in ALL if e.doi == "10.1090/S0894-0347-06-00546-7"])
+def test_records_of_exact_codes_are_those_of_the_construction(entry):
+    name = entry.source.split(",")[0]
+    info = construction_info(name)
+    assert (entry.n, entry.d, entry.status) == (info.n, info.d, "proven")
+    t, counts = np.array(info.inner_products), np.array(info.multiplicities)
+    kernels = {
+        "thomson": (2 - 2 * t) ** -0.5,
+        "riesz": 1 / (2 - 2 * t),
+        "log": -0.5 * np.log(2 - 2 * t),
+    }
+    if entry.problem == "tammes":
+        assert entry.value == pytest.approx(math.acos(t.max()), rel=1e-14)
+    else:
+        assert entry.value == pytest.approx(
+            0.5 * info.n * counts @ kernels[entry.problem], rel=1e-14
+        )
+
+
+def test_five_points_are_the_triangular_bipyramid():
+    triangle = np.column_stack([construct("polygon_3"), np.zeros(3)])
+    points = np.concatenate([triangle, [[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]])
+    assert record("thomson", n=5).value == pytest.approx(energy(points, lambda r: 1 / r), rel=1e-14)
+    assert record("riesz", n=5, s=2).value == pytest.approx(4.25, rel=1e-15)
+    assert record("log", n=5).value == pytest.approx(energy(points, lambda r: -np.log(r)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        ({"problem": "thomson", "n": 12}, 49.165253057629),
+        ({"problem": "thomson", "n": 470}, 104822.886324279),
+        ({"problem": "tammes", "n": 4}, math.acos(-1 / 3)),
+        ({"problem": "tammes", "n": 24, "d": 4}, math.pi / 3),
+        ({"problem": "tammes", "n": 10, "d": 4}, math.acos(1 / 6)),
+        ({"problem": "covering", "n": 12}, math.atan(3 - math.sqrt(5))),
+        ({"problem": "polarization", "n": 4, "s": 2}, 2.5),
+        ({"problem": "polarization", "n": 5, "d": 4, "s": 2}, 35 / 12),
+    ],
+)
+def test_known_values(arguments, value):
+    assert record(**arguments).value == pytest.approx(value, rel=1e-14)
+
+
+def test_the_largest_cosine_of_tammes_records_satisfies_its_polynomial():
+    seven, eight = (math.cos(record("tammes", n=n).value) for n in (7, 8))
+    assert 3 * seven**3 - 9 * seven**2 - 3 * seven + 1 == pytest.approx(0.0, abs=1e-14)
+    assert 7 * eight**2 + 2 * eight - 1 == pytest.approx(0.0, abs=1e-14)
+
+
+def test_records_are_monotone_in_n_where_theory_says_so():
+    for problem in ("tammes", "covering"):
+        values = [entry.value for entry in records(problem, d=3)]
+        assert all(after <= before + 1e-12 for before, after in itertools.pairwise(values))
+    thomson = [entry.value / (entry.n * (entry.n - 1)) for entry in records("thomson", d=3)]
+    assert all(after > before for before, after in itertools.pairwise(thomson))
+
+
+def test_riesz_with_a_named_exponent_is_the_named_problem():
+    assert record("riesz", n=12, s=1) == record("thomson", n=12)
+    assert record("riesz", n=12, s=0) == record("log", n=12)
+    assert record("thomson", n=12, s=1) == record("thomson", n=12)
+    assert records("riesz", s=0) == records("log")
+
+
+def test_records_can_be_narrowed():
+    assert {entry.d for entry in records("tammes", d=4)} == {4}
+    assert {entry.s for entry in records("polarization", s=2)} == {2.0}
+    assert records("tammes", d=99) == ()
+    assert [entry.n for entry in records("covering")][:4] == [4, 5, 6, 7]
+
+
+def test_a_record_is_plain_data():
+    entry = record("maxdet", n=25)
+    assert entry.to_dict()["value"] == entry.value
+    assert entry.s is None
+    assert entry.antipodal is False
+
+
+def test_antipodal_rows_are_read():
+    columns = [field.name for field in dataclasses.fields(record("thomson", n=12))]
+    fields = ["riesz", "4", "3", "2", "true", "1.5", "16", "proven", "a source", ""]
+    entry = _parse(dict(zip(columns, fields, strict=True)))
+    assert entry.antipodal is True
+    assert entry.doi is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"problem": "thomson", "n": 3}, r"n = 3, d = 3.*the nearest n on record: 2, 4, 5"),
+        ({"problem": "thomson", "n": 10**6}, r"the nearest n on record: 448, 460, 470"),
+        ({"problem": "tammes", "n": 9, "d": 99}, r"dimensions on record: 2, 3, 4, 5"),
+        ({"problem": "thomson", "n": 12, "antipodal": True}, r"dimensions on record: none"),
+        ({"problem": "riesz", "n": 12}, r"exponents on record for riesz, 2; got None"),
+        ({"problem": "polarization", "n": 5, "s": 7.0}, r"for polarization, 1, 2; got 7.0"),
+        ({"problem": "design", "n": 12}, r"strengths on record for design, 1, 2, 4"),
+        ({"problem": "tammes", "n": 12, "s": 1.0}, r"s must be left out for tammes; got 1.0"),
+    ],
+)
+def test_missing_records_say_what_there_is(arguments, message):
+    with pytest.raises(MissingRecordError, match=message):
+        record(**arguments)
+
+
+def test_a_missing_record_is_a_lookup_error_and_a_value_error():
+    assert issubclass(MissingRecordError, LookupError)
+    assert issubclass(MissingRecordError, ValueError)
+
+
+def test_wrong_problems_and_exponents_are_refused():
+    with pytest.raises(ValueError, match=r"problem must be one of .*got 'tames'. Did you mean 'ta"):
+        records("tames")
+    with pytest.raises(ValueError, match=r"s must be left out or 1 for 'thomson'; got 2"):
+        record("thomson", n=12, s=2)

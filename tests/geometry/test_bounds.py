@@ -1,0 +1,244 @@
+"""The bounds of separation, covering, polarization, discrepancy and log-determinant."""
+
+import math
+
+import numpy as np
+import pytest
+
+from sphuni.configurations import available_constructions, records
+from sphuni.geometry.bounds import (
+    covering_bound,
+    discrepancy_bound,
+    energy_bound,
+    logdet_bound,
+    polarization_bound,
+    separation_bound,
+)
+from sphuni.geometry.bounds._checks import check_kernel, check_size
+from sphuni.geometry.bounds._known import sharp_code
+from sphuni.geometry.bounds._levenshtein import rule
+from sphuni.kernels import Dirichlet, Gaussian, Laplace, Poisson, Riesz
+
+CODES = {code.name: code for code in available_constructions()}
+SHARP = [name for name, code in CODES.items() if sharp_code(code.n, code.d)]
+
+
+class TestSeparation:
+    @pytest.mark.parametrize("name", SHARP)
+    def test_sharp_codes(self, name):
+        code = CODES[name]
+        bound = separation_bound(code.n, code.d)
+        assert bound.attained is True
+        assert math.cos(bound.value) == pytest.approx(max(code.inner_products), abs=1e-13)
+
+    @pytest.mark.parametrize(("n", "d"), [(240, 8), (196560, 24)])
+    def test_kissing_numbers(self, n, d):
+        assert separation_bound(n, d).value == pytest.approx(math.pi / 3, abs=1e-13)
+        assert separation_bound(n + 1, d).value < math.pi / 3 - 1e-9
+
+    def test_published_levenshtein_values(self):
+        # L(4, 1/2) = 26, L(3, 1/2) = 13.28: Levenshtein's bounds on kissing numbers.
+        assert separation_bound(26, 4).value == pytest.approx(math.pi / 3, abs=1e-12)
+        assert math.acos(rule(13, 3).nodes[-1]) > math.pi / 3 > math.acos(rule(14, 3).nodes[-1])
+
+    def test_records(self):
+        for row in records("tammes"):
+            bound = separation_bound(row.n, row.d, antipodal=row.antipodal)
+            assert bound.value >= row.value - 1e-9
+            assert bound.value < 1.15 * row.value
+            assert bound.better == "higher"
+
+    def test_families(self):
+        for d in (3, 10, 5000):
+            assert separation_bound(d + 1, d).value == pytest.approx(math.acos(-1 / d), abs=1e-14)
+            for n in (d + 2, 2 * d):
+                bound = separation_bound(n, d)
+                assert (bound.value, bound.attained) == (pytest.approx(math.pi / 2), True)
+        assert separation_bound(17, 2).value == pytest.approx(2 * math.pi / 17)
+        assert separation_bound(2, 9).value == pytest.approx(math.pi)
+
+    def test_fejes_toth(self):
+        for n, degrees in [(3, 120), (4, 109.4712206), (6, 90), (12, 63.4349488)]:
+            assert math.degrees(separation_bound(n, 3).value) == pytest.approx(degrees)
+        assert separation_bound(1000, 3).attained is False
+        n = 10**12
+        hexagonal = math.sqrt(8 * math.pi / (math.sqrt(3) * n))
+        assert separation_bound(n, 3).value == pytest.approx(hexagonal, rel=1e-6)
+
+    @pytest.mark.parametrize(
+        ("n", "d", "cosine"),
+        [
+            (3, 2, 1 / 2),
+            (6, 3, 1 / math.sqrt(5)),
+            (28, 7, 1 / 3),
+            (276, 23, 1 / 5),
+            (4, 3, 1 / 3),
+            (12, 4, 1 / 2),
+            (120, 8, 1 / 2),
+            (98280, 24, 1 / 2),
+            (5, 5, 0),
+            (11, 4, 1 / 2),
+        ],
+    )
+    def test_lines(self, n, d, cosine):
+        bound = separation_bound(n, d, antipodal=True)
+        assert bound.attained is True
+        assert math.cos(bound.value) == pytest.approx(cosine, abs=1e-13)
+
+    def test_orthoplex_bound_just_above_the_welch_range(self):
+        bound = separation_bound(37, 8, antipodal=True)
+        assert bound.method == "orthoplex (lines)"
+        assert math.cos(bound.value) == pytest.approx(math.sqrt(1 / 8))
+
+    @pytest.mark.parametrize("antipodal", [False, True])
+    @pytest.mark.parametrize("d", [2, 3, 4, 7])
+    def test_does_not_increase_with_n(self, d, antipodal):
+        values = [separation_bound(n, d, antipodal=antipodal).value for n in range(2, 150)]
+        assert np.all(np.diff(values) <= 1e-12)
+
+
+class TestCovering:
+    def test_records(self):
+        for row in records("covering"):
+            bound = covering_bound(row.n, row.d, antipodal=row.antipodal)
+            assert 0.9 * row.value < bound.value <= row.value + 1e-9
+
+    @pytest.mark.parametrize(
+        ("n", "d", "cosine"),
+        [
+            (1, 3, -1),
+            (2, 3, 0),
+            (3, 3, 0),
+            (4, 3, 1 / 3),
+            (6, 3, 1 / math.sqrt(3)),
+            (8, 4, 1 / 2),
+            (12, 3, math.cos(math.atan(3 - math.sqrt(5)))),
+            (6, 5, 1 / 5),
+            (9, 2, math.cos(math.pi / 9)),
+        ],
+    )
+    def test_exact_values(self, n, d, cosine):
+        bound = covering_bound(n, d)
+        assert bound.attained is True
+        assert math.cos(bound.value) == pytest.approx(cosine, abs=1e-14)
+
+    def test_lines(self):
+        assert covering_bound(3, 3, antipodal=True).value == pytest.approx(math.acos(3**-0.5))
+        assert covering_bound(6, 3, antipodal=True).value == pytest.approx(
+            math.atan(3 - math.sqrt(5))
+        )
+        assert covering_bound(4, 5, antipodal=True).value == math.pi / 2
+        assert covering_bound(50, 50, antipodal=True).value == pytest.approx(math.acos(50**-0.5))
+
+    @pytest.mark.parametrize("antipodal", [False, True])
+    @pytest.mark.parametrize("d", [2, 3, 4, 9])
+    def test_does_not_increase_with_n(self, d, antipodal):
+        values = [covering_bound(n, d, antipodal=antipodal).value for n in range(1, 80)]
+        assert np.all(np.diff(values) <= 1e-12)
+
+    def test_codes_of_the_table_cover_no_better(self):
+        for n, d, degrees in [(16, 5, 63.4349488), (56, 7, 54.7356103), (240, 8, 45.0)]:
+            assert covering_bound(n, d).value < math.radians(degrees)
+
+
+class TestPolarization:
+    def test_records(self):
+        for row in records("polarization"):
+            bound = polarization_bound(row.n, row.d, s=row.s, antipodal=row.antipodal)
+            assert bound.value >= row.value - 1e-8
+
+    def test_exact_values(self):
+        assert polarization_bound(4, 3, s=1.0).value == pytest.approx(0.5 + 3 / math.sqrt(4 / 3))
+        assert polarization_bound(5, 4, s=2.0).value == pytest.approx(35 / 12)
+        assert polarization_bound(7, 2, s=2.0).value == pytest.approx(49 / 4)
+        assert polarization_bound(3, 7, s=2.0).value == pytest.approx(3 / 2)
+        assert polarization_bound(3, 3, s=1.0, antipodal=True).value == pytest.approx(
+            4.952040371657
+        )
+        assert polarization_bound(10, 3, s=-2.0).value == -20
+
+    def test_is_below_the_mean_and_finite_where_the_mean_is_not(self):
+        assert polarization_bound(40, 3, s=0.0).value <= 40 * Riesz(0.0).mean(3)
+        for s in (0.5, 1.0, 1.9):
+            assert polarization_bound(40, 3, s=s).value < 40 * Riesz(s).mean(3)
+        for s in (2.0, 3.5, 8.0):
+            assert Riesz(s).mean(3) == math.inf
+            values = [polarization_bound(n, 3, s=s).value for n in (5, 40, 300, 10**6)]
+            assert np.all(np.isfinite(values))
+            assert np.all(np.diff(values) > 0)
+
+
+class TestDiscrepancyAndLogdet:
+    def test_discrepancy_of_the_octahedron(self):
+        distances = 12 * math.sqrt(2) + 3 * 2
+        exact = math.sqrt((4 / 3 - 2 * distances / 36) / 4)
+        bound = discrepancy_bound(6)
+        assert (bound.value, bound.attained) == (pytest.approx(exact, rel=1e-12), True)
+
+    def test_discrepancy_decays_at_the_optimal_rate(self):
+        scaled = [discrepancy_bound(n).value * n**0.75 for n in (100, 1000, 10_000, 100_000)]
+        assert np.ptp(scaled) < 0.01 * np.mean(scaled)
+
+    @pytest.mark.parametrize("kernel", [Gaussian(1.0), Laplace(0.5), Poisson(0.3, 4)])
+    @pytest.mark.parametrize(("n", "d"), [(1, 4), (2, 4), (4, 4), (5, 4), (40, 60)])
+    def test_logdet_of_simplex_and_frame(self, n, d, kernel):
+        def exact(gram):
+            return np.linalg.slogdet(gram)[1]
+
+        off = -1 / (n - 1) if n > 1 else 0.0
+        simplex = kernel(np.where(np.eye(n), 1.0, off))
+        bound = logdet_bound(n, d, kernel=kernel)
+        assert (bound.value, bound.attained) == (pytest.approx(exact(simplex), abs=1e-10), True)
+        if n <= d:
+            frame = np.block([[np.eye(n), -np.eye(n)], [-np.eye(n), np.eye(n)]])
+            bound = logdet_bound(n, d, kernel=kernel, antipodal=True)
+            found = (bound.value, bound.attained)
+            assert found == (pytest.approx(exact(kernel(frame)), abs=1e-10), True)
+
+    def test_logdet_records_and_hadamard(self):
+        for row in records("maxdet"):
+            kernel = Dirichlet(degree=math.isqrt(row.n) - 1)
+            bound = logdet_bound(row.n, 3, kernel=kernel)
+            assert row.value - 1e-9 <= bound.value <= row.n * math.log(kernel.at_one) + 1e-9
+            assert bound.value > row.value - 0.1 * row.n
+
+    def test_logdet_beats_hadamard_and_knows_the_rank(self):
+        assert logdet_bound(30, 3, kernel=Gaussian(1.0)).value < -37
+        assert logdet_bound(10, 3, kernel=Dirichlet(degree=2)).value == -math.inf
+        assert logdet_bound(9, 3, kernel=Dirichlet(degree=2)).value > -math.inf
+        with pytest.raises(ValueError, match="finite and positive at cosine 1"):
+            logdet_bound(5, 3, kernel=Riesz(1.0))
+
+
+class TestArgumentsAndSize:
+    def test_refusals(self):
+        kernel = Riesz(1.0)
+        with pytest.raises(ValueError, match="n must be a number of points between 2 and 1e150"):
+            energy_bound(1, 3, kernel=kernel)
+        with pytest.raises(ValueError, match="d must be at least 2"):
+            separation_bound(5, 1)
+        with pytest.raises(TypeError, match="n must be an integer; got float"):
+            check_size(5.0, 3, least=1)
+        with pytest.raises(TypeError, match="kernel must be a kernel such as"):
+            check_kernel(lambda t: t)
+        with pytest.raises(ValueError, match="d must be 3"):
+            discrepancy_bound(5, 4)
+        with pytest.raises(ValueError, match="finite at cosine -1"):
+            energy_bound(5, 3, kernel=kernel.antipodal(), antipodal=True)
+
+    @pytest.mark.parametrize("antipodal", [False, True])
+    @pytest.mark.parametrize(
+        ("n", "d"), [(10**6, 10_000), (10**9, 2), (10**9, 3), (10**150, 10_000), (3, 10_000)]
+    )
+    def test_huge_arguments_stay_finite(self, n, d, antipodal):
+        kernel = Riesz(1.0)
+        results = [
+            energy_bound(n, d, kernel=kernel, reduction="mean", antipodal=antipodal),
+            energy_bound(n, d, kernel=kernel, antipodal=antipodal),
+            separation_bound(n, d, antipodal=antipodal),
+            covering_bound(n, d, antipodal=antipodal),
+            polarization_bound(n, d, s=1.0, antipodal=antipodal),
+        ]
+        assert all(math.isfinite(result.value) and result.value > 0 for result in results)
+        assert results[0].value <= kernel.mean(d) or results[0].value <= 1
+        assert results[2].value <= 2 * math.pi

@@ -1,0 +1,156 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from scipy.integrate import trapezoid
+
+from sphuni import plots
+from sphuni.plots._nulls import cosine_curve, marchenko_pastur, nearest_curve, rebin
+
+N, D = 200, 24
+
+
+@pytest.fixture(scope="module")
+def rows() -> np.ndarray:
+    x = np.random.default_rng(0).standard_normal((N, D))
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def cosines(rows):
+    return np.histogram((rows @ rows.T)[np.triu_indices(N, 1)], bins=100, range=(-1, 1))
+
+
+@pytest.fixture(scope="module")
+def nearest(rows):
+    closest = (rows @ rows.T - 3 * np.eye(N)).max(1)
+    return np.histogram(np.degrees(np.arccos(closest)), bins=180, range=(0, 180))
+
+
+def test_cosine_curve_is_the_density(cosines):
+    t, density = cosine_curve(D, -1.0, 1.0, 2001)
+    assert trapezoid(density, t) == pytest.approx(1.0, abs=1e-4)
+    counts, edges = cosines
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    observed = counts / counts.sum() / np.diff(edges)
+    assert np.abs(observed - np.interp(middle, t, density)).max() < 0.1
+
+
+def test_cosine_curve_of_the_circle_is_finite():
+    t, density = cosine_curve(2, -1.0, 1.0)
+    assert np.isfinite(density).all()
+    assert t[0] > -1.0
+
+
+@pytest.mark.parametrize(("n", "d"), [(2, 2), (2, 3), (30, 4), (N, D), (50_000, 768)])
+def test_nearest_curve_is_a_density(n, d):
+    degrees, density = nearest_curve(n, d)
+    assert (density >= 0).all()
+    assert trapezoid(density, degrees) == pytest.approx(1.0, abs=0.01)
+
+
+def test_nearest_curve_of_two_points_on_the_sphere_is_sin():
+    degrees, density = nearest_curve(2, 3)
+    theta = np.radians(degrees)
+    assert density == pytest.approx(0.5 * np.sin(theta) * np.pi / 180, abs=1e-5)
+
+
+def test_nearest_curve_matches_uniform_rows(nearest):
+    counts, edges = nearest
+    degrees, density = nearest_curve(N, D)
+    mean = trapezoid(degrees * density, degrees)
+    observed = (counts * 0.5 * (edges[1:] + edges[:-1])).sum() / counts.sum()
+    assert observed == pytest.approx(mean, abs=0.6)
+
+
+@pytest.mark.parametrize(("n", "d"), [(100, 400), (400, 100), (300, 300)])
+def test_marchenko_pastur_matches_uniform_rows(n, d):
+    x = np.random.default_rng(1).standard_normal((n, d))
+    observed = np.linalg.svd(x / np.linalg.norm(x, axis=1, keepdims=True), compute_uv=False)
+    rank, values = marchenko_pastur(n, d)
+    place = (np.arange(observed.size) + 0.5) / observed.size
+    assert observed == pytest.approx(np.interp(place, rank, values), abs=0.06)
+    assert values[[0, -1]] == pytest.approx([1 + np.sqrt(n / d), abs(1 - np.sqrt(n / d))])
+
+
+def test_rebin_keeps_every_count():
+    counts, edges = np.array([0, 0, 1, 2, 3, 4, 5, 0]), np.arange(9.0)
+    merged, bins = rebin(counts, edges, 2)
+    assert merged.tolist() == [6.0, 9.0]
+    assert bins.tolist() == [2.0, 5.0, 7.0]
+    assert rebin(np.zeros(3), np.arange(4.0), 2)[0].size == 0
+
+
+def area(figure: Figure) -> float:
+    """The area of the histogram in the first axes."""
+    (patch,) = figure.axes[0].patches
+    values, edges, _ = patch.get_data()
+    return float((values * np.diff(edges)).sum())
+
+
+def test_cosine_histogram_is_a_rootogram(cosines):
+    figure = plots.cosine_histogram(*cosines, d=D, worst=[0.7])
+    (patch,) = figure.axes[0].patches
+    values, edges, _ = patch.get_data()
+    assert (values**2 * np.diff(edges)).sum() == pytest.approx(1.0)
+    assert 0.7 in figure.axes[0].lines[1].get_xdata()
+
+
+def test_nearest_angles_has_area_one(nearest):
+    assert area(plots.nearest_angles(*nearest, n=N, d=D)) == pytest.approx(1.0)
+
+
+def test_singular_values_are_drawn_in_order(rows):
+    values = np.linalg.svd(rows, compute_uv=False)
+    line = plots.singular_values(values[::-1], n=N, d=D).axes[0].lines[0]
+    assert line.get_ydata() == pytest.approx(values)
+
+
+def test_panel_can_be_saved_whatever_its_title(rows, cosines, nearest, tmp_path):
+    values = np.linalg.svd(rows, compute_uv=False)
+    figure = plots.layer_panel(
+        cosines=cosines, nearest=nearest, spectrum=values, n=N, d=D, title=r"$\frac{1}{0 <b>"
+    )
+    figure.savefig(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+    assert len(figure.axes) == 3
+
+
+def test_map_draws_every_layer_and_caps_infinity(tmp_path):
+    verdicts = ["collapsed pair", "uniform", "uniform"]
+    figure = plots.layer_map(
+        [1.0, 0.9, 0.8], [np.inf, 1.0, 1.1], verdicts=verdicts, names=["$", "b", "c"]
+    )
+    figure.savefig(tmp_path / "a.png")
+    drawn = [line for line in figure.axes[0].lines if line.get_label() in verdicts]
+    assert sum(line.get_xdata().size for line in drawn) == 3
+    assert all(np.isfinite(line.get_ydata()).all() for line in drawn)
+
+
+def test_given_axes_are_used(cosines):
+    axes = Figure().add_subplot()
+    assert plots.cosine_histogram(*cosines, d=D, ax=axes) is axes.figure
+
+
+def test_wrong_input_is_named(cosines, nearest):
+    with pytest.raises(ValueError, match="d must be at least 2"):
+        plots.cosine_histogram(*cosines, d=1)
+    with pytest.raises(ValueError, match="n must be at least 2"):
+        plots.nearest_angles(*nearest, n=1, d=3)
+    with pytest.raises(ValueError, match="one number more than counts"):
+        plots.cosine_histogram([1, 2], [0, 1], d=3)
+    with pytest.raises(ValueError, match="all bins are empty"):
+        plots.cosine_histogram([0, 0], [0, 0.5, 1], d=3)
+    with pytest.raises(ValueError, match="not all zero"):
+        plots.singular_values([0.0, 0.0], n=3, d=3)
+    with pytest.raises(ValueError, match="got 'bad'"):
+        plots.layer_map([1], [1], verdicts=["bad"])
+    with pytest.raises(ValueError, match="same length"):
+        plots.layer_map([1, 2], [1], verdicts=["uniform"])
+
+
+def test_importing_the_room_does_not_load_matplotlib():
+    code = "import sys, sphuni.plots; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
