@@ -29,7 +29,7 @@ def shorten(text: str, limit: int) -> str:
     Examples
     --------
     >>> shorten("encoder.layer.0.attention.weight", 20)
-    'encode…tention.weight'
+    'encode…ention.weight'
     """
     if len(text) > 4 * limit:
         text = text[: 2 * limit] + text[-2 * limit :]

@@ -71,7 +71,7 @@ def _project(local: Tensor, face: int) -> Tensor:
 
 def _poles(face: Tensor, local: Tensor) -> Tensor:
     d = local.shape[-1] + 1
-    axis, sign = face // 2, 1.0 - 2.0 * (face % 2)
+    axis, sign = face // 2, 1.0 - 2.0 * (face % 2).double()
     full = torch.empty(*local.shape[:-1], d, dtype=torch.float64)
     other = torch.arange(d - 1).expand(local.shape)
     shape = (-1,) + (1,) * (local.ndim - 1)

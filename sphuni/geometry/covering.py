@@ -18,6 +18,8 @@ from sphuni.sphere import angles, unit_rows
 
 __all__ = ["CoveringResult", "covering_radius", "mesh_ratio"]
 
+_AGREE = 1e-12
+
 CoveringMethod = Literal["auto", "hull", "hemisphere", "bounds"]
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -159,7 +161,7 @@ def covering(points: Tensor, *, method: CoveringMethod, antipodal: bool) -> Cove
     def gather(index: int, *tail: int) -> Tensor:
         stacked = torch.stack([part[index] for part in parts])
         stacked = stacked if stacked.dtype == torch.bool else stacked.to(points.dtype)
-        return stacked.reshape(*batch, *tail)
+        return stacked.reshape((*batch, *tail))
 
     return CoveringResult(gather(0), gather(1, points.shape[-1]), gather(2), gather(3), gather(4))
 
@@ -168,10 +170,9 @@ def _one_set(points: Tensor, method: CoveringMethod, antipodal: bool) -> tuple[T
     both = torch.cat([points, -points]) if antipodal else points
     hole = _find(both.detach(), method, antipodal=antipodal)
     radius, witness = _measure(both, hole)
-    exact = hole.upper is None
-    upper = radius.detach() if hole.upper is None else radius.new_tensor(hole.upper)
-    upper = torch.maximum(upper, radius.detach())
-    return radius, witness, radius.detach(), upper, torch.tensor(exact, device=points.device)
+    lower = radius.detach()
+    upper = lower if hole.upper is None else lower.new_tensor(hole.upper).clamp_min(lower)
+    return radius, witness, lower, upper, upper - lower <= _AGREE
 
 
 def _find(points: Tensor, method: CoveringMethod, *, antipodal: bool) -> _Hole:

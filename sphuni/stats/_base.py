@@ -1,0 +1,95 @@
+"""What a test of uniformity is: a statistic of points, and its null law."""
+
+import abc
+import dataclasses
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sphuni.kernels import Kernel
+from sphuni.pairwise import pair_reduce
+from sphuni.stats.laws import Law
+
+__all__ = ["LawChoice", "Term", "UniformityTest"]
+
+
+class Term(NamedTuple):
+    """A multiple of a kernel's pair sum."""
+
+    factor: float
+    kernel: Kernel
+
+
+class LawChoice(NamedTuple):
+    """A null law, its kind, and what it is in words."""
+
+    law: Law
+    kind: str
+    description: str
+
+
+@dataclasses.dataclass(frozen=True)
+class UniformityTest(abc.ABC):
+    """A test of uniformity: large values of its statistic mean clustering.
+
+    Parameters of a test are the fields of its class. The statistic of rotated points must be the
+    same unless `invariant` is False, so that null samples may be drawn in fewer dimensions.
+    """
+
+    name: ClassVar[str] = ""
+    aliases: ClassVar[tuple[str, ...]] = ()
+    detects: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
+    circle_only: ClassVar[bool] = False
+    discrete: ClassVar[bool] = False
+    least_n: ClassVar[int] = 2
+    invariant: ClassVar[bool] = True
+
+    @classmethod
+    def defined(cls, d: int) -> bool:
+        """Whether the test exists in R^d."""
+        return d == 2 or not cls.circle_only
+
+    def check(self, n: int, d: int) -> None:
+        """Refuse sizes that the test is not defined for."""
+        if not self.defined(d):
+            where = "on the circle (d = 2)" if self.circle_only else "in other dimensions"
+            raise ValueError(
+                f"test {self.name!r} is defined {where} only; the points have d = {d}. "
+                f"sphuni.stats.available_tests(d={d}) lists the tests for them"
+            )
+        if n < self.least_n:
+            raise ValueError(f"test {self.name!r} needs n >= {self.least_n} points; got n = {n}")
+
+    def terms(self, d: int) -> tuple[Term, ...]:
+        """Pair sums that `statistic` wants, so that several tests can share one pass."""
+        return ()
+
+    @abc.abstractmethod
+    def statistic(self, points: Tensor, d: int, sums: tuple[Tensor, ...]) -> Tensor:
+        """The statistic (...,) of points (..., n, k), k <= d, that lie in R^d.
+
+        `sums` holds the pair sums of the kernels of `terms`, in order.
+        """
+
+    @abc.abstractmethod
+    def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
+        """The limit law, or None where there is none."""
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """The law whose size is right at this n and d; None calls for Monte Carlo."""
+        return None
+
+    def effect_size(self, statistic: Tensor, n: int, d: int) -> Tensor:
+        """A measure of the departure from uniformity that does not grow with certainty."""
+        return torch.full_like(statistic, torch.nan)
+
+    def evaluate(self, points: Tensor, d: int | None = None) -> Tensor:
+        """The statistic with its pair sums computed here."""
+        d = points.shape[-1] if d is None else d
+        kernels = [term.kernel for term in self.terms(d)]
+        sums: tuple[Tensor, ...] = ()
+        if kernels:
+            sums = pair_reduce(points, kernel=kernels).unbind(-1)
+        return self.statistic(points, d, sums)

@@ -1,0 +1,224 @@
+"""Sobolev tests: one class, defined by the Gegenbauer weights of a zonal kernel."""
+
+import abc
+import dataclasses
+import functools
+import math
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sphuni.special import cosine_quadrature, harmonic_dimension
+from sphuni.stats._base import LawChoice, Term, UniformityTest
+from sphuni.stats.laws import Corrected, WeightedChi2, corrected
+
+__all__ = ["SobolevTest"]
+
+_FLOAT = NDArray[np.float64]
+_TERMS = 128
+_LARGEST_DIMENSION = 1e12
+_NODES = 512
+_ASYMPTOTIC_FROM = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class SobolevTest(UniformityTest):
+    r"""A test whose statistic is a sum of a positive-definite zonal kernel over pairs.
+
+    .. math:: S = \psi(1) + \frac{2}{n} \sum_{i<j} \psi(t_{ij}), \quad
+              \psi = \sum_{k \ge 1} v_k^2 d_k P_k,
+
+    with d_k the `harmonic_dimension`. In the U-form, for kernels that are infinite at 1 or by
+    custom, the constant :math:`\psi(1)` is left out. As n grows the law tends to that of
+    :math:`\sum v_k^2 \chi^2_{d_k}`, in the U-form less its mean.
+
+    Parameters
+    ----------
+    antipodal : bool, default False
+        The statistic of the 2n points {x, -x}: psi is replaced by psi(t) + psi(-t).
+
+    Notes
+    -----
+    A subclass gives `pair_terms` (the kernels, scaled so that their sum is 2 psi up to a constant),
+    `coefficients` (the v_k^2 d_k), `at_one` (psi(1)) and `second_moment` (E psi^2).
+
+    References
+    ----------
+    E. M. Giné, "Invariant tests for uniformity on compact Riemannian manifolds based on Sobolev
+    norms", Annals of Statistics 3 (1975) 1243-1266, doi:10.1214/aos/1176343283.
+    """
+
+    form: ClassVar[str] = "V"
+    antipodal: bool = False
+
+    @abc.abstractmethod
+    def pair_terms(self, d: int) -> tuple[Term, ...]:
+        """Kernels whose weighted sum is 2 psi plus a constant."""
+
+    @abc.abstractmethod
+    def coefficients(self, d: int, count: int) -> _FLOAT:
+        """v_k^2 d_k for k = 1 .. count; fewer if the rest are zero."""
+
+    @abc.abstractmethod
+    def at_one(self, d: int) -> float:
+        """psi(1), the statistic of one point; inf where the kernel is unbounded."""
+
+    def second_moment(self, d: int) -> float:
+        """E psi^2 of two independent uniform points."""
+        nodes, weights = _rule(d)
+        return float(weights @ self._values(nodes, d) ** 2)
+
+    def third_moment(self, d: int) -> float:
+        """E psi^3 of two independent uniform points."""
+        nodes, weights = _rule(d)
+        return float(weights @ self._values(nodes, d) ** 3)
+
+    def terms(self, d: int) -> tuple[Term, ...]:
+        """Kernels whose pair sums the statistic is made of."""
+        terms = self.pair_terms(d)
+        if not self.antipodal:
+            return terms
+        return tuple(Term(term.factor, term.kernel.antipodal()) for term in terms)
+
+    def statistic(self, points: Tensor, d: int, sums: tuple[Tensor, ...]) -> Tensor:
+        """Centre the pair sums and scale them by n."""
+        return self.from_sums(sums, points.shape[-2], d)
+
+    def from_sums(self, sums: tuple[Tensor, ...], n: int, d: int) -> Tensor:
+        """The statistic from the pair sums of the kernels of `terms`."""
+        pairs = 0.5 * n * (n - 1)
+        total = torch.zeros_like(sums[0])
+        for term, value in zip(self.terms(d), sums, strict=True):
+            total = total + term.factor * (value - pairs * term.kernel.mean(d))
+        return total / n + (self._constant(d) if self.form == "V" else 0.0)
+
+    def effect_size(self, statistic: Tensor, n: int, d: int) -> Tensor:
+        """V-form: over its null mean. U-form: the mean of psi over pairs, per standard deviation."""
+        if self.form == "V":
+            return statistic / self._constant(d)
+        return statistic / (n - 1) / math.sqrt(self._moments(d)[0])
+
+    def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
+        """The weighted chi-square limit."""
+        law = _limit(self, d)
+        if law is None:
+            return None
+        return LawChoice(law, "asymptotic", _describe(law))
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """The limit corrected to the exact variance and skewness, from n = 20 on."""
+        law = _limit(self, d)
+        if law is None or n < _ASYMPTOTIC_FROM:
+            return None
+        fixed = self.corrected_law(n, d)
+        words = f"{_describe(law)}, corrected to the exact variance and skewness at n = {n}"
+        return LawChoice(fixed, "asymptotic", words)
+
+    def corrected_law(self, n: int, d: int) -> Corrected:
+        """The limit law with the statistic's exact first three moments at n."""
+        law = _limit(self, d)
+        assert law is not None
+        second, third, triangle = self._moments(d)
+        return corrected(
+            law,
+            n,
+            second=second,
+            third=third,
+            triangle=triangle,
+            bounded_below=self.form == "V",
+        )
+
+    def _constant(self, d: int) -> float:
+        """psi(1) of the kernel in use."""
+        return (2.0 if self.antipodal else 1.0) * self._even_share(d)
+
+    def _even_share(self, d: int) -> float:
+        """psi(1), or its even part (psi(1) + psi(-1)) / 2 for lines."""
+        if not self.antipodal:
+            return self.at_one(d)
+        end = sum(
+            term.factor * (term.kernel.at_minus_one - term.kernel.mean(d))
+            for term in self.pair_terms(d)
+        )
+        return 0.5 * (self.at_one(d) + 0.5 * end)
+
+    def _values(self, t: _FLOAT, d: int) -> _FLOAT:
+        """psi of one set of points, not doubled, at cosines."""
+        parts = [
+            term.factor * (term.kernel(t) - term.kernel.mean(d)) for term in self.pair_terms(d)
+        ]
+        return np.asarray(0.5 * sum(parts))
+
+    def _moments(self, d: int) -> tuple[float, float, float]:
+        return _moments(self, d)
+
+
+@functools.lru_cache(maxsize=512)
+def _limit(test: SobolevTest, d: int) -> WeightedChi2 | None:
+    """The limit law; what the listed degrees leave over has its exact mean and variance."""
+    values, dimensions = _spectrum(test, d)
+    scale = 2.0 if test.antipodal else 1.0
+    second = _moments(test, d)[0]
+    if not math.isfinite(second):
+        return None
+    kept = values > 0
+    weights, degrees = scale * values[kept] / dimensions[kept], dimensions[kept]
+    mean_left = test._constant(d) - scale * float(values.sum())
+    square_left = second - scale**2 * float(np.sum(values**2 / dimensions))
+    total = test._constant(d)
+    negligible = square_left <= 1e-13 * second
+    if test.form == "V" or math.isfinite(total):
+        shift = 0.0
+        if negligible:
+            shift = mean_left if abs(mean_left) > 1e-13 * total else 0.0
+        else:
+            weights = np.append(weights, square_left / mean_left)
+            degrees = np.append(degrees, mean_left**2 / square_left)
+        return WeightedChi2(weights, degrees, shift - (total if test.form == "U" else 0.0))
+    last = weights[-1]
+    weights = np.append(weights, last)
+    degrees = np.append(degrees, max(square_left, 0.0) / last**2)
+    return WeightedChi2(weights, degrees, -float(weights @ degrees))
+
+
+def _spectrum(test: SobolevTest, d: int) -> tuple[_FLOAT, _FLOAT]:
+    """v_k^2 d_k and d_k, as far as d_k is small enough for the degree to vary at random."""
+    dimensions = []
+    for k in range(1, _TERMS + 1):
+        dimension = harmonic_dimension(k, d)
+        if k > 2 and dimension > _LARGEST_DIMENSION:
+            break
+        dimensions.append(float(dimension))
+    values = np.asarray(test.coefficients(d, len(dimensions)), dtype=np.float64)
+    if test.antipodal:
+        values[::2] = 0.0
+    return values, np.array(dimensions[: values.size])
+
+
+@functools.lru_cache(maxsize=512)
+def _moments(test: SobolevTest, d: int) -> tuple[float, float, float]:
+    """E psi^2, E psi^3 and E psi psi psi over a triangle, of the kernel in use."""
+    values, dimensions = _spectrum(test, d)
+    if not test.antipodal:
+        triangle = float(np.sum(values**3 / dimensions**2))
+        return test.second_moment(d), test.third_moment(d), triangle
+    nodes, weights = _rule(d)
+    psi = test._values(nodes, d)
+    doubled = psi + psi[::-1]
+    triangle = 8.0 * float(np.sum(values**3 / dimensions**2))
+    return float(weights @ doubled**2), float(weights @ doubled**3), triangle
+
+
+@functools.lru_cache(maxsize=64)
+def _rule(d: int) -> tuple[_FLOAT, _FLOAT]:
+    nodes, weights = cosine_quadrature(d, _NODES)
+    return nodes, weights
+
+
+def _describe(law: WeightedChi2) -> str:
+    if law.weights.size == 1:
+        return f"chi-square with {law.degrees[0]:.12g} degrees of freedom"
+    return f"weighted sum of {law.weights.size} chi-squares"
