@@ -288,3 +288,13 @@ def test_wrong_values_are_named():
 def test_special_functions_need_no_torch():
     code = "import sys, sphuni.special; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(("n", "d"), [(100, 400), (400, 100), (300, 300)])
+def test_marchenko_pastur_matches_uniform_rows(n, d):
+    x = np.random.default_rng(1).standard_normal((n, d))
+    observed = np.linalg.svd(x / np.linalg.norm(x, axis=1, keepdims=True), compute_uv=False)
+    place = (np.arange(observed.size) + 0.5) / observed.size
+    assert observed == pytest.approx(special.marchenko_pastur(place, n, d), abs=0.1)
+    ends = special.marchenko_pastur(np.array([0.0, 1.0]), n, d)
+    assert ends == pytest.approx([1 + np.sqrt(n / d), abs(1 - np.sqrt(n / d))])

@@ -5,7 +5,8 @@ import numpy as np
 from sphuni.analysis._advice import number
 from sphuni.analysis._svg import Frame, curve, label, line, nice_ticks, steps, svg
 from sphuni.analysis.report import LayerReport
-from sphuni.plots._nulls import cosine_curve, marchenko_pastur, nearest_curve, rebin, spread
+from sphuni.plots._nulls import cosine_curve, nearest_curve, rebin, spread
+from sphuni.special import marchenko_pastur
 
 __all__ = ["cosine_chart", "nearest_chart", "spark", "spectrum_chart"]
 
@@ -89,7 +90,8 @@ def spectrum_chart(layer: LayerReport) -> str:
     values = layer.singular_values[np.isfinite(layer.singular_values)]
     if values.size < 2 or not values.max() > 0:
         return ""
-    rank, null = marchenko_pastur(layer.n, layer.d)
+    rank = np.linspace(0.0, 1.0, 96)
+    null = marchenko_pastur(rank, layer.n, layer.d)
     top = max(float(values.max()), float(null.max()))
     floor = max(1e-3 * top, 0.7 * min(float(values.min()), float(null[-2])))
     frame = Frame(_WIDTH, _HEIGHT, 0.0, 1.0, np.log10(floor), np.log10(1.2 * top), left=34.0)

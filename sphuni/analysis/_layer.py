@@ -43,7 +43,7 @@ TESTS = ("rayleigh", "bingham", "gine_gn", "packing")
 
 _NOT_IN_CSV = ("cosine_histogram", "angle_histogram", "singular_values", "worst_pairs", "pair")
 _PER_KEY = (
-    "energy", "excess", "z", "statistic", "effect_size",
+    "energy", "optimum", "excess", "z", "statistic", "effect_size",
     "p", "p_lower", "p_adjusted", "p_lower_adjusted",
 )  # fmt: skip
 
@@ -133,6 +133,8 @@ class LayerReport:
         The angle between them, in degrees.
     energy : dict
         Mean Riesz energy over unordered pairs; lower is more uniform.
+    optimum : dict
+        The proven least energy, or a certified lower bound on it.
     excess : dict
         (E - E_opt) / (E_random - E_opt): 0 at the optimum, 1 for uniform random rows.
     excess_is_upper : dict
@@ -188,6 +190,7 @@ class LayerReport:
     pair: tuple[int, int] | None = None
     separation_deg: float = math.nan
     energy: dict[str, float] = dataclasses.field(default_factory=dict)
+    optimum: dict[str, float] = dataclasses.field(default_factory=dict)
     excess: dict[str, float] = dataclasses.field(default_factory=dict)
     excess_is_upper: dict[str, bool] = dataclasses.field(default_factory=dict)
     z: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -243,7 +246,7 @@ def flatten(layer: LayerReport) -> dict[str, Any]:
     for field in dataclasses.fields(layer):
         value = getattr(layer, field.name)
         if field.name in _PER_KEY:
-            keys = ENERGY_KEYS if field.name in ("energy", "excess", "z") else TESTS
+            keys = ENERGY_KEYS if field.name in ("energy", "optimum", "excess", "z") else TESTS
             row |= _columns(field.name, value, keys, layer.excess_is_upper)
         elif field.name == "excess_is_upper" or field.name in _NOT_IN_CSV:
             continue

@@ -31,6 +31,7 @@ __all__ = ["render_comparison", "render_report"]
 
 _FOLDER = Path(__file__).parent / "templates"
 _MOST_CARDS = 60
+_MOST_CHARTS = 200
 _CLOSE = 0.95
 _TEST_NAMES = {
     "rayleigh": "Rayleigh (a common direction)",
@@ -55,11 +56,14 @@ def render_report(report: ModelReport) -> str:
 
     Notes
     -----
-    About 13 KB per analysed layer. Nothing is requested from anywhere.
+    About 13 KB per analysed layer; beyond 200 layers only the worst 200 have charts. Nothing is
+    requested from anywhere.
     """
     ordered = [layer for layer in report.worst_first() if layer.status != "skipped"]
     place = {id(layer): k for k, layer in enumerate(report.layers)}
-    panels = [_panel(layer, place[id(layer)]) for layer in ordered]
+    panels = [
+        _panel(layer, place[id(layer)], charts=k < _MOST_CHARTS) for k, layer in enumerate(ordered)
+    ]
     analysed = [layer for layer in ordered if layer.status == "analysed"]
     counts = report.summary()
     return _page(
@@ -72,6 +76,7 @@ def render_report(report: ModelReport) -> str:
         map=Markup(_overview.layer_map(analysed)),
         panels=panels,
         cards=[panel for panel in panels if panel["spark"]][:_MOST_CARDS],
+        undrawn=max(0, len(panels) - _MOST_CHARTS),
         skipped=[layer for layer in report.layers if layer.status == "skipped"],
         settings=[(key, json.dumps(value, default=str)) for key, value in report.settings.items()],
     )
@@ -176,8 +181,8 @@ def _legend(counts: dict[str, int]) -> list[dict[str, Any]]:
     ]
 
 
-def _panel(layer: LayerReport, index: int) -> dict[str, Any]:
-    """Collect what the page shows of one layer."""
+def _charts_of(layer: LayerReport) -> list[tuple[str, str, Markup]]:
+    """Draw what there is to draw of a layer: title, explanation, image."""
     charts = (
         (
             "Cosines of all pairs",
@@ -195,12 +200,17 @@ def _panel(layer: LayerReport, index: int) -> dict[str, Any]:
             _charts.spectrum_chart(layer),
         ),
     )
+    return [(title, note, Markup(image)) for title, note, image in charts if image]
+
+
+def _panel(layer: LayerReport, index: int, *, charts: bool) -> dict[str, Any]:
+    """Collect what the page shows of one layer."""
     return {
         "layer": layer,
         "anchor": f"layer-{index}",
         "card_name": shorten(layer.name.removesuffix(".weight"), 44),
         "spark": Markup(_charts.spark(layer)),
-        "charts": [(title, note, Markup(image)) for title, note, image in charts if image],
+        "charts": _charts_of(layer) if charts else [],
         "advice": advice(layer),
         "excess": _excess_text(layer, "half:2"),
         "excess_value": _sort_value(_excess(layer)),

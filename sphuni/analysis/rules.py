@@ -26,7 +26,7 @@ _NUMBERS = (
     "effective_rank_ratio", "stable_rank", "mean_resultant_length", "smallest_p", "seconds",
 )  # fmt: skip
 _MAPPINGS = {
-    **dict.fromkeys(("energy", "excess", "z"), ENERGY_KEYS),
+    **dict.fromkeys(("energy", "optimum", "excess", "z"), ENERGY_KEYS),
     **dict.fromkeys(
         ("statistic", "effect_size", "p", "p_lower", "p_adjusted", "p_lower_adjusted"), TESTS
     ),

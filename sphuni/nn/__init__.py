@@ -1,0 +1,1 @@
+"""Neurons, regularizers, layers and losses for training networks on the hypersphere."""

@@ -7,3 +7,5 @@ from sphuni.pairwise._dispatch import pair_reduce as pair_reduce
 from sphuni.pairwise._gram import gram_matrix as gram_matrix
 from sphuni.pairwise._nearest import Nearest as Nearest
 from sphuni.pairwise._nearest import nearest as nearest
+from sphuni.pairwise._scan import PairScan as PairScan
+from sphuni.pairwise._scan import scan_pairs as scan_pairs

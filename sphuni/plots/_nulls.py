@@ -4,7 +4,7 @@ import numpy as np
 
 from sphuni.special import cap_measure, cosine_density
 
-__all__ = ["cosine_curve", "marchenko_pastur", "nearest_curve", "rebin", "spread"]
+__all__ = ["cosine_curve", "nearest_curve", "rebin", "spread"]
 
 
 def rebin(counts: np.ndarray, edges: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,21 +52,3 @@ def nearest_curve(n: int, d: int, size: int = 256) -> tuple[np.ndarray, np.ndarr
     values = np.interp(grid, theta, survival)
     middle = 0.5 * (grid[1:] + grid[:-1])
     return np.degrees(middle), -np.diff(values) / np.degrees(grid[1] - grid[0])
-
-
-def marchenko_pastur(n: int, d: int, size: int = 96) -> tuple[np.ndarray, np.ndarray]:
-    """Limit law of the singular values of n uniform unit rows in R^d, as (rank, value).
-
-    `rank` runs from 0 (largest value) to 1. With y = min(n/d, d/n) the eigenvalues are
-    max(1, n/d) (1 + y + 2 sqrt(y) cos(phi)), and phi has density proportional to
-    sin(phi)^2 / (1 + y + 2 sqrt(y) cos(phi)).
-    """
-    y = min(n / d, d / n)
-    phi = np.linspace(0.0, np.pi, 8 * size + 1)
-    middle = 0.5 * (phi[1:] + phi[:-1])
-    weight = np.sin(middle) ** 2 / (1.0 + y + 2.0 * np.sqrt(y) * np.cos(middle))
-    rank = np.concatenate([[0.0], np.cumsum(weight)])
-    eigenvalues = np.maximum(1.0 + y + 2.0 * np.sqrt(y) * np.cos(phi), 0.0)
-    values = np.sqrt(max(1.0, n / d) * eigenvalues)
-    at = np.linspace(0.0, 1.0, size)
-    return at, np.interp(at, rank / rank[-1], values)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sphuni.plots._nulls import cosine_curve, marchenko_pastur, nearest_curve, rebin, spread
+from sphuni.plots._nulls import cosine_curve, nearest_curve, rebin, spread
 from sphuni.plots._style import INK, MARKERS, OBSERVED, figure_of, new_figure, tidy
+from sphuni.special import marchenko_pastur
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -157,7 +158,8 @@ def singular_values(
             f"{ordered.shape}"
         )
     axes = new_figure(4.2, 2.8).add_subplot() if ax is None else ax
-    rank, null = marchenko_pastur(n, _dimension(d), 400)
+    rank = np.linspace(0.0, 1.0, 400)
+    null = marchenko_pastur(rank, n, _dimension(d))
     floor = 1e-3 * max(ordered[0], null[0])
     place = np.linspace(0.0, 1.0, ordered.size)
     axes.semilogy(place, np.maximum(ordered, floor), color=color, lw=2.4, label="observed")

@@ -18,6 +18,7 @@ from sphuni.special._measure import (
     sphere_area,
 )
 from sphuni.special._quadrature import CosineQuadrature, cosine_quadrature, gegenbauer_coefficients
+from sphuni.special._spectra import marchenko_pastur
 
 __all__ = [
     "CosineQuadrature",
@@ -31,5 +32,6 @@ __all__ = [
     "gegenbauer_derivative",
     "harmonic_dimension",
     "log_sphere_area",
+    "marchenko_pastur",
     "sphere_area",
 ]

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,15 +63,20 @@ class UniformityTest(abc.ABC):
             raise ValueError(f"test {self.name!r} needs n >= {self.least_n} points; got n = {n}")
 
     def terms(self, d: int) -> tuple[Term, ...]:
-        """Pair sums that `statistic` wants, so that several tests can share one pass."""
+        """Pair sums that the statistic is made of, so that several tests can share one pass."""
         return ()
 
-    @abc.abstractmethod
-    def statistic(self, points: Tensor, d: int, sums: tuple[Tensor, ...]) -> Tensor:
-        """The statistic (...,) of points (..., n, k), k <= d, that lie in R^d.
+    def summary(self, points: Tensor, d: int) -> Tensor | tuple[Tensor, ...]:
+        """What `from_summary` needs of points (..., n, k), k <= d, that lie in R^d.
 
-        `sums` holds the pair sums of the kernels of `terms`, in order.
+        By default the pair sums of the kernels of `terms`, in order.
         """
+        kernels = [term.kernel for term in self.terms(d)]
+        return pair_reduce(points, kernel=kernels).unbind(-1)
+
+    @abc.abstractmethod
+    def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
+        """The statistic (...,) from `summary`."""
 
     @abc.abstractmethod
     def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
@@ -85,11 +90,11 @@ class UniformityTest(abc.ABC):
         """A measure of the departure from uniformity that does not grow with certainty."""
         return torch.full_like(statistic, torch.nan)
 
-    def evaluate(self, points: Tensor, d: int | None = None) -> Tensor:
-        """The statistic with its pair sums computed here."""
+    def parameters(self) -> dict[str, Any]:
+        """Parameters by name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def statistic(self, points: Tensor, d: int | None = None) -> Tensor:
+        """The statistic (...,) of points (..., n, k), which lie in R^d (by default d = k)."""
         d = points.shape[-1] if d is None else d
-        kernels = [term.kernel for term in self.terms(d)]
-        sums: tuple[Tensor, ...] = ()
-        if kernels:
-            sums = pair_reduce(points, kernel=kernels).unbind(-1)
-        return self.statistic(points, d, sums)
+        return self.from_summary(self.summary(points, d), points.shape[-2], d)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
+from sphuni.special._measure import log_gamma_half_step
 
 __all__ = ["Latitude", "OneMinusSine"]
 
@@ -101,6 +102,15 @@ class OneMinusSine(Kernel):
     def singular_opposite(self) -> bool:
         """The sine has a cone at antipodal points."""
         return True
+
+    @staticmethod
+    def mean_sine(d: int) -> float:
+        """E sin(theta), 2 (Gamma(d/2) / Gamma((d-1)/2))^2 / (d - 1)."""
+        return 2.0 / (d - 1) * math.exp(2.0 * log_gamma_half_step(0.5 * (d - 1)))
+
+    def mean(self, d: int) -> float:
+        """E K in closed form."""
+        return 1.0 - self.mean_sine(d)
 
 
 def _sine(p: Tensor, q: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
 """The classical Sobolev tests: Rayleigh, Bingham, Giné."""
 
 import dataclasses
-import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -34,15 +33,117 @@ class Rayleigh(SobolevTest):
     reference: ClassVar[str] = "Mardia & Jupp 1999, doi:10.1002/9780470316979"
     least_n: ClassVar[int] = 1
 
-    def statistic(self, points: Tensor, d: int, sums: tuple[Tensor, ...]) -> Tensor:
-        """n d |mean|^2."""
-        wide = points if points.dtype == torch.float64 else points.float()
-        return self.from_resultant(torch.linalg.vector_norm(wide.sum(-2), dim=-1), points, d)
+    def summary(self, points: Tensor, d: int) -> Tensor:
+        """The length of the sum of the points."""
+        total = points.sum(-2, dtype=torch.float64)
+        squared = total.square().sum(-1)
+        zero = squared == 0
+        return torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt())
 
-    def from_resultant(self, length: Tensor, points: Tensor, d: int) -> Tensor:
-        """The statistic from the length of the sum of the points."""
-        return d * length.square() / points.shape[-2]
+    def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
+        """d R^2 / n, with R the resultant length."""
+        return d / n * torch.as_tensor(summary).square()
 
-    def terms(self, d: int) -> tuple[Term, ...]:
+    def pair_terms(self, d: int) -> tuple[Term, ...]:
         """None: the resultant needs no pairs."""
         return ()
+
+    def coefficients(self, d: int, count: int) -> _FLOAT:
+        """v_1 = 1."""
+        return np.array([float(d)])
+
+    def at_one(self, d: int) -> float:
+        """d."""
+        return float(d)
+
+    def values(self, t: _FLOAT, d: int) -> _FLOAT:
+        """psi(t) = d t."""
+        return d * t
+
+
+@dataclasses.dataclass(frozen=True)
+class Bingham(SobolevTest):
+    r"""Bingham's test, :math:`S = \tfrac{n d (d+2)}{2} (\mathrm{tr}\,T^2 - 1/d)`.
+
+    T is the scatter matrix :math:`\frac1n \sum x x^T`; the statistic is the second harmonic alone.
+
+    References
+    ----------
+    C. Bingham, "An antipodally symmetric distribution on the sphere", Annals of Statistics 2
+    (1974) 1201-1225, doi:10.1214/aos/1176342874.
+    """
+
+    name: ClassVar[str] = "bingham"
+    detects: ClassVar[str] = "a common axis or plane, whatever the sign of the points"
+    reference: ClassVar[str] = "Bingham 1974, doi:10.1214/aos/1176342874"
+    least_n: ClassVar[int] = 1
+
+    def summary(self, points: Tensor, d: int) -> Tensor:
+        """The sum of all n^2 squared cosines, from the smaller of the two Gram matrices."""
+        x = points.double()
+        small = x.mT @ x if x.shape[-1] < x.shape[-2] else x @ x.mT
+        return small.square().sum((-2, -1))
+
+    def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
+        """d (d + 2) / (2 n) times the excess of the sum of squares over n^2 / d."""
+        doubled = 2 if self.antipodal else 1
+        return doubled * d * (d + 2) / (2 * n) * (torch.as_tensor(summary) - n * n / d)
+
+    def pair_terms(self, d: int) -> tuple[Term, ...]:
+        """None: the scatter matrix needs no pairs."""
+        return ()
+
+    def coefficients(self, d: int, count: int) -> _FLOAT:
+        """v_2 = 1."""
+        return np.array([0.0, float(harmonic_dimension(2, d))])
+
+    def at_one(self, d: int) -> float:
+        """(d - 1) (d + 2) / 2."""
+        return float(harmonic_dimension(2, d))
+
+    def values(self, t: _FLOAT, d: int) -> _FLOAT:
+        """psi(t) = (d + 2) (d t^2 - 1) / 2."""
+        return 0.5 * (d + 2) * (d * t * t - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class GineGn(SobolevTest):
+    r"""Giné's G_n, :math:`S = \frac n2 - \frac An \sum_{i<j} \sin\theta_{ij}`, all even harmonics.
+
+    :math:`A = \frac{d-1}{2} (\Gamma(\frac{d-1}2) / \Gamma(\frac d2))^2 = 1 / E\sin\theta`.
+
+    References
+    ----------
+    E. M. Giné, "Invariant tests for uniformity on compact Riemannian manifolds based on Sobolev
+    norms", Annals of Statistics 3 (1975) 1243-1266, doi:10.1214/aos/1176343283.
+    """
+
+    name: ClassVar[str] = "gine_gn"
+    detects: ClassVar[str] = "every departure that is symmetric under x to -x"
+    reference: ClassVar[str] = "Giné 1975, doi:10.1214/aos/1176343283"
+
+    def pair_terms(self, d: int) -> tuple[Term, ...]:
+        """A (1 - sin theta)."""
+        return (Term(1.0 / OneMinusSine.mean_sine(d), OneMinusSine()),)
+
+    def coefficients(self, d: int, count: int) -> _FLOAT:
+        """Closed form, even degrees only."""
+        return gine_coefficients(d, count)
+
+    def at_one(self, d: int) -> float:
+        """1/2."""
+        return 0.5
+
+
+def gine_coefficients(d: int, count: int) -> _FLOAT:
+    r"""Return v_k^2 d_k of G_n: even k = 2m, from Saalschütz's sum.
+
+    :math:`-\tfrac12 d_{2m} (\tfrac12)_m (-\tfrac12)_m / ((\tfrac{d-1}2)_m (\tfrac{d+1}2)_m)`.
+    """
+    values = np.zeros(count)
+    ratio = 1.0
+    for m in range(1, count // 2 + 1):
+        j = m - 1
+        ratio *= (0.5 + j) * (-0.5 + j) / ((0.5 * (d - 1) + j) * (0.5 * (d + 1) + j))
+        values[2 * m - 1] = -0.5 * ratio * float(harmonic_dimension(2 * m, d))
+    return values

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -54,6 +54,15 @@ class SobolevTest(UniformityTest):
     form: ClassVar[str] = "V"
     antipodal: bool = False
 
+    def check(self, n: int, d: int) -> None:
+        """Refuse sizes that the test is not defined for, and lines where it sees only signs."""
+        super().check(n, d)
+        if self.antipodal and not np.any(_spectrum(self, d)[0] > 0):
+            raise ValueError(
+                f"test {self.name!r} sees odd harmonics only and is constant for points taken as "
+                "lines; leave out antipodal=True or take test='bingham'"
+            )
+
     @abc.abstractmethod
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """Kernels whose weighted sum is 2 psi plus a constant."""
@@ -69,12 +78,12 @@ class SobolevTest(UniformityTest):
     def second_moment(self, d: int) -> float:
         """E psi^2 of two independent uniform points."""
         nodes, weights = _rule(d)
-        return float(weights @ self._values(nodes, d) ** 2)
+        return float(weights @ self.values(nodes, d) ** 2)
 
     def third_moment(self, d: int) -> float:
         """E psi^3 of two independent uniform points."""
         nodes, weights = _rule(d)
-        return float(weights @ self._values(nodes, d) ** 3)
+        return float(weights @ self.values(nodes, d) ** 3)
 
     def terms(self, d: int) -> tuple[Term, ...]:
         """Kernels whose pair sums the statistic is made of."""
@@ -83,15 +92,11 @@ class SobolevTest(UniformityTest):
             return terms
         return tuple(Term(term.factor, term.kernel.antipodal()) for term in terms)
 
-    def statistic(self, points: Tensor, d: int, sums: tuple[Tensor, ...]) -> Tensor:
-        """Centre the pair sums and scale them by n."""
-        return self.from_sums(sums, points.shape[-2], d)
-
-    def from_sums(self, sums: tuple[Tensor, ...], n: int, d: int) -> Tensor:
-        """The statistic from the pair sums of the kernels of `terms`."""
+    def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
+        """Centre the pair sums of the kernels of `terms` and scale them by n."""
         pairs = 0.5 * n * (n - 1)
-        total = torch.zeros_like(sums[0])
-        for term, value in zip(self.terms(d), sums, strict=True):
+        total = torch.zeros_like(summary[0])
+        for term, value in zip(self.terms(d), summary, strict=True):
             total = total + term.factor * (value - pairs * term.kernel.mean(d))
         return total / n + (self._constant(d) if self.form == "V" else 0.0)
 
@@ -145,8 +150,8 @@ class SobolevTest(UniformityTest):
         )
         return 0.5 * (self.at_one(d) + 0.5 * end)
 
-    def _values(self, t: _FLOAT, d: int) -> _FLOAT:
-        """psi of one set of points, not doubled, at cosines."""
+    def values(self, t: _FLOAT, d: int) -> _FLOAT:
+        """psi at cosines; with `antipodal` still that of the points alone."""
         parts = [
             term.factor * (term.kernel(t) - term.kernel.mean(d)) for term in self.pair_terms(d)
         ]
@@ -206,7 +211,7 @@ def _moments(test: SobolevTest, d: int) -> tuple[float, float, float]:
         triangle = float(np.sum(values**3 / dimensions**2))
         return test.second_moment(d), test.third_moment(d), triangle
     nodes, weights = _rule(d)
-    psi = test._values(nodes, d)
+    psi = test.values(nodes, d)
     doubled = psi + psi[::-1]
     triangle = 8.0 * float(np.sum(values**3 / dimensions**2))
     return float(weights @ doubled**2), float(weights @ doubled**3), triangle

@@ -131,6 +131,15 @@ def test_page_of_forty_layers_is_small():
     assert len(sample_reports.model(many).to_html()) < 800_000
 
 
+def test_very_large_models_get_charts_for_the_worst_layers_only():
+    layer = sample_reports.layer("a", n=4, d=4)
+    many = tuple(dataclasses.replace(layer, name=f"layer.{k}") for k in range(203))
+    text = sample_reports.model(many).to_html()
+    assert text.count('class="chart"') == 3 * 200
+    assert "The last 3 layers are shown without charts" in text
+    assert "layer.202" in text
+
+
 def test_partial_report_says_so_at_the_top():
     report = dataclasses.replace(sample_reports.small(), partial=True, reason="Ctrl-C at layer 3")
     text = report.to_html()

@@ -195,6 +195,11 @@ def empty_lists(path):
     _zip_with_pickle(path, b"\x80\x02](" + b"]" * 3_000_000 + b"e.")
 
 
+@case("accepted", ".pt")
+def as_many_lists_as_allowed(path):
+    _zip_with_pickle(path, b"\x80\x02](" + b"]" * 299_990 + b"e.")
+
+
 @case("error", ".pt")
 def huge_pickle(path):
     _zip_with_pickle(path, b"\x80\x02](" + b"K\x01" * 9_000_000 + b"e.")
@@ -317,6 +322,28 @@ def duplicate_members(path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             archive.writestr("a/data.pkl", b"\x80\x02].")
+
+
+@case("refused", ".pt")
+def members_that_differ_in_case(path):
+    """An innocent programme for the check, another one for a reader that ignores case."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/DATA.PKL", b"\x80\x02](" + b"]" * 9000 + b"e.")
+        archive.writestr("a/data.pkl", b"\x80\x02}.")
+
+
+@case("unreadable", ".pt")
+def archive_behind_an_archive(path):
+    first, second = io.BytesIO(), io.BytesIO()
+    torch.save({"w": Payload(_marker(path))}, first)
+    torch.save({"w": torch.eye(2)}, second)
+    path.write_bytes(first.getvalue() + second.getvalue())
+
+
+@case("unreadable", ".pt")
+def archive_with_a_tail(path):
+    torch.save({"w": torch.eye(2)}, path)
+    path.write_bytes(path.read_bytes() + b"more")
 
 
 @case("error", ".pt")

@@ -450,7 +450,7 @@ def test_wrong_types_are_named():
     with pytest.raises(TypeError, match="model"):
         list(module_neurons({}))
     with pytest.raises(TypeError, match="tensors must map names to torch tensors; got an entry"):
-        list(tensor_neurons([("a", 3)]))
+        list(tensor_neurons(iter([("a", 3)])))
 
 
 def test_a_parametrization_that_fails_is_a_reason():

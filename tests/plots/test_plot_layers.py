@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from scipy.integrate import trapezoid
 
 from sphuni import plots
-from sphuni.plots._nulls import cosine_curve, marchenko_pastur, nearest_curve, rebin
+from sphuni.plots._nulls import cosine_curve, nearest_curve, rebin
 
 N, D = 200, 24
 
@@ -63,16 +63,6 @@ def test_nearest_curve_matches_uniform_rows(nearest):
     mean = trapezoid(degrees * density, degrees)
     observed = (counts * 0.5 * (edges[1:] + edges[:-1])).sum() / counts.sum()
     assert observed == pytest.approx(mean, abs=0.6)
-
-
-@pytest.mark.parametrize(("n", "d"), [(100, 400), (400, 100), (300, 300)])
-def test_marchenko_pastur_matches_uniform_rows(n, d):
-    x = np.random.default_rng(1).standard_normal((n, d))
-    observed = np.linalg.svd(x / np.linalg.norm(x, axis=1, keepdims=True), compute_uv=False)
-    rank, values = marchenko_pastur(n, d)
-    place = (np.arange(observed.size) + 0.5) / observed.size
-    assert observed == pytest.approx(np.interp(place, rank, values), abs=0.1)
-    assert values[[0, -1]] == pytest.approx([1 + np.sqrt(n / d), abs(1 - np.sqrt(n / d))])
 
 
 def test_rebin_keeps_every_count():

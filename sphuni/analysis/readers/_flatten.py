@@ -100,11 +100,19 @@ def _walk(
 
 
 def _children(value: Any) -> list[tuple[str, Any]] | None:
+    """Return what a container holds that may lead to tensors, or None for no container."""
     if isinstance(value, Mapping):
-        return [(_key(key, i), item) for i, (key, item) in enumerate(value.items())]
+        held = enumerate(value.items())
+        return [(_key(key, i), item) for i, (key, item) in held if _matters(item)]
     if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
-        return [(str(i), item) for i, item in enumerate(value)]
+        return [(str(i), item) for i, item in enumerate(value) if _matters(item)]
     return None
+
+
+def _matters(value: Any) -> bool:
+    if isinstance(value, Mapping | list | tuple):
+        return len(value) > 0
+    return isinstance(value, Tensor | torch.UntypedStorage | torch.TypedStorage)
 
 
 def _key(key: Any, position: int) -> str:

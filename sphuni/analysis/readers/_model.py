@@ -41,8 +41,9 @@ class ReadLimits:
         Characters in one name, and at once the limit on the nesting of containers.
     max_header : int, default 2**24
         Bytes of structure: a safetensors header, an archive directory, a pickle programme.
-    max_nodes : int, default 500_000
-        Steps of a pickle programme, entries of nested containers, fields of an ONNX graph.
+    max_nodes : int, default 300_000
+        Steps of a pickle programme (a tensor takes about 32), entries of nested containers; an
+        ONNX graph may have twice as many fields.
     max_ratio : int, default 100
         Expansion of a compressed archive, once it expands to more than `free_expansion`.
     free_expansion : int, default 2**26
@@ -54,7 +55,7 @@ class ReadLimits:
     max_rank: int = 8
     max_name: int = 512
     max_header: int = 1 << 24
-    max_nodes: int = 500_000
+    max_nodes: int = 300_000
     max_ratio: int = 100
     free_expansion: int = 1 << 26
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,18 @@ from sphuni.analysis.readers._model import (
     located,
     shown,
 )
+from sphuni.analysis.readers._onnx_layout import GATES, RULES, node_attribute
 from sphuni.analysis.readers._protobuf import check_fields
-from sphuni.nn.neurons import transposed_rows
 
 __all__ = ["read_onnx"]
 
 _PASSING = {"Identity", "Cast", "DequantizeLinear", "QuantizeLinear"}
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "PRelu", "Concat", "Clip"}
-_GATES = {"LSTM": ("i", "o", "f", "c"), "GRU": ("z", "r", "h"), "RNN": ("",)}
 _HOPS = 8
 _MAX_FILE = 1 << 31
 # Names torch gives on export; where the graph hides the layer, the name still tells its layout.
 _TORCH_NAME = re.compile(r"(^|[._/])weight(_[ih]h(_l\d+)?(_reverse)?)?$")
 _RECURRENT_NAME = re.compile(r"weight_[ih]h(_l\d+)?(_reverse)?$")
-
-_Rows = list[tuple[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -67,11 +64,14 @@ class _Graph:
 def read_onnx(path: Path, limits: ReadLimits) -> LoadedModel:
     """Read the weights of an ONNX model, subgraphs included; nothing outside the file is opened."""
     onnx = _package(path)
-    if path.stat().st_size > _MAX_FILE:
-        raise RefusedFileError(f"{shown(path)} is longer than the 2 GiB an ONNX file may have")
+    size = path.stat().st_size
+    if size > min(_MAX_FILE, limits.max_bytes):
+        raise RefusedFileError(
+            f"{shown(path)} has {size} bytes; max_bytes is {min(_MAX_FILE, limits.max_bytes)}"
+        )
     content = path.read_bytes()
     with located(path):
-        check_fields(memoryview(content), onnx.ModelProto.DESCRIPTOR, limits.max_nodes)
+        check_fields(memoryview(content), onnx.ModelProto.DESCRIPTOR, 2 * limits.max_nodes)
     model = onnx.ModelProto.FromString(content)
     if not model.HasField("graph"):
         raise UnreadableFileError(f"{shown(path)} is not an ONNX model: it has no graph")
@@ -192,7 +192,7 @@ def _placed(
         return
     reasons = []
     for node, position, tensor in _consumers(constant, value, graph):
-        rule = _RULES.get(node.op_type)
+        rule = RULES.get(node.op_type)
         found = rule(node, position, tensor) if rule else None
         if found is not None:
             kind, parts = found
@@ -212,7 +212,7 @@ def _unplaced(value: Tensor, operations: list[str]) -> str:
     shape = tuple(value.shape)
     if not operations:
         return f"{value.numel()} numbers of shape {shape} that no operation of the graph consumes"
-    if set(operations) <= set(_GATES):
+    if set(operations) <= set(GATES):
         return f"{value.numel()} biases or initial states of a recurrent layer"
     used = ", ".join(sorted(set(operations))[:3])
     if set(operations) <= _ELEMENTWISE:
@@ -244,71 +244,10 @@ def _passed(use: _Use, tensor: Tensor) -> Tensor | None:
     if use.node.op_type in _PASSING:
         return tensor
     if use.node.op_type == "Transpose":
-        order = _attribute(use.node, "perm", list(range(tensor.dim()))[::-1])
+        order = node_attribute(use.node, "perm", list(range(tensor.dim()))[::-1])
         if sorted(order) == list(range(tensor.dim())):
             return tensor.permute(*order)
     return None
-
-
-def _attribute(node: Any, name: str, default: Any) -> Any:
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return list(attribute.ints) if isinstance(default, list) else attribute.i
-    return default
-
-
-def _multiplied(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
-    """MatMul: x @ W has its neurons in columns, W @ x in rows."""
-    if weight.dim() != 2 or position > 1:
-        return None
-    return "linear", [("", weight.t() if position == 1 else weight)]
-
-
-def _gemm(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
-    if weight.dim() != 2 or position > 1:
-        return None
-    turned = bool(_attribute(node, "transB" if position == 1 else "transA", 0))
-    return "linear", [("", weight.t() if turned == (position == 0) else weight)]
-
-
-def _convolved(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
-    if position != 1 or weight.dim() < 3:
-        return None
-    return f"conv{weight.dim() - 2}d", [("", weight)]
-
-
-def _deconvolved(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
-    groups = _attribute(node, "group", 1)
-    if position != 1 or weight.dim() < 3 or groups < 1 or weight.shape[0] % groups:
-        return None
-    return f"conv_transpose{weight.dim() - 2}d", [("", transposed_rows(weight, groups=groups))]
-
-
-def _gathered(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
-    if position != 0 or weight.dim() != 2 or _attribute(node, "axis", 0) != 0:
-        return None
-    return "embedding", [("", weight)]
-
-
-def _recurrent(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
-    """W and R of shape (directions, gates * hidden, inputs), in the gate order of ONNX."""
-    gates = _GATES[node.op_type]
-    if position not in (1, 2) or weight.dim() != 3 or weight.shape[1] % len(gates):
-        return None
-    size = weight.shape[1] // len(gates)
-    parts = [
-        (_suffix(direction, weight.shape[0], gate), weight[direction, i * size : (i + 1) * size])
-        for direction in range(weight.shape[0])
-        for i, gate in enumerate(gates)
-    ]
-    return node.op_type.lower(), parts
-
-
-def _suffix(direction: int, directions: int, gate: str) -> str:
-    parts = [gate] if gate else []
-    if directions > 1:
-        parts.append("reverse" if direction else "forward")
-    return f"[{' '.join(parts)}]" if parts else ""
 
 
 def _free(name: str, taken: dict[str, Tensor]) -> str:
@@ -317,15 +256,3 @@ def _free(name: str, taken: dict[str, Tensor]) -> str:
         copy += 1
         unique = f"{name} ({copy})"
     return unique
-
-
-_RULES: dict[str, Callable[[Any, int, Tensor], tuple[str, _Rows] | None]] = {
-    "MatMul": _multiplied,
-    "Gemm": _gemm,
-    "Conv": _convolved,
-    "ConvTranspose": _deconvolved,
-    "Gather": _gathered,
-    "LSTM": _recurrent,
-    "GRU": _recurrent,
-    "RNN": _recurrent,
-}

@@ -6,6 +6,7 @@ names it asks for.
 
 import math
 import mmap
+import os
 import pickle
 import warnings
 import zipfile
@@ -37,6 +38,7 @@ _ADVICE = (
 _SMALL = 1 << 24
 _MAP_FROM = 1 << 26
 _LEGACY_PICKLES = 5
+_END_RECORD = 22
 
 
 def read_torch(path: Path, limits: ReadLimits) -> LoadedModel:
@@ -61,8 +63,7 @@ def read_torch(path: Path, limits: ReadLimits) -> LoadedModel:
 def _check_zip(path: Path, limits: ReadLimits) -> None:
     with checked_archive(path, limits) as archive:
         members = {member.filename: member for member in archive.infolist()}
-        if len(members) < len(archive.infolist()):
-            raise RefusedFileError(f"{shown(path)} holds two members of one name")
+        _refuse_ambiguity(path, archive.infolist())
         _refuse_programs(path, members)
         if any(member.compress_type != zipfile.ZIP_STORED for member in members.values()):
             raise RefusedFileError(
@@ -86,6 +87,25 @@ def _check_zip(path: Path, limits: ReadLimits) -> None:
                 f"{shown(path)} is not whole: storage {shown(key)} claims {claimed} bytes and has "
                 f"{0 if record is None else record.file_size}"
             )
+
+
+def _refuse_ambiguity(path: Path, members: list[zipfile.ZipInfo]) -> None:
+    """Refuse archives that this library's and torch's zip readers could see differently.
+
+    What is checked here must be what torch loads. Its reader does not distinguish upper from
+    lower case, nor does it shift offsets for bytes in front of the archive.
+    """
+    with path.open("rb") as stream:
+        stream.seek(-_END_RECORD, os.SEEK_END)
+        end = stream.read()
+    if not end.startswith(b"PK\x05\x06") or not end.endswith(b"\0\0"):
+        raise UnreadableFileError(f"{shown(path)} is not a whole archive: it has more at its end")
+    if min((member.header_offset for member in members), default=1) > 0:
+        raise UnreadableFileError(f"{shown(path)} is not a whole archive: it has more at its start")
+    if len({member.filename.casefold() for member in members}) < len(members):
+        raise RefusedFileError(f"{shown(path)} holds two members of one name")
+    if any(member.filename != member.orig_filename for member in members):
+        raise RefusedFileError(f"{shown(path)} holds a member of an ambiguous name")
 
 
 def _refuse_programs(path: Path, members: dict[str, zipfile.ZipInfo]) -> None:

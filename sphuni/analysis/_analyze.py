@@ -1,0 +1,253 @@
+"""The whole path: a model in, a verdict on every layer out."""
+
+import dataclasses
+import datetime
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+
+import sphuni
+from sphuni._rng import seeds
+from sphuni._typing import Seed
+from sphuni.analysis._layer import LayerReport, Progress, ProgressCallback
+from sphuni.analysis._options import Baseline, Options
+from sphuni.analysis.comparison import Comparison, compare_reports
+from sphuni.analysis.measure import measure_layer
+from sphuni.analysis.report import ModelReport, Totals
+from sphuni.analysis.sources import Source, open_source, selected
+from sphuni.analysis.verdict import adjust_and_judge
+from sphuni.nn.neurons import NeuronView, Skipped
+
+__all__ = ["analyze", "compare"]
+
+
+def analyze(
+    model: Any,
+    /,
+    *,
+    layers: Iterable[str] | str | None = None,
+    exclude: Iterable[str] | str | None = None,
+    baseline: Baseline = "uniform",
+    center: bool = False,
+    remove_top: int = 0,
+    heads: int | Mapping[str, int] | None = None,
+    split_qkv: bool = False,
+    max_bytes: int | None = None,
+    max_seconds: float = 120.0,
+    rng: Seed = 0,
+    progress: ProgressCallback | None = None,
+) -> ModelReport:
+    """Analyse every layer of a trained network, or a set of embeddings.
+
+    Parameters
+    ----------
+    model : nn.Module, state dict, path, or array of shape (n, d)
+        A path names a model file or folder (`.safetensors`, `.pt`, `.npz`, `.npy`, `.onnx`, ...)
+        or a table of points (`.csv`).
+    layers, exclude : str or sequence of str, optional
+        Shell patterns of layer names to analyse, and to leave out.
+    baseline : {"uniform", "init"}, default "uniform"
+        Compare with uniform random rows, or with draws of the layer's own initialiser.
+    center : bool, default False
+        Subtract the mean row first (embeddings).
+    remove_top : int, default 0
+        Remove that many leading principal components first (embeddings).
+    heads : int or mapping of name pattern to int, optional
+        Split query, key and value weights into that many heads.
+    split_qkv : bool, default False
+        Split fused query-key-value matrices of Linear layers.
+    max_bytes : int, optional
+        Working memory; default a quarter of what is free.
+    max_seconds : float, default 120
+        Per layer. Layers whose pairs would take longer on one core are sampled, and say so.
+    rng : int, generator or None, default 0
+        Seed of what is random: the initialiser's draws and row samples.
+    progress : callable, optional
+        Called with a `Progress` before each layer and at the end.
+
+    Returns
+    -------
+    ModelReport
+        Every tensor, analysed or listed with the reason why not. After Ctrl-C the report holds
+        what was finished and says that it is partial.
+
+    Raises
+    ------
+    UnreadableFileError
+        If a file cannot be read or is refused.
+    TypeError, ValueError
+        If an argument is wrong.
+
+    Examples
+    --------
+    >>> import torch
+    >>> report = analyze(torch.nn.Linear(64, 32))
+    >>> [(layer.name, layer.status) for layer in report.layers]
+    [('weight', 'analysed'), ('bias', 'skipped')]
+    """
+    (seed,) = seeds(rng, 1)
+    options = Options(
+        baseline=baseline,
+        center=center,
+        remove_top=remove_top,
+        max_bytes=max_bytes,
+        max_seconds=max_seconds,
+        seed=seed,
+    )
+    source = open_source(model, heads=heads, split_qkv=split_qkv)
+    wanted, unwanted = _as_list(layers), _as_list(exclude)
+    _check_patterns(source, wanted)
+    reports, partial = _run(
+        source, options, lambda name: selected(name, wanted, unwanted), progress
+    )
+    return ModelReport(
+        source=source.name,
+        layers=adjust_and_judge(tuple(reports)),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        version=sphuni.__version__,
+        settings={
+            "layers": wanted,
+            "exclude": unwanted,
+            "baseline": baseline,
+            "center": center,
+            "remove_top": remove_top,
+            "split_qkv": split_qkv,
+            "max_seconds": max_seconds,
+            "seed": rng if isinstance(rng, int) else None,
+        },
+        partial=partial,
+        reason=_partial_reason(reports) if partial else "",
+        totals=_totals(source, reports),
+    )
+
+
+def compare(before: Any, after: Any, /, **options: Any) -> Comparison:
+    """Analyse two models and show, layer by layer, what changed.
+
+    Parameters
+    ----------
+    before, after : ModelReport, or anything `analyze` takes
+    **options
+        Passed to `analyze`.
+
+    Returns
+    -------
+    Comparison
+        Layers matched by name; layers of one model only are listed too.
+    """
+    first, second = (
+        model if isinstance(model, ModelReport) else analyze(model, **options)
+        for model in (before, after)
+    )
+    return compare_reports(first, second)
+
+
+def _run(
+    source: Source,
+    options: Options,
+    reason_to_skip: Callable[[str], str | None],
+    progress: ProgressCallback | None,
+) -> tuple[list[LayerReport], bool]:
+    """Measure layer after layer; on Ctrl-C list the rest as skipped."""
+    started = time.perf_counter()
+    todo = [
+        isinstance(item, NeuronView) and reason_to_skip(item.name) is None for item in source.items
+    ]
+    work = [_work(item) if wanted else 0.0 for item, wanted in zip(source.items, todo, strict=True)]
+    total, done, partial = sum(work) or 1.0, 0.0, False
+    reports: list[LayerReport] = []
+    for k, item in enumerate(source.items):
+        name = item.name
+        if isinstance(item, Skipped):
+            reports.append(_skipped(name, item.kind, item.shape, item.reason))
+            continue
+        reason = "the analysis was interrupted" if partial else reason_to_skip(name)
+        if reason is not None:
+            reports.append(_skipped(name, item.kind, tuple(item.matrix.shape), reason))
+            continue
+        try:
+            _tell(progress, sum(todo[:k]), sum(todo), name, done / total, started)
+            reports.append(_measure(item, options))
+        except KeyboardInterrupt:
+            partial = True
+            interrupted = "the analysis was interrupted"
+            reports.append(_skipped(name, item.kind, tuple(item.matrix.shape), interrupted))
+        done += work[k]
+    _tell(progress, sum(todo), sum(todo), "", 1.0, started)
+    return reports, partial
+
+
+def _measure(view: NeuronView, options: Options) -> LayerReport:
+    """Measure a layer; running out of memory is the layer's failure, not the report's."""
+    try:
+        with torch.no_grad():
+            return measure_layer(view, options)
+    except MemoryError as error:
+        shape = tuple(view.matrix.shape)
+        return LayerReport(
+            name=view.name,
+            kind=view.kind,
+            status="failed",
+            reason=str(error) or "out of memory",
+            shape=shape,
+            n=shape[0],
+            d=shape[1],
+        )
+
+
+def _tell(
+    progress: ProgressCallback | None,
+    done: int,
+    total: int,
+    name: str,
+    fraction: float,
+    started: float,
+) -> None:
+    if progress is not None:
+        seconds = time.perf_counter() - started
+        progress(Progress(done=done, total=total, name=name, fraction=fraction, seconds=seconds))
+
+
+def _work(item: NeuronView | Skipped) -> float:
+    """Estimated cost of a layer, in multiply-adds."""
+    if isinstance(item, Skipped):
+        return 0.0
+    n, d = item.matrix.shape
+    return float(n) * n * (d + 100) + float(n) * d * min(n, d) + 1e6
+
+
+def _skipped(name: str, kind: str, shape: tuple[int, ...], reason: str) -> LayerReport:
+    return LayerReport(name=name, kind=kind, status="skipped", reason=reason, shape=shape)
+
+
+def _partial_reason(reports: list[LayerReport]) -> str:
+    finished = sum(report.status == "analysed" for report in reports)
+    return f"interrupted after {finished} layers"
+
+
+def _totals(source: Source, reports: list[LayerReport]) -> Totals:
+    names = {name for item in source.items for name in item.sources}
+    count = {status: sum(r.status == status for r in reports) for status in ("analysed", "skipped", "failed")}
+    return Totals(
+        tensors=len(names),
+        parameters=sum(item.parameters for item in source.items),
+        analysed=count["analysed"],
+        skipped=count["skipped"],
+        failed=count["failed"],
+    )
+
+
+def _as_list(patterns: Iterable[str] | str | None) -> list[str] | None:
+    if patterns is None:
+        return None
+    return [patterns] if isinstance(patterns, str) else list(patterns)
+
+
+def _check_patterns(source: Source, wanted: list[str] | None) -> None:
+    """Refuse a selection that selects nothing: it is a typing error more often than a wish."""
+    views = [item.name for item in source.items if isinstance(item, NeuronView)]
+    if wanted is not None and not any(selected(name, wanted, None) is None for name in views):
+        shown = ", ".join(views[:10]) + (", ..." if len(views) > 10 else "")
+        raise ValueError(f"layers={wanted} matches no layer; there are: {shown or 'none'}")

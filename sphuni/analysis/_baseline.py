@@ -1,0 +1,95 @@
+"""Layers as their own initialiser would draw them: PyTorch's default is not uniform on the sphere.
+
+Linear, convolutional and recurrent layers draw every weight from an interval, which favours the
+diagonals of the cube in low dimension; embeddings draw Gaussian entries, whose directions are
+uniform.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni._rng import torch_generator
+from sphuni.analysis._energies import ENERGIES, mean_energy
+from sphuni.analysis._layer import TESTS, LayerReport
+from sphuni.analysis._options import Options
+from sphuni.analysis._uniformity import Summary
+
+__all__ = ["against_initialiser"]
+
+Measure = Callable[[Tensor], tuple[tuple[float, ...], Summary]]
+
+_DRAWS = 199
+_LEAST = 19
+_WORK = 4e11
+_GAUSSIAN_KINDS = ("embedding",)
+
+
+def against_initialiser(
+    report: LayerReport, summary: Summary, options: Options, measure: Measure
+) -> LayerReport:
+    """Read a layer's energies and tests against draws of its initialiser.
+
+    z and p-values refer to those draws, (1 + b) / (1 + draws) in either tail, and the excess takes
+    their mean energy for that of random rows. Layers too large to be drawn again are left as they
+    are, with a note.
+    """
+    n, d = summary.n, summary.d
+    draws = int(min(_DRAWS, _WORK / (float(n) * n * d)))
+    if draws < _LEAST:
+        note = "too large to draw its initialiser again: compared with uniform random rows"
+        return dataclasses.replace(report, notes=(*report.notes, note))
+    generator = torch_generator(options.seed)
+    samples = [measure(_draw(report.kind, n, d, generator)) for _ in range(draws)]
+    upper, lower = _tails(summary, [sample for _, sample in samples])
+    means, deviations = _moments([sums for sums, _ in samples], n)
+    return dataclasses.replace(
+        report,
+        z={k: (report.energy[k] - means[k]) / deviations[k] for k in report.energy},
+        excess={k: _rescale(report, k, means[k]) for k in report.excess},
+        p=upper,
+        p_lower=lower,
+        notes=(*report.notes, f"compared with {draws} draws of its initialiser"),
+    )
+
+
+def _draw(kind: str, n: int, d: int, generator: torch.Generator) -> Tensor:
+    if kind in _GAUSSIAN_KINDS:
+        rows = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    else:
+        rows = 2 * torch.rand(n, d, generator=generator, dtype=torch.float64) - 1
+    return rows / rows.norm(dim=1, keepdim=True)
+
+
+def _tails(
+    observed: Summary, drawn: list[Summary]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Monte-Carlo p-values; each statistic grows with one number of the summary."""
+    upper, lower = {}, {}
+    for test in TESTS:
+        own = observed.clustering(test)
+        sample = np.array([one.clustering(test) for one in drawn])
+        upper[test] = float(1 + (sample >= own).sum()) / (1 + len(sample))
+        lower[test] = float(1 + (sample <= own).sum()) / (1 + len(sample))
+    return upper, lower
+
+
+def _moments(
+    sums: list[tuple[float, ...]], n: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean and standard deviation of every energy over the draws."""
+    table = np.array(
+        [[mean_energy(e, s, n) for e, s in zip(ENERGIES, row, strict=True)] for row in sums]
+    )
+    keys = [energy.key for energy in ENERGIES]
+    means = dict(zip(keys, table.mean(axis=0).tolist(), strict=True))
+    return means, dict(zip(keys, table.std(axis=0, ddof=1).tolist(), strict=True))
+
+
+def _rescale(report: LayerReport, key: str, mean: float) -> float:
+    """The excess with the draws' mean energy in the place of that of uniform rows."""
+    optimum = report.optimum[key]
+    return (report.energy[key] - optimum) / (mean - optimum)

@@ -1,0 +1,76 @@
+"""Singular values of the directions and the ranks read off them."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni.special import marchenko_pastur
+
+__all__ = ["Spectrum", "measure_spectrum", "random_effective_rank"]
+
+_SIMULATED_BELOW = 64
+_DRAWS = 20
+_KEPT = 256
+_SEED = 7
+
+
+class Spectrum(NamedTuple):
+    """Singular values (decreasing, thinned out) and the ranks of a set of unit rows."""
+
+    singular_values: np.ndarray
+    effective_rank: float
+    effective_rank_ratio: float
+    stable_rank: float
+
+
+def measure_spectrum(points: Tensor) -> Spectrum:
+    """Spectrum of unit rows from the smaller of the two Gram matrices, in float64.
+
+    The effective rank is exp of the entropy of sigma / sum(sigma) (O. Roy, M. Vetterli, "The
+    effective rank", EUSIPCO 2007); the stable rank is |X|_F^2 / sigma_max^2.
+    """
+    n, d = points.shape
+    values = _singular_values(points)
+    ratio = effective_rank(values) / random_effective_rank(n, d)
+    stable = float(n / values[0] ** 2)
+    keep = np.unique(np.linspace(0, len(values) - 1, min(_KEPT, len(values))).round().astype(int))
+    return Spectrum(values[keep], effective_rank(values), ratio, stable)
+
+
+def effective_rank(values: np.ndarray) -> float:
+    """Exponential of the entropy of singular values scaled to sum 1."""
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+@functools.lru_cache(maxsize=1024)
+def random_effective_rank(n: int, d: int) -> float:
+    """Effective rank of n uniform random rows in R^d: simulated if small, else by the limit law."""
+    if min(n, d) >= _SIMULATED_BELOW:
+        ranks = (np.arange(min(n, d)) + 0.5) / min(n, d)
+        return effective_rank(marchenko_pastur(ranks, n, d))
+    generator = torch.Generator().manual_seed(_SEED)
+    draws = []
+    rows = min(n, 4096)
+    for _ in range(_DRAWS):
+        sample = torch.randn(rows, d, generator=generator, dtype=torch.float64)
+        draws.append(effective_rank(_singular_values(sample / sample.norm(dim=1, keepdim=True))))
+    return float(np.mean(draws))
+
+
+def _singular_values(points: Tensor) -> np.ndarray:
+    """Square roots of the eigenvalues of X^T X (or X X^T), accumulated in float64 by blocks."""
+    n, d = points.shape
+    if n <= d:
+        wide = points.double()
+        gram = wide @ wide.T
+    else:
+        gram = points.new_zeros(d, d, dtype=torch.float64)
+        for block in points.split(8192):
+            wide = block.double()
+            gram += wide.T @ wide
+    eigenvalues = torch.linalg.eigvalsh(gram).flip(0).clamp_min(0)
+    return np.asarray(eigenvalues.sqrt().cpu().numpy())

@@ -1,0 +1,117 @@
+"""Measuring one layer: every number of its report but the verdict."""
+
+import dataclasses
+import math
+import time
+
+from torch import Tensor
+
+from sphuni.analysis._baseline import against_initialiser
+from sphuni.analysis._energies import ENERGIES, energy_kernels, mean_energy, yardstick
+from sphuni.analysis._layer import LayerReport
+from sphuni.analysis._options import Options
+from sphuni.analysis._pairs import measure_pairs, smallest_angle
+from sphuni.analysis._rows import NotMeasurable, Rows, prepare
+from sphuni.analysis._sampling import sample_rows
+from sphuni.analysis._spectrum import measure_spectrum
+from sphuni.analysis._uniformity import Summary, sine_kernel, summarise, uniformity
+from sphuni.nn.neurons import NeuronView
+from sphuni.pairwise import pair_reduce
+
+__all__ = ["measure_layer"]
+
+
+def measure_layer(view: NeuronView, options: Options) -> LayerReport:
+    """Measure one set of neurons; what cannot be measured becomes a status, never an error.
+
+    Parameters
+    ----------
+    view : NeuronView
+        Matrix (n, d) of any float dtype; one neuron per row.
+    options : Options
+
+    Returns
+    -------
+    LayerReport
+        Without adjusted p-values and with a preliminary verdict: those need the whole model.
+
+    Notes
+    -----
+    Two passes over all pairs of rows: one for every kernel sum, one for nearest neighbours, worst
+    pairs and the histogram. O(n^2 d) time, O(n d) memory.
+    """
+    started = time.perf_counter()
+    n, d = view.matrix.shape
+    base = LayerReport(
+        name=view.name, kind=view.kind, status="failed", shape=(n, d), n=n, d=d, verdict="failed"
+    )
+    try:
+        rows = prepare(view.matrix, options)
+    except NotMeasurable as reason:
+        return dataclasses.replace(base, reason=str(reason))
+    base = dataclasses.replace(
+        base,
+        status="analysed",
+        verdict="uniform",
+        norm_min=rows.norm_min,
+        norm_max=rows.norm_max,
+        dead=rows.dead,
+        notes=rows.notes,
+    )
+    if rows.points.shape[0] < 2:
+        return base
+    report = _measure_rows(base, rows, options)
+    return dataclasses.replace(report, seconds=time.perf_counter() - started)
+
+
+def _measure_rows(base: LayerReport, rows: Rows, options: Options) -> LayerReport:
+    sample = sample_rows(rows.points, options)
+    points = sample.points
+    n, d = points.shape
+    pairs = measure_pairs(points, rows.live[sample.index])
+    sums, sine_sum = _pair_sums(points)
+    summary = summarise(points, sine_sum, pairs.separation)
+    tests = uniformity(summary)
+    spectrum = measure_spectrum(rows.points)
+    energy = {e.key: mean_energy(e, s, n) for e, s in zip(ENERGIES, sums, strict=True)}
+    against = {e.key: yardstick(e, n, d) for e in ENERGIES}
+    report = dataclasses.replace(
+        base,
+        max_cosine=pairs.max_cosine,
+        pair=pairs.pair,
+        separation_deg=math.degrees(pairs.separation),
+        energy=energy,
+        optimum={key: yard.optimum for key, yard in against.items()},
+        excess={key: yard.excess(energy[key]) for key, yard in against.items()},
+        excess_is_upper={key: not yard.attained for key, yard in against.items()},
+        z={key: yard.z(energy[key]) for key, yard in against.items()},
+        statistic=tests.statistic,
+        effect_size=tests.effect_size,
+        p=tests.p,
+        p_lower=tests.p_lower,
+        effective_rank=spectrum.effective_rank,
+        effective_rank_ratio=spectrum.effective_rank_ratio,
+        stable_rank=spectrum.stable_rank,
+        mean_resultant_length=summary.resultant / n,
+        worst_pairs=pairs.worst,
+        cosine_histogram=pairs.cosines,
+        angle_histogram=pairs.nearest,
+        singular_values=spectrum.singular_values,
+        sampled=sample.sentence(energy),
+        notes=(*base.notes, *([pairs.note] if pairs.note else [])),
+    )
+    if options.baseline == "init":
+        return against_initialiser(report, summary, options, _sums_and_summary)
+    return report
+
+
+def _pair_sums(points: Tensor) -> tuple[tuple[float, ...], float]:
+    """Sum over pairs of every energy's kernel, and of the sine, in one pass."""
+    kernels = (*energy_kernels(), sine_kernel(points.shape[1]))
+    sums = pair_reduce(points, kernel=kernels).tolist()
+    return tuple(sums[:-1]), sums[-1]
+
+
+def _sums_and_summary(points: Tensor) -> tuple[tuple[float, ...], Summary]:
+    sums, sine_sum = _pair_sums(points)
+    return sums, summarise(points, sine_sum, smallest_angle(points))

@@ -1,0 +1,136 @@
+"""What can be analysed: modules, state dicts, files, arrays, and the features of a module."""
+
+import os
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sphuni.analysis import readers
+from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, tensor_neurons
+
+__all__ = ["Source", "collect_features", "open_source", "selected"]
+
+_TEXT = (".csv", ".tsv", ".txt")
+
+
+class Source(NamedTuple):
+    """A model on its way to a report: a name for it, and every tensor viewed or skipped."""
+
+    name: str
+    items: list[NeuronView | Skipped]
+
+
+def open_source(
+    model: Any, *, heads: int | Mapping[str, int] | None = None, split_qkv: bool = False
+) -> Source:
+    """Read whatever a user calls a model.
+
+    Parameters
+    ----------
+    model : nn.Module, mapping of name to tensor, path, or array of shape (n, d)
+    heads, split_qkv
+        As in `sphuni.nn.neurons.module_neurons`.
+
+    Raises
+    ------
+    UnreadableFileError
+        If a file cannot be read or is refused.
+    TypeError
+        If `model` is none of these.
+    """
+    if isinstance(model, nn.Module):
+        return Source(type(model).__name__, list(module_neurons(model, heads=heads, split_qkv=split_qkv)))
+    if isinstance(model, str | os.PathLike):
+        return _open_path(Path(model), heads, split_qkv)
+    if isinstance(model, Mapping):
+        items = tensor_neurons(model, heads=heads, split_qkv=split_qkv)
+        return Source("state dict", list(items))
+    if isinstance(model, Tensor | np.ndarray):
+        return Source("array", _points("array", torch.as_tensor(model)))
+    raise TypeError(
+        "model must be a torch module, a state dict, a path or an (n, d) array; "
+        f"got {type(model).__name__}"
+    )
+
+
+def selected(name: str, layers: Iterable[str] | None, exclude: Iterable[str] | None) -> str | None:
+    """Return the reason why a layer of this name is not wanted, or None."""
+    if layers is not None and not any(fnmatchcase(name, pattern) for pattern in layers):
+        return "not among the layers asked for"
+    if exclude is not None and any(fnmatchcase(name, pattern) for pattern in exclude):
+        return "left out by the exclude pattern"
+    return None
+
+
+def collect_features(
+    module: nn.Module, batches: Iterable[Any], *, layer: str = "", max_rows: int = 100_000
+) -> Tensor:
+    """Collect the features a module computes over a data loader, as points to be analysed.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Run in evaluation mode and without gradients; its mode is restored.
+    batches : iterable
+        Batches as the module takes them; of a tuple or list the first entry is the input.
+    layer : str, default ""
+        Name of the submodule whose output is collected; by default the module's own output.
+    max_rows : int, default 100_000
+        Stop after that many rows.
+
+    Returns
+    -------
+    Tensor, shape (n, d)
+        One row per sample, on the CPU; further axes of the output are flattened.
+
+    Raises
+    ------
+    ValueError
+        If `layer` does not exist (the message lists those that do), or no batch came.
+    """
+    named = dict(module.named_modules())
+    if layer not in named:
+        known = ", ".join(name for name in named if name)
+        raise ValueError(f"layer must name a submodule; got {layer!r}; there are: {known}")
+    rows: list[Tensor] = []
+    handle = named[layer].register_forward_hook(
+        lambda _module, _inputs, output: rows.append(output.detach().flatten(1).cpu())
+    )
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                module(batch[0] if isinstance(batch, tuple | list) else batch)
+                if sum(len(part) for part in rows) >= max_rows:
+                    break
+    finally:
+        handle.remove()
+        module.train(training)
+    if not rows:
+        raise ValueError("batches must yield at least one batch; none came")
+    return torch.cat(rows)[:max_rows]
+
+
+def _open_path(path: Path, heads: Any, split_qkv: bool) -> Source:
+    if path.suffix.lower() in _TEXT:
+        return Source(str(path), _points(path.name, readers.read_points(path)))
+    loaded = readers.read_tensors(path)
+    items: list[NeuronView | Skipped] = list(
+        tensor_neurons(loaded.tensors, kinds=loaded.kinds, heads=heads, split_qkv=split_qkv)
+    )
+    items += [Skipped(part.name, "other", (), part.reason, 0, (part.name,)) for part in loaded.skipped]
+    return Source(str(path), items)
+
+
+def _points(name: str, points: Tensor) -> list[NeuronView | Skipped]:
+    if points.ndim != 2:
+        raise ValueError(f"an array of points must have shape (n, d); got {tuple(points.shape)}")
+    if not points.is_floating_point():
+        points = points.double()
+    return list(tensor_neurons({name: points.detach()}, kinds={name: "points"}))

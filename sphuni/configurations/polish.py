@@ -1,0 +1,149 @@
+"""Newton's method on the product of spheres: from a good minimum to full double precision."""
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sphuni.kernels import Kernel
+
+__all__ = ["Polished", "Smooth", "kernel_derivatives", "newton", "rotation_modes", "tangent_basis"]
+
+Smooth = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Points (n, d) to the tangent gradient (n, d) and the Riemannian Hessian in `tangent_basis`."""
+
+_FLAT = 1e-9
+_TRUST = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Polished:
+    """A stationary configuration and what its derivatives say about it."""
+
+    points: Tensor
+    gradient: float
+    """Largest norm of one point's tangent gradient."""
+    smallest_eigenvalue: float
+    """Of the Riemannian Hessian, rotations of the whole set left out; nan if there is no other."""
+    flat_modes: int
+    """Eigenvalues below 1e-9 of the largest, rotations left out."""
+
+
+def newton(derivatives: Smooth, points: Tensor, *, iterations: int = 20) -> Polished:
+    """Polish a local minimum by Newton steps in the complement of the rotations.
+
+    Parameters
+    ----------
+    derivatives : callable
+        See `Smooth`.
+    points : tensor of shape (n, d)
+        Unit rows close to a minimum.
+    iterations : int, default 20
+        At most so many steps; they end when the gradient no longer shrinks.
+
+    Returns
+    -------
+    Polished
+
+    Notes
+    -----
+    A direction of negative curvature is descended, a flat one (below 1e-9 of the largest
+    eigenvalue) is left alone. O((n d)^3) per step.
+    """
+    best = points
+    gradient, hessian = derivatives(best)
+    size = _longest(gradient)
+    for _ in range(iterations):
+        step = _newton_step(best, gradient, hessian)
+        trial = best + step
+        trial = trial / torch.linalg.vector_norm(trial, dim=-1, keepdim=True)
+        new_gradient, new_hessian = derivatives(trial)
+        new_size = _longest(new_gradient)
+        if not new_size < size:
+            break
+        best, gradient, hessian, size = trial, new_gradient, new_hessian, new_size
+    values = _spectrum(best, hessian)[0]
+    modes = rotation_modes(best, tangent_basis(best)).shape[1]
+    kept = values[: len(values) - modes]
+    smallest = float(kept[0]) if len(kept) else float("nan")
+    flat = int((kept.abs() <= _FLAT * values.abs().max()).sum())
+    return Polished(best, size, smallest, flat)
+
+
+def tangent_basis(points: Tensor) -> Tensor:
+    """Return orthonormal bases (n, d, d - 1) of the tangent spaces, by Householder reflections."""
+    n, d = points.shape
+    sign = torch.where(points[:, -1] < 0, -1.0, 1.0)
+    v = points.clone()
+    v[:, -1] += sign
+    reflection = torch.eye(d, dtype=points.dtype) - 2 * v[:, :, None] * v[:, None, :] / (
+        v.square().sum(-1)[:, None, None]
+    )
+    return reflection[:, :, : d - 1]
+
+
+def rotation_modes(points: Tensor, basis: Tensor) -> Tensor:
+    """Orthonormal columns (n (d - 1), k) spanning the moves that rotate the whole set."""
+    n, d = points.shape
+    rows, columns = torch.triu_indices(d, d, 1)
+    moves = points.new_zeros(len(rows), n, d)
+    index = torch.arange(len(rows))
+    moves[index, :, rows] = points[:, columns].T
+    moves[index, :, columns] = -points[:, rows].T
+    generators = torch.einsum("knd,nde->kne", moves, basis).reshape(len(rows), -1).T
+    u, s, _ = torch.linalg.svd(generators, full_matrices=False)
+    return u[:, s > 1e-6 * s.max().clamp_min(1e-300)]
+
+
+def kernel_derivatives(kernel: Kernel) -> Smooth:
+    """Gradient and Hessian of the energy sum over i < j of a zonal kernel."""
+
+    def derivatives(points: Tensor) -> tuple[Tensor, Tensor]:
+        n, d = points.shape
+        difference = points[:, None] - points[None]
+        p = difference.square().sum(-1).fill_diagonal_(2.0)
+        q = (points[:, None] + points[None]).square().sum(-1).fill_diagonal_(2.0)
+        t = (0.25 * (q - p)).fill_diagonal_(0.0)
+        slope = kernel.derivative(p, q).fill_diagonal_(0.0)
+        curvature = kernel.second(p, q).fill_diagonal_(0.0)
+        flip = torch.where(q < p, -1.0, 1.0).to(p)
+        pull = slope[..., None] * (points[None] - flip[..., None] * points[:, None])
+        gradient = pull.sum(1)
+        gradient = gradient - (gradient * points).sum(-1, keepdim=True) * points
+        basis = tangent_basis(points)
+        along = torch.einsum("ide,jd->ije", basis, points)
+        hessian = torch.einsum("ide,ij,jdf->iejf", basis, slope, basis)
+        hessian += torch.einsum("ije,ij,jif->iejf", along, curvature, along)
+        own = torch.einsum("ije,ij,ijf->ief", along, curvature, along)
+        own -= (slope * t).sum(1)[:, None, None] * torch.eye(d - 1, dtype=p.dtype)
+        index = torch.arange(n)
+        hessian[index, :, index, :] += own
+        return gradient, hessian.reshape(n * (d - 1), n * (d - 1))
+
+    return derivatives
+
+
+def _newton_step(points: Tensor, gradient: Tensor, hessian: Tensor) -> Tensor:
+    values, vectors = _spectrum(points, hessian)
+    basis = tangent_basis(points)
+    projected = torch.einsum("nd,nde->ne", gradient, basis).reshape(-1)
+    flat = values.abs() <= _FLAT * values.abs().max()
+    scale = torch.where(flat, 0.0, 1 / torch.where(flat, 1.0, values.abs()))
+    move = -(vectors * scale) @ (vectors.T @ projected)
+    step = torch.einsum("nde,ne->nd", basis, move.reshape(len(points), -1))
+    return step * min(1.0, _TRUST / max(_longest(step), 1e-300))
+
+
+def _spectrum(points: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenpairs, ascending, with the rotations moved to the upper end."""
+    modes = rotation_modes(points, tangent_basis(points))
+    scale = 10 * torch.linalg.matrix_norm(hessian, ord=1).clamp_min(1e-300)
+    inner = hessian - modes @ (modes.T @ hessian)
+    inner = inner - (inner @ modes) @ modes.T
+    pair = torch.linalg.eigh(0.5 * (inner + inner.T) + scale * modes @ modes.T)
+    return pair.eigenvalues, pair.eigenvectors
+
+
+def _longest(rows: Tensor) -> float:
+    return float(torch.linalg.vector_norm(rows, dim=-1).max())

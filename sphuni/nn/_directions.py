@@ -1,0 +1,70 @@
+"""From weights to directions: unit rows, with a seeded kick where a direction is lost.
+
+Two equal rows repel each other along no direction, so their gradient is zero and they stay
+together for ever. Such rows are therefore evaluated a small tangent step apart, in fixed
+pseudo-random directions, which makes the gradient push them apart; zero rows, which have no
+direction at all, are given one. Weights are never changed by this, only the point of evaluation.
+"""
+
+import functools
+
+import torch
+from torch import Tensor
+
+from sphuni.sphere import unit_rows
+
+__all__ = ["KICK", "directions"]
+
+KICK = 1e-3
+_SAME = 1e-6
+_SEED = 20_240_607
+
+
+def directions(weight: Tensor, *, half_space: bool = False) -> Tensor:
+    """Return unit rows; rows closer than 1e-6 to another (or its antipode) are kicked apart."""
+    rows = unit_rows(weight)
+    with torch.no_grad():
+        shift = _shift(rows.detach(), half_space)
+    return rows if shift is None else unit_rows(rows + shift)
+
+
+def _shift(rows: Tensor, half_space: bool) -> Tensor | None:
+    """What to add to the rows that are zero or coincide with another; None if none do."""
+    flat = rows.reshape(-1, *rows.shape[-2:])
+    zero = (flat == 0).all(dim=-1)
+    same = _coincident(flat, half_space) & ~zero
+    if not bool((zero | same).any()):
+        return None
+    noise = unit_rows(_noise(rows.shape[-2], rows.shape[-1]).to(flat))
+    tangent = noise - (flat * noise).sum(-1, keepdim=True) * flat
+    kick = torch.where(same[..., None], KICK * unit_rows(tangent), 0.0)
+    return torch.where(zero[..., None], noise.expand_as(flat), kick).reshape(rows.shape)
+
+
+def _coincident(flat: Tensor, half_space: bool) -> Tensor:
+    """Mark rows that coincide with another: neighbours in the order of one random projection."""
+    count, n, d = flat.shape
+    marked = torch.zeros(count, n, dtype=torch.bool, device=flat.device)
+    if n < 2:
+        return marked
+    key = flat @ _noise(1, d)[0].to(flat)
+    key, order = (key.abs() if half_space else key).sort(dim=-1)
+    close = key.diff(dim=-1) <= 2 * _SAME * d**0.5
+    batch, place = torch.nonzero(close, as_tuple=True)
+    if batch.numel() == 0:
+        return marked
+    first, second = order[batch, place], order[batch, place + 1]
+    left, right = flat[batch, first], flat[batch, second]
+    gap = (left - right).square().sum(-1)
+    if half_space:
+        gap = torch.minimum(gap, (left + right).square().sum(-1))
+    found = gap <= _SAME**2
+    marked[batch[found], first[found]] = True
+    marked[batch[found], second[found]] = True
+    return marked
+
+
+@functools.lru_cache(maxsize=64)
+def _noise(n: int, d: int) -> Tensor:
+    generator = torch.Generator().manual_seed(_SEED)
+    return torch.randn(n, d, generator=generator, dtype=torch.float64)

@@ -1,0 +1,72 @@
+"""The first step of every objective: check the weight, leave autocast, widen half precision."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_weight", "in_full_precision", "nothing", "widen"]
+
+P = ParamSpec("P")
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def in_full_precision(
+    function: Callable[Concatenate[Tensor, P], Tensor],
+) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """Run an objective outside autocast, on a checked weight of at least float32."""
+
+    @functools.wraps(function)
+    def wrapper(weight: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        check_weight(weight)
+        with torch.autocast(weight.device.type, enabled=False):
+            return function(widen(weight), *args, **kwargs)
+
+    return wrapper
+
+
+def check_weight(weight: Any) -> None:
+    """Refuse anything but a dense floating-point tensor (..., n, d) that holds values."""
+    if not isinstance(weight, Tensor):
+        raise TypeError(
+            f"weight must be a torch tensor; got {type(weight).__name__}. "
+            "Convert it with torch.as_tensor(weight)"
+        )
+    if not weight.is_floating_point():
+        raise TypeError(f"weight must be floating point; got {weight.dtype}. Call weight.float()")
+    if weight.ndim < 2 or weight.numel() == 0:
+        raise ValueError(
+            f"weight must have shape (..., n, d) with n, d >= 1; got {tuple(weight.shape)}. "
+            "Flatten a convolution with weight.flatten(1)"
+        )
+    if weight.is_meta:
+        raise ValueError("weight is on the meta device and has no values; materialise it first")
+
+
+def widen(weight: Tensor) -> Tensor:
+    """Return float32 for half precision; the gradient is clamped to what the half type holds."""
+    return _Widen.apply(weight) if weight.dtype in _HALF else weight
+
+
+def nothing(weight: Tensor) -> Tensor:
+    """Zero for every set of the batch, connected to `weight` with a zero gradient."""
+    return weight.flatten(-2)[..., :0].sum(-1)
+
+
+class _Widen(torch.autograd.Function):
+    """A cast whose backward cannot overflow: unit rows of tiny weights have large gradients."""
+
+    @staticmethod
+    def forward(weight: Tensor) -> Tensor:
+        return weight.float()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.dtype = inputs[0].dtype
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        largest = torch.finfo(ctx.dtype).max
+        return upstream[0].clamp(-largest, largest).to(ctx.dtype)

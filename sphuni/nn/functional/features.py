@@ -1,0 +1,140 @@
+"""Uniformity of features: losses on a batch of embeddings."""
+
+import torch
+from torch import Tensor
+
+from sphuni.geometry.separation import nearest_distances
+from sphuni.kernels import Gaussian, Kernel
+from sphuni.nn._directions import directions
+from sphuni.nn._precision import check_weight, in_full_precision, nothing, widen
+from sphuni.nn.functional.poles import safe_norm
+from sphuni.pairwise import pair_reduce
+from sphuni.sphere import unit_rows
+
+__all__ = ["alignment", "koleo", "uniformity"]
+
+
+@in_full_precision
+def uniformity(features: Tensor, /, *, t: float = 2.0, half_space: bool = False) -> Tensor:
+    r"""Uniformity loss of Wang and Isola; lower is more uniform.
+
+    .. math:: \log \frac{2}{n(n-1)} \sum_{i<j} e^{-t |x_i - x_j|^2}
+
+    Parameters
+    ----------
+    features : Tensor of shape (..., n, d)
+        One embedding per row, any scale: rows are normalised.
+    t : float, default 2
+        In (0, 100].
+    half_space : bool, default False
+        Pairs of x and -x too: the kernel K(c) + K(-c), halved.
+
+    Returns
+    -------
+    Tensor of shape (...)
+        Between -4t and 0. Zero for n = 1.
+
+    Notes
+    -----
+    O(n^2 d) time, O(n d) memory.
+
+    References
+    ----------
+    T. Wang, P. Isola, "Understanding contrastive representation learning through alignment and
+    uniformity on the hypersphere", ICML 2020. arXiv:2005.10242.
+
+    Examples
+    --------
+    >>> import torch
+    >>> float(uniformity(torch.eye(3), t=2.0))
+    -4.0
+    """
+    n = features.shape[-2]
+    if not 0 < t <= 100:
+        raise ValueError(f"t must lie in (0, 100]; got {t}")
+    if n == 1:
+        return nothing(features)
+    rows = directions(features, half_space=half_space).double()
+    kernel: Kernel = Gaussian(t**0.5)
+    used = kernel.antipodal() if half_space else kernel
+    pairs = n * (n - 1) * (1.0 if half_space else 0.5)
+    return (pair_reduce(rows, kernel=used) / pairs).log().to(features.dtype)
+
+
+def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0) -> Tensor:
+    r"""Alignment loss of Wang and Isola: mean of |x_i - y_i|^alpha; lower is better aligned.
+
+    Parameters
+    ----------
+    x, y : Tensors of shape (..., n, d)
+        Embeddings of positive pairs, row by row, any scale: rows are normalised.
+    alpha : float, default 2
+        At least 1.
+
+    Returns
+    -------
+    Tensor of shape (...)
+
+    References
+    ----------
+    T. Wang, P. Isola, "Understanding contrastive representation learning through alignment and
+    uniformity on the hypersphere", ICML 2020. arXiv:2005.10242.
+
+    Examples
+    --------
+    >>> import torch
+    >>> float(alignment(torch.eye(2), -3 * torch.eye(2)))
+    4.0
+    """
+    check_weight(x)
+    check_weight(y)
+    if x.shape != y.shape:
+        raise ValueError(
+            f"x and y must hold one pair per row; got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
+    if alpha < 1:
+        raise ValueError(f"alpha must be at least 1; got {alpha}")
+    with torch.autocast(x.device.type, enabled=False):
+        difference = unit_rows(widen(x)) - unit_rows(widen(y))
+        if alpha == 2:
+            return difference.square().sum(-1).mean(-1)
+        return (safe_norm(difference) ** alpha).mean(-1)
+
+
+@in_full_precision
+def koleo(features: Tensor, /, *, floor: float = 1e-8) -> Tensor:
+    r"""Kozachenko-Leonenko entropy loss; lower is more spread out.
+
+    .. math:: -\frac1n \sum_i \log \min_{j \ne i} |x_i - x_j|
+
+    Parameters
+    ----------
+    features : Tensor of shape (..., n, d)
+        One embedding per row, any scale: rows are normalised.
+    floor : float, default 1e-8
+        Added to the distances.
+
+    Returns
+    -------
+    Tensor of shape (...)
+        Zero for n = 1.
+
+    Notes
+    -----
+    O(n^2 d) time, O(n d) memory. Equal rows are evaluated 1e-3 apart, as in `mhe`.
+
+    References
+    ----------
+    A. Sablayrolles, M. Douze, C. Schmid, H. Jegou, "Spreading vectors for similarity search",
+    ICLR 2019. arXiv:1806.03198.
+
+    Examples
+    --------
+    >>> import torch
+    >>> round(float(koleo(torch.cat([torch.eye(2), -torch.eye(2)]))), 6)
+    -0.346574
+    """
+    if features.shape[-2] == 1:
+        return nothing(features)
+    distance, _ = nearest_distances(directions(features), metric="chordal")
+    return -(distance + floor).log().mean(dim=-1)

@@ -1,0 +1,292 @@
+"""`uniformity_test` and `uniformity_tests`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni._arrays import check_points, result_function
+from sphuni._typing import Seed
+from sphuni.kernels import Kernel
+from sphuni.pairwise import pair_reduce
+from sphuni.stats import _registry
+from sphuni.stats._base import LawChoice, UniformityTest
+from sphuni.stats._null import Null, choose
+from sphuni.stats._pvalues import tails_of
+from sphuni.stats._result import TestTable, UniformityTestResult
+
+__all__ = ["test_from_summary", "uniformity_test", "uniformity_tests"]
+
+
+@result_function()
+def uniformity_test(
+    points: Tensor,
+    /,
+    test: str | UniformityTest = "bingham",
+    *,
+    null: str = "auto",
+    n_resamples: int = 9999,
+    rng: Seed = None,
+    workers: int = 1,
+    **parameters: Any,
+) -> UniformityTestResult:
+    """Test whether points are independent and uniform on the sphere.
+
+    Parameters
+    ----------
+    points : array of shape (..., n, d)
+        Unit rows.
+    test : str, default "bingham"
+        A name listed by `available_tests`.
+    null : {"auto", "exact", "asymptotic", "monte-carlo"}, default "auto"
+        The law the statistic is read against. "auto" takes the exact law, else the limit law
+        corrected to finite n where its size is right, else a simulated table.
+    n_resamples : int, default 9999
+        Simulated uniform sets, where a table is used.
+    rng : int, numpy Generator, torch Generator or None
+        Seed of the simulation. With null="auto" and None the table has a fixed seed and is kept.
+    workers : int, default 1
+        Threads for the simulation; the answer does not depend on it.
+    **parameters
+        Parameters of the test, such as ``antipodal=True`` for points taken as lines.
+
+    Returns
+    -------
+    UniformityTestResult
+        Array fields of the batch shape, in the caller's library.
+
+    Raises
+    ------
+    ValueError
+        If rows are not unit or finite, n or d does not suit the test, or a name is unknown.
+    TypeError
+        If the test has no parameter of that name.
+
+    Notes
+    -----
+    Small p-values say that independent uniform directions are an implausible origin of the points.
+    They do not say whether the departure is good, bad or large: read `effect_size` for that.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> result = uniformity_test(np.vstack([np.eye(3), -np.eye(3)]), "rayleigh")
+    >>> float(result.statistic), result.null
+    (0.0, 'exact')
+    """
+    check_points(points)
+    built = _registry.build(test, parameters)
+    n, d = points.shape[-2:]
+    built.check(n, d)
+    asked = Null(null, n_resamples, rng, workers)
+    return _result(built, built.statistic(points), n, d, choose(built, n, d, asked), points.dtype)
+
+
+@result_function()
+def uniformity_tests(
+    points: Tensor,
+    /,
+    tests: str | Sequence[str | UniformityTest] = "all",
+    *,
+    null: str = "auto",
+    n_resamples: int = 9999,
+    rng: Seed = None,
+    workers: int = 1,
+    antipodal: bool = False,
+) -> TestTable:
+    """Run several tests of uniformity with one pass over the pairs of points.
+
+    Parameters
+    ----------
+    points : array of shape (..., n, d)
+        Unit rows.
+    tests : "all" or sequence of str, default "all"
+        Names listed by `available_tests`; "all" takes those that suit n, d and `null`.
+    antipodal : bool, default False
+        Take points as lines.
+    null, n_resamples, rng, workers
+        As in `uniformity_test`.
+
+    Returns
+    -------
+    TestTable
+        One `UniformityTestResult` per test.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> table = uniformity_tests(np.vstack([np.eye(3), -np.eye(3)]), ["rayleigh", "bingham"])
+    >>> [result.test for result in table]
+    ['rayleigh', 'bingham']
+    """
+    check_points(points)
+    n, d = points.shape[-2:]
+    asked = Null(null, n_resamples, rng, workers)
+    chosen, skipped = _select(tests, n, d, antipodal)
+    sums = _shared_sums(points, chosen, d)
+    results = []
+    for test in chosen:
+        wanted = [sums[term.kernel] for term in test.terms(d)]
+        summary = tuple(wanted) if wanted else test.summary(points, d)
+        statistic = test.from_summary(summary, n, d)
+        results.append(_result(test, statistic, n, d, choose(test, n, d, asked), points.dtype))
+    return TestTable(tuple(results), skipped)
+
+
+@result_function()
+def test_from_summary(
+    summary: Tensor,
+    /,
+    test: str | UniformityTest,
+    *,
+    n: int,
+    d: int,
+    null: str = "auto",
+    n_resamples: int = 9999,
+    rng: Seed = None,
+    workers: int = 1,
+    **parameters: Any,
+) -> UniformityTestResult:
+    """Test uniformity from the one number that the statistic is made of.
+
+    Parameters
+    ----------
+    summary : float or array of any shape
+        "rayleigh": the length of the sum of the points. "bingham": the sum of all n^2 squared
+        cosines, which is the sum of the fourth powers of the singular values. "packing": the
+        smallest chord. A test with one pair kernel: the sum of `pair_kernels(test, d)[0]` over
+        i < j; with several kernels their sums along a new first axis.
+    test : str
+        Name of the test.
+    n, d : int
+        Number of points and ambient dimension.
+    null, n_resamples, rng, workers, **parameters
+        As in `uniformity_test`.
+
+    Returns
+    -------
+    UniformityTestResult
+
+    Examples
+    --------
+    >>> test_from_summary(0.0, "rayleigh", n=1000, d=3).statistic
+    np.float64(0.0)
+    """
+    built = _registry.build(test, parameters)
+    built.check(n, d)
+    kernels = built.terms(d)
+    parts: Any = summary.double()
+    if kernels:
+        parts = parts[None] if len(kernels) == 1 else parts
+        if parts.shape[0] != len(kernels):
+            raise ValueError(
+                f"summary must hold {len(kernels)} pair sums along its first axis for test "
+                f"{built.name!r}; got shape {tuple(summary.shape)}"
+            )
+        parts = tuple(parts.unbind(0))
+    asked = Null(null, n_resamples, rng, workers)
+    statistic = built.from_summary(parts, n, d)
+    return _result(built, statistic, n, d, choose(built, n, d, asked), torch.float64)
+
+
+test_from_summary.__test__ = False  # type: ignore[attr-defined]
+
+
+def pair_kernels(test: str | UniformityTest, d: int, **parameters: Any) -> tuple[Kernel, ...]:
+    """Kernels whose sums over i < j `test_from_summary` takes; empty where it wants no pairs.
+
+    Examples
+    --------
+    >>> [kernel.label for kernel in pair_kernels("gine_gn", 3)]
+    ['1 - sine']
+    """
+    return tuple(term.kernel for term in _registry.build(test, parameters).terms(d))
+
+
+def _select(
+    tests: str | Sequence[str | UniformityTest], n: int, d: int, antipodal: bool
+) -> tuple[list[UniformityTest], dict[str, str]]:
+    """Build the tests asked for; of "all" those that are defined, with reasons for the others."""
+    extra: dict[str, Any] = {"antipodal": True} if antipodal else {}
+    if not isinstance(tests, str):
+        chosen = [_registry.build(test, extra) for test in tests]
+        for test in chosen:
+            test.check(n, d)
+        return chosen, {}
+    if tests != "all":
+        raise TypeError(f"tests must be 'all' or a sequence of names; got {tests!r}")
+    chosen, skipped = [], {}
+    for name in _registry.TESTS:
+        try:
+            test = _registry.build(name, extra)
+            test.check(n, d)
+        except (TypeError, ValueError) as reason:
+            skipped[name] = str(reason)
+        else:
+            chosen.append(test)
+    return chosen, skipped
+
+
+def _shared_sums(
+    points: Tensor, tests: Sequence[UniformityTest], d: int
+) -> dict[Kernel, Tensor]:
+    """Every kernel's pair sum, each computed once and all in one pass."""
+    kernels = list(dict.fromkeys(term.kernel for test in tests for term in test.terms(d)))
+    if not kernels:
+        return {}
+    sums = pair_reduce(points, kernel=kernels).unbind(-1)
+    return dict(zip(kernels, sums, strict=True))
+
+
+def _result(
+    test: UniformityTest, statistic: Tensor, n: int, d: int, choice: LawChoice, dtype: torch.dtype
+) -> UniformityTestResult:
+    wide = statistic.double()
+    log_upper, log_lower = tails_of(choice.law, wide)
+    upper, lower = log_upper.exp(), log_lower.exp()
+    count = choice.law.sample.size if choice.kind == "monte-carlo" else None  # type: ignore[attr-defined]
+    error = None
+    if count is not None:
+        error = (upper * (1 - upper) / count).clamp(min=0.0).sqrt().to(dtype)
+    return UniformityTestResult(
+        test=test.name,
+        statistic=wide.to(dtype),
+        pvalue=upper.to(dtype),
+        pvalue_lower=lower.to(dtype),
+        pvalue_two_sided=(2 * torch.minimum(upper, lower)).clamp(max=1.0).to(dtype),
+        log_pvalue=log_upper.to(dtype),
+        log_pvalue_lower=log_lower.to(dtype),
+        null=choice.kind,
+        null_description=choice.description,
+        null_mean=float(choice.law.mean),
+        null_variance=float(choice.law.variance),
+        effect_size=test.effect_size(wide, n, d).to(dtype),
+        n=n,
+        d=d,
+        parameters=test.parameters(),
+        n_resamples=count,
+        mc_standard_error=error,
+        notes=tuple(_notes(log_upper.detach(), log_lower.detach(), count, test)),
+    )
+
+
+def _notes(upper: Tensor, lower: Tensor, count: int | None, test: UniformityTest) -> list[str]:
+    notes = []
+    if count is not None:
+        floor = -float(np.log1p(count)) + 1e-9
+        if bool(((upper <= floor) | (lower <= floor)).any()):
+            notes.append(
+                f"no simulated set was as extreme: p is at its floor 1/{count + 1}; "
+                "raise n_resamples to resolve it"
+            )
+    least = float(np.log(np.finfo(np.float64).tiny))
+    for name, value in (("pvalue", upper), ("pvalue_lower", lower)):
+        if bool(((value < least) & (value > -torch.inf)).any()):
+            notes.append(f"{name} is below the smallest float64; read log_{name}")
+        if bool((value == -torch.inf).any()):
+            notes.append(f"{name} is exactly 0: no uniform sample can reach this statistic")
+    if test.discrete:
+        notes.append("the statistic is discrete: both tails include its own value")
+    return notes

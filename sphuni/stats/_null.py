@@ -1,0 +1,76 @@
+"""Which null law a test is read against, and its Monte-Carlo tables."""
+
+import dataclasses
+import functools
+import zlib
+
+import numpy as np
+import torch
+
+from sphuni._rng import seeds
+from sphuni._typing import Seed
+from sphuni.stats._base import LawChoice, UniformityTest
+from sphuni.stats.laws.monte_carlo import Empirical, simulate
+
+__all__ = ["Null", "choose", "monte_carlo_law"]
+
+NULLS = ("auto", "exact", "asymptotic", "monte-carlo")
+
+
+@dataclasses.dataclass(frozen=True)
+class Null:
+    """What the caller asked for."""
+
+    null: str = "auto"
+    n_resamples: int = 9999
+    rng: Seed = None
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.null not in NULLS:
+            raise ValueError(f"null must be one of {', '.join(map(repr, NULLS))}; got {self.null!r}")
+        if self.n_resamples < 1:
+            raise ValueError(f"n_resamples must be at least 1; got {self.n_resamples}")
+
+
+def choose(test: UniformityTest, n: int, d: int, asked: Null) -> LawChoice:
+    """The law that was asked for, or for "auto" the one whose size is right at n and d."""
+    if asked.null == "monte-carlo":
+        return monte_carlo_law(test, n, d, asked)
+    if asked.null == "auto":
+        return test.best_law(n, d) or monte_carlo_law(test, n, d, asked)
+    law = test.asymptotic_law(n, d) if asked.null == "asymptotic" else test.best_law(n, d)
+    if law is None or (asked.null == "exact" and law.kind != "exact"):
+        raise ValueError(
+            f"test {test.name!r} has no {asked.null} null law at n = {n}, d = {d}; "
+            "use null='auto' or null='monte-carlo'"
+        )
+    return law
+
+
+def monte_carlo_law(test: UniformityTest, n: int, d: int, asked: Null) -> LawChoice:
+    """A simulated table; without a seed "auto" uses a fixed one per test, n and d, kept in memory."""
+    if asked.rng is None and asked.null == "auto":
+        seed = zlib.crc32(f"{test!r} {n} {d}".encode())
+    elif isinstance(asked.rng, int):
+        seed = asked.rng
+    else:
+        seed = seeds(asked.rng, 1)[0]
+    law = Empirical(_table(test, n, d, asked.n_resamples, seed, asked.workers))
+    return LawChoice(law, "monte-carlo", f"{asked.n_resamples} simulated uniform sets")
+
+
+@functools.lru_cache(maxsize=256)
+def _table(
+    test: UniformityTest, n: int, d: int, count: int, seed: int, workers: int
+) -> np.ndarray:
+    sample = simulate(
+        lambda points: test.statistic(points, d).to(torch.float64),
+        n,
+        d,
+        count,
+        rng=seed,
+        workers=workers,
+        full=not test.invariant,
+    )
+    return np.sort(sample)

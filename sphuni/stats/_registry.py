@@ -1,0 +1,100 @@
+"""The tests by name."""
+
+import dataclasses
+import difflib
+from typing import Any
+
+from sphuni.stats._base import UniformityTest
+from sphuni.stats.classical import Bingham, GineGn, Rayleigh
+from sphuni.stats.packing import Packing
+
+__all__ = ["TESTS", "TestInfo", "available_tests", "build"]
+
+_CLASSES: tuple[type[UniformityTest], ...] = (Rayleigh, Bingham, GineGn, Packing)
+
+TESTS: dict[str, type[UniformityTest]] = {test.name: test for test in _CLASSES}
+
+_ALIASES = {alias: test.name for test in _CLASSES for alias in test.aliases}
+
+
+@dataclasses.dataclass(frozen=True)
+class TestInfo:
+    """What there is to know about one test.
+
+    Attributes
+    ----------
+    name : str
+        Name for `uniformity_test`.
+    aliases : tuple of str
+        Other names it answers to.
+    parameters : dict
+        Keywords of `uniformity_test` with their defaults.
+    detects : str
+        What the upper tail is sensitive to.
+    where : str
+        Dimensions it is defined in.
+    reference : str
+        Paper, year, DOI.
+    """
+
+    __test__ = False
+
+    name: str
+    aliases: tuple[str, ...]
+    parameters: dict[str, Any]
+    detects: str
+    where: str
+    reference: str
+
+
+def available_tests(d: int | None = None) -> tuple[TestInfo, ...]:
+    """List the tests of uniformity.
+
+    Parameters
+    ----------
+    d : int, optional
+        Only those that are defined in R^d.
+
+    Returns
+    -------
+    tuple of TestInfo
+
+    Examples
+    --------
+    >>> [info.name for info in available_tests(3)][:3]
+    ['rayleigh', 'bingham', 'gine_gn']
+    """
+    if d is not None and d < 2:
+        raise ValueError(f"d must be an ambient dimension, at least 2; got {d}")
+    return tuple(_info(test) for test in TESTS.values() if d is None or test.defined(d))
+
+
+def build(test: str | UniformityTest, parameters: dict[str, Any]) -> UniformityTest:
+    """Make a test from its name and parameters, naming the nearest ones if there is none."""
+    if isinstance(test, UniformityTest):
+        return dataclasses.replace(test, **parameters) if parameters else test
+    if not isinstance(test, str):
+        raise TypeError(f"test must be a name or a UniformityTest; got {type(test).__name__}")
+    key = test.lower().replace("-", "_").replace(" ", "_")
+    name = _ALIASES.get(key, key)
+    if name not in TESTS:
+        near = difflib.get_close_matches(name, [*TESTS, *_ALIASES], n=3, cutoff=0.4)
+        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ValueError(f"test {test!r} is not known. {hint}Names: {', '.join(TESTS)}")
+    known = _parameters(TESTS[name])
+    for key in parameters:
+        if key not in known:
+            takes = ", ".join(known) or "no parameters"
+            raise TypeError(f"test {name!r} has no parameter {key!r}; it takes {takes}")
+    return TESTS[name](**parameters)
+
+
+def _parameters(test: type[UniformityTest]) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(test) if field.init}
+
+
+def _info(test: type[UniformityTest]) -> TestInfo:
+    where = "circle (d = 2)" if test.circle_only else "d >= 3" if not test.defined(2) else "all d"
+    return TestInfo(
+        test.name, test.aliases, _parameters(test), test.detects, where, test.reference
+    )

@@ -1,0 +1,165 @@
+"""Many tests at once: adjusted p-values and combined ones."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni._arrays import array_function
+
+__all__ = ["adjust_pvalues", "combine_pvalues"]
+
+_ADJUST = ("bonferroni", "holm", "hochberg", "bh", "by", "none")
+_COMBINE = ("fisher", "stouffer", "simes", "cauchy", "harmonic", "bonferroni")
+
+
+@array_function()
+def adjust_pvalues(pvalues: Tensor, /, *, method: str = "bh") -> Tensor:
+    r"""Adjust p-values for the number of tests.
+
+    Parameters
+    ----------
+    pvalues : array of shape (..., m)
+        In [0, 1]; NaN entries are left out of the count and stay NaN.
+    method : {"bh", "by", "holm", "hochberg", "bonferroni", "none"}, default "bh"
+        "bh" and "by" control the false discovery rate (Benjamini-Hochberg under positive
+        dependence, Benjamini-Yekutieli under any); the others the chance of any false rejection.
+
+    Returns
+    -------
+    array of shape (..., m)
+        Adjusted p-values: reject where they are at most the level.
+
+    References
+    ----------
+    Y. Benjamini, Y. Hochberg, "Controlling the false discovery rate", Journal of the Royal
+    Statistical Society B 57 (1995) 289-300, doi:10.1111/j.2517-6161.1995.tb02031.x.
+
+    Y. Benjamini, D. Yekutieli, "The control of the false discovery rate in multiple testing under
+    dependency", Annals of Statistics 29 (2001) 1165-1188, doi:10.1214/aos/1013699998.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
+    Statistics 6 (1979) 65-70.
+
+    Examples
+    --------
+    >>> adjust_pvalues([0.01, 0.02, 0.9], method="bh")
+    array([0.03, 0.03, 0.9 ])
+    >>> adjust_pvalues([0.01, 0.02, 0.9], method="holm")
+    array([0.03, 0.04, 0.9 ])
+    """
+    _check(pvalues)
+    if method not in _ADJUST:
+        raise ValueError(f"method must be one of {', '.join(map(repr, _ADJUST))}; got {method!r}")
+    if method == "none" or pvalues.shape[-1] == 0:
+        return pvalues.clone()
+    missing = pvalues.isnan()
+    count = (~missing).sum(-1, keepdim=True).to(pvalues.dtype)
+    if method == "bonferroni":
+        return (pvalues * count).clamp(max=1.0)
+    ordered, order = pvalues.masked_fill(missing, torch.inf).sort(dim=-1)
+    rank = torch.arange(1, pvalues.shape[-1] + 1, dtype=pvalues.dtype, device=pvalues.device)
+    scaled = ordered * _factor(method, rank, count)
+    if method == "holm":
+        steps = scaled.cummax(dim=-1).values
+    else:
+        steps = scaled.flip(-1).cummin(dim=-1).values.flip(-1)
+    adjusted = torch.empty_like(steps).scatter(-1, order, steps.clamp(max=1.0))
+    return adjusted.masked_fill(missing, torch.nan)
+
+
+@array_function()
+def combine_pvalues(pvalues: Tensor, /, *, method: str = "cauchy") -> Tensor:
+    r"""Combine the p-values of several tests of one hypothesis into one.
+
+    Parameters
+    ----------
+    pvalues : array of shape (..., m)
+        In [0, 1], without NaN.
+    method : {"cauchy", "harmonic", "simes", "fisher", "stouffer", "bonferroni"}, default "cauchy"
+        "fisher" and "stouffer" need independent tests. "cauchy" and "simes" hold up under
+        dependence, "harmonic" is the asymptotically exact harmonic mean, "bonferroni" is always
+        valid.
+
+    Returns
+    -------
+    array of shape (...)
+
+    References
+    ----------
+    Y. Liu, J. Xie, "Cauchy combination test", Journal of the American Statistical Association 115
+    (2020) 393-402, doi:10.1080/01621459.2018.1554485.
+
+    D. J. Wilson, "The harmonic mean p-value for combining dependent tests", PNAS 116 (2019)
+    1195-1200, doi:10.1073/pnas.1814092116.
+
+    R. J. Simes, "An improved Bonferroni procedure for multiple tests of significance", Biometrika
+    73 (1986) 751-754, doi:10.1093/biomet/73.3.751.
+
+    Examples
+    --------
+    >>> float(combine_pvalues([0.01, 0.01], method="cauchy"))
+    0.01
+    >>> float(combine_pvalues([0.02, 0.03], method="simes"))
+    0.03
+    """
+    _check(pvalues)
+    if method not in _COMBINE:
+        raise ValueError(f"method must be one of {', '.join(map(repr, _COMBINE))}; got {method!r}")
+    count = pvalues.shape[-1]
+    if count == 0 or bool(pvalues.isnan().any()):
+        raise ValueError("pvalues must hold at least one number and no NaN; drop missing tests")
+    if method == "bonferroni":
+        return (count * pvalues.amin(-1)).clamp(max=1.0)
+    if method == "simes":
+        rank = torch.arange(1, count + 1, dtype=pvalues.dtype, device=pvalues.device)
+        return (count * pvalues.sort(-1).values / rank).amin(-1)
+    if method == "cauchy":
+        return _cauchy(pvalues)
+    if method == "harmonic":
+        return _harmonic(pvalues)
+    if method == "stouffer":
+        z = -torch.special.ndtri(pvalues).sum(-1) / math.sqrt(count)
+        return torch.special.ndtr(-z)
+    statistic = -pvalues.log().sum(-1)
+    half = torch.full_like(statistic, float(count))
+    return torch.special.gammaincc(half, statistic)
+
+
+def _factor(method: str, rank: Tensor, count: Tensor) -> Tensor:
+    if method in ("holm", "hochberg"):
+        return (count - rank + 1).clamp(min=1.0)
+    if method == "bh":
+        return count / rank
+    harmonic = torch.digamma(count.double() + 1) + np.euler_gamma
+    return harmonic.to(rank.dtype) * count / rank
+
+
+def _cauchy(pvalues: Tensor) -> Tensor:
+    """Mean of cot(pi p), turned back; for tiny p both steps are reciprocals."""
+    tiny = pvalues < 1e-15
+    safe = torch.where(tiny, 0.5, pvalues)
+    wave = torch.where(tiny, 1.0 / (math.pi * pvalues), torch.tan((0.5 - safe) * math.pi))
+    mean = wave.mean(-1)
+    return torch.where(mean > 1e15, 1.0 / (math.pi * mean), torch.atan2(torch.ones_like(mean), mean) / math.pi)
+
+
+def _harmonic(pvalues: Tensor) -> Tensor:
+    """Wilson's asymptotically exact p: the Landau tail of the mean of 1/p."""
+    from scipy import stats
+
+    count = pvalues.shape[-1]
+    mean = (1.0 / pvalues).mean(-1)
+    location = math.log(count) + 1.0 - np.euler_gamma
+    # the Landau law in its own form has location -log(pi/2) and scale pi/2
+    standard = (mean - location - math.log(math.pi / 2)) / (math.pi / 2)
+    tail = stats.landau.sf(standard.detach().cpu().numpy())
+    return torch.as_tensor(tail, dtype=pvalues.dtype, device=pvalues.device)
+
+
+def _check(pvalues: Tensor) -> None:
+    if pvalues.ndim < 1:
+        raise ValueError("pvalues must have shape (..., m); got a single number")
+    if bool(((pvalues < 0) | (pvalues > 1)).any()):
+        raise ValueError("pvalues must lie in [0, 1]")

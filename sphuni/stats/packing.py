@@ -1,0 +1,93 @@
+"""The packing test: is the closest pair closer than chance?"""
+
+import dataclasses
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sphuni.pairwise import nearest
+from sphuni.special import cap_angle
+from sphuni.stats._base import LawChoice, UniformityTest
+from sphuni.stats.laws import SmallestDistance
+
+__all__ = ["Packing"]
+
+_PAIRS_LAW_FROM = 50
+_DENSE_UP_TO = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Packing(UniformityTest):
+    r"""The test of the closest pair, :math:`S = -\min_{i<j} |x_i - x_j|^2`.
+
+    The statistic lies in [-4, 0] and equals 2 (max cosine - 1), with all digits near 0. With
+    `antipodal` the chord to the closer of y and -y counts, that is, the largest absolute cosine.
+
+    References
+    ----------
+    T. Cai, J. Fan, T. Jiang, "Distributions of angles in random packing on spheres", Journal of
+    Machine Learning Research 14 (2013) 1837-1864, arXiv:1306.0256.
+    """
+
+    name: ClassVar[str] = "packing"
+    aliases: ClassVar[tuple[str, ...]] = ("cj12", "coherence", "max_cosine")
+    detects: ClassVar[str] = "a nearly coincident pair; in the lower tail, points kept apart"
+    reference: ClassVar[str] = "Cai, Fan & Jiang 2013, arXiv:1306.0256"
+    antipodal: bool = False
+
+    def summary(self, points: Tensor, d: int) -> Tensor:
+        """The smallest chord."""
+        if points.shape[-2] > _DENSE_UP_TO:
+            return nearest(points, antipodal=self.antipodal).distance.amin((-2, -1))
+        return _dense_smallest(points, self.antipodal)
+
+    def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
+        """Minus the squared chord."""
+        return -torch.as_tensor(summary).square()
+
+    def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
+        """The Poisson law of close pairs, with the exact probability for one pair."""
+        law = SmallestDistance(n, d, self.antipodal)
+        if d == 2:
+            return LawChoice(law, "exact", "smallest of n spacings of the circle")
+        if n == 2:
+            return LawChoice(law, "exact", "law of one chord")
+        return LawChoice(law, "asymptotic", "independent pairs, each with the exact beta law")
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """The same, where pairs are many enough or their law is exact."""
+        if d == 2 or n == 2 or n > _PAIRS_LAW_FROM:
+            return self.asymptotic_law(n, d)
+        return None
+
+    def effect_size(self, statistic: Tensor, n: int, d: int) -> Tensor:
+        """The median smallest chord of uniform points over the observed one."""
+        return _median_chord(n, d, self.antipodal) / (-statistic).sqrt()
+
+
+def _median_chord(n: int, d: int, antipodal: bool) -> float:
+    """Median of the smallest chord by the law of independent pairs."""
+    share = -math.expm1(-math.log(2.0) / (0.5 * n * (n - 1)))
+    angle = cap_angle(0.5 * share if antipodal else share, d)
+    return 2.0 * math.sin(0.5 * float(angle))
+
+
+def _dense_smallest(points: Tensor, antipodal: bool) -> Tensor:
+    """The smallest chord of small sets: the pair from the Gram matrix, its chord by differences."""
+    rows = points.detach().double()
+    n = rows.shape[-2]
+    gram = rows @ rows.mT
+    gram = gram.abs_() if antipodal else gram
+    gram.diagonal(dim1=-2, dim2=-1).fill_(-torch.inf)
+    place = gram.flatten(-2).argmax(-1)[..., None, None]
+    first, second = (
+        points.double().gather(-2, index.expand(*index.shape[:-1], points.shape[-1]))[..., 0, :]
+        for index in (place // n, place % n)
+    )
+    if antipodal:
+        second = torch.where((first * second).sum(-1, keepdim=True).detach() < 0, -second, second)
+    squared = (first - second).square().sum(-1)
+    zero = squared == 0
+    return torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt())
