@@ -6,6 +6,7 @@ uniform.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -16,7 +17,7 @@ from sphuni._rng import torch_generator
 from sphuni.analysis._energies import ENERGIES, mean_energy
 from sphuni.analysis._layer import TESTS, LayerReport
 from sphuni.analysis._options import Options
-from sphuni.analysis._uniformity import Summary
+from sphuni.analysis._uniformity import Summary, log_tails
 
 __all__ = ["against_initialiser"]
 
@@ -33,8 +34,8 @@ def against_initialiser(
 ) -> LayerReport:
     """Read a layer's energies and tests against draws of its initialiser.
 
-    z and p-values refer to those draws, (1 + b) / (1 + draws) in either tail, and the excess takes
-    their mean energy for that of random rows. Layers too large to be drawn again are left as they
+    z and p-values refer to those draws, and the excess takes their mean energy for that of random
+    rows. Layers too large to be drawn again are left as they
     are, with a note.
     """
     n, d = summary.n, summary.d
@@ -67,14 +68,28 @@ def _draw(kind: str, n: int, d: int, generator: torch.Generator) -> Tensor:
 def _tails(
     observed: Summary, drawn: list[Summary]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Monte-Carlo p-values; each statistic grows with one number of the summary."""
+    """Monte-Carlo p-values, continued beyond the draws by the shape of the uniform law's tail.
+
+    With no draw as extreme as the layer, p = p_u(layer) / p_u(most extreme draw) / (1 + draws),
+    where p_u is the p-value against uniform rows: otherwise no number of layers could be adjusted
+    for with a few hundred draws.
+    """
     upper, lower = {}, {}
     for test in TESTS:
         own = observed.clustering(test)
         sample = np.array([one.clustering(test) for one in drawn])
         upper[test] = float(1 + (sample >= own).sum()) / (1 + len(sample))
         lower[test] = float(1 + (sample <= own).sum()) / (1 + len(sample))
+        log_upper, log_lower = log_tails(observed, test)
+        if own > sample.max():
+            upper[test] *= _ratio(log_upper, log_tails(drawn[int(sample.argmax())], test)[0])
+        if own < sample.min():
+            lower[test] *= _ratio(log_lower, log_tails(drawn[int(sample.argmin())], test)[1])
     return upper, lower
+
+
+def _ratio(log_own: float, log_extreme: float) -> float:
+    return math.exp(min(log_own - log_extreme, 0.0)) if math.isfinite(log_extreme) else 1.0
 
 
 def _moments(

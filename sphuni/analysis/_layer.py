@@ -148,7 +148,7 @@ class LayerReport:
     p_adjusted, p_lower_adjusted : dict
         The same after Benjamini-Hochberg across the layers of the model.
     effective_rank : float
-        Exponential of the entropy of the normalised spectrum.
+        Exponential of the entropy of the squared singular values of the unit rows, scaled to sum 1.
     effective_rank_ratio : float
         The same over that of uniform random rows of the same shape.
     stable_rank : float

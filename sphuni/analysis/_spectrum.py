@@ -29,8 +29,9 @@ class Spectrum(NamedTuple):
 def measure_spectrum(points: Tensor) -> Spectrum:
     """Spectrum of unit rows from the smaller of the two Gram matrices, in float64.
 
-    The effective rank is exp of the entropy of sigma / sum(sigma) (O. Roy, M. Vetterli, "The
-    effective rank", EUSIPCO 2007); the stable rank is |X|_F^2 / sigma_max^2.
+    The effective rank is exp of the entropy of sigma^2 / sum(sigma^2), the shares of the second
+    moment along its principal axes (after O. Roy, M. Vetterli, "The effective rank", EUSIPCO 2007,
+    who take sigma itself); the stable rank is |X|_F^2 / sigma_max^2.
     """
     n, d = points.shape
     values = _singular_values(points)
@@ -41,8 +42,8 @@ def measure_spectrum(points: Tensor) -> Spectrum:
 
 
 def effective_rank(values: np.ndarray) -> float:
-    """Exponential of the entropy of singular values scaled to sum 1."""
-    shares = values[values > 0] / values.sum()
+    """Exponential of the entropy of squared singular values scaled to sum 1."""
+    shares = values[values > 0] ** 2 / np.square(values).sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sphuni.analysis._layer import TESTS
 from sphuni.kernels import Kernel
-from sphuni.stats import pair_kernels, test_from_summary
+from sphuni.stats import UniformityTestResult, pair_kernels, test_from_summary
 
-__all__ = ["Summary", "Uniformity", "sine_kernel", "summarise", "uniformity"]
+__all__ = ["Summary", "Uniformity", "log_tails", "sine_kernel", "summarise", "uniformity"]
 
 
 class Summary(NamedTuple):
@@ -66,19 +67,23 @@ def summarise(points: Tensor, sine_sum: float, smallest_angle: float) -> Summary
 
 def uniformity(summary: Summary) -> Uniformity:
     """Run Rayleigh, Bingham, Giné Gn and packing on a layer's sums."""
-    values = {
-        "rayleigh": summary.resultant,
-        "bingham": summary.squared_cosines,
-        "gine_gn": summary.sine_sum,
-        "packing": 2 * math.sin(summary.smallest_angle / 2),
-    }
-    results = {
-        name: test_from_summary(value, name, n=summary.n, d=summary.d)
-        for name, value in values.items()
-    }
+    results = {test: _run(summary, test) for test in TESTS}
     return Uniformity(
-        {name: float(r.statistic) for name, r in results.items()},
-        {name: float(r.effect_size) for name, r in results.items()},
-        {name: float(r.pvalue) for name, r in results.items()},
-        {name: float(r.pvalue_lower) for name, r in results.items()},
+        {test: float(r.statistic) for test, r in results.items()},
+        {test: float(r.effect_size) for test, r in results.items()},
+        {test: float(r.pvalue) for test, r in results.items()},
+        {test: float(r.pvalue_lower) for test, r in results.items()},
     )
+
+
+def log_tails(summary: Summary, test: str) -> tuple[float, float]:
+    """Logarithms of the upper and of the lower p-value against uniform rows."""
+    result = _run(summary, test)
+    return float(result.log_pvalue), float(result.log_pvalue_lower)
+
+
+def _run(summary: Summary, test: str) -> UniformityTestResult:
+    value = summary.clustering(test)
+    if test == "packing":
+        value = 2 * math.sin(summary.smallest_angle / 2)
+    return test_from_summary(value, test, n=summary.n, d=summary.d)

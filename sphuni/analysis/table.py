@@ -17,7 +17,7 @@ _HEADS = (
     "layer", "rows × dim", "max cos", "sep °", "excess", "rank", "mean R", "adj. p", "verdict"
 )  # fmt: skip
 _LEFT = (0, 8)
-_NAME_WIDTH = 44
+_NAME_WIDTH = 60
 _STYLES = {
     "failed": "bold red",
     "dead neurons": "bold red",

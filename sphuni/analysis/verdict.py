@@ -68,7 +68,7 @@ def judge(layer: LayerReport) -> tuple[str, str]:
     if test is not None:
         return "clustered", (
             f"closer together than random rows: {_NAMES[test]} p = {_p(above[test])}"
-            f"{_size_of_effect(layer)}"
+            f"{_size_of_effect(layer)}{_yet_regular(below)}"
         )
     test = _strongest(below)
     if test is not None:
@@ -116,6 +116,17 @@ def _size_of_effect(layer: LayerReport) -> str:
         return ""
     at_most = "at most " if layer.excess_is_upper.get("half:2") else ""
     return f"; its half-space energy is {at_most}{value:.3g} of the way from optimal (0) to random (1)"
+
+
+def _yet_regular(below: dict[str, float]) -> str:
+    """Say so where another test finds the same layer too regular: the simplex does that.
+
+    Its rows are spread as far as points can be, but as lines they are closer than random ones.
+    """
+    test = _strongest(below)
+    if test is None:
+        return ""
+    return f"; yet {_NAMES[test]} finds it more regular than random (p = {_p(below[test])})"
 
 
 def _cosine(value: float) -> str:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 __all__ = ["Minima", "Objective", "minimize"]
 
-Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Planes (d, n, b) to values (b,) and gradients (d, n, b), whose radial part is not used."""
+Objective = Callable[..., tuple[Tensor, Tensor]]
+"""Planes (d, n, b), and parameters (b,) if there are any, to values (b,) and gradients (d, n, b),
+whose radial part is not used."""
 
 _ARMIJO = 1e-4
 _SHORTEST = 1e-9
@@ -60,6 +61,7 @@ def minimize(
     objective: Objective,
     starts: Tensor,
     *,
+    parameters: Sequence[Tensor] = (),
     tolerance: float | Tensor = 1e-6,
     largest_step: float = 0.1,
     memory: int = 8,
@@ -76,6 +78,8 @@ def minimize(
         See `Objective`.
     starts : tensor of shape (b, n, d)
         Unit rows, float64.
+    parameters : sequence of tensors of shape (b,)
+        Further arguments of the objective, one number per lane each.
     tolerance : float or tensor of shape (b,), default 1e-6
         A lane has converged when no point's tangent gradient is longer.
     largest_step : float, default 0.1
@@ -109,8 +113,11 @@ def minimize(
     Mathematical Programming 45 (1989) 503-528, doi:10.1007/BF01589116.
     """
     count = starts.shape[0]
-    lanes = starts if count > 1 else starts.expand(2, -1, -1)
-    run = _Run(objective, lanes, tolerance, largest_step, memory, slack, _updater(compiled))
+    pad = 2 if count == 1 else 1
+    lanes = starts.repeat(pad, 1, 1)
+    numbers = [parameter.repeat(pad) for parameter in parameters]
+    limit = torch.as_tensor(tolerance, dtype=starts.dtype).expand(count).repeat(pad)
+    run = _Run(objective, lanes, numbers, limit, largest_step, memory, slack, compiled=compiled)
     for _ in range(max_iterations):
         if run.finish() or time.monotonic() > deadline:
             break
@@ -125,18 +132,20 @@ class _Run:
         self,
         objective: Objective,
         starts: Tensor,
-        tolerance: float | Tensor,
+        parameters: list[Tensor],
+        tolerance: Tensor,
         largest_step: float,
         memory: int,
         slack: float,
-        update: Callable[..., tuple[Tensor, ...]],
+        *,
+        compiled: bool,
     ) -> None:
-        self.objective, self.update = objective, update
+        self.objective, self.update = objective, _updater(compiled)
+        self.parameters, self.tolerance = parameters, tolerance
         self.largest_step, self.slack = largest_step, slack
         x = starts.permute(2, 1, 0).contiguous()
         b = x.shape[2]
-        self.tolerance = torch.as_tensor(tolerance, dtype=x.dtype).expand(b).clone()
-        f, raw = objective(x)
+        f, raw = objective(x, *parameters)
         g = raw - (raw * x).sum(0) * x
         gamma = 0.1 * largest_step / _longest(g).clamp_min(_TALLY)
         self.state = _State(x, f, g, -gamma * g, torch.ones_like(f), gamma)
@@ -159,7 +168,7 @@ class _Run:
         state, memory = self.state, self.memory
         trial = state.x + state.alpha * state.p
         trial = trial * torch.rsqrt(trial.square().sum(0))
-        value, raw = self.objective(trial)
+        value, raw = self.objective(trial, *self.parameters)
         *new, s, y, rho = self.update(
             *state, trial, value, raw, memory.s, memory.y, memory.rho, self.largest_step, self.slack
         )
@@ -212,6 +221,7 @@ class _Run:
         self.memory = _Memory(
             *([entry[..., index].contiguous() for entry in history] for history in self.memory)
         )
+        self.parameters = [parameter[index] for parameter in self.parameters]
         self.lane, self.tolerance = self.lane[index], self.tolerance[index]
         self.done, self.resets = self.done[index], self.resets[index]
 

@@ -81,7 +81,9 @@ def worst_case_error(points: Tensor, /, *, smoothness: float) -> Tensor:
     Examples
     --------
     >>> import numpy as np, sphuni
-    >>> float(sphuni.worst_case_error(np.vstack([np.eye(3), -np.eye(3)]), smoothness=1.5)) < 0.2
+    >>> octahedron = np.vstack([np.eye(3), -np.eye(3)])
+    >>> error = sphuni.worst_case_error(octahedron, smoothness=1.5)
+    >>> bool(np.isclose(error, 2 * sphuni.cap_discrepancy(octahedron)))
     True
     """
     check_points(points)

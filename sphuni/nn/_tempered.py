@@ -12,7 +12,7 @@ from sphuni.kernels import Kernel, Riesz
 __all__ = ["FLOOR", "Tempered", "tempered_riesz"]
 
 FLOOR = 1e-2
-_STEEPEST = {torch.float32: 1e18, torch.float64: 1e140}
+_STEEPEST = {torch.float32: 1e18, torch.float64: 1e250}
 
 
 def tempered_riesz(s: float, metric: Metric, floor: float, dtype: torch.dtype) -> Kernel:

@@ -1,7 +1,7 @@
 """What the authors' TensorFlow code computes, on the n x n matrix of cosines.
 
-Squared distances are kept in [1e-6, 4 - 1e-6], without which the code returns NaN for weights
-of large norm; nothing else is changed.
+Squared distances are kept some units of rounding inside [0, 4], without which the code returns NaN
+for weights of large norm; nothing else is changed.
 """
 
 import torch
@@ -12,7 +12,7 @@ from sphuni._typing import Metric
 __all__ = ["energy", "separation", "softened", "squared_distances"]
 
 _NORM_EPS = 1e-4
-_LEAST = 1e-6
+_UNITS = 8
 
 
 def softened(weight: Tensor) -> Tensor:
@@ -22,7 +22,8 @@ def softened(weight: Tensor) -> Tensor:
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """2 - 2 c for every pair of rows."""
-    return (2 - 2 * x @ y.mT).clamp(_LEAST, 4 - _LEAST)
+    least = _UNITS * torch.finfo(x.dtype).eps
+    return (2 - 2 * x @ y.mT).clamp(least, 4 - least)
 
 
 def energy(weight: Tensor, *, s: float, metric: Metric, half_space: bool) -> Tensor:

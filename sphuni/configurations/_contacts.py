@@ -1,0 +1,74 @@
+"""Packing: the pairs of closest points as a family of functions, and its smooth stand-in."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from sphuni.configurations._slp import Array, Members, tangents
+
+__all__ = ["contacts", "packing_energy"]
+
+
+def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
+    """Half the squared distances p/2 = 1 - t of the closest pairs, within a margin in t.
+
+    For lines a pair is measured by the nearer of x_j and -x_j.
+    """
+    n, d = points.shape
+    gram = points @ points.T
+    np.fill_diagonal(gram, 0.0 if lines else -2.0)
+    closeness = np.abs(gram) if lines else gram
+    first, second = np.nonzero(np.triu(closeness >= closeness.max() - margin - 1e-14, 1))
+    sign = np.where(gram[first, second] < 0, -1.0, 1.0) if lines else np.ones(len(first))
+    other = sign[:, None] * points[second]
+    values = 0.5 * ((points[first] - other) ** 2).sum(1)
+    bases = tangents(points)
+    left = -np.einsum("kd,kde->ke", other, bases[first])
+    right = -sign[:, None] * np.einsum("kd,kde->ke", points[first], bases[second])
+    rows = np.repeat(np.arange(len(first)), 2 * (d - 1))
+    step = np.arange(d - 1)
+    columns = np.hstack([first[:, None] * (d - 1) + step, second[:, None] * (d - 1) + step])
+    jacobian = sparse.csr_matrix(
+        (np.hstack([left, right]).ravel(), (rows, columns.ravel())),
+        shape=(len(first), n * (d - 1)),
+    )
+    return Members(values, jacobian, np.column_stack([first, second]))
+
+
+def packing_energy(lines: bool, compiled: bool) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return the objective log(sum (p / p0)^-a) / a of lanes with exponents a and scales p0."""
+    body = functools.partial(_packing, lines)
+    return _compiled(lines) if compiled else body
+
+
+@functools.lru_cache(maxsize=2)
+def _compiled(lines: bool) -> Callable[..., tuple[Tensor, Tensor]]:
+    return torch.compile(functools.partial(_packing, lines), dynamic=True, fullgraph=True)
+
+
+def _packing(lines: bool, x: Tensor, a: Tensor, p0: Tensor) -> tuple[Tensor, Tensor]:
+    """Value and gradient from planes (d, n, b); every exponent may differ."""
+    same = torch.eye(x.shape[1], dtype=torch.bool)[:, :, None]
+    planes = x.unbind(0)
+    p = (planes[0][:, None] - planes[0][None]).square()
+    for plane in planes[1:]:
+        p = p + (plane[:, None] - plane[None]).square()
+    p = torch.where(same, 4.0, p)
+    near = torch.where(same, 0.0, torch.exp(-a * torch.log(p / p0)))
+    pull = near / p
+    total = near.sum((0, 1))
+    if not lines:
+        gradient = torch.stack([(pull * (e[None] - e[:, None])).sum(1) for e in planes])
+        return torch.log(0.5 * total) / a, gradient * (4 / total)
+    q = torch.where(same, 4.0, 4 - p)
+    far = torch.where(same, 0.0, torch.exp(-a * torch.log(q / p0)))
+    push = far / q
+    total = total + far.sum((0, 1))
+    gradient = torch.stack(
+        [(pull * (e[None] - e[:, None]) - push * (e[None] + e[:, None])).sum(1) for e in planes]
+    )
+    return torch.log(0.5 * total) / a, gradient * (4 / total)

@@ -1,0 +1,121 @@
+"""Problems of least energy: Thomson, logarithmic, Riesz, and points taken as lines."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sphuni._budget import require
+from sphuni.configurations._objectives import energy_objective
+from sphuni.configurations.certificate import Certificate
+from sphuni.configurations.minimize import minimize
+from sphuni.configurations.polish import kernel_derivatives, newton
+from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
+from sphuni.configurations.symmetry import symmetry_order
+from sphuni.geometry import energy_bound
+from sphuni.kernels import Kernel
+from sphuni.pairwise import Engine, pair_reduce
+
+__all__ = ["EnergyProblem"]
+
+_TOLERANCE = 1e-6
+_LARGEST_HESSIAN = 2_500
+_EXACT_SUM = 1_000
+
+
+@dataclasses.dataclass(frozen=True)
+class EnergyProblem(Problem):
+    """Minimise the sum of `kernel` over unordered pairs."""
+
+    kernel: Kernel = dataclasses.field(kw_only=True)
+
+    def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
+        """Run batched L-BFGS on the pair energy."""
+        del streams
+        require(
+            24 * starts.nbytes, None, what=f"a batch of {len(starts)} starts", remedy="lower n or d"
+        )
+        objective = energy_objective(self._pair_kernel, self.d, engine)
+        found = minimize(
+            objective,
+            as_tensor(starts),
+            tolerance=_TOLERANCE * self._scale(starts),
+            largest_step=0.4 * spacing(self.n, self.d),
+            deadline=end,
+            compiled=engine == "compiled",
+        )
+        return Relaxed(found.points.numpy(), found.values.numpy(), found.converged.numpy())
+
+    def refine(self, points: Array) -> Array:
+        """Apply Newton's method where the Hessian fits; larger sets stay as L-BFGS left them."""
+        if not self._newton_fits:
+            return points
+        return newton(kernel_derivatives(self._pair_kernel), as_tensor(points)).points.numpy()
+
+    def value(self, points: Array) -> float:
+        """Sum the kernel over pairs, rounded once where n allows it."""
+        rows = as_tensor(points)
+        if self.n <= _EXACT_SUM:
+            i, j = torch.triu_indices(self.n, self.n, 1)
+            p = (rows[i] - rows[j]).square().sum(-1)
+            q = (rows[i] + rows[j]).square().sum(-1)
+            total = math.fsum(self._pair_kernel.value(p, q).tolist())
+        else:
+            total = float(pair_reduce(rows, kernel=self._pair_kernel))
+        return 2 * total + self.n * self.kernel.at_minus_one if self.antipodal else total
+
+    def certify(self, points: Array) -> Certificate:
+        """Gradient, Hessian, universal or linear-programming bound, symmetry."""
+        rows = as_tensor(points)
+        smallest, flat = None, None
+        if self._newton_fits:
+            state = newton(kernel_derivatives(self._pair_kernel), rows, iterations=0)
+            residual = state.gradient
+            smallest, flat = state.smallest_eigenvalue, state.flat_modes
+        else:
+            residual = self._gradient(rows)
+        bound = energy_bound(self.n, self.d, kernel=self.kernel, antipodal=self.antipodal)
+        return Certificate(
+            kind="smooth",
+            residual=residual,
+            smallest_eigenvalue=smallest,
+            flat_modes=flat,
+            active=None,
+            multipliers=None,
+            free_points=None,
+            spread=None,
+            bound=bound.value,
+            bound_method=bound.method,
+            bound_attained=bound.attained,
+            symmetry_order=symmetry_order(_doubled(points, self.antipodal)),
+        )
+
+    def circle(self) -> Array | None:
+        """Return the regular polygon, optimal for every kernel that decreases convexly in angle."""
+        return super().circle() if self.kernel.absolutely_monotone else None
+
+    @property
+    def _pair_kernel(self) -> Kernel:
+        return self.kernel.antipodal() if self.antipodal else self.kernel
+
+    @property
+    def _newton_fits(self) -> bool:
+        return self.n * (self.d - 1) <= _LARGEST_HESSIAN
+
+    def _scale(self, starts: Array) -> float:
+        """Typical size of a pair's energy, at least 1: the unit of the gradient's tolerance."""
+        typical = abs(float(self._pair_kernel(1 - 0.5 * spacing(self.n, self.d) ** 2)))
+        return max(1.0, min(typical, 1e6)) if self.s is not None and self.s > 2 else 1.0
+
+    def _gradient(self, rows: torch.Tensor) -> float:
+        leaf = rows.clone().requires_grad_()
+        with torch.enable_grad():
+            total = pair_reduce(leaf, kernel=self._pair_kernel)
+            (gradient,) = torch.autograd.grad(total, leaf)
+        return float(torch.linalg.vector_norm(gradient, dim=-1).max())
+
+
+def _doubled(points: Array, antipodal: bool) -> Array:
+    return np.vstack([points, -points]) if antipodal else points

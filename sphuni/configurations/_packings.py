@@ -1,0 +1,121 @@
+"""Tammes' problem and its projective form: the greatest smallest angle."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from sphuni._rng import numpy_generator
+from sphuni.configurations._contacts import contacts, packing_energy
+from sphuni.configurations._slp import ascend, multipliers
+from sphuni.configurations.certificate import Certificate
+from sphuni.configurations.minimize import minimize
+from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
+from sphuni.configurations.symmetry import symmetry_order
+from sphuni.geometry import separation_bound
+from sphuni.pairwise import Engine
+
+__all__ = ["TammesProblem"]
+
+_LAST_EXPONENT = 1_000.0
+_GROWTH = 3.0
+_NOISE = 0.15
+_TIED = 1e-11
+
+
+@dataclasses.dataclass(frozen=True)
+class TammesProblem(Problem):
+    """Maximise the smallest angle between two points, or two lines."""
+
+    direction = "higher"
+    polished_per_batch = 8
+
+    @property
+    def lanes(self) -> int:
+        """Fewer starts side by side than for an energy: each takes several minimisations."""
+        return 32 if self.n <= 300 else 8
+
+    def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
+        """Minimise sums of r^-2a with growing a, shaking the points between the stages.
+
+        The first exponent and the strength of the noise differ from start to start: continuation
+        from a common minimum of a low exponent can end at one symmetric saddle every time.
+        """
+        generators = [numpy_generator(stream + 1) for stream in streams]
+        rows = starts
+        a = np.array([4.0 * 8.0 ** g.uniform() for g in generators])
+        strength = np.array([_NOISE * g.uniform() for g in generators])
+        compiled = engine == "compiled"
+        objective = packing_energy(self.antipodal, compiled)
+        while True:
+            least = np.array([self._least(one) for one in rows])
+            found = minimize(
+                objective,
+                as_tensor(rows),
+                parameters=(as_tensor(a), as_tensor(np.maximum(2 * least, 1e-4))),
+                tolerance=1e-5,
+                largest_step=0.4 * spacing(self._size, self.d) / (1 + 0.02 * float(a.min())),
+                max_iterations=400,
+                deadline=end,
+                compiled=compiled,
+            )
+            rows = found.points.numpy()
+            if a.min() >= _LAST_EXPONENT:
+                break
+            a = np.minimum(_GROWTH * a, _LAST_EXPONENT)
+            strength = 0.3 * strength
+            rows = np.stack([self._shake(*one) for one in zip(rows, strength, generators)])
+        scores = np.array([-self._least(one) for one in rows])
+        return Relaxed(rows, scores, np.isfinite(scores))
+
+    def refine(self, points: Array) -> Array:
+        """Ascend by linear programmes on the contacts."""
+        radius = 0.1 * spacing(self._size, self.d)
+        return ascend(self._family, points, radius=radius).points
+
+    def value(self, points: Array) -> float:
+        """Smallest angle, from differences of coordinates."""
+        return 2 * math.asin(math.sqrt(min(1.0, self._least(points) / 2)))
+
+    def certify(self, points: Array) -> Certificate:
+        """Contacts, their multipliers, rattlers, the best upper bound on the angle, symmetry."""
+        members = self._family(points, _TIED)
+        weights, residual = multipliers(members)
+        held = np.unique(members.labels[weights > 0])
+        bound = separation_bound(self.n, self.d, antipodal=self.antipodal)
+        both = np.vstack([points, -points]) if self.antipodal else points
+        return Certificate(
+            kind="max-min",
+            residual=residual,
+            smallest_eigenvalue=None,
+            flat_modes=None,
+            active=members.labels,
+            multipliers=weights,
+            free_points=self.n - len(held),
+            spread=float(np.ptp(members.values)),
+            bound=bound.value,
+            bound_method=bound.method,
+            bound_attained=bound.attained,
+            symmetry_order=symmetry_order(both),
+        )
+
+    @property
+    def _family(self) -> functools.partial:  # type: ignore[type-arg]
+        return functools.partial(contacts, lines=self.antipodal)
+
+    @property
+    def _size(self) -> int:
+        return 2 * self.n if self.antipodal else self.n
+
+    def _least(self, points: Array) -> float:
+        """1 - t of the closest pair."""
+        return float(self._family(points, 0.0).values.min())
+
+    def _shake(self, points: Array, strength: float, rng: np.random.Generator) -> Array:
+        noise = rng.standard_normal(points.shape) * (strength * spacing(self._size, self.d))
+        moved = points + noise / math.sqrt(self.d)
+        return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True))
+
+

@@ -1,0 +1,66 @@
+"""What can be said for an optimised configuration besides its value."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sphuni._result import Result
+
+__all__ = ["Certificate"]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Certificate(Result):
+    """First- and second-order evidence, a bound, and the symmetry of a configuration.
+
+    Attributes
+    ----------
+    kind : str
+        ``"smooth"`` (gradient and Hessian) or ``"max-min"`` (Karush-Kuhn-Tucker conditions).
+    residual : float
+        Smooth: the largest tangent gradient of one point. Max-min: the largest entry of the
+        gradients of the active functions, weighted by `multipliers`. Zero at an optimum.
+    smallest_eigenvalue : float or None
+        Of the Riemannian Hessian, rotations of the whole set left out; positive proves a strict
+        local minimum up to rotation. None for max-min problems, and where the Hessian is too
+        large.
+    flat_modes : int or None
+        Eigenvalues below 1e-9 of the largest, rotations left out.
+    active : integer array (m, k) or None
+        Indices of the points of each tied function: pairs in contact, vertices of the deepest
+        facets; None where a function has no such points.
+    multipliers : array (m,) or None
+        Weights >= 0 with sum 1 of the active functions.
+    free_points : int or None
+        Points that no active function with a positive multiplier holds (rattlers).
+    spread : float or None
+        Difference between the largest and the smallest active function.
+    bound : float
+        No configuration beats this; nan where no bound is known.
+    bound_method : str
+    bound_attained : bool or None
+        True where a configuration is known to reach the bound.
+    symmetry_order : int or None
+        Order of the group of orthogonal maps that permute the points; None where the points do
+        not span the space or the search would take too long.
+    """
+
+    kind: str
+    residual: float
+    smallest_eigenvalue: float | None
+    flat_modes: int | None
+    active: NDArray[np.int64] | None
+    multipliers: NDArray[np.float64] | None
+    free_points: int | None
+    spread: float | None
+    bound: float
+    bound_method: str
+    bound_attained: bool | None
+    symmetry_order: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain Python numbers and lists, nan as None."""
+        fields = super().to_dict()
+        return {key: None if value != value else value for key, value in fields.items()}

@@ -1,0 +1,136 @@
+"""The optimal-configuration problems: what is optimised, how one start is solved, what is proved."""
+
+import abc
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sphuni import configurations
+from sphuni._rng import numpy_generator
+from sphuni.configurations.certificate import Certificate
+from sphuni.configurations.constructions import available_constructions, construct, fibonacci_sphere
+from sphuni.pairwise import Engine
+
+__all__ = ["Problem", "Relaxed", "random_starts", "spacing"]
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Relaxed:
+    """Local optima of a batch of starts, before polishing; a lower score is better."""
+
+    points: Array
+    scores: Array
+    converged: NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem(abc.ABC):
+    """One problem of given size; the solver knows no more of it than these methods."""
+
+    name: str
+    n: int
+    d: int
+    s: float | None = None
+    antipodal: bool = False
+
+    direction = "lower"
+    """Whether a "lower" or a "higher" value is better."""
+    polished_per_batch = 2
+    """How many distinct local optima of a batch are polished."""
+
+    @abc.abstractmethod
+    def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
+        """Run local optimisations from `starts` (b, n, d) until `end` of the monotonic clock."""
+
+    @abc.abstractmethod
+    def refine(self, points: Array) -> Array:
+        """Polish one local optimum to full precision."""
+
+    @abc.abstractmethod
+    def value(self, points: Array) -> float:
+        """Evaluate the objective, as the records state it."""
+
+    @abc.abstractmethod
+    def certify(self, points: Array) -> Certificate:
+        """Collect the evidence for a polished configuration."""
+
+    @property
+    def sign(self) -> float:
+        """1 where lower is better, else -1."""
+        return 1.0 if self.direction == "lower" else -1.0
+
+    @property
+    def lanes(self) -> int:
+        """Starts that run side by side; part of what an answer depends on."""
+        return 64 if self.n <= 300 else 16
+
+    @property
+    def default_restarts(self) -> int:
+        """Starts that find the best known value with near certainty for moderate n."""
+        return self.lanes * (1 + self.n // 100)
+
+    @property
+    def key(self) -> dict[str, object]:
+        """What identifies the problem in a checkpoint."""
+        return {"problem": self.name, **dataclasses.asdict(self)}
+
+    def record(self) -> configurations.Record | None:
+        """Return the best known value, or None if none is on record."""
+        name = "riesz" if self.name in ("thomson", "log") else self.name
+        try:
+            return configurations.record(
+                name, n=self.n, d=self.d, s=self.s, antipodal=self.antipodal
+            )
+        except ValueError:
+            return None
+
+    def circle(self) -> Array | None:
+        """Return the optimum in closed form, known on the circle, or None."""
+        if self.d != 2:
+            return None
+        angle = (math.pi if self.antipodal else 2 * math.pi) / self.n * np.arange(self.n)
+        return np.column_stack([np.cos(angle), np.sin(angle)])
+
+
+def spacing(n: int, d: int) -> float:
+    """Rough angle between neighbours of n even points on S^(d-1)."""
+    return min(1.5, 2.5 * n ** (-1 / (d - 1)))
+
+
+def random_starts(n: int, d: int, first: int, streams: Sequence[int]) -> Array:
+    """Starts number `first` and on, (b, n, d), each drawn from a stream of its own.
+
+    Start 0 is an exact configuration of that size if there is one, start 1 a jittered spiral on
+    S^2; all others are uniform.
+    """
+    rows = np.empty((len(streams), n, d))
+    for k, stream in enumerate(streams):
+        rng = numpy_generator(stream)
+        rows[k] = rng.standard_normal((n, d))
+        known = _exact(n, d) if first + k == 0 else None
+        if known is not None:
+            rows[k] = known
+        elif first + k == 1 and d == 3:
+            noise = rows[k] * (0.1 * spacing(n, d))
+            rows[k] = fibonacci_sphere(n) + noise
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def _exact(n: int, d: int) -> Array | None:
+    names = [code.name for code in available_constructions() if (code.n, code.d) == (n, d)]
+    if n == 2 * d:
+        names.append(f"cross_{d}")
+    if n == d + 1:
+        names.append(f"simplex_{d}")
+    return np.asarray(construct(names[0])) if names else None
+
+
+def as_tensor(points: Array) -> torch.Tensor:
+    """Copy to a float64 tensor."""
+    return torch.tensor(points, dtype=torch.float64)

@@ -1,0 +1,68 @@
+"""What every objective shares: a seed, a counter of draws, and random rows."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Objective"]
+
+
+class Objective(nn.Module):
+    """A penalty on the rows of one weight; lower is more uniform.
+
+    Call it on a weight (n, d), one neuron per row, or on a batch of embeddings. Whatever an inner
+    problem needs (poles, projections) lives in buffers; nothing is a parameter. In training mode
+    every call advances the inner problem by one step; in evaluation mode nothing changes.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        Seed of everything random. Draw number t of two objectives with one seed is the same, on
+        every rank of a distributed job.
+    rows : int, optional
+        Use that many random rows per call, without replacement, where the objective is a mean
+        over pairs; the value is then an unbiased estimate.
+    """
+
+    def __init__(self, *, seed: int = 0, rows: int | None = None) -> None:
+        super().__init__()
+        if rows is not None and rows < 2:
+            raise ValueError(f"rows must be at least 2; got {rows}")
+        self.seed = int(seed)
+        self.rows = rows
+        self.draws = 0
+
+    def forward(self, weight: Tensor, population: int | None = None) -> Tensor:
+        """Return the penalty, averaged over leading batch dimensions."""
+        n = weight.shape[-2]
+        if self.rows is not None and self.rows < n:
+            chosen = torch.randperm(n, generator=self.generator(weight.device, 1))[: self.rows]
+            weight, population = weight[..., chosen.to(weight.device), :], n
+        value = self.penalty(weight, population)
+        if self.training:
+            self.draws += 1
+        return value.mean()
+
+    def penalty(self, weight: Tensor, population: int | None) -> Tensor:
+        """Return the penalty of `weight`, sampled from `population` rows if that is given."""
+        raise NotImplementedError
+
+    def allocate(self, n: int, d: int, *, like: Tensor, batch: int = 1) -> None:
+        """Create the buffers for weights of shape (batch, n, d)."""
+
+    def generator(self, device: torch.device, stream: int, draw: int | None = None) -> Any:
+        """Return the generator of one stream at this draw; it does not depend on history."""
+        device = device if stream == 0 else torch.device("cpu")
+        entropy = (self.seed, stream, self.draws if draw is None else draw)
+        state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+        return torch.Generator(device=device).manual_seed(int(state >> 1))
+
+    def get_extra_state(self) -> Tensor:
+        """Return what the state dict keeps beside the buffers."""
+        return torch.tensor([self.seed, self.draws])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take up the random streams where they were left."""
+        self.seed, self.draws = (int(number) for number in state)

@@ -1,0 +1,59 @@
+"""Objectives without an inner problem."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from sphuni.nn.regularizers._base import Objective
+
+__all__ = ["Plain"]
+
+
+class Plain(Objective):
+    """A function of `sphuni.nn.functional` with its options.
+
+    Parameters
+    ----------
+    function : callable
+        For example `sphuni.nn.functional.mhe`.
+    options : dict
+        Keyword arguments of every call.
+    seed, rows
+        As in `Objective`; `rows` only for functions that take a `population`.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Tensor],
+        options: dict[str, Any],
+        *,
+        seed: int = 0,
+        rows: int | None = None,
+    ) -> None:
+        super().__init__(seed=seed, rows=rows)
+        self.function = function
+        self.options = dict(options)
+        known = inspect.signature(function).parameters
+        self.takes_population = "population" in known
+        self.takes_rng = "rng" in known
+        if rows is not None and not self.takes_population:
+            raise ValueError(
+                f"rows is for means over pairs; {self.extra_repr()} of random rows is not an "
+                "unbiased estimate of its value on all of them"
+            )
+
+    def penalty(self, weight: Tensor, population: int | None) -> Tensor:
+        """Call the function."""
+        options = dict(self.options)
+        if self.takes_population and population is not None:
+            options["population"] = population
+        if self.takes_rng:
+            options.setdefault("rng", self.generator(weight.device, 2))
+        return self.function(weight, **options)
+
+    def extra_repr(self) -> str:
+        """Name the function and its options."""
+        options = "".join(f", {key}={value!r}" for key, value in self.options.items())
+        return f"{getattr(self.function, '__name__', 'function')}{options}"

@@ -1,0 +1,122 @@
+"""Polarization and covering with poles that are warm-started from step to step."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sphuni.geometry._ascent import descend
+from sphuni.nn._directions import directions
+from sphuni.nn._precision import widen
+from sphuni.nn.functional import mhc, mhp
+from sphuni.nn.regularizers._base import Objective
+from sphuni.sphere import unit_rows
+
+__all__ = ["Poles"]
+
+_SOFT_COSINE = 20.0
+_NEAREST = 1e-6
+
+
+class Poles(Objective):
+    """MHP or MHC with a few poles per layer, improved by some descent steps per call.
+
+    Parameters
+    ----------
+    kind : {"mhp", "mhc"}
+        The objective.
+    options : dict
+        Keyword arguments of `sphuni.nn.functional.mhp` or `mhc`.
+    n_aux : int, default 8
+        Poles per layer; the worst one counts. (The authors' code keeps one.)
+    inner_steps : int, default 5
+        Descent steps on the poles per call, each accepted only if it improves its pole.
+    inner_lr : float, default 0.05
+        First step length, in radians.
+    reset_every : int, default 0
+        Draw the poles afresh every so many calls; 0 is never.
+    seed : int, default 0
+    """
+
+    poles: Tensor
+
+    def __init__(
+        self,
+        kind: Literal["mhp", "mhc"],
+        options: dict[str, Any],
+        *,
+        n_aux: int = 8,
+        inner_steps: int = 5,
+        inner_lr: float = 0.05,
+        reset_every: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(seed=seed)
+        if n_aux < 1 or inner_steps < 0 or inner_lr <= 0 or reset_every < 0:
+            raise ValueError(
+                "n_aux must be >= 1, inner_steps >= 0, inner_lr > 0 and reset_every >= 0; got "
+                f"{n_aux}, {inner_steps}, {inner_lr} and {reset_every}"
+            )
+        self.kind = kind
+        self.options = dict(options)
+        self.n_aux, self.inner_steps, self.inner_lr = n_aux, inner_steps, inner_lr
+        self.reset_every = reset_every
+        self.register_buffer("poles", torch.empty(0))
+
+    def allocate(self, n: int, d: int, *, like: Tensor, batch: int = 1) -> None:
+        """Draw the first poles."""
+        self.poles = self._fresh(batch, d, like)
+
+    def penalty(self, weight: Tensor, population: int | None) -> Tensor:
+        """Improve the poles, then evaluate the objective at the worst of them."""
+        rows = weight if weight.ndim > 2 else weight[None]
+        batch, d = rows.shape[0], rows.shape[-1]
+        if self.poles.shape != (batch, self.n_aux, d):
+            self.poles = self._fresh(batch, d, rows)
+        if self.training:
+            if self.reset_every and self.draws and self.draws % self.reset_every == 0:
+                self.poles = self._fresh(batch, d, rows)
+            with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+                self._improve(directions(widen(rows.detach())))
+        function = mhp if self.kind == "mhp" else mhc
+        return function(rows, poles=self.poles, **self.options)
+
+    def extra_repr(self) -> str:
+        """Name the objective and its inner problem."""
+        return f"{self.kind}, n_aux={self.n_aux}, inner_steps={self.inner_steps}"
+
+    def _fresh(self, batch: int, d: int, like: Tensor) -> Tensor:
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        noise = torch.randn(
+            batch, self.n_aux, d, generator=self.generator(like.device, 3), dtype=torch.float64
+        )
+        return unit_rows(noise).to(like.device, dtype)
+
+    def _improve(self, rows: Tensor) -> None:
+        for index, one in enumerate(rows):
+            poles = self.poles[index].to(one)
+            better = descend(
+                lambda z, one=one: self._height(z, one),
+                poles,
+                steps=self.inner_steps,
+                step=self.inner_lr,
+            )
+            self.poles[index] = better
+
+    def _height(self, z: Tensor, rows: Tensor) -> Tensor:
+        """What a pole descends on: the potential, or a soft maximum of its cosines."""
+        cosines = z @ rows.mT
+        half_space = bool(self.options.get("half_space"))
+        if self.kind == "mhc":
+            both = torch.cat([cosines, -cosines], dim=-1) if half_space else cosines
+            return torch.logsumexp(_SOFT_COSINE * both, dim=-1)
+        s = float(self.options.get("s", 2.0))
+        height = _power(2 - 2 * cosines, s)
+        return (height + _power(2 + 2 * cosines, s) if half_space else height).sum(dim=-1)
+
+
+def _power(p: Tensor, s: float) -> Tensor:
+    p = p.clamp_min(_NEAREST)
+    if s == 0:
+        return -0.5 * p.log()
+    return p ** (-s / 2) if s > 0 else -(p ** (-s / 2))

@@ -1,0 +1,268 @@
+"""Compressed objectives (CoMHE): an objective on projections of the rows to k dimensions."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from sphuni.nn._directions import directions
+from sphuni.nn._precision import widen
+from sphuni.nn.regularizers._base import Objective
+from sphuni.sphere import unit_rows
+
+__all__ = ["GroupProjection", "LearnedProjection", "RandomProjection"]
+
+_PAIRS = 128
+
+
+class _Projected(Objective):
+    """An inner objective on k-dimensional images of the rows; left alone where d <= k."""
+
+    def __init__(
+        self, objective: Objective, *, k: int, seed: int = 0, rows: int | None = None
+    ) -> None:
+        super().__init__(seed=seed, rows=rows)
+        if k < 2:
+            raise ValueError(f"k must be at least 2 dimensions; got {k}")
+        self.objective = objective
+        self.k = k
+
+    def penalty(self, weight: Tensor, population: int | None) -> Tensor:
+        """Project in at least float32, outside autocast, and evaluate."""
+        with torch.autocast(weight.device.type, enabled=False):
+            wide = widen(weight)
+            images = wide if wide.shape[-1] <= self.k else self.images(wide)
+        return self.objective(images, population)
+
+    def images(self, weight: Tensor) -> Tensor:
+        """Return (count, n, k)."""
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        """State the number of dimensions."""
+        return f"k={self.k}"
+
+
+class RandomProjection(_Projected):
+    """The mean of an objective over C Gaussian projections (RP-CoMHE).
+
+    Parameters
+    ----------
+    objective : Objective
+        Any of them, with or without an inner problem of its own.
+    k : int, default 30
+        Dimensions projected to.
+    C : int, default 20
+        Projections per call.
+    redraw_every : int, default 1
+        Calls between fresh projections; 0 keeps the first ones for ever.
+    seed, rows
+        As in `Objective`.
+
+    Notes
+    -----
+    Projections are recomputed from the seed and the draw number, so they take no memory between
+    calls and are the same on every rank.
+
+    References
+    ----------
+    R. Lin et al., "Regularizing neural networks via minimizing hyperspherical energy", CVPR 2020.
+    arXiv:1906.04892.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        k: int = 30,
+        C: int = 20,
+        redraw_every: int = 1,
+        seed: int = 0,
+        rows: int | None = None,
+    ) -> None:
+        super().__init__(objective, k=k, seed=seed, rows=rows)
+        if C < 1 or redraw_every < 0:
+            raise ValueError(f"C must be >= 1 and redraw_every >= 0; got {C} and {redraw_every}")
+        self.C, self.redraw_every = C, redraw_every
+
+    def allocate(self, n: int, d: int, *, like: Tensor, batch: int = 1) -> None:
+        """Allocate the inner objective for the images."""
+        projected = d > self.k
+        self.objective.allocate(n, min(d, self.k), like=like, batch=self.C if projected else batch)
+
+    def images(self, weight: Tensor) -> Tensor:
+        """Draw the projections that belong to this call and apply them."""
+        draw = self.draws // self.redraw_every if self.redraw_every else 0
+        return _apply(self._matrices(weight, draw), weight)
+
+    def _matrices(self, weight: Tensor, draw: int) -> Tensor:
+        generator = self.generator(weight.device, 0, draw)
+        shape = (self.C, self.k, weight.shape[-1])
+        return torch.randn(shape, generator=generator, dtype=weight.dtype, device=weight.device)
+
+    def extra_repr(self) -> str:
+        """State size, number and life of the projections."""
+        return f"k={self.k}, C={self.C}, redraw_every={self.redraw_every}"
+
+
+class GroupProjection(RandomProjection):
+    """The mean of an objective over C random groups of rows, each projected by itself.
+
+    The papers name group CoMHE without a definition; this is our reading: every call draws C
+    groups of `size` rows and projects each with a Gaussian matrix of its own.
+
+    Parameters
+    ----------
+    size : int, default 64
+        Rows per group; at most n is used.
+    objective, k, C, redraw_every, seed
+        As in `RandomProjection`.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        size: int = 64,
+        k: int = 30,
+        C: int = 20,
+        redraw_every: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(objective, k=k, C=C, redraw_every=redraw_every, seed=seed)
+        if size < 2:
+            raise ValueError(f"size must be at least 2 rows; got {size}")
+        self.size = size
+
+    def images(self, weight: Tensor) -> Tensor:
+        """Draw groups and projections together."""
+        n = weight.shape[-2]
+        draw = self.draws // self.redraw_every if self.redraw_every else 0
+        generator = self.generator(weight.device, 1, draw)
+        size = min(self.size, n)
+        groups = torch.stack([torch.randperm(n, generator=generator)[:size] for _ in range(self.C)])
+        return weight[groups.to(weight.device)] @ self._matrices(weight, draw).mT
+
+
+class LearnedProjection(_Projected):
+    """An objective on one projection that is kept up to date by an inner problem.
+
+    Parameters
+    ----------
+    objective : Objective
+    goal : {"angles", "energy"}
+        "angles" (AP-CoMHE) keeps the angles between rows: it lowers the mean squared difference
+        of angles before and after. "energy" (adversarial) raises the objective.
+    k : int, default 30
+    inner_steps : int, default 1
+        Gradient steps on the projection per call.
+    inner_lr : float, default 0.1
+        Length of a step, relative to the norm of the projection.
+    unroll : bool, default False
+        Let the gradient to the weight pass through one more inner step, as the authors' code
+        does; without it the projection is a constant (Danskin).
+    seed, rows
+        As in `Objective`.
+
+    References
+    ----------
+    R. Lin et al., "Regularizing neural networks via minimizing hyperspherical energy", CVPR 2020.
+    arXiv:1906.04892.
+    """
+
+    projection: Tensor
+
+    def __init__(
+        self,
+        objective: Objective,
+        *,
+        goal: Literal["angles", "energy"],
+        k: int = 30,
+        inner_steps: int = 1,
+        inner_lr: float = 0.1,
+        unroll: bool = False,
+        seed: int = 0,
+        rows: int | None = None,
+    ) -> None:
+        super().__init__(objective, k=k, seed=seed, rows=rows)
+        if inner_steps < 0 or inner_lr <= 0:
+            raise ValueError(
+                f"inner_steps must be >= 0 and inner_lr > 0; got {inner_steps} and {inner_lr}"
+            )
+        self.goal, self.inner_steps, self.inner_lr = goal, inner_steps, inner_lr
+        self.unroll = unroll
+        self.register_buffer("projection", torch.empty(0))
+
+    def allocate(self, n: int, d: int, *, like: Tensor, batch: int = 1) -> None:
+        """Draw the first projection."""
+        if d > self.k:
+            self.projection = self._fresh(d, like)
+        self.objective.allocate(n, min(d, self.k), like=like)
+
+    def images(self, weight: Tensor) -> Tensor:
+        """Advance the projection, then apply it."""
+        if self.projection.shape != (self.k, weight.shape[-1]):
+            self.projection = self._fresh(weight.shape[-1], weight)
+        projection = self.projection.to(weight)
+        if self.training:
+            with torch.enable_grad():
+                for _ in range(self.inner_steps):
+                    projection = self._step(projection, weight.detach()).detach()
+            self.projection = projection.detach()
+        if self.unroll and torch.is_grad_enabled():
+            projection = self._step(projection, weight)
+        return _apply(projection[None], weight)
+
+    def extra_repr(self) -> str:
+        """State the inner problem."""
+        return f"goal={self.goal!r}, k={self.k}, inner_steps={self.inner_steps}"
+
+    def _step(self, projection: Tensor, weight: Tensor) -> Tensor:
+        """One step of normalised gradient descent ("angles") or ascent ("energy")."""
+        leaf = projection.detach().requires_grad_()
+        if self.goal == "angles":
+            value = _angle_error(self._subset(weight), leaf)
+        else:
+            was = self.objective.training
+            value = self.objective.eval()(_apply(leaf[None], weight))
+            self.objective.train(was)
+        (gradient,) = torch.autograd.grad(value, leaf, create_graph=self.unroll)
+        size = gradient.detach().norm().clamp_min(torch.finfo(leaf.dtype).tiny)
+        length = self.inner_lr * leaf.detach().norm() / size
+        return leaf - length * gradient if self.goal == "angles" else leaf + length * gradient
+
+    def _subset(self, weight: Tensor) -> Tensor:
+        """At most 128 random rows: their pairs estimate the mean over all pairs."""
+        n = weight.shape[-2]
+        if n <= _PAIRS:
+            return weight
+        chosen = torch.randperm(n, generator=self.generator(weight.device, 4))[:_PAIRS]
+        return weight[chosen.to(weight.device)]
+
+    def _fresh(self, d: int, like: Tensor) -> Tensor:
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        generator = self.generator(like.device, 5, 0)
+        noise = torch.randn(self.k, d, generator=generator, dtype=torch.float64)
+        return noise.to(like.device, dtype)
+
+
+def _apply(projections: Tensor, weight: Tensor) -> Tensor:
+    """(C, k, d) and (n, d) to (C, n, k); rows are made unit first, which only scales the image."""
+    return unit_rows(weight) @ projections.mT
+
+
+def _angle_error(weight: Tensor, projection: Tensor) -> Tensor:
+    """Mean squared difference of the angles between rows, before and after projecting."""
+    first, second = torch.triu_indices(len(weight), len(weight), 1, device=weight.device)
+    if first.numel() == 0:
+        return projection.sum() * 0
+    before = _pair_angles(directions(weight), first, second)
+    after = _pair_angles(directions(unit_rows(weight) @ projection.mT), first, second)
+    return (before - after).square().mean()
+
+
+def _pair_angles(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Angles of row pairs from the Gram matrix; nearly equal pairs are held constant."""
+    p = (2 - 2 * rows @ rows.mT)[first, second]
+    inside = p.clamp(1e-6, 4 - 1e-6)
+    return 2 * torch.atan2(inside.sqrt(), (4 - inside).sqrt())
