@@ -72,14 +72,21 @@ def train(data: dict[str, Tensor], *, regularize: bool, epochs: int) -> tuple[nn
 
 def main() -> None:
     """Train both networks and write their checkpoints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "checkpoints")
     parser.add_argument("--epochs", type=int, default=40)
     arguments = parser.parse_args()
     digits = load_digits()
     images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16
     labels = torch.tensor(digits.target)
-    data = {"x": images[:1000], "y": labels[:1000], "test_x": images[1000:], "test_y": labels[1000:]}
+    data = {
+        "x": images[:1000],
+        "y": labels[:1000],
+        "test_x": images[1000:],
+        "test_y": labels[1000:],
+    }
     for name, regularize in (("digits_plain", False), ("digits_hs_mhe", True)):
         model, accuracy = train(data, regularize=regularize, epochs=arguments.epochs)
         path = arguments.out / f"{name}.safetensors"

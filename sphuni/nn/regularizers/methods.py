@@ -168,8 +168,9 @@ def build(
     role : {"hidden", "first", "output"}, default "hidden"
         The first layer is never projected; the classifier is neither projected nor half-space.
     shape : tuple (n, d), optional
-        Of the weight; needed by "hs-mhp" and "hs-mhc", which project to min(30, n - 1) dimensions
-        where n <= d, because they are constant otherwise.
+        Of the weight; needed by "hs-mhp" and "hs-mhc". Where n <= d they are constant, so they
+        take a projection to min(30, n - 1) dimensions, fixed unless `redraw_every` is given;
+        `projection` changes the 30, or with None leaves them constant.
     seed, rows
         As in `Objective`.
     preset : {"paper", "reference"}, default "paper"
@@ -202,12 +203,13 @@ def build(
     _check_options(method, options)
     poles = {key: options.pop(key) for key in _POLES if key in options}
     projected_to = options.pop("projection", _PROJECTED_TO)
+    redraw_every = options.pop("redraw_every", 0)
     objective = _single(method, half_space, preset, seed, rows, options, poles)
     if half_space and isinstance(objective, Poles) and projected_to is not None and shape:
         n, d = shape
         k = min(int(projected_to), n - 1)
         if n <= d and k >= 2:
-            return RandomProjection(objective, k=k, C=1, redraw_every=0, seed=seed)
+            return RandomProjection(objective, k=k, C=1, redraw_every=redraw_every, seed=seed)
     return objective
 
 
@@ -257,7 +259,10 @@ def _compressed(
         return build(
             inner.name, role=role, shape=shape, seed=seed, rows=rows, preset=preset, **options
         )
-    options = {"projection": None, **options} if inner.function in _POLE_FUNCTIONS else options
+    if inner.function in _POLE_FUNCTIONS:
+        options = {"projection": None, **options}
+        if inner.half_space and shape is not None and shape[0] > 2:
+            own["k"] = min(own.get("k", _PROJECTED_TO), shape[0] - 1)
     objective = build(inner.name, seed=seed, preset=preset, **options)
     if rows is None:
         return kind(objective, seed=seed, **own)
@@ -276,7 +281,7 @@ def _check_options(method: Method, options: dict[str, Any], *, also: tuple[str, 
         if parameter.kind is parameter.KEYWORD_ONLY and name not in _HIDDEN | {"preset"}
     ]
     if method.function in _POLE_FUNCTIONS:
-        known += [*_POLES, "projection"]
+        known += [*_POLES, "projection", "redraw_every"]
     known += [name for name in also if name not in known]
     unknown = [name for name in options if name not in known]
     if unknown:

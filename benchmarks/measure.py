@@ -1,0 +1,86 @@
+"""Timing and peak memory of one function, in a process of its own."""
+
+import json
+import multiprocessing
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["Figures", "isolated", "time_and_memory"]
+
+PAGE = 4096
+
+
+class Figures(NamedTuple):
+    """Seconds of the best of several calls, and bytes above the resident size before them."""
+
+    seconds: float
+    spread: float
+    peak_bytes: int
+    first_seconds: float
+
+
+def time_and_memory(run: Callable[[], Any], *, repeats: int = 5) -> Figures:
+    """Call `run` once to warm up, then `repeats` times timed and once watched for memory."""
+    started = time.perf_counter()
+    run()
+    first = time.perf_counter() - started
+    peak = peak_memory(run)
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    best = min(seconds)
+    return Figures(best, statistics.median(seconds) / best - 1, peak, first)
+
+
+def peak_memory(run: Callable[[], Any]) -> int:
+    """Largest resident size while `run` works, above the size before it."""
+    before, peak, stop = resident(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not stop.is_set():
+            peak = max(peak, resident())
+            time.sleep(0.0005)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        run()
+    finally:
+        stop.set()
+        watcher.join()
+    return max(peak - before, 0)
+
+
+def resident() -> int:
+    """Resident size of this process in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+def isolated(task: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+    """Run `task` in a fresh process, so that one case's memory is not another's."""
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(send, task, arguments))
+    process.start()
+    send.close()
+    try:
+        answer = json.loads(receive.recv())
+    except EOFError:
+        answer = {"error": "the process died (out of memory?)"}
+    process.join()
+    return answer
+
+
+def _child(send: Any, task: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> None:
+    try:
+        answer = task(*arguments)
+    except Exception as error:  # a peer's failure is a result, not the end of the suite
+        answer = {"error": f"{type(error).__name__}: {error}"}
+    send.send(json.dumps(answer))

@@ -1,0 +1,156 @@
+"""The layers of a model that can be regularised, and how their rows are read with a gradient."""
+
+import dataclasses
+import re
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, transposed_rows
+from sphuni.nn.regularizers.methods import Role
+
+__all__ = ["Layer", "find_layers", "read_rows"]
+
+_PART = re.compile(r"^(.*?)(\[[^\]]*\])?$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One set of neurons of a model.
+
+    Attributes
+    ----------
+    name : str
+        Name of the weight, with `[part]` where one tensor holds several sets.
+    kind, type : str
+        Kind of layer as in `NeuronView`, and class name of the module that owns it.
+    module, leaf : str
+        Where the weight lives; it is read there at every call.
+    n, d : int
+    part, parts : int
+        Which of how many equal blocks of rows.
+    role : {"first", "hidden", "output"}
+    """
+
+    name: str
+    kind: str
+    type: str
+    module: str
+    leaf: str
+    n: int
+    d: int
+    part: int = 0
+    parts: int = 1
+    role: Role = "hidden"
+
+
+def find_layers(model: nn.Module) -> tuple[list[Layer], list[tuple[str, str]]]:
+    """Return every set of neurons that can be read with a gradient, and why others cannot."""
+    views: list[NeuronView] = []
+    skipped: list[tuple[str, str]] = []
+    for item in module_neurons(model):
+        if isinstance(item, NeuronView):
+            views.append(item)
+        elif isinstance(item, Skipped) and len(item.shape) > 1:
+            skipped.append((item.name, item.reason))
+    layers: list[Layer] = []
+    for view in views:
+        layer = _locate(model, view, views)
+        if layer is None:
+            skipped.append((view.name, f"{view.kind}: its rows cannot be read with a gradient"))
+        else:
+            layers.append(layer)
+    return layers, skipped
+
+
+def _locate(model: nn.Module, view: NeuronView, views: list[NeuronView]) -> Layer | None:
+    """Find the attribute that holds the view, or None if reading it gives something else."""
+    base = _base(view.name)
+    siblings = [other for other in views if _base(other.name) == base]
+    path, _, leaf = base.rpartition(".")
+    try:
+        module = model.get_submodule(path)
+    except AttributeError:
+        return None
+    if not hasattr(module, leaf):
+        return None
+    n, d = view.matrix.shape
+    kind = type(module).__name__
+    place = next(i for i, other in enumerate(siblings) if other is view)
+    layer = Layer(view.name, view.kind, kind, path, leaf, n, d, place, len(siblings))
+    with torch.no_grad():
+        try:
+            rows = read_rows(model, layer)
+        except (RuntimeError, ValueError):
+            return None
+    return layer if rows.shape == view.matrix.shape else None
+
+
+def _base(name: str) -> str:
+    match = _PART.match(name)
+    return name if match is None else match.group(1)
+
+
+def read_rows(model: nn.Module, layer: Layer) -> Tensor:
+    """Read the rows (n, d) of a layer as the model now uses them, connected to its parameters."""
+    module = model.get_submodule(layer.module)
+    weight = _effective(module, layer.leaf)
+    if hasattr(weight, "full_tensor"):
+        weight = weight.full_tensor()
+    rows = _as_rows(module, weight, layer)
+    if layer.parts == 1:
+        return rows
+    size = rows.shape[0] // layer.parts
+    return rows[layer.part * size : (layer.part + 1) * size]
+
+
+def _as_rows(module: nn.Module, weight: Tensor, layer: Layer) -> Tensor:
+    if layer.kind.startswith("conv_transpose"):
+        return transposed_rows(weight, groups=int(getattr(module, "groups", 1)))
+    if layer.kind == "linear" and not isinstance(module, nn.Linear) and hasattr(module, "nf"):
+        return weight.t()
+    while weight.dim() > 2 and weight.shape[0] == 1 and layer.kind in ("parameter", "embedding"):
+        weight = weight[0]
+    return weight.flatten(1)
+
+
+def _effective(module: nn.Module, leaf: str) -> Tensor:
+    """The weight as used: parametrized, or rebuilt from what old-style hooks store."""
+    if parametrize.is_parametrized(module, leaf):
+        return _without_updates(module, leaf)
+    stored = dict(module.named_parameters(recurse=False))
+    stored.update(module.named_buffers(recurse=False))
+    if f"{leaf}_g" in stored and f"{leaf}_v" in stored:
+        direction, magnitude = stored[f"{leaf}_v"], stored[f"{leaf}_g"]
+        axes = [i for i, size in enumerate(magnitude.shape) if size == 1] or None
+        return direction * (magnitude / direction.norm(dim=axes, keepdim=True))
+    if f"{leaf}_mask" in stored and f"{leaf}_orig" in stored:
+        return stored[f"{leaf}_orig"] * stored[f"{leaf}_mask"]
+    if f"{leaf}_u" in stored and f"{leaf}_orig" in stored:
+        return stored[f"{leaf}_orig"] / _spectral_norm(module, leaf, stored)
+    weight = getattr(module, leaf)
+    if not isinstance(weight, Tensor):
+        raise ValueError(f"{leaf} of {type(module).__name__} is not a tensor")
+    return weight
+
+
+def _spectral_norm(module: nn.Module, leaf: str, stored: dict[str, Tensor]) -> Tensor:
+    weight, u = stored[f"{leaf}_orig"], stored[f"{leaf}_u"]
+    axis = 0 if weight.shape[0] == u.numel() else 1
+    matrix = weight.movedim(axis, 0).flatten(1)
+    return u @ (matrix @ stored[f"{leaf}_v"])
+
+
+def _without_updates(module: nn.Module, leaf: str) -> Tensor:
+    """Evaluate a parametrization in evaluation mode, so that it does not advance its buffers."""
+    parts = list(module.parametrizations.modules())  # type: ignore[union-attr]
+    modes = [part.training for part in parts]
+    try:
+        for part in parts:
+            part.training = False
+        weight: Tensor = getattr(module, leaf)
+        return weight
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode

@@ -1,0 +1,116 @@
+"""Which layers are meant: by type, name or regular expression; and which is the classifier."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from torch import nn
+
+from sphuni.nn.hook._layers import Layer
+from sphuni.nn.regularizers.methods import Role
+
+__all__ = ["DEFAULT_KINDS", "Pattern", "assign_roles", "select"]
+
+Pattern: TypeAlias = str | type[nn.Module]
+_Test: TypeAlias = Callable[[Layer], bool]
+
+DEFAULT_KINDS = ("linear", "conv", "lstm", "gru", "rnn", "attention", "bilinear")
+_CLASSIFIERS = {"fc", "classifier", "head", "heads", "score", "logits", "output", "out",
+                "lm_head", "predictor", "readout", "proj_out", "fc_out", "last_linear"}  # fmt: skip
+
+
+def select(
+    layers: list[Layer],
+    include: Pattern | Sequence[Pattern] | None,
+    exclude: Pattern | Sequence[Pattern] | None,
+) -> list[Layer]:
+    """Return the layers that are included and not excluded.
+
+    Raises
+    ------
+    ValueError
+        If a pattern matches nothing, or nothing is left; what exists is listed.
+    """
+    if include is None:
+        chosen = [layer for layer in layers if layer.kind.startswith(DEFAULT_KINDS)]
+    else:
+        wanted = [_test(pattern, layers, "include") for pattern in _listed(include)]
+        chosen = [layer for layer in layers if any(test(layer) for test in wanted)]
+    unwanted = [_test(pattern, layers, "exclude") for pattern in _listed(exclude)]
+    chosen = [layer for layer in chosen if not any(test(layer) for test in unwanted)]
+    if not chosen:
+        raise ValueError(f"no layer of the model is left to regularise. {_inventory(layers)}")
+    return chosen
+
+
+def assign_roles(layers: list[Layer], output_layer: str | None) -> list[Layer]:
+    """Mark the first layer and the classifier.
+
+    The classifier is found as the last linear layer whose own name says so, or else as the last
+    layer if it is linear; a model of one layer has none.
+    """
+    output = _output_layer(layers, output_layer)
+    roles: list[Role] = ["hidden"] * len(layers)
+    first = next((i for i in range(len(layers)) if i != output), None)
+    if first is not None:
+        roles[first] = "first"
+    if output is not None:
+        roles[output] = "output"
+    return [replace(layer, role=role) for layer, role in zip(layers, roles, strict=True)]
+
+
+def _output_layer(layers: list[Layer], wanted: str | None) -> int | None:
+    if wanted is None:
+        return None
+    names = [layer.name for layer in layers]
+    if wanted != "auto":
+        for i, layer in enumerate(layers):
+            if wanted in (layer.name, layer.module):
+                return i
+        raise ValueError(
+            f"output_layer must be 'auto', None or one of {', '.join(names)}; got {wanted!r}"
+        )
+    if len(layers) < 2:
+        return None
+    for i in reversed(range(len(layers))):
+        own = layers[i].module.rpartition(".")[2].lower()
+        if layers[i].kind == "linear" and own in _CLASSIFIERS:
+            return i
+    return len(layers) - 1 if layers[-1].kind == "linear" else None
+
+
+def _listed(patterns: Pattern | Sequence[Pattern] | None) -> Sequence[Pattern]:
+    if patterns is None:
+        return ()
+    return (patterns,) if isinstance(patterns, str | type) else patterns
+
+
+def _test(pattern: Pattern, layers: list[Layer], argument: str) -> _Test:
+    """Turn one pattern into a test, refusing it if no layer passes."""
+    if isinstance(pattern, type):
+        shown = pattern.__name__
+        test: _Test = lambda layer: layer.type == shown  # noqa: E731
+    else:
+        shown = pattern
+        try:
+            regex = re.compile(pattern)
+        except re.error as error:
+            raise ValueError(
+                f"{argument} must be a layer type, name or regular expression; {pattern!r} is "
+                f"none: {error}"
+            ) from error
+        test = lambda layer: (  # noqa: E731
+            layer.type == shown or layer.module == shown or regex.search(layer.name) is not None
+        )
+    if not any(test(layer) for layer in layers):
+        raise ValueError(f"{argument}={shown!r} matches no layer. {_inventory(layers)}")
+    return test
+
+
+def _inventory(layers: list[Layer]) -> str:
+    if not layers:
+        return "The model has no weight matrix with two or more rows"
+    shown = [f"{layer.name} ({layer.type})" for layer in layers[:20]]
+    more = f" and {len(layers) - 20} more" if len(layers) > 20 else ""
+    return f"Its layers are {', '.join(shown)}{more}"
