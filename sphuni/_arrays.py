@@ -16,7 +16,14 @@ from torch import Tensor
 
 from sphuni._typing import Array
 
-__all__ = ["array_function", "check_finite", "check_points", "like_caller", "result_function"]
+__all__ = [
+    "array_function",
+    "check_finite",
+    "check_points",
+    "like_caller",
+    "result_function",
+    "widen",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,6 +88,10 @@ def check_points(points: Tensor, *, name: str = "points", unit: bool = True) -> 
 
 def check_finite(values: Tensor, *, name: str) -> None:
     """Refuse NaN and infinite entries, naming the first one."""
+    if bool(
+        torch.isfinite(values.detach().sum())
+    ):  # one pass; a sum hides nothing that is not finite
+        return
     finite = torch.isfinite(values.detach())
     if not bool(finite.all()):
         where = tuple(torch.nonzero(~finite)[0].tolist())
@@ -97,10 +108,14 @@ def like_caller(values: np.ndarray, like: Tensor | None) -> Any:
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)
 
 
+def widen(tensor: Tensor) -> Tensor:
+    """Return half precision as float32, in which its sums are taken; others as they are."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
 def _check_unit(points: Tensor, name: str) -> None:
     rows = points.detach()
-    wide = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-    norms = torch.linalg.vector_norm(wide, dim=-1)
+    norms = torch.linalg.vector_norm(widen(rows), dim=-1)
     tolerance = 32 * torch.finfo(rows.dtype).eps * rows.shape[-1] ** 0.5
     bad = (norms - 1).abs() > tolerance
     if bool(bad.any()):
@@ -126,7 +141,9 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
         bound.arguments.update(tensors)
         owned = {t.untyped_storage().data_ptr() for t in tensors.values()}
         if isinstance(given[first], Tensor):
-            result = function(*bound.args, **bound.kwargs)
+            # autocast would take inner products of close points in half precision
+            with torch.autocast(given[first].device.type, enabled=False):
+                result = function(*bound.args, **bound.kwargs)
             return _map_tensors(result, functools.partial(_unshare, owned=owned))
         with torch.no_grad():
             result = function(*bound.args, **bound.kwargs)
@@ -146,7 +163,8 @@ def _to_tensor(value: Any, name: str) -> Tensor:
     if array.dtype not in _NUMPY_FLOATS or not array.dtype.isnative:
         narrow = array.dtype.newbyteorder("=") if array.dtype.itemsize <= 8 else np.float64
         array = array.astype(narrow)
-    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+    uneven = any(stride < 0 or stride % array.itemsize for stride in array.strides)
+    if uneven or not array.flags.writeable:
         array = array.copy()
     return torch.from_numpy(array)
 

@@ -49,6 +49,6 @@ def _draw(rng: Seed) -> int:
             "rng must be an int, a numpy Generator, a torch Generator or None; "
             f"got {type(rng).__name__}"
         )
-    if rng < 0:
-        raise ValueError(f"rng must be a non-negative seed; got {rng}")
+    if not 0 <= rng < 1 << _SEED_BITS:
+        raise ValueError(f"rng must be a seed between 0 and 2^{_SEED_BITS} - 1; got {rng}")
     return int(rng)

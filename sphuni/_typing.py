@@ -18,4 +18,4 @@ Array: TypeAlias = Any
 
 Metric: TypeAlias = Literal["chordal", "geodesic"]
 Reduction: TypeAlias = Literal["sum", "mean"]
-Seed: TypeAlias = int | np.random.Generator | torch.Generator | None
+Seed: TypeAlias = int | np.integer[Any] | np.random.Generator | torch.Generator | None

@@ -60,8 +60,8 @@ def unit_rows(x: Tensor) -> Tensor:
     largest = x.detach().abs().amax(dim=-1, keepdim=True)
     zero = largest == 0
     scaled = x / torch.where(zero, torch.ones_like(largest), largest)
-    squared = scaled.square().sum(dim=-1, keepdim=True)
-    return scaled * torch.where(zero, torch.ones_like(squared), squared).rsqrt()
+    squared = scaled.square().sum(dim=-1, keepdim=True).masked_fill(zero, 1.0)
+    return scaled * squared.rsqrt().masked_fill(zero, 0.0)
 
 
 @array_function("y")
@@ -133,9 +133,7 @@ def project_tangent(x: Tensor, v: Array, /) -> Tensor:
 def exponential_map(x: Tensor, v: Array, /) -> Tensor:
     """Walk from each unit row of `x` along the tangent row `v`, for the length of `v` radians."""
     length = _norm(v).unsqueeze(-1)
-    tiny = length == 0
-    direction = v / torch.where(tiny, torch.ones_like(length), length)
-    return torch.cos(length) * x + torch.sin(length) * direction
+    return torch.cos(length) * x + torch.sinc(length / torch.pi) * v
 
 
 def random_rotation(d: int, *, rng: Seed = None) -> Tensor:

@@ -1,6 +1,7 @@
 """Packing: the pairs of closest points as a family of functions, and its smooth stand-in."""
 
 import functools
+import inspect
 from collections.abc import Callable
 
 import numpy as np
@@ -41,13 +42,13 @@ def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
 
 def packing_energy(lines: bool, compiled: bool) -> Callable[..., tuple[Tensor, Tensor]]:
     """Return the objective log(sum (p / p0)^-a) / a of lanes with exponents a and scales p0."""
-    body = functools.partial(_packing, lines)
-    return _compiled(lines) if compiled else body
+    return _compiled(lines) if compiled else functools.partial(_packing, lines)
 
 
 @functools.lru_cache(maxsize=2)
 def _compiled(lines: bool) -> Callable[..., tuple[Tensor, Tensor]]:
-    return torch.compile(functools.partial(_packing, lines), dynamic=True, fullgraph=True)
+    body = functools.partial(inspect.unwrap(_packing), lines)
+    return torch.compile(body, dynamic=True, fullgraph=True)
 
 
 def _packing(lines: bool, x: Tensor, a: Tensor, p0: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sphuni._budget import require
 from sphuni.configurations._objectives import energy_objective
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.minimize import minimize
@@ -31,12 +30,14 @@ class EnergyProblem(Problem):
 
     kernel: Kernel = dataclasses.field(kw_only=True)
 
+    @property
+    def detail(self) -> str:
+        """The kernel."""
+        return repr(self.kernel)
+
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
         """Run batched L-BFGS on the pair energy."""
         del streams
-        require(
-            24 * starts.nbytes, None, what=f"a batch of {len(starts)} starts", remedy="lower n or d"
-        )
         objective = energy_objective(self._pair_kernel, self.d, engine)
         found = minimize(
             objective,

@@ -9,7 +9,7 @@ from sphuni.pairwise import Engine, _compiled, pair_reduce
 
 __all__ = ["choose_engine", "energy_objective"]
 
-_COMPILE_FROM = 2_000_000
+_COMPILE_FROM = 1_000_000
 _LARGEST_D = 8
 
 

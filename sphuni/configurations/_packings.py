@@ -19,9 +19,9 @@ from sphuni.pairwise import Engine
 
 __all__ = ["TammesProblem"]
 
-_LAST_EXPONENT = 1_000.0
+_LAST_EXPONENT = 60.0
 _GROWTH = 3.0
-_NOISE = 0.15
+_NOISE = 0.3
 _TIED = 1e-11
 
 
@@ -30,18 +30,25 @@ class TammesProblem(Problem):
     """Maximise the smallest angle between two points, or two lines."""
 
     direction = "higher"
-    polished_per_batch = 8
+    polished_per_batch = 16
 
     @property
     def lanes(self) -> int:
         """Fewer starts side by side than for an energy: each takes several minimisations."""
         return 32 if self.n <= 300 else 8
 
+    @property
+    def default_restarts(self) -> int:
+        """More than for energies: the landscape has many nearly equal optima."""
+        return self.lanes * (2 + self.n // 16)
+
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
         """Minimise sums of r^-2a with growing a, shaking the points between the stages.
 
         The first exponent and the strength of the noise differ from start to start: continuation
-        from a common minimum of a low exponent can end at one symmetric saddle every time.
+        from a common minimum of a low exponent can end at one symmetric saddle every time. The
+        last exponent is moderate: the linear programmes reach the optimum from there, and many
+        rough candidates find more than a few fine ones.
         """
         generators = [numpy_generator(stream + 1) for stream in streams]
         rows = starts
@@ -55,9 +62,9 @@ class TammesProblem(Problem):
                 objective,
                 as_tensor(rows),
                 parameters=(as_tensor(a), as_tensor(np.maximum(2 * least, 1e-4))),
-                tolerance=1e-5,
+                tolerance=1e-2,
                 largest_step=0.4 * spacing(self._size, self.d) / (1 + 0.02 * float(a.min())),
-                max_iterations=400,
+                max_iterations=60,
                 deadline=end,
                 compiled=compiled,
             )
@@ -66,7 +73,9 @@ class TammesProblem(Problem):
                 break
             a = np.minimum(_GROWTH * a, _LAST_EXPONENT)
             strength = 0.3 * strength
-            rows = np.stack([self._shake(*one) for one in zip(rows, strength, generators)])
+            rows = np.stack(
+                [self._shake(*one) for one in zip(rows, strength, generators, strict=True)]
+            )
         scores = np.array([-self._least(one) for one in rows])
         return Relaxed(rows, scores, np.isfinite(scores))
 
@@ -117,5 +126,3 @@ class TammesProblem(Problem):
         noise = rng.standard_normal(points.shape) * (strength * spacing(self._size, self.d))
         moved = points + noise / math.sqrt(self.d)
         return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True))
-
-

@@ -28,6 +28,7 @@ Family = Callable[[Array, float], Members]
 
 _LINEAR = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 _SMALLEST_RADIUS = 1e-13
+_ROUNDING = 4e-15
 _RIDGE = 1e-3
 _CARRYING = 1e-4
 
@@ -82,11 +83,12 @@ def ascend(
     doi:10.1007/BF01582292.
     """
     n, d = points.shape
-    reach = 2 * np.sqrt(d - 1)
-    least = float(family(points, 0.0).values.min())
+    members = family(points, 0.0)
+    least = float(members.values.min())
     used = 0
-    for used in range(1, iterations + 1):
-        members = family(points, 1.5 * reach * radius)
+    while used < iterations:
+        used += 1
+        members = family(points, 1.5 * radius * _steepest(members))
         move, promised = _linear_step((members.values - least) / radius, members.jacobian)
         if move is None or promised * radius <= precision:
             break
@@ -101,7 +103,8 @@ def ascend(
             radius *= 0.3
         elif ratio > 0.75:
             radius = min(2 * radius, 0.3)
-        if radius < _SMALLEST_RADIUS:
+        hopeless = promised * radius < _ROUNDING * max(1.0, abs(least)) and ratio < 0.5
+        if radius < _SMALLEST_RADIUS or hopeless:
             break
     points, least = _even_out(family, points, least)
     return Ascent(points, least, used)
@@ -121,7 +124,7 @@ def multipliers(members: Members) -> tuple[Array, float]:
     fixed = even[carrying] - np.linalg.lstsq(inner, inner @ even[carrying], rcond=1e-10)[0]
     weights = np.zeros_like(even)
     weights[carrying] = fixed
-    if fixed.min() < 0:
+    if fixed.min() < 0 or fixed.sum() < 0.5:
         weights = _weights(gradients, 0.0)
     weights = weights / weights.sum()
     return weights, float(np.abs(gradients @ weights).max(initial=0.0))
@@ -165,15 +168,21 @@ def _rotations(points: Array) -> Array:
     return np.asarray(u[:, s > 1e-6 * s.max()])
 
 
+def _steepest(members: Members) -> float:
+    """Largest change of a member in a step of unit coordinates."""
+    return float(abs(members.jacobian).sum(axis=1).max())
+
+
 def _linear_step(offsets: Array, jacobian: sparse.csr_matrix) -> tuple[Array | None, float]:
     """Maximise tau subject to offsets + J u >= tau and |u| <= 1."""
     count, width = jacobian.shape
-    constraints = sparse.hstack([-jacobian, np.ones((count, 1))], format="csr")
+    ones = sparse.csr_matrix(np.ones((count, 1)))
+    constraints = sparse.hstack([-jacobian, ones], format="csr")
     cost = np.zeros(width + 1)
     cost[-1] = -1.0
     bounds = np.column_stack([np.full(width + 1, -1.0), np.ones(width + 1)])
     bounds[-1] = (0.0, np.inf)
-    found = optimize.linprog(
+    found = optimize.linprog(  # type: ignore[call-overload]  # the stubs know no sparse A_ub
         cost, A_ub=constraints, b_ub=offsets, bounds=bounds, method="highs-ds", options=_LINEAR
     )
     if found.x is None:

@@ -7,6 +7,7 @@ while the others go on, and lanes that have finished are taken out.
 
 import dataclasses
 import functools
+import inspect
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -246,7 +247,8 @@ class _Run:
 
 @functools.lru_cache(maxsize=2)
 def _updater(compiled: bool) -> Callable[..., tuple[Tensor, ...]]:
-    return torch.compile(_update, dynamic=True, fullgraph=True) if compiled else _update
+    plain = inspect.unwrap(_update)
+    return torch.compile(plain, dynamic=True, fullgraph=True) if compiled else plain
 
 
 def _update(

@@ -8,7 +8,16 @@ from torch import Tensor
 
 from sphuni.kernels import Kernel
 
-__all__ = ["Polished", "Smooth", "kernel_derivatives", "newton", "rotation_modes", "tangent_basis"]
+__all__ = [
+    "Polished",
+    "Smooth",
+    "kernel_derivatives",
+    "newton",
+    "pair_derivatives",
+    "rotation_modes",
+    "squared_distances",
+    "tangent_basis",
+]
 
 Smooth = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Points (n, d) to the tangent gradient (n, d) and the Riemannian Hessian in `tangent_basis`."""
@@ -73,21 +82,22 @@ def newton(derivatives: Smooth, points: Tensor, *, iterations: int = 20) -> Poli
 
 def tangent_basis(points: Tensor) -> Tensor:
     """Return orthonormal bases (n, d, d - 1) of the tangent spaces, by Householder reflections."""
-    n, d = points.shape
+    d = points.shape[1]
     sign = torch.where(points[:, -1] < 0, -1.0, 1.0)
     v = points.clone()
     v[:, -1] += sign
-    reflection = torch.eye(d, dtype=points.dtype) - 2 * v[:, :, None] * v[:, None, :] / (
-        v.square().sum(-1)[:, None, None]
+    reflection = (
+        torch.eye(d, dtype=points.dtype)
+        - 2 * v[:, :, None] * v[:, None, :] / (v.square().sum(-1)[:, None, None])
     )
     return reflection[:, :, : d - 1]
 
 
 def rotation_modes(points: Tensor, basis: Tensor) -> Tensor:
     """Orthonormal columns (n (d - 1), k) spanning the moves that rotate the whole set."""
-    n, d = points.shape
+    d = points.shape[1]
     rows, columns = torch.triu_indices(d, d, 1)
-    moves = points.new_zeros(len(rows), n, d)
+    moves = points.new_zeros(len(rows), *points.shape)
     index = torch.arange(len(rows))
     moves[index, :, rows] = points[:, columns].T
     moves[index, :, columns] = -points[:, rows].T
@@ -100,28 +110,40 @@ def kernel_derivatives(kernel: Kernel) -> Smooth:
     """Gradient and Hessian of the energy sum over i < j of a zonal kernel."""
 
     def derivatives(points: Tensor) -> tuple[Tensor, Tensor]:
-        n, d = points.shape
-        difference = points[:, None] - points[None]
-        p = difference.square().sum(-1).fill_diagonal_(2.0)
-        q = (points[:, None] + points[None]).square().sum(-1).fill_diagonal_(2.0)
-        t = (0.25 * (q - p)).fill_diagonal_(0.0)
-        slope = kernel.derivative(p, q).fill_diagonal_(0.0)
-        curvature = kernel.second(p, q).fill_diagonal_(0.0)
-        flip = torch.where(q < p, -1.0, 1.0).to(p)
-        pull = slope[..., None] * (points[None] - flip[..., None] * points[:, None])
-        gradient = pull.sum(1)
-        gradient = gradient - (gradient * points).sum(-1, keepdim=True) * points
-        basis = tangent_basis(points)
-        along = torch.einsum("ide,jd->ije", basis, points)
-        hessian = torch.einsum("ide,ij,jdf->iejf", basis, slope, basis)
-        hessian += torch.einsum("ije,ij,jif->iejf", along, curvature, along)
-        own = torch.einsum("ije,ij,ijf->ief", along, curvature, along)
-        own -= (slope * t).sum(1)[:, None, None] * torch.eye(d - 1, dtype=p.dtype)
-        index = torch.arange(n)
-        hessian[index, :, index, :] += own
-        return gradient, hessian.reshape(n * (d - 1), n * (d - 1))
+        p, q = squared_distances(points)
+        return pair_derivatives(points, kernel.derivative(p, q), kernel.second(p, q))
 
     return derivatives
+
+
+def squared_distances(points: Tensor) -> tuple[Tensor, Tensor]:
+    """|x_i - x_j|^2 and |x_i + x_j|^2 by differences; 2 on the diagonal."""
+    p = (points[:, None] - points[None]).square().sum(-1).fill_diagonal_(2.0)
+    q = (points[:, None] + points[None]).square().sum(-1).fill_diagonal_(2.0)
+    return p, q
+
+
+def pair_derivatives(points: Tensor, slope: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient and Hessian of a sum over i < j from its derivatives in the cosines t_ij.
+
+    The diagonals of `slope` and `curvature` (n, n) are ignored.
+    """
+    n, d = points.shape
+    p, q = squared_distances(points)
+    slope, curvature = slope.clone().fill_diagonal_(0.0), curvature.clone().fill_diagonal_(0.0)
+    flip = torch.where(q < p, -1.0, 1.0).to(p)
+    pull = slope[..., None] * (points[None] - flip[..., None] * points[:, None])
+    gradient = pull.sum(1)
+    gradient = gradient - (gradient * points).sum(-1, keepdim=True) * points
+    basis = tangent_basis(points)
+    along = torch.einsum("ide,jd->ije", basis, points)
+    hessian = torch.einsum("ide,ij,jdf->iejf", basis, slope, basis)
+    hessian += torch.einsum("ije,ij,jif->iejf", along, curvature, along)
+    own = torch.einsum("ije,ij,ijf->ief", along, curvature, along)
+    own -= (0.25 * slope * (q - p)).sum(1)[:, None, None] * torch.eye(d - 1, dtype=p.dtype)
+    index = torch.arange(n)
+    hessian[index, :, index, :] += own
+    return gradient, hessian.reshape(n * (d - 1), n * (d - 1))
 
 
 def _newton_step(points: Tensor, gradient: Tensor, hessian: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The optimal-configuration problems: what is optimised, how one start is solved, what is proved."""
+"""The optimal-configuration problems: what is optimised, how a start is solved, what is proved."""
 
 import abc
 import dataclasses
@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sphuni import configurations
 from sphuni._rng import numpy_generator
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.constructions import available_constructions, construct, fibonacci_sphere
+from sphuni.configurations.records import Record, record
 from sphuni.pairwise import Engine
 
-__all__ = ["Problem", "Relaxed", "random_starts", "spacing"]
+__all__ = ["Problem", "Relaxed", "as_tensor", "random_starts", "spacing"]
 
 Array = NDArray[np.float64]
 
@@ -43,6 +43,8 @@ class Problem(abc.ABC):
     """Whether a "lower" or a "higher" value is better."""
     polished_per_batch = 2
     """How many distinct local optima of a batch are polished."""
+    resolution = 1e-9
+    """Differences below this, relative to the larger of 1 and the value, mean nothing."""
 
     @abc.abstractmethod
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
@@ -78,15 +80,25 @@ class Problem(abc.ABC):
     @property
     def key(self) -> dict[str, object]:
         """What identifies the problem in a checkpoint."""
-        return {"problem": self.name, **dataclasses.asdict(self)}
+        return {
+            "problem": self.name,
+            "n": self.n,
+            "d": self.d,
+            "s": self.s,
+            "antipodal": self.antipodal,
+            "detail": self.detail,
+        }
 
-    def record(self) -> configurations.Record | None:
+    @property
+    def detail(self) -> str:
+        """What else identifies the problem."""
+        return ""
+
+    def best_known(self) -> Record | None:
         """Return the best known value, or None if none is on record."""
         name = "riesz" if self.name in ("thomson", "log") else self.name
         try:
-            return configurations.record(
-                name, n=self.n, d=self.d, s=self.s, antipodal=self.antipodal
-            )
+            return record(name, n=self.n, d=self.d, s=self.s, antipodal=self.antipodal)
         except ValueError:
             return None
 

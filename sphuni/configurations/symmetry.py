@@ -63,13 +63,13 @@ class _Search:
         self.profile = np.sort(self.gram, axis=1)
         self.frame = self._choose_frame()
 
-    def candidates(self, source: list[int], images: list[int]) -> NDArray[np.int64]:
+    def candidates(self, source: list[int], images: list[int]) -> list[int]:
         """Points that the last of `source` may go to when the others go to `images`."""
         last = source[-1]
         alike = np.abs(self.profile - self.profile[last]).max(axis=1) <= self.tolerance
         for a, b in zip(source[:-1], images, strict=True):
             alike &= np.abs(self.gram[:, b] - self.gram[last, a]) <= self.tolerance
-        return np.flatnonzero(alike)
+        return [int(index) for index in np.flatnonzero(alike)]
 
     def extends(self, images: list[int]) -> bool | None:
         """Whether the frame's first points can go to `images`; None when given up."""
@@ -81,7 +81,7 @@ class _Search:
         if depth == len(self.frame):
             return self._permutes(images)
         for image in self.candidates(self.frame[: depth + 1], images):
-            found = self.extends([*images, int(image)])
+            found = self.extends([*images, image])
             if found is not False:
                 return found
         return False
@@ -97,7 +97,7 @@ class _Search:
 
     def _choose_frame(self) -> list[int] | None:
         """Pick d spanning points, the first with as few look-alikes as possible."""
-        n, d = self.rows.shape
+        d = self.rows.shape[1]
         rounded = np.round(self.profile / (10 * self.tolerance)).astype(np.int64)
         _, kind, count = np.unique(rounded, axis=0, return_inverse=True, return_counts=True)
         order = np.argsort(count[kind.ravel()], kind="stable")

@@ -83,9 +83,7 @@ def descend(
     return z
 
 
-def _value_and_tangent(
-    objective: Callable[[Tensor], Tensor], z: Tensor
-) -> tuple[Tensor, Tensor]:
+def _value_and_tangent(objective: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
     """Values and unit tangent directions of steepest ascent (zero at stationary poles)."""
     with torch.enable_grad():
         leaf = z.detach().requires_grad_()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sphuni._arrays import array_function, check_points, result_function
+from sphuni._arrays import array_function, check_points, result_function, widen
 from sphuni._result import Result
 from sphuni._typing import Array
 from sphuni.geometry._ascent import deep_holes, starting_poles
@@ -21,6 +21,7 @@ __all__ = ["CoveringResult", "covering_radius", "mesh_ratio"]
 _AGREE = 1e-12
 
 CoveringMethod = Literal["auto", "hull", "hemisphere", "bounds"]
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class CoveringResult(Result):
@@ -48,11 +49,15 @@ class CoveringResult(Result):
 
 
 class _Hole(NamedTuple):
-    """What a search decided: the touching points or a fixed pole, and an upper bound if inexact."""
+    """What a search decided.
 
-    kind: Literal["facet", "least norm", "pole"]
+    `support` holds the indices of a facet, the weights of the points that touch `pole`, or a pole.
+    """
+
+    kind: Literal["facet", "hemisphere", "pole"]
     support: Tensor
     upper: float | None
+    pole: Tensor | None = None
 
 
 @result_function()
@@ -140,21 +145,20 @@ def mesh_ratio(points: Tensor, /, *, antipodal: bool = False) -> Tensor:
     check_points(points)
     if points.shape[-2] < 2:
         raise ValueError("points must hold at least two points: one point has no separation")
-    distance, _ = nearest_distances(points, antipodal=antipodal)
+    rows = widen(points)
+    distance, _ = nearest_distances(rows, antipodal=antipodal)
     closest = distance.amin(dim=-1)
     if antipodal:  # a point and its own antipode are a pair of the doubled set
         closest = closest.clamp_max(torch.pi)
-    return covering(points, method="auto", antipodal=antipodal).radius / (0.5 * closest)
+    ratio = covering(rows, method="auto", antipodal=antipodal).radius / (0.5 * closest)
+    return ratio.to(points.dtype)
 
 
 def covering(points: Tensor, *, method: CoveringMethod, antipodal: bool) -> CoveringResult:
     """`covering_radius` for code that has checked tensors already."""
     if method not in ("auto", "hull", "hemisphere", "bounds"):
-        raise ValueError(
-            f"method must be 'auto', 'hull', 'hemisphere' or 'bounds'; got {method!r}"
-        )
-    wide = points.float() if points.dtype in (torch.float16, torch.bfloat16) else points
-    flat = wide.reshape(-1, *points.shape[-2:])
+        raise ValueError(f"method must be 'auto', 'hull', 'hemisphere' or 'bounds'; got {method!r}")
+    flat = widen(points).reshape(-1, *points.shape[-2:])
     parts = [_one_set(one, method, antipodal) for one in flat]
     batch = points.shape[:-2]
 
@@ -181,10 +185,9 @@ def _find(points: Tensor, method: CoveringMethod, *, antipodal: bool) -> _Hole:
     n, d = rows.shape
     if method in ("auto", "hemisphere"):
         found = closed_hemisphere(rows)
-        if found is not None and found.on_boundary:
-            return _Hole("pole", torch.from_numpy(found.pole).to(points), None)
         if found is not None:
-            return _Hole("least norm", torch.from_numpy(found.weights).to(points), None)
+            weights, pole = (torch.from_numpy(a).to(points) for a in (found.weights, found.pole))
+            return _Hole("hemisphere", weights, None, pole)
         if method == "hemisphere":
             raise ValueError("method='hemisphere' needs points in a closed hemisphere")
     if d == 2:
@@ -207,10 +210,9 @@ def _measure(points: Tensor, hole: _Hole) -> tuple[Tensor, Tensor]:
         normal = torch.linalg.solve(points[hole.support], ones)[:, 0]
         tangent = (normal.square().sum() - 1).clamp_min(0).sqrt()
         return torch.atan2(tangent, torch.ones_like(tangent)), unit_rows(normal).detach()
-    if hole.kind == "least norm":
-        inner = hole.support @ points
-        norm = torch.linalg.vector_norm(inner)
-        return 0.5 * torch.pi + torch.asin(norm.clamp_max(1.0)), -unit_rows(inner).detach()
+    if hole.pole is not None:
+        # all points with a weight are at the same angle; pi - acos|p| has no slope at |p| = 1
+        return hole.support @ angles(points, hole.pole), hole.pole
     closest = (points @ hole.support).argmax()
     return angles(points[closest], hole.support), hole.support
 

@@ -5,7 +5,7 @@ import torch
 from scipy.special import gammaln
 from torch import Tensor
 
-from sphuni._arrays import array_function, check_points
+from sphuni._arrays import array_function, check_points, widen
 from sphuni.kernels import GegenbauerSeries, Riesz
 from sphuni.pairwise import pair_reduce
 
@@ -91,8 +91,8 @@ def worst_case_error(points: Tensor, /, *, smoothness: float) -> Tensor:
     exponent = 2 * smoothness - d + 1
     if not 0 < exponent < 2:
         raise ValueError(
-            f"smoothness must lie strictly between {(d - 1) / 2:g} and {(d + 1) / 2:g} for d = {d}; "
-            f"got {smoothness}"
+            f"smoothness must lie strictly between {(d - 1) / 2:g} and {(d + 1) / 2:g} for "
+            f"d = {d}; got {smoothness}"
         )
     return _root_of_gap(points, exponent=exponent, constant=1.0)
 
@@ -140,17 +140,17 @@ def design_residual(points: Tensor, /, *, t: int) -> Tensor:
         raise ValueError(f"t must be at least 1; got {t}")
     n, d = points.shape[-2:]
     kernels = tuple(GegenbauerSeries((0.0,) * l + (1.0,), d) for l in range(1, t + 1))
-    sums = pair_reduce(points, kernel=kernels)
+    sums = pair_reduce(widen(points), kernel=kernels)
     means = (2 * sums + n) / n**2
-    return _root(means.amax(dim=-1))
+    return _root(means.amax(dim=-1)).to(points.dtype)
 
 
 def _root_of_gap(points: Tensor, *, exponent: float, constant: float) -> Tensor:
     """sqrt(constant * (E|x - y|^exponent - its mean over all n^2 ordered pairs))."""
     n, d = points.shape[-2:]
     kernel = Riesz(-exponent)
-    minus_sum = pair_reduce(points, kernel=kernel)
-    return _root(constant * (2 * minus_sum / n**2 - kernel.mean(d)))
+    minus_sum = pair_reduce(widen(points), kernel=kernel)
+    return _root(constant * (2 * minus_sum / n**2 - kernel.mean(d))).to(points.dtype)
 
 
 def _root(squared: Tensor) -> Tensor:

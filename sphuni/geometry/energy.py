@@ -2,10 +2,9 @@
 
 import warnings
 
-import torch
 from torch import Tensor
 
-from sphuni._arrays import array_function, check_points
+from sphuni._arrays import array_function, check_finite, check_points, widen
 from sphuni._errors import NumericalWarning
 from sphuni._typing import Array, Metric, Reduction
 from sphuni.kernels import Kernel, Riesz
@@ -47,7 +46,7 @@ def riesz_energy(
         The energy of the 2n points {x, -x}, the n constant pairs included, from the n x n pairs:
         the half-space energy of the papers.
     weights : array of shape (..., n), optional
-        Weight w_i w_j per pair; "mean" divides by their sum.
+        Weight w_i w_j per pair; "mean" divides by their sum. Weight 0 takes a point out.
     engine : {"auto", "reference", "blockwise", "compiled"}, default "auto"
 
     Returns
@@ -167,8 +166,9 @@ def potential(
     Examples
     --------
     >>> import numpy as np, sphuni
-    >>> float(sphuni.potential([[0.0, 1.0]], [[1.0, 0.0], [-1.0, 0.0]], kernel=sphuni.Riesz(2.0))[0])
-    1.0
+    >>> poles = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    >>> sphuni.potential([[0.0, 1.0]], poles, kernel=sphuni.Riesz(2.0))
+    array([1.])
     """
     check_points(field_points, name="field_points")
     check_points(points)
@@ -179,9 +179,7 @@ def potential(
             f"{tuple(field_points.shape)} and {tuple(points.shape)}"
         )
     used = kernel.antipodal() if antipodal else kernel
-    return pair_reduce(
-        field_points, points, kernel=used, op="rows", weights=weights, engine=engine
-    )
+    return pair_reduce(field_points, points, kernel=used, op="rows", weights=weights, engine=engine)
 
 
 @array_function()
@@ -214,8 +212,9 @@ def frame_potential(points: Tensor, /) -> Tensor:
     """
     check_points(points)
     n, d = points.shape[-2:]
-    gram = points @ points.mT if n <= d else points.mT @ points
-    return gram.square().sum(dim=(-2, -1))
+    rows = widen(points)
+    gram = rows @ rows.mT if n <= d else rows.mT @ rows
+    return gram.square().sum(dim=(-2, -1)).to(points.dtype)
 
 
 def energy(
@@ -233,27 +232,25 @@ def energy(
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction must be 'sum' or 'mean'; got {reduction!r}")
     used = kernel.antipodal() if antipodal else kernel
-    total = pair_reduce(points, kernel=used, weights=weights, engine=engine)
-    ones = points.new_ones(points.shape[:-1]) if weights is None else weights
+    rows = widen(points)
+    ones = rows.new_ones(rows.shape[:-1]) if weights is None else widen(weights)
+    total = pair_reduce(rows, kernel=used, weights=None if weights is None else ones, engine=engine)
     if antipodal:
         total = 2 * total + kernel.at_minus_one * ones.square().sum(-1)
     if reduction == "sum":
-        return total
+        return total.to(points.dtype)
     pairs = _pair_weight(ones, antipodal)
-    if points.shape[-2] == 1 and not antipodal:
+    if bool((pairs == 0).any()):
         warnings.warn(
             "the mean energy of one point is nan: it has no pairs", NumericalWarning, stacklevel=4
         )
-        return torch.full_like(total, torch.nan)
-    return total / pairs
+    return (total / pairs).to(points.dtype)
 
 
 def _pair_weight(weights: Tensor, antipodal: bool) -> Tensor:
     """Total weight of the unordered pairs of the n points, or of the 2n points {x, -x}."""
-    wide = weights.float() if weights.dtype in (torch.float16, torch.bfloat16) else weights
-    squared_sum, sum_of_squares = wide.sum(-1).square(), wide.square().sum(-1)
-    pairs = 2 * squared_sum - sum_of_squares if antipodal else 0.5 * (squared_sum - sum_of_squares)
-    return pairs.to(weights.dtype)
+    squared_sum, sum_of_squares = weights.sum(-1).square(), weights.square().sum(-1)
+    return 2 * squared_sum - sum_of_squares if antipodal else 0.5 * (squared_sum - sum_of_squares)
 
 
 def _check_weights(weights: Tensor | None, points: Tensor) -> None:
@@ -262,3 +259,5 @@ def _check_weights(weights: Tensor | None, points: Tensor) -> None:
             f"weights must have one entry per point, shape {tuple(points.shape[:-1])}; "
             f"got {tuple(weights.shape)}"
         )
+    if weights is not None:
+        check_finite(weights, name="weights")

@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from sphuni._arrays import array_function, check_points
+from sphuni._arrays import array_function, check_points, widen
 from sphuni._budget import require
 from sphuni._errors import NotPositiveDefiniteError, NumericalWarning
 from sphuni.kernels import Gaussian, Kernel
@@ -14,6 +14,7 @@ from sphuni.pairwise import gram_matrix
 __all__ = ["cholesky_logdet", "gram_logdet"]
 
 _TRIES = 4
+_ROUNDING = 16
 
 
 @array_function()
@@ -83,7 +84,7 @@ def gram_logdet(
         what=f"the Gram matrix of n = {n} points",
         remedy="use a subset of the points or raise max_bytes",
     )
-    wide = points.float() if points.dtype in (torch.float16, torch.bfloat16) else points
+    wide = widen(points)
     near = gram_matrix(wide, kernel)
     if not antipodal:
         return cholesky_logdet(near, jitter=jitter).to(points.dtype)
@@ -98,13 +99,20 @@ def cholesky_logdet(matrix: Tensor, *, jitter: float) -> Tensor:
     The only Cholesky factorisation of the library: `jitter`, relative to the mean diagonal, acts
     only where the plain factorisation fails and never silently; see `gram_logdet`.
     """
-    factor, info = torch.linalg.cholesky_ex(matrix)
-    failed = info > 0
+    factor, failed = _factor(matrix)
     if bool(failed.any()):
         if jitter == 0:
             return _logdet_or_minus_infinity(matrix, failed)
         factor = _factor_with_jitter(matrix, failed, jitter)
     return 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+
+
+def _factor(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Cholesky factors, and which matrices have none or one with a pivot that is all rounding."""
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    pivot = factor.detach().diagonal(dim1=-2, dim2=-1).amin(dim=-1).square()
+    scale = matrix.detach().diagonal(dim1=-2, dim2=-1).mean(dim=-1)
+    return factor, (info > 0) | (pivot < _ROUNDING * torch.finfo(matrix.dtype).eps * scale)
 
 
 def _logdet_or_minus_infinity(matrix: Tensor, failed: Tensor) -> Tensor:
@@ -126,8 +134,7 @@ def _factor_with_jitter(matrix: Tensor, failed: Tensor, jitter: float) -> Tensor
     added = torch.zeros_like(scale)
     for attempt in range(_TRIES):
         added = torch.where(failed, scale * jitter * 10**attempt, added)
-        factor, info = torch.linalg.cholesky_ex(matrix + added[..., None, None] * identity)
-        failed = info > 0
+        factor, failed = _factor(matrix + added[..., None, None] * identity)
         if not bool(failed.any()):
             warnings.warn(
                 f"added up to {added.max().item():.3g} to the diagonal of a Gram matrix that was "

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from sphuni._arrays import check_points, result_function
+from sphuni._arrays import check_points, result_function, widen
 from sphuni._result import Result
 from sphuni._typing import Array
 from sphuni.geometry._ascent import descend, starting_poles
@@ -106,13 +106,14 @@ def polarization(
     if method not in ("auto", "bounds"):
         raise ValueError(f"method must be 'auto' or 'bounds'; got {method!r}")
     kernel: Kernel = Riesz(s).antipodal() if antipodal else Riesz(s)
-    wide = points.float() if points.dtype in (torch.float16, torch.bfloat16) else points
+    wide = widen(points)
     flat = wide.reshape(-1, *points.shape[-2:])
     found = [_worst_pole(one.detach(), kernel, method, antipodal) for one in flat]
     poles = torch.stack([pole for pole, _ in found]).to(wide)
     value = pair_reduce(poles[:, None], flat, kernel=kernel, op="rows")[:, 0]
     upper = value.detach()
-    lower = torch.minimum(torch.tensor([low for _, low in found], dtype=torch.float64).to(upper), upper)
+    certified = torch.tensor([low for _, low in found], dtype=torch.float64).to(upper)
+    lower = torch.minimum(certified, upper)
     exact = upper - lower <= _AGREE * upper.abs().clamp_min(1e-300)
     batch = points.shape[:-2]
     return PolarizationResult(

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sphuni._arrays import check_points, result_function
+from sphuni._arrays import check_points, result_function, widen
 from sphuni._result import Result
 from sphuni._typing import Array, Metric
 from sphuni.pairwise import nearest
@@ -75,10 +75,11 @@ def separation(
         infinite = points.new_full(points.shape[:-2], torch.inf)
         none = torch.full((*points.shape[:-2], 2), -1, dtype=torch.long, device=points.device)
         return SeparationResult(infinite, none, infinite.clone())
-    distance, index = nearest_distances(points, metric=metric, antipodal=antipodal)
+    distance, index = nearest_distances(widen(points), metric=metric, antipodal=antipodal)
     first = distance.detach().argmin(dim=-1, keepdim=True)
     pair = torch.cat([first, index.gather(-1, first)], dim=-1).sort(dim=-1).values
-    return SeparationResult(distance.gather(-1, first)[..., 0], pair, distance.mean(dim=-1))
+    closest, mean = distance.gather(-1, first)[..., 0], distance.mean(dim=-1)
+    return SeparationResult(closest.to(points.dtype), pair, mean.to(points.dtype))
 
 
 def nearest_distances(

@@ -106,6 +106,8 @@ class Kernel(abc.ABC):
         """Coefficients a_0 .. a_L of K(t) = sum_l a_l P_l(t), P_l(1) = 1, in R^d.
 
         a_0 is the mean of the kernel, and K is positive definite on S^(d-1) when all are >= 0.
+        Where there is no closed form a_l carries an absolute error of about 1e-16 dim_l max|K|,
+        dim_l the number of harmonics of degree l, so high degrees in high dimension are noise.
         """
         return _moments.coefficients(self, d, degree_max)
 

@@ -3,7 +3,7 @@
 Two independent uniform points on S^(d-1) have an angle theta with density proportional to
 sin(theta)^(d-2). In low dimension the end points carry weight and the kernel may be singular
 there, so the integral is taken adaptively with the algebraic factors split off; from d = 40 on
-the end points carry none and one Gauss rule in the cosine serves every kernel.
+the end points rarely matter and a Gauss rule in the cosine serves wherever two orders agree.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["coefficients", "expectation", "mean", "variance"]
 
 _GAUSS_FROM = 40
-_GAUSS_NODES = 256
+_GAUSS_NODES = (200, 256)
+_AGREE = 1e-13
 
 
 def mean(kernel: "Kernel", d: int) -> float:
@@ -48,8 +49,11 @@ def coefficients(kernel: "Kernel", d: int, degree_max: int) -> np.ndarray:
         raise ValueError(f"{kernel.label} has no Gegenbauer series in R^{d}: its mean is infinite")
     dimensions = np.array([float(harmonic_dimension(l, d)) for l in range(degree_max + 1)])
     if d >= _GAUSS_FROM or not (kernel.singular or kernel.singular_opposite):
-        nodes, weights = cosine_quadrature(d, max(_GAUSS_NODES, 2 * degree_max + 64))
-        return dimensions * (gegenbauer(degree_max, nodes, d) @ (weights * kernel(nodes)))
+        coarse, fine = (
+            _project(kernel, d, degree_max, count + 2 * degree_max) for count in _GAUSS_NODES
+        )
+        if np.allclose(coarse, fine, rtol=0.0, atol=_AGREE * np.abs(fine).max()):
+            return dimensions * fine
     projections = [
         _adaptive(kernel, lambda value: value, d, 1, lambda t, l=l: gegenbauer(l, t, d)[l])
         for l in range(degree_max + 1)
@@ -57,13 +61,20 @@ def coefficients(kernel: "Kernel", d: int, degree_max: int) -> np.ndarray:
     return dimensions * np.array(projections)
 
 
+def _project(kernel: "Kernel", d: int, degree_max: int, count: int) -> np.ndarray:
+    nodes, weights = cosine_quadrature(d, count)
+    return np.asarray(gegenbauer(degree_max, nodes, d) @ (weights * kernel(nodes)))
+
+
 def expectation(
     kernel: "Kernel", change: Callable[[np.ndarray], np.ndarray], d: int, *, power: int
 ) -> float:
     """E change(K), where `change` grows like the `power`-th power of the kernel."""
     if d >= _GAUSS_FROM:
-        nodes, weights = cosine_quadrature(d, _GAUSS_NODES)
-        return float(weights @ change(kernel(nodes)))
+        rules = (cosine_quadrature(d, count) for count in _GAUSS_NODES)
+        coarse, fine = (float(weights @ change(kernel(nodes))) for nodes, weights in rules)
+        if abs(coarse - fine) <= _AGREE * abs(fine):
+            return fine
     return _adaptive(kernel, change, d, power, np.ones_like)
 
 
@@ -79,10 +90,10 @@ def _adaptive(
 
     def half(order: float, flip: bool) -> float:
         exponent = d - 2 - power * order
+        least = 10.0 ** -min(30.0, 250.0 / max(power * order, 1.0))
 
         def smooth(angle: float) -> float:
-            if angle == 0.0:
-                angle = 1e-30  # the limit; exactly 0 would be inf * 0
+            angle = max(angle, least)  # the limit; at 0 it would be inf * 0
             near, far = 4 * np.sin(angle / 2) ** 2, 4 * np.cos(angle / 2) ** 2
             p, q = (far, near) if flip else (near, far)
             value = change(np.array(_value(kernel, p, q)))

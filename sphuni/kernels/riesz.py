@@ -79,6 +79,8 @@ class Riesz(Kernel):
 
     def second(self, p: Tensor, q: Tensor) -> Tensor:
         """d^2K/dt^2, the second derivative with respect to the cosine."""
+        if self.metric == "chordal" and self.s == -2:
+            return torch.zeros_like(p)  # the kernel is linear in t; 0 times inf at p = 0 is not
         if self.metric == "chordal":
             return _factor(self.s) * (self.s + 2) * _power(p, -self.s / 2 - 2)
         theta, sine = _angle(p, q), 0.5 * torch.sqrt(p * q)

@@ -1,5 +1,9 @@
 """Regularizers, layers and losses that make networks use the hypersphere."""
 
+from sphuni.nn.convert import Conversion as Conversion
+from sphuni.nn.convert import convert_to_sphere as convert_to_sphere
+from sphuni.nn.convert import no_decay_groups as no_decay_groups
+from sphuni.nn.convert import project_ as project_
 from sphuni.nn.functional import alignment as alignment
 from sphuni.nn.functional import dso as dso
 from sphuni.nn.functional import koleo as koleo
@@ -16,6 +20,21 @@ from sphuni.nn.functional import srip as srip
 from sphuni.nn.functional import uniformity as uniformity
 from sphuni.nn.hook import Regularizer as Regularizer
 from sphuni.nn.hook import regularize as regularize
+from sphuni.nn.layers import AngularFunction as AngularFunction
+from sphuni.nn.layers import InwardScale as InwardScale
+from sphuni.nn.layers import SphereConv1d as SphereConv1d
+from sphuni.nn.layers import SphereConv2d as SphereConv2d
+from sphuni.nn.layers import SphereConv3d as SphereConv3d
+from sphuni.nn.layers import SphereLinear as SphereLinear
+from sphuni.nn.layers import SphereNorm as SphereNorm
+from sphuni.nn.layers import angular as angular
+from sphuni.nn.losses import ASoftmaxLoss as ASoftmaxLoss
+from sphuni.nn.losses import GASoftmaxLoss as GASoftmaxLoss
+from sphuni.nn.losses import LambdaAnneal as LambdaAnneal
+from sphuni.nn.losses import SSoftmaxLoss as SSoftmaxLoss
+from sphuni.nn.losses import WSoftmaxLoss as WSoftmaxLoss
+from sphuni.nn.losses import angular_logits as angular_logits
+from sphuni.nn.losses import psi as psi
 from sphuni.nn.regularizers import Objective as Objective
 from sphuni.nn.regularizers import available_methods as available_methods
 from sphuni.nn.regularizers import build as build

@@ -7,6 +7,7 @@ direction at all, are given one. Weights are never changed by this, only the poi
 """
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,11 +19,12 @@ __all__ = ["KICK", "directions"]
 KICK = 1e-3
 _SAME = 1e-6
 _SEED = 20_240_607
+_SMALLEST, _LARGEST = 1e-15, 1e15
 
 
 def directions(weight: Tensor, *, half_space: bool = False) -> Tensor:
     """Return unit rows; rows closer than 1e-6 to another (or its antipode) are kicked apart."""
-    rows = unit_rows(weight)
+    rows: Tensor = _Unit.apply(weight)[0]
     with torch.no_grad():
         shift = _shift(rows.detach(), half_space)
     return rows if shift is None else unit_rows(rows + shift)
@@ -31,7 +33,7 @@ def directions(weight: Tensor, *, half_space: bool = False) -> Tensor:
 def _shift(rows: Tensor, half_space: bool) -> Tensor | None:
     """What to add to the rows that are zero or coincide with another; None if none do."""
     flat = rows.reshape(-1, *rows.shape[-2:])
-    zero = (flat == 0).all(dim=-1)
+    zero = torch.linalg.vector_norm(flat, dim=-1) < 0.5
     same = _coincident(flat, half_space) & ~zero
     if not bool((zero | same).any()):
         return None
@@ -68,3 +70,39 @@ def _coincident(flat: Tensor, half_space: bool) -> Tensor:
 def _noise(n: int, d: int) -> Tensor:
     generator = torch.Generator().manual_seed(_SEED)
     return torch.randn(n, d, generator=generator, dtype=torch.float64)
+
+
+class _Unit(torch.autograd.Function):
+    """`unit_rows` in two passes over the weight, and its gradient in three.
+
+    Norms that float arithmetic cannot square go the long way, through `unit_rows`.
+    """
+
+    @staticmethod
+    def forward(weight: Tensor) -> Any:
+        """Return the unit rows and the inverse norms, which are one for zero rows."""
+        norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
+        low, high = torch.aminmax(norm)
+        if float(low) > _SMALLEST and float(high) < _LARGEST:
+            inverse = norm.reciprocal()
+            return weight * inverse, inverse
+        largest = weight.abs().amax(dim=-1, keepdim=True)
+        scaled = weight / torch.where(largest == 0, 1.0, largest)
+        norm = largest * torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+        return unit_rows(weight), torch.where(largest == 0, 1.0, norm.reciprocal())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(inputs[0], *output)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        weight, rows, inverse = ctx.saved_tensors
+        gradient = upstream[0]
+        if torch.is_grad_enabled():
+            rows = unit_rows(weight)
+            inverse = (weight * rows).sum(-1, keepdim=True)
+            inverse = torch.where(inverse == 0, 1.0, inverse).reciprocal()
+        radial = (gradient * rows).sum(-1, keepdim=True)
+        return (gradient - radial * rows) * inverse

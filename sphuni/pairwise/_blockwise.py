@@ -12,6 +12,7 @@ agree on the radial part too, or second derivatives would be wrong.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _tiles
-from sphuni.pairwise._lanes import Task, run_lanes, tasks
+from sphuni.pairwise._schedule import Task, run_tiles
 
 __all__ = ["rows", "supports", "total"]
 
@@ -49,16 +50,12 @@ class PairSum(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool) -> Any:
         """Return the sums (b, k) and the gradients (k, b, n, d), empty if not asked for."""
-        parts = run_lanes(
-            lambda lane: _sum_lane(x, kernels, lane, with_gradient), tasks(x, None), x.device
-        )
-        sums = torch.stack([part[0] for part in parts]).sum(0).to(x.dtype)
-        if not with_gradient:
-            return sums, x.new_empty(0)
-        gradients = parts[0][1]
-        for part in parts[1:]:
-            gradients += part[1]
-        return sums, tangent(x, gradients)
+        gradients = x.new_zeros((len(kernels), *x.shape) if with_gradient else 0)
+        parts = run_tiles(partial(_sum_tile, x, kernels, gradients, with_gradient), x, None)
+        sums = x.new_zeros(x.shape[0], len(kernels), dtype=torch.float64)
+        for batch, part in parts:
+            sums[batch] += part
+        return sums.to(x.dtype), tangent(x, gradients) if with_gradient else gradients
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -88,10 +85,9 @@ class PairRows(torch.autograd.Function):
         x: Tensor, y: Tensor | None, weights: Tensor, kernels: tuple[Kernel, ...]
     ) -> Tensor:
         """Return (b, n, k)."""
-        parts = run_lanes(
-            lambda lane: _rows_lane(x, y, weights, kernels, lane), tasks(x, y), x.device
-        )
-        return torch.stack([part[0] for part in parts]).sum(0).to(x.dtype)
+        out = x.new_zeros(*x.shape[:-1], len(kernels), dtype=torch.float64)
+        run_tiles(partial(_rows_tile, x, y, weights, kernels, out), x, y)
+        return out.to(x.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -115,12 +111,12 @@ class RowsGradient(torch.autograd.Function):
         x: Tensor, y: Tensor | None, weights: Tensor, go: Tensor, kernels: tuple[Kernel, ...]
     ) -> Any:
         """Return (grad_x, grad_y, grad_w); with y None grad_x carries both roles of x."""
-        parts = run_lanes(
-            lambda lane: _gradient_lane(x, y, weights, go, kernels, lane), tasks(x, y), x.device
-        )
-        grad_x, grad_y, grad_w = (torch.stack(part).sum(0) for part in zip(*parts, strict=True))
+        grad_x, grad_w = torch.zeros_like(x), torch.zeros_like(weights)
+        grad_y = grad_x if y is None else torch.zeros_like(y)
+        into = (grad_x, grad_y, grad_w)
+        run_tiles(partial(_gradient_tile, x, y, weights, go, kernels, into), x, y)
         if y is None:
-            return tangent(x, grad_x + grad_y), torch.zeros_like(grad_y), grad_w
+            return tangent(x, grad_x), x.new_zeros(()), grad_w
         return tangent(x, grad_x), tangent(y, grad_y), grad_w
 
     @staticmethod
@@ -134,29 +130,14 @@ class RowsGradient(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         """Second derivatives, tile by tile through plain operations."""
         x, y, weights, go = ctx.saved_tensors
-        hx, hy, hw = upstream
-        todo = tasks(x, y)
-        parts = [_second_tile(x, y, weights, go, ctx.kernels, (hx, hy, hw), task) for task in todo]
-        other = x if y is None else y
-        out = [
-            torch.zeros_like(x),
-            torch.zeros_like(other),
-            torch.zeros_like(weights),
-            torch.zeros_like(go),
-        ]
-        for task, (left, right, w_left, w_right, go_left, go_right) in zip(
-            todo, parts, strict=True
-        ):
-            out[0][task.batch, task.left] += left
-            out[1][task.batch, task.right] += right
-            out[2][task.batch, task.right] += w_right
-            out[3][task.batch, task.left] += go_left
-            if y is None and not task.diagonal:
-                out[2][task.batch, task.left] += w_left
-                out[3][task.batch, task.right] += go_right
-        if y is None:
-            return out[0] + out[1], None, out[2], out[3], None
-        return out[0], out[1], out[2], out[3], None
+        out = tuple(torch.zeros_like(part) for part in (x, x if y is None else y, weights, go))
+        run_tiles(partial(_second_tile, x, y, weights, go, ctx.kernels, upstream, out), x, y)
+        return (
+            out[0] + out[1] if y is None else out[0],
+            out[1] if y is not None else None,
+            *out[2:],
+            None,
+        )
 
 
 def tangent(x: Tensor, gradient: Tensor) -> Tensor:
@@ -165,80 +146,78 @@ def tangent(x: Tensor, gradient: Tensor) -> Tensor:
     return gradient.addcmul_(radial[..., None], x, value=-1)
 
 
-def _sum_lane(
-    x: Tensor, kernels: tuple[Kernel, ...], lane: Sequence[Task], with_gradient: bool
-) -> tuple[Tensor, Tensor]:
-    """Sums in float64 and gradients of one lane's tiles."""
-    sums = x.new_zeros(x.shape[0], len(kernels), dtype=torch.float64)
-    gradients = x.new_zeros((len(kernels), *x.shape) if with_gradient else 0)
-    for task in lane:
-        left, right = x[task.batch, task.left], x[task.batch, task.right]
-        tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
-        share = 0.5 if task.diagonal else 1.0
-        for k, kernel in enumerate(kernels):
-            if not with_gradient:
-                value = _tiles.evaluate(tile, kernel)
-            else:
-                value, slope, near = _tiles.evaluate_both(tile, kernel)
-                if task.diagonal:  # a full square: both ends of a pair are met twice
-                    slope, near = slope.mul_(share), None if near is None else near.mul_(share)
-                into = gradients[k, task.batch, task.left], gradients[k, task.batch, task.right]
-                _tiles.accumulate(tile, slope, near, left, right, into)
-            sums[task.batch, k] += share * value.sum(-1).sum(-1, dtype=torch.float64)
-    return sums, gradients
-
-
-def _rows_lane(
-    x: Tensor, y: Tensor | None, weights: Tensor, kernels: tuple[Kernel, ...], lane: Sequence[Task]
-) -> tuple[Tensor]:
-    """Row sums in float64 of one lane's tiles."""
-    other = x if y is None else y
-    out = x.new_zeros(*x.shape[:-1], len(kernels), dtype=torch.float64)
-    for task in lane:
-        left, right = x[task.batch, task.left], other[task.batch, task.right]
-        tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
-        for k, kernel in enumerate(kernels):
+def _sum_tile(
+    x: Tensor, kernels: tuple[Kernel, ...], gradients: Tensor, with_gradient: bool, task: Task
+) -> tuple[slice, Tensor]:
+    """Sums of one tile, (b, k) in float64; its gradients are added in place."""
+    left, right = x[task.batch, task.left], x[task.batch, task.right]
+    tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
+    sums = []
+    for k, kernel in enumerate(kernels):
+        if with_gradient:
+            value, slope, near = _tiles.evaluate_both(tile, kernel)
+            rows = gradients[k, task.batch, task.left]
+            columns = None if task.diagonal else gradients[k, task.batch, task.right]
+            _tiles.accumulate(tile, slope, near, left, right, (rows, columns))
+        else:
             value = _tiles.evaluate(tile, kernel)
-            out[task.batch, task.left, k] += _apply(value, weights[task.batch, task.right])
-            if y is None and not task.diagonal:
-                out[task.batch, task.right, k] += _apply(value.mT, weights[task.batch, task.left])
-    return (out,)
+        sums.append(value.sum(-1).sum(-1, dtype=torch.float64))
+    total = torch.stack(sums, dim=-1)
+    return task.batch, 0.5 * total if task.diagonal else total  # a full square holds pairs twice
+
+
+def _rows_tile(
+    x: Tensor,
+    y: Tensor | None,
+    weights: Tensor,
+    kernels: tuple[Kernel, ...],
+    out: Tensor,
+    task: Task,
+) -> None:
+    """Add one tile's row sums to `out` (b, n, k), float64."""
+    left, right = x[task.batch, task.left], (x if y is None else y)[task.batch, task.right]
+    tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
+    for k, kernel in enumerate(kernels):
+        value = _tiles.evaluate(tile, kernel)
+        out[task.batch, task.left, k] += _apply(value, weights[task.batch, task.right])
+        if y is None and not task.diagonal:
+            out[task.batch, task.right, k] += _apply(value.mT, weights[task.batch, task.left])
 
 
 def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
-    return torch.matmul(matrix, vector[..., None])[..., 0]
+    """Matrix times vector where 0 inf = 0, added up alike on any number of threads."""
+    product = (matrix * vector[..., None, :]).sum(-1)
+    if bool(product.isnan().any()):
+        absent = (vector[..., None, :] == 0) & matrix.isinf()
+        product = (matrix.masked_fill(absent, 0.0) * vector[..., None, :]).sum(-1)
+    return product
 
 
-def _gradient_lane(
+def _gradient_tile(
     x: Tensor,
     y: Tensor | None,
     weights: Tensor,
     go: Tensor,
     kernels: tuple[Kernel, ...],
-    lane: Sequence[Task],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Closed-form gradients of one lane's tiles."""
-    other = x if y is None else y
-    grad_x, grad_y, grad_w = torch.zeros_like(x), torch.zeros_like(other), torch.zeros_like(weights)
-    for task in lane:
-        left, right = x[task.batch, task.left], other[task.batch, task.right]
-        tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
-        for k, kernel in enumerate(kernels):
-            value, slope, near = _tiles.evaluate_both(tile, kernel)
-            both_ways = y is None and not task.diagonal
-            factor = go[task.batch, task.left, k, None] * weights[task.batch, None, task.right]
-            if both_ways:
-                mirrored = (
-                    weights[task.batch, task.left, None] * go[task.batch, None, task.right, k]
-                )
-                factor = factor + mirrored
-                grad_w[task.batch, task.left] += _apply(value, go[task.batch, task.right, k])
-            grad_w[task.batch, task.right] += _apply(value.mT, go[task.batch, task.left, k])
-            if near is not None and tile.near is not None:
-                near = near * factor[tile.near.where]
-            into = grad_x[task.batch, task.left], grad_y[task.batch, task.right]
-            _tiles.accumulate(tile, slope.mul_(factor), near, left, right, into)
-    return grad_x, grad_y, grad_w
+    into: tuple[Tensor, Tensor, Tensor],
+    task: Task,
+) -> None:
+    """Add one tile's closed-form gradients with respect to x, y and w to `into`."""
+    left, right = x[task.batch, task.left], (x if y is None else y)[task.batch, task.right]
+    grad_x, grad_y, grad_w = into
+    tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
+    for k, kernel in enumerate(kernels):
+        value, slope, near = _tiles.evaluate_both(tile, kernel)
+        factor = go[task.batch, task.left, k, None] * weights[task.batch, None, task.right]
+        if y is None and not task.diagonal:
+            mirrored = weights[task.batch, task.left, None] * go[task.batch, None, task.right, k]
+            factor = factor + mirrored
+            grad_w[task.batch, task.left] += _apply(value, go[task.batch, task.right, k])
+        grad_w[task.batch, task.right] += _apply(value.mT, go[task.batch, task.left, k])
+        if near is not None and tile.near is not None:
+            near = near * factor[tile.near.where]
+        rows = grad_x[task.batch, task.left], grad_y[task.batch, task.right]
+        _tiles.accumulate(tile, slope.mul_(factor), near, left, right, rows)
 
 
 def _second_tile(
@@ -247,26 +226,24 @@ def _second_tile(
     weights: Tensor,
     go: Tensor,
     kernels: tuple[Kernel, ...],
-    directions: tuple[Tensor, Tensor, Tensor],
+    along: tuple[Tensor, ...],
+    out: tuple[Tensor, ...],
     task: Task,
-) -> tuple[Tensor, ...]:
-    """Derivative along `directions` of the gradients of one tile, by plain double backward."""
-    other = x if y is None else y
-    hx, hy, hw = directions
-    both_ways = y is None and not task.diagonal
+) -> None:
+    """Add to `out` the derivative along `along` of one tile's gradients, by plain double backward.
+
+    `along` holds directions for x, y and w; `out` receives the parts for x, y, w and go. With y
+    None a tile off the diagonal stands for both orders of its pairs.
+    """
+    self_pairs = y is None
+    both_ways = self_pairs and not task.diagonal
+    hx, hy, hw = along[0], along[0] if self_pairs else along[1], along[2]
+    left_of, right_of = (task.batch, task.left), (task.batch, task.right)
+    sources = (x[left_of], (x if y is None else y)[right_of], weights[right_of], go[left_of])
+    mirror = (weights[left_of], go[right_of]) if both_ways else ()
     with torch.enable_grad():
-        left, right, w_left, w_right, go_left, go_right = (
-            part.detach().clone().requires_grad_()
-            for part in (
-                x[task.batch, task.left],
-                other[task.batch, task.right],
-                weights[task.batch, task.left] if y is None else weights[task.batch, :0],
-                weights[task.batch, task.right],
-                go[task.batch, task.left],
-                go[task.batch, task.right] if y is None else go[task.batch, :0],
-            )
-        )
-        inputs = (left, right, w_left, w_right, go_left, go_right)
+        leaves = [part.detach().clone().requires_grad_() for part in (*sources, *mirror)]
+        left, right, w_right, go_left = leaves[:4]
         loss = left.new_zeros(())
         for k, kernel in enumerate(kernels):
             value = _tiles.kernel_tile(
@@ -274,11 +251,17 @@ def _second_tile(
             )
             loss = loss + (go_left[..., k] * _apply(value, w_right)).sum()
             if both_ways:
-                loss = loss + (w_left * _apply(value, go_right[..., k])).sum()
-        first = torch.autograd.grad(loss, inputs[:4], create_graph=True, materialize_grads=True)
-        along = (first[0] * hx[task.batch, task.left]).sum()
-        along = along + (first[1] * (hx if y is None else hy)[task.batch, task.right]).sum()
-        along = along + (first[3] * hw[task.batch, task.right]).sum()
-        if both_ways:
-            along = along + (first[2] * hw[task.batch, task.left]).sum()
-        return torch.autograd.grad(along, inputs, materialize_grads=True)
+                loss = loss + (leaves[4] * _apply(value, leaves[5][..., k])).sum()
+        wanted = [left, right, w_right, *leaves[4:5]]
+        first = torch.autograd.grad(loss, wanted, create_graph=True, materialize_grads=True)
+        directions = [hx[left_of], hy[right_of], hw[right_of]]
+        directions += [hw[left_of]] if both_ways else []
+        slope = torch.stack([(g * h).sum() for g, h in zip(first, directions, strict=True)]).sum()
+        second = torch.autograd.grad(slope, leaves, materialize_grads=True)
+    for target, place, part in zip(
+        out, (left_of, right_of, right_of, left_of), second, strict=False
+    ):
+        target[place] += part
+    if both_ways:
+        out[2][left_of] += second[4]
+        out[3][right_of] += second[5]

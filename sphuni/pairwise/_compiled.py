@@ -9,6 +9,7 @@ import functools
 import inspect
 import logging
 import types
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,12 +48,11 @@ def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
 def compiler_missing() -> str | None:
     """Return why nothing can be compiled here, or None if a small kernel was compiled and ran."""
     try:
-        probe = torch.compile(_probe, dynamic=True, fullgraph=True)
-        probe(torch.ones(4))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch warns about its own parts
+            torch.compile(_probe, dynamic=True, fullgraph=True)(torch.ones(4))
     except Exception as error:  # any failure of the tool chain means the same thing: no compiler
-        reason = (
-            str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        )
+        reason = " ".join(str(error).split("\n")[:2]).strip()[:200] or type(error).__name__
         _log.info("torch.compile does not work here: %s", reason)
         return f"torch.compile does not work here ({reason})"
     return None
@@ -123,25 +123,31 @@ def _compile(kernel: Kernel, d: int, dtype: torch.dtype, device: str, batched: b
 
 
 def _body(kernel: Kernel, near: bool, far: bool, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Row sums and gradient rows from coordinate planes x of shape (d, n) or (d, n, b)."""
+    """Row sums and gradient rows from coordinate planes x of shape (d, n) or (d, n, b).
+
+    A point and itself are coincident like any other such pair, which saves a mask in the loop:
+    singular kernels drop coincident pairs and put the limits of all but one per row back,
+    smooth ones take the diagonal off the row sums.
+    """
     planes = x.unbind(0)
     p = _add_up([(plane[:, None] - plane[None, :]).square() for plane in planes])
     q = _add_up([(plane[:, None] + plane[None, :]).square() for plane in planes]) if far else 4 - p
-    same = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-    same = same if x.ndim == 2 else same[:, :, None]
-    hidden = same
-    hidden = hidden | (p == 0) if near else hidden
-    hidden = hidden | (q == 0) if far else hidden
-    value, slope = kernel.value_and_derivative(
-        torch.where(hidden, 2.0, p), torch.where(hidden, 2.0, q)
-    )
-    value = torch.where(hidden, 0.0, value)
-    value = torch.where((p == 0) & ~same, kernel.at_one, value) if near else value
-    value = torch.where(q == 0, kernel.at_minus_one, value) if far else value
-    slope = torch.where(hidden, 0.0, slope)
+    coincident, opposite = p == 0, q == 0
+    value, slope = kernel.value_and_derivative(p, q)
+    if near:
+        value = torch.where(coincident, 0.0, value)
+        slope = torch.where(coincident, 0.0, slope)
+    if far:
+        value = torch.where(opposite, kernel.at_minus_one, value)
+        slope = torch.where(opposite, 0.0, slope)
     sign = torch.where(q < p, -1.0, 1.0).to(x.dtype) if far else 1.0
     gradient = [(slope * (plane[None, :] - sign * plane[:, None])).sum(1) for plane in planes]
-    return value.sum(1), torch.stack(gradient)
+    sums = value.sum(1)
+    if not near:
+        return sums - kernel.at_one, torch.stack(gradient)
+    count = coincident.to(x.dtype).sum(1)
+    limits = torch.where(count > 1.5, (count - 1) * kernel.at_one, 0.0)
+    return sums + limits, torch.stack(gradient)
 
 
 def _add_up(terms: list[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from sphuni._arrays import widen
 from sphuni._errors import EngineError
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _blockwise, _compiled, _reference
@@ -23,7 +24,6 @@ _ENGINES: dict[str, ModuleType] = {
     "reference": _reference,
 }
 _COMPILE_FROM = 5_000
-_HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,18 +89,18 @@ def pair_reduce(
     kernels = (kernel,) if isinstance(kernel, Kernel) else tuple(kernel)
     decision = _decide(points, other, kernels, op, weights, engine)
     room = _ENGINES[decision.engine]
-    dtype = torch.float32 if points.dtype in _HALF else points.dtype
-    x = _exactly_unit(_flat(points.to(dtype)))
-    y = None if other is None else _exactly_unit(_flat(other.to(dtype)))
+    x = _exactly_unit(_flat(widen(points)))
+    y = None if other is None else _exactly_unit(_flat(widen(other)))
     carrier = points if other is None else other
-    w = None if weights is None else weights.to(dtype).expand(carrier.shape[:-1])
+    w = None if weights is None else weights.to(x.dtype).expand(carrier.shape[:-1])
     w = None if w is None else w.reshape(x.shape[0], -1)
-    if op == "sum" and y is None and w is None:
-        reduced = room.total(x, kernels)
-    else:
-        reduced = room.rows(x, y, w, kernels)
-        if op == "sum":
-            reduced = _sum_rows(reduced, None if y is not None else w, halve=y is None)
+    with torch.autocast(points.device.type, enabled=False):
+        if op == "sum" and y is None and w is None:
+            reduced = room.total(x, kernels)
+        else:
+            reduced = room.rows(x, y, w, kernels)
+            if op == "sum":
+                reduced = _sum_rows(reduced, None if y is not None else w, halve=y is None)
     reduced = reduced.reshape(*points.shape[: -1 if op == "rows" else -2], len(kernels))
     reduced = reduced.to(points.dtype)
     return reduced[..., 0] if isinstance(kernel, Kernel) else reduced
@@ -172,5 +172,6 @@ def _exactly_unit(points: Tensor) -> Tensor:
 def _sum_rows(rows: Tensor, weights: Tensor | None, *, halve: bool) -> Tensor:
     """Add up row sums (b, n, k), each row by its own weight, in float64."""
     if weights is not None:
-        rows = rows * weights[..., None]
+        absent = (weights[..., None] == 0) & rows.isinf()
+        rows = rows.masked_fill(absent, 0.0) * weights[..., None]
     return rows.sum(dim=-2, dtype=torch.float64) * (0.5 if halve else 1.0)

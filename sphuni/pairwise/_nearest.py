@@ -1,14 +1,14 @@
 """Nearest neighbours on the sphere: indices by search, values by differences."""
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from sphuni.pairwise._lanes import Task, run_lanes, tasks
+from sphuni._arrays import widen
+from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.sphere import unit_rows
 
 __all__ = ["Nearest", "nearest"]
@@ -62,8 +62,8 @@ def nearest(points: Tensor, /, *, k: int = 1, antipodal: bool = False) -> Neares
     flat = points.reshape(-1, *points.shape[-2:])
     index = torch.stack([_search(one.detach(), k, antipodal) for one in flat])
     distance = torch.stack(
-        [_distance(one, i, antipodal) for one, i in zip(flat, index, strict=True)]
-    )
+        [_distance(one, i, antipodal) for one, i in zip(widen(flat), index, strict=True)]
+    ).to(points.dtype)
     shape = (*points.shape[:-1], k)
     return Nearest(index.reshape(shape), distance.reshape(shape))
 
@@ -72,9 +72,7 @@ def _search(points: Tensor, k: int, antipodal: bool) -> Tensor:
     spare = min(k + 1, points.shape[0] - 1)
     rows = unit_rows(points.double() if points.dtype != torch.float64 else points)
     tree = points.device.type == "cpu" and points.shape[1] <= _TREE_DIMENSION
-    exact = (
-        rows if rows.shape[0] <= _SMALL else points.float() if points.dtype.itemsize < 4 else points
-    )
+    exact = rows if rows.shape[0] <= _SMALL else widen(points)
     found = _tree_search(rows, spare, antipodal) if tree else _tile_search(exact, spare, antipodal)
     order = _distance(rows, found, antipodal).argsort(dim=-1, stable=True)[:, :k]
     return found.gather(1, order)
@@ -93,38 +91,30 @@ def _tree_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
 
 
 def _tile_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
-    todo = tasks(points[None], None)
-    parts = run_lanes(lambda lane: _lane(points, k, antipodal, lane), todo, points.device)
-    score = torch.cat([part[0] for part in parts], dim=1)
-    index = torch.cat([part[1] for part in parts], dim=1)
-    return index.gather(1, score.topk(k, dim=1).indices)
-
-
-def _lane(points: Tensor, k: int, antipodal: bool, lane: Sequence[Task]) -> tuple[Tensor, Tensor]:
-    """The k largest cosines per row among one lane's tiles, with their columns."""
+    """The k largest cosines per row over all tiles, as indices."""
     n = points.shape[0]
     score = points.new_full((n, k), -torch.inf)
     index = torch.zeros(n, k, dtype=torch.long, device=points.device)
-    for task in lane:
+
+    def work(task: Task) -> None:
         gram = points[task.left] @ points[task.right].T
         gram = gram.abs_() if antipodal else gram
         if task.diagonal:
             gram.fill_diagonal_(-torch.inf)
-        _keep(score, index, gram, task.left, task.right, k)
+        _keep(score, index, gram, task.left, task.right)
         if not task.diagonal:
-            _keep(score, index, gram.T, task.right, task.left, k)
-    return score, index
+            _keep(score, index, gram.T, task.right, task.left)
+
+    run_tiles(work, points[None], None)
+    return index
 
 
-def _keep(score: Tensor, index: Tensor, gram: Tensor, rows: slice, columns: slice, k: int) -> None:
+def _keep(score: Tensor, index: Tensor, gram: Tensor, rows: slice, columns: slice) -> None:
     """Merge one tile's best columns into the running best of its rows."""
-    value, place = (
-        gram.max(dim=1, keepdim=True) if k == 1 else gram.topk(min(k, gram.shape[1]), dim=1)
-    )
-    value, place = (
-        torch.cat([score[rows], value], 1),
-        torch.cat([index[rows], place + columns.start], 1),
-    )
+    k = score.shape[1]
+    value, place = gram.topk(min(k, gram.shape[1]), dim=1)
+    value = torch.cat([score[rows], value], 1)
+    place = torch.cat([index[rows], place + columns.start], 1)
     top, order = value.topk(k, dim=1)
     score[rows], index[rows] = top, place.gather(1, order)
 

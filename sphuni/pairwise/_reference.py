@@ -36,7 +36,8 @@ def rows(x: Tensor, y: Tensor | None, weights: Tensor | None, kernels: Sequence[
         keep = ~torch.eye(x.shape[-2], dtype=torch.bool, device=x.device)
         values = torch.where(keep[None, :, :, None], values, torch.zeros_like(values))
     if weights is not None:
-        values = values * weights[:, None, :, None]
+        w = weights[:, None, :, None]
+        values = values.masked_fill((w == 0) & values.isinf(), 0.0) * w
     return values.sum(dim=-2)
 
 

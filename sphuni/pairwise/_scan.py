@@ -1,17 +1,16 @@
 """One look at every cosine: nearest neighbours, the most aligned pairs, a histogram."""
 
 import dataclasses
-import heapq
-from collections.abc import Sequence
+import threading
 
 import torch
 from torch import Tensor
 
-from sphuni.pairwise._lanes import Task, run_lanes, tasks
+from sphuni.pairwise._schedule import Task, block_size, run_tiles
 
 __all__ = ["PairScan", "scan_pairs"]
 
-_COUNTED_TILES = 256
+_COUNTED_PAIRS = 1 << 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +43,8 @@ def scan_pairs(points: Tensor, /, *, bins: int = 200, aligned: int = 10) -> Pair
     points : tensor of shape (n, d)
         Unit rows (not checked here), n >= 2.
     bins : int, default 200
-        Equal bins of the cosine on [-1, 1]. Beyond 256 tiles (about 8,000 points) the histogram
-        counts an evenly spread part of them; everything else is exact.
+        Equal bins of the cosine on [-1, 1]. Beyond about 8,000 points the histogram counts an
+        evenly spread part of the tiles; everything else is exact.
     aligned : int, default 10
         How many of the most aligned (or opposite) pairs are returned.
 
@@ -58,66 +57,71 @@ def scan_pairs(points: Tensor, /, *, bins: int = 200, aligned: int = 10) -> Pair
     Cosines are those of the working precision: recompute the angle of a pair that matters by
     differences. O(n^2 d) time, O(n + tile) memory.
     """
-    todo = tasks(points[None], None)
-    step = -(-len(todo) // _COUNTED_TILES)
-    counted = {(task.left.start, task.right.start) for task in todo[::step]}
-    parts = run_lanes(lambda lane: _lane(points, lane, counted, bins, aligned), todo, points.device)
-    best = torch.stack([part[0] for part in parts])
-    index = torch.stack([part[1] for part in parts])
-    lane = best.argmax(dim=0, keepdim=True)
-    counts = torch.stack([part[3] for part in parts]).sum(0)
-    pairs = heapq.nlargest(aligned, torch.cat([p[2] for p in parts]).tolist(), key=lambda p: abs(p[2]))
-    return PairScan(
-        index.gather(0, lane)[0],
-        tuple((int(i), int(j), float(cosine)) for i, j, cosine in pairs),
-        counts,
-        int(counts.sum()),
-    )
-
-
-def _lane(
-    points: Tensor, lane: Sequence[Task], counted: set[tuple[int, int]], bins: int, aligned: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    if aligned < 1 or bins < 1:
+        raise ValueError(f"aligned and bins must be at least 1; got {aligned} and {bins}")
     n = points.shape[0]
     best = points.new_full((n,), -torch.inf)
     index = torch.zeros(n, dtype=torch.long, device=points.device)
-    pairs = points.new_empty(0, 3, dtype=torch.float64)
-    counts = points.new_zeros(bins, dtype=torch.float64)
-    for task in lane:
+    top = _Aligned(aligned)
+    every = -(-n * n // (2 * _COUNTED_PAIRS))
+
+    def work(task: Task) -> Tensor | None:
         gram = points[task.left] @ points[task.right].T
         if task.diagonal:
             gram.fill_diagonal_(-torch.inf)
         _keep_nearest(best, index, gram, task.left, task.right.start)
         if not task.diagonal:
             _keep_nearest(best, index, gram.T, task.right, task.left.start)
-        else:
-            gram.masked_fill_(torch.ones_like(gram, dtype=torch.bool).tril_(), torch.nan)
-        if (task.left.start, task.right.start) in counted:
-            seen = gram[~gram.isnan()] if task.diagonal else gram
-            counts += torch.histc(seen.clamp(-1, 1).float(), bins, -1.0, 1.0).double()
-        pairs = _keep_aligned(pairs, gram.nan_to_num_(0.0), task, aligned)
-    return best, index, pairs, counts
+        seen = gram.flatten() if not task.diagonal else gram[_upper(gram)]
+        top.add(seen, gram, task)
+        counted = (task.left.start + task.right.start) // block_size(n) % every == 0
+        return torch.histc(seen.clamp(-1, 1).float(), bins, -1.0, 1.0).double() if counted else None
+
+    counts = [part for part in run_tiles(work, points[None], None) if part is not None]
+    total = torch.stack(counts).sum(0)
+    return PairScan(index, top.pairs(), total, int(total.sum()))
+
+
+class _Aligned:
+    """The pairs of largest absolute cosine among the tiles seen so far, on any thread."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._found: list[tuple[int, int, float]] = []
+        self._lock = threading.Lock()
+
+    def add(self, cosines: Tensor, gram: Tensor, task: Task) -> None:
+        """Take in a tile; one without a pair above the present limit costs one pass."""
+        if cosines.numel() == 0:
+            return
+        low, high = torch.aminmax(cosines)
+        if max(-float(low), float(high)) <= self._limit():
+            return
+        size = gram.abs() if not task.diagonal else gram.abs().masked_fill(~_upper(gram), -1.0)
+        flat = size.flatten().topk(min(self._count, cosines.numel())).indices
+        rows = (flat // gram.shape[1] + task.left.start).tolist()
+        columns = (flat % gram.shape[1] + task.right.start).tolist()
+        found = zip(rows, columns, gram.flatten()[flat].tolist(), strict=True)
+        with self._lock:
+            merged = [*self._found, *found]
+            self._found = sorted(merged, key=lambda pair: (-abs(pair[2]), pair))[: self._count]
+
+    def pairs(self) -> tuple[tuple[int, int, float], ...]:
+        """The pairs, most aligned first."""
+        return tuple(self._found)
+
+    def _limit(self) -> float:
+        full = len(self._found) == self._count
+        return abs(self._found[-1][2]) if full else -1.0
+
+
+def _upper(gram: Tensor) -> Tensor:
+    return torch.ones_like(gram, dtype=torch.bool).triu_(1)
 
 
 def _keep_nearest(best: Tensor, index: Tensor, gram: Tensor, rows: slice, offset: int) -> None:
     value, place = gram.max(dim=1)
-    better = value > best[rows]
+    place = place + offset
+    better = (value > best[rows]) | ((value == best[rows]) & (place < index[rows]))
     best[rows] = torch.where(better, value, best[rows])
-    index[rows] = torch.where(better, place + offset, index[rows])
-
-
-def _keep_aligned(pairs: Tensor, gram: Tensor, task: Task, aligned: int) -> Tensor:
-    """Merge a tile's most aligned pairs into the list, skipping tiles that have none."""
-    low, high = torch.aminmax(gram)
-    threshold = float(pairs[-1, 2].abs()) if len(pairs) == aligned else -1.0
-    if max(abs(float(low)), abs(float(high))) <= threshold:
-        return pairs
-    size = gram.abs()
-    count = min(aligned, size.numel() - (len(size) * (len(size) + 1) // 2 if task.diagonal else 0))
-    if count < 1:
-        return pairs
-    flat = size.flatten().topk(count).indices
-    i, j = flat // gram.shape[1], flat % gram.shape[1]
-    found = torch.stack([i + task.left.start, j + task.right.start, gram.flatten()[flat]], dim=1)
-    merged = torch.cat([pairs, found.double()])
-    return merged[merged[:, 2].abs().argsort(descending=True, stable=True)[:aligned]]
+    index[rows] = torch.where(better, place, index[rows])

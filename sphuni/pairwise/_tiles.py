@@ -97,24 +97,30 @@ def accumulate(
     near_weights: Tensor | None,
     x: Tensor,
     y: Tensor,
-    into: tuple[Tensor, Tensor],
+    into: tuple[Tensor, Tensor | None],
 ) -> None:
     """Add the gradients at the rows of `x` and of `y` of sum_ij weights_ij t_ij, in place.
 
     Moving x along the tangent changes t_ij by <y_j, dx> = <y_j -+ x_i, dx>: for near (opposite)
-    pairs the difference (sum) is used, which is small and exact. Radial parts are arbitrary.
+    pairs the difference (sum) is used, which is small and exact. Radial parts are arbitrary. With
+    no buffer for `y` its gradients are left out: a diagonal tile holds each pair twice anyway.
     """
     if tile.direct:
         _accumulate_direct(tile, weights, x, y, into)
         return
-    if x.shape[0] == 1:
-        into[0][0].addmm_(weights[0], y[0])
-        into[1][0].addmm_(weights[0].T, x[0])
-    else:
-        into[0].baddbmm_(weights, y)
-        into[1].baddbmm_(weights.mT, x)
+    _multiply_add(into[0], weights, y)
+    if into[1] is not None:
+        _multiply_add(into[1], weights.mT, x)
     if tile.near is not None and near_weights is not None:
         _accumulate_near(tile.near, near_weights, x, y, into)
+
+
+def _multiply_add(target: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add left @ right to `target` (b, ., .); a single matrix is faster than a batch of one."""
+    if target.shape[0] == 1:
+        target[0].addmm_(left[0], right[0])
+    else:
+        target.baddbmm_(left, right)
 
 
 def degree_zero(x: Tensor) -> Tensor:
@@ -247,7 +253,7 @@ def _replace_exact(value: Tensor, kernel: Kernel, p: Tensor, q: Tensor) -> Tenso
 
 
 def _accumulate_direct(
-    tile: Tile, weights: Tensor, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor]
+    tile: Tile, weights: Tensor, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor | None]
 ) -> None:
     """The contraction by differences, plane by plane; opposite pairs by sums."""
     sign = torch.where(tile.q < tile.p, -1.0, 1.0).to(x.dtype)
@@ -255,11 +261,12 @@ def _accumulate_direct(
         change = weights * (y[..., None, :, c] - sign * x[..., c, None])
         into[0][..., c] += change.sum(-1)
         # w (x -+ y) = -+ w (y -+ x): the same differences serve both ends of a pair
-        into[1][..., c] -= (sign * change).sum(-2)
+        if into[1] is not None:
+            into[1][..., c] -= (sign * change).sum(-2)
 
 
 def _accumulate_near(
-    near: Near, weights: Tensor, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor]
+    near: Near, weights: Tensor, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor | None]
 ) -> None:
     b, i, j = near.where
     for part in _parts(b.numel(), x.shape[-1]):
@@ -267,7 +274,8 @@ def _accumulate_near(
         left, right = x[b[part], i[part]], y[b[part], j[part]]
         change = weights[part, None] * (right - sign * left)
         into[0].index_put_((b[part], i[part]), change, accumulate=True)
-        into[1].index_put_((b[part], j[part]), -sign * change, accumulate=True)
+        if into[1] is not None:
+            into[1].index_put_((b[part], j[part]), -sign * change, accumulate=True)
 
 
 def _parts(count: int, d: int) -> Iterator[slice]:

@@ -13,7 +13,81 @@ from torch import Tensor
 from sphuni.kernels import Kernel
 from sphuni.special._measure import log_gamma_half_step
 
-__all__ = ["Latitude", "OneMinusSine"]
+__all__ = ["Centred", "Latitude", "OneMinusSine"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Centred(Kernel):
+    """`base` less its mean in R^d, pair by pair, so that sums of many pairs keep digits."""
+
+    base: Kernel
+    constant: float
+    d: int
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and messages."""
+        return f"{self.base.label} - {self.constant:.6g}"
+
+    def value(self, p: Tensor, q: Tensor) -> Tensor:
+        """K at squared distance `p` to the point and `q` to its antipode."""
+        return self.base.value(p, q) - self.constant
+
+    def derivative(self, p: Tensor, q: Tensor) -> Tensor:
+        """dK/dt, the derivative with respect to the cosine."""
+        return self.base.derivative(p, q)
+
+    def second(self, p: Tensor, q: Tensor) -> Tensor:
+        """d^2K/dt^2, the second derivative with respect to the cosine."""
+        return self.base.second(p, q)
+
+    def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """K and dK/dt together."""
+        value, slope = self.base.value_and_derivative(p, q)
+        return value - self.constant, slope
+
+    @property
+    def at_one(self) -> float:
+        """K of two coincident points."""
+        return self.base.at_one - self.constant
+
+    @property
+    def at_minus_one(self) -> float:
+        """K of two antipodal points."""
+        return self.base.at_minus_one - self.constant
+
+    @property
+    def order_at_one(self) -> float:
+        """That of the base."""
+        return self.base.order_at_one
+
+    @property
+    def order_at_minus_one(self) -> float:
+        """That of the base."""
+        return self.base.order_at_minus_one
+
+    @property
+    def singular(self) -> bool:
+        """That of the base."""
+        return self.base.singular
+
+    @property
+    def singular_opposite(self) -> bool:
+        """That of the base."""
+        return self.base.singular_opposite
+
+    @property
+    def reads_q(self) -> bool:
+        """That of the base."""
+        return self.base.reads_q
+
+    def mean(self, d: int) -> float:
+        """Zero in the dimension that the constant belongs to."""
+        return 0.0 if d == self.d else self.base.mean(d) - self.constant
+
+    def variance(self, d: int) -> float:
+        """The variance of the base."""
+        return self.base.variance(d)
 
 
 @dataclasses.dataclass(frozen=True)

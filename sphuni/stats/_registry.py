@@ -6,11 +6,82 @@ from typing import Any
 
 from sphuni.stats._base import UniformityTest
 from sphuni.stats.classical import Bingham, GineGn, Rayleigh
+from sphuni.stats.circle_pairs import (
+    HermansRasson,
+    Pycke,
+    PyckeQ,
+    RayleighM,
+    Rothman,
+    Watson,
+)
+from sphuni.stats.circular import (
+    Cressie,
+    Gini,
+    GiniSquared,
+    Greenwood,
+    HodgesAjne,
+    Kuiper,
+    LogGaps,
+    MaxUncover,
+    NumUncover,
+    Range,
+    Rao,
+    Vacancy,
+    Watson1976,
+)
 from sphuni.stats.packing import Packing
+from sphuni.stats.pairs import (
+    Ajne,
+    Bakshaev,
+    GineFn,
+    PoissonTest,
+    RieszTest,
+    Sobolev,
+    Softmax,
+    Stein,
+    Stereographic,
+)
+from sphuni.stats.projected import PAD, PCvM, PRt
 
 __all__ = ["TESTS", "TestInfo", "available_tests", "build"]
 
-_CLASSES: tuple[type[UniformityTest], ...] = (Rayleigh, Bingham, GineGn, Packing)
+_CLASSES: tuple[type[UniformityTest], ...] = (
+    Rayleigh,
+    Bingham,
+    Ajne,
+    GineGn,
+    GineFn,
+    Bakshaev,
+    RieszTest,
+    PCvM,
+    PAD,
+    PRt,
+    PoissonTest,
+    Softmax,
+    Stereographic,
+    Sobolev,
+    Stein,
+    Packing,
+    RayleighM,
+    Watson,
+    Rothman,
+    HermansRasson,
+    Pycke,
+    PyckeQ,
+    Kuiper,
+    Watson1976,
+    Range,
+    Rao,
+    Greenwood,
+    LogGaps,
+    Gini,
+    GiniSquared,
+    Vacancy,
+    MaxUncover,
+    NumUncover,
+    HodgesAjne,
+    Cressie,
+)
 
 TESTS: dict[str, type[UniformityTest]] = {test.name: test for test in _CLASSES}
 

@@ -13,15 +13,18 @@ from torch import Tensor
 
 from sphuni.special import cosine_quadrature, harmonic_dimension
 from sphuni.stats._base import LawChoice, Term, UniformityTest
-from sphuni.stats.laws import Corrected, WeightedChi2, corrected
+from sphuni.stats.laws import Affine, Corrected, Law, WeightedChi2, corrected
 
 __all__ = ["SobolevTest"]
 
 _FLOAT = NDArray[np.float64]
 _TERMS = 128
-_LARGEST_DIMENSION = 1e12
+_MOST_TERMS = 2048
+_LARGEST_DIMENSION = 1e100
+_SMALLEST_SQUARE = 1e-200
 _NODES = 512
 _ASYMPTOTIC_FROM = 20
+_INFINITE = 1 << 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +79,9 @@ class SobolevTest(UniformityTest):
         """psi(1), the statistic of one point; inf where the kernel is unbounded."""
 
     def second_moment(self, d: int) -> float:
-        """E psi^2 of two independent uniform points."""
-        nodes, weights = _rule(d)
-        return float(weights @ self.values(nodes, d) ** 2)
+        """E psi^2 of two independent uniform points: by default from the coefficients."""
+        values, dimensions = _spectrum(self, d)
+        return float(np.sum(values**2 / dimensions))
 
     def third_moment(self, d: int) -> float:
         """E psi^3 of two independent uniform points."""
@@ -93,25 +96,37 @@ class SobolevTest(UniformityTest):
         return tuple(Term(term.factor, term.kernel.antipodal()) for term in terms)
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
-        """Centre the pair sums of the kernels of `terms` and scale them by n."""
+        """Centre the pair sums of the kernels of `terms`, scale by n, shift as custom has it."""
         pairs = 0.5 * n * (n - 1)
         total = torch.zeros_like(summary[0])
         for term, value in zip(self.terms(d), summary, strict=True):
             total = total + term.factor * (value - pairs * term.kernel.mean(d))
-        return total / n + (self._constant(d) if self.form == "V" else 0.0)
+        scale, offset = self.affine(n, d)
+        return scale * (total / n + (self._constant(d) if self.form == "V" else 0.0)) + offset
+
+    def affine(self, n: int, d: int) -> tuple[float, float]:
+        """Scale and offset by which custom departs from the V- or U-form."""
+        return 1.0, 0.0
 
     def effect_size(self, statistic: Tensor, n: int, d: int) -> Tensor:
         """V-form: over its null mean. U-form: the mean of psi over pairs, per standard deviation."""
+        scale, offset = self.affine(n, d)
+        plain = (statistic - offset) / scale
         if self.form == "V":
-            return statistic / self._constant(d)
-        return statistic / (n - 1) / math.sqrt(self._moments(d)[0])
+            return plain / self._constant(d)
+        return plain / (n - 1) / math.sqrt(self._moments(d)[0])
 
     def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
         """The weighted chi-square limit."""
         law = _limit(self, d)
         if law is None:
             return None
-        return LawChoice(law, "asymptotic", _describe(law))
+        return LawChoice(self._placed(law, _INFINITE, d), "asymptotic", _describe(law))
+
+    def _placed(self, law: Law, n: int, d: int) -> Law:
+        """The law of the statistic from that of its V- or U-form."""
+        scale, offset = self.affine(n, d)
+        return law if (scale, offset) == (1.0, 0.0) else Affine(law, scale, offset)
 
     def best_law(self, n: int, d: int) -> LawChoice | None:
         """The limit corrected to the exact variance and skewness, from n = 20 on."""
@@ -120,7 +135,7 @@ class SobolevTest(UniformityTest):
             return None
         fixed = self.corrected_law(n, d)
         words = f"{_describe(law)}, corrected to the exact variance and skewness at n = {n}"
-        return LawChoice(fixed, "asymptotic", words)
+        return LawChoice(self._placed(fixed, n, d), "asymptotic", words)
 
     def corrected_law(self, n: int, d: int) -> Corrected:
         """The limit law with the statistic's exact first three moments at n."""
@@ -164,42 +179,39 @@ class SobolevTest(UniformityTest):
 @functools.lru_cache(maxsize=512)
 def _limit(test: SobolevTest, d: int) -> WeightedChi2 | None:
     """The limit law; what the listed degrees leave over has its exact mean and variance."""
-    values, dimensions = _spectrum(test, d)
-    scale = 2.0 if test.antipodal else 1.0
     second = _moments(test, d)[0]
-    if not math.isfinite(second):
+    if not _SMALLEST_SQUARE < second < math.inf:
         return None
-    kept = values > 0
+    scale = 2.0 if test.antipodal else 1.0
+    values, dimensions = (part[:_TERMS] for part in _spectrum(test, d))
+    kept = scale**2 * values**2 / dimensions > 1e-17 * second
     weights, degrees = scale * values[kept] / dimensions[kept], dimensions[kept]
-    mean_left = test._constant(d) - scale * float(values.sum())
-    square_left = second - scale**2 * float(np.sum(values**2 / dimensions))
+    square_left = second - float(np.sum(weights**2 * degrees))
     total = test._constant(d)
-    negligible = square_left <= 1e-13 * second
-    if test.form == "V" or math.isfinite(total):
-        shift = 0.0
-        if negligible:
-            shift = mean_left if abs(mean_left) > 1e-13 * total else 0.0
-        else:
-            weights = np.append(weights, square_left / mean_left)
-            degrees = np.append(degrees, mean_left**2 / square_left)
-        return WeightedChi2(weights, degrees, shift - (total if test.form == "U" else 0.0))
-    last = weights[-1]
-    weights = np.append(weights, last)
-    degrees = np.append(degrees, max(square_left, 0.0) / last**2)
-    return WeightedChi2(weights, degrees, -float(weights @ degrees))
+    mean = total if test.form == "V" else 0.0
+    if square_left > 1e-13 * second:
+        # one more chi-square stands for the rest, with its variance and if finite its mean
+        rest = total - float(weights @ degrees)
+        last = square_left / rest if math.isfinite(rest) else weights[-1]
+        weights = np.append(weights, last)
+        degrees = np.append(degrees, square_left / last**2)
+    return WeightedChi2(weights, degrees, mean)
 
 
+@functools.lru_cache(maxsize=512)
 def _spectrum(test: SobolevTest, d: int) -> tuple[_FLOAT, _FLOAT]:
     """v_k^2 d_k and d_k, as far as d_k is small enough for the degree to vary at random."""
     dimensions = []
-    for k in range(1, _TERMS + 1):
+    for k in range(1, _MOST_TERMS + 1):
         dimension = harmonic_dimension(k, d)
         if k > 2 and dimension > _LARGEST_DIMENSION:
             break
         dimensions.append(float(dimension))
     values = np.asarray(test.coefficients(d, len(dimensions)), dtype=np.float64)
     if test.antipodal:
-        values[::2] = 0.0
+        values = np.where(np.arange(values.size) % 2 == 1, values, 0.0)
+    if values.size > len(dimensions):
+        dimensions = [float(harmonic_dimension(k, d)) for k in range(1, values.size + 1)]
     return values, np.array(dimensions[: values.size])
 
 
@@ -212,9 +224,9 @@ def _moments(test: SobolevTest, d: int) -> tuple[float, float, float]:
         return test.second_moment(d), test.third_moment(d), triangle
     nodes, weights = _rule(d)
     psi = test.values(nodes, d)
-    doubled = psi + psi[::-1]
-    triangle = 8.0 * float(np.sum(values**3 / dimensions**2))
-    return float(weights @ doubled**2), float(weights @ doubled**3), triangle
+    third = float(weights @ (psi + psi[::-1]) ** 3)
+    squares = 4.0 * float(np.sum(values**2 / dimensions))
+    return squares, third, 8.0 * float(np.sum(values**3 / dimensions**2))
 
 
 @functools.lru_cache(maxsize=64)

@@ -73,8 +73,6 @@ def _locate(model: nn.Module, view: NeuronView, views: list[NeuronView]) -> Laye
         module = model.get_submodule(path)
     except AttributeError:
         return None
-    if not hasattr(module, leaf):
-        return None
     n, d = view.matrix.shape
     kind = type(module).__name__
     place = next(i for i, other in enumerate(siblings) if other is view)
@@ -82,7 +80,7 @@ def _locate(model: nn.Module, view: NeuronView, views: list[NeuronView]) -> Laye
     with torch.no_grad():
         try:
             rows = read_rows(model, layer)
-        except (RuntimeError, ValueError):
+        except (AttributeError, RuntimeError, ValueError):
             return None
     return layer if rows.shape == view.matrix.shape else None
 
@@ -119,7 +117,7 @@ def _effective(module: nn.Module, leaf: str) -> Tensor:
     """The weight as used: parametrized, or rebuilt from what old-style hooks store."""
     if parametrize.is_parametrized(module, leaf):
         return _without_updates(module, leaf)
-    stored = dict(module.named_parameters(recurse=False))
+    stored: dict[str, Tensor] = dict(module.named_parameters(recurse=False))
     stored.update(module.named_buffers(recurse=False))
     if f"{leaf}_g" in stored and f"{leaf}_v" in stored:
         direction, magnitude = stored[f"{leaf}_v"], stored[f"{leaf}_g"]

@@ -58,8 +58,16 @@ class Plan(Result):
 
     def __str__(self) -> str:
         cells = [
-            [r.name, r.kind, r.role, str(r.n), str(r.d), f"{r.weight:g}", r.objective]
-            + ["" if r.trainable else "frozen: no penalty"]
+            [
+                r.name,
+                r.kind,
+                r.role,
+                str(r.n),
+                str(r.d),
+                f"{r.weight:g}",
+                r.objective,
+                "" if r.trainable else "frozen: no penalty",
+            ]
             for r in self.rows
         ]
         head = ["layer", "kind", "role", "n", "d", "weight", "objective", ""]

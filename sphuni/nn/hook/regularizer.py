@@ -9,6 +9,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sphuni.kernels import Riesz
 from sphuni.nn._preset import Preset
+from sphuni.nn.hook import _opaque
 from sphuni.nn.hook._layers import Layer, find_layers, read_rows
 from sphuni.nn.hook._select import Pattern, assign_roles, select
 from sphuni.nn.hook._tables import Plan, PlanRow, Summary, measure_layer
@@ -190,6 +191,7 @@ class Regularizer(nn.Module):
         self.calls = 0
         self.stats: dict[str, Tensor] = {}
         self._handles: list[RemovableHandle] = []
+        self._token = _opaque.register(self)
         with torch.no_grad():
             for layer, objective in zip(layers, objectives, strict=True):
                 objective.allocate(layer.n, layer.d, like=read_rows(model, layer))
@@ -209,13 +211,32 @@ class Regularizer(nn.Module):
                 "mode='decoupled' adds gradients after backward: call reg.add_gradients() before "
                 "optimizer.step(), or reg.attach(optimizer) once, and leave reg() out of the loss"
             )
+        if torch.compiler.is_compiling():
+            return _opaque.penalty([read_rows(model, layer) for layer in self.layers], self._token)
         total: Tensor | None = None
         factor = self._advance()
         for index in range(len(self.layers)) if factor else ():
-            value = self._layer_penalty(model, index, factor)
+            value = self._layer_penalty(index, read_rows(model, self.layers[index]), factor)
             if value is not None:
                 total = value if total is None else total + value.to(total.device)
         return torch.zeros((), device=_device(model)) if total is None else total
+
+    def penalty_and_gradients(self, rows: Sequence[Tensor]) -> list[Tensor]:
+        """Return the penalty of rows read elsewhere and its gradient to each of them.
+
+        This is what a compiled graph calls, as one opaque operation; it counts as a call.
+        """
+        value = rows[0].new_zeros((), dtype=_opaque.result_dtype(rows))
+        gradients = [torch.zeros_like(one) for one in rows]
+        factor = self._advance()
+        for index, one in enumerate(rows if factor else ()):
+            with torch.enable_grad():
+                leaf = one.detach().requires_grad_()
+                part = self._layer_penalty(index, leaf, factor)
+            if part is not None:
+                (gradients[index],) = torch.autograd.grad(part, leaf)
+                value = value + part.detach().to(value)
+        return [value, *gradients]
 
     def add_gradients(self, scale: float = 1.0) -> None:
         """Add the gradient of the penalty to `.grad` of the model's parameters.
@@ -230,7 +251,8 @@ class Regularizer(nn.Module):
             owner = model.get_submodule(self.layers[index].module)
             parameters = [p for p in owner.parameters() if p.requires_grad]
             with torch.enable_grad():
-                value = self._layer_penalty(model, index, factor * scale)
+                rows = read_rows(model, self.layers[index])
+                value = self._layer_penalty(index, rows, factor * scale)
             if value is None or not parameters:
                 continue
             gradients = torch.autograd.grad(value, parameters, allow_unused=True)
@@ -314,6 +336,10 @@ class Regularizer(nn.Module):
         state["stats"] = {}
         return state
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._token = _opaque.register(self)
+
     def _advance(self) -> float:
         """Count the call and return the factor on all penalties; 0 leaves the call out."""
         call = self.calls
@@ -326,12 +352,11 @@ class Regularizer(nn.Module):
     def _coefficient(self, layer: Layer) -> float:
         return self.weights[1] if layer.role == "output" else self.weights[0]
 
-    def _layer_penalty(self, model: nn.Module, index: int, factor: float) -> Tensor | None:
+    def _layer_penalty(self, index: int, rows: Tensor, factor: float) -> Tensor | None:
         """The weighted penalty of one layer, or None where it is frozen or has no weight."""
         layer, coefficient = self.layers[index], self._coefficient(self.layers[index])
         if coefficient == 0:
             return None
-        rows = read_rows(model, layer)
         if torch.is_grad_enabled() and not rows.requires_grad:
             return None
         value: Tensor = self.objectives[index](rows)

@@ -8,7 +8,6 @@ from torch import Tensor
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import widen
 from sphuni.nn.regularizers._base import Objective
-from sphuni.sphere import unit_rows
 
 __all__ = ["GroupProjection", "LearnedProjection", "RandomProjection"]
 
@@ -247,8 +246,8 @@ class LearnedProjection(_Projected):
 
 
 def _apply(projections: Tensor, weight: Tensor) -> Tensor:
-    """(C, k, d) and (n, d) to (C, n, k); rows are made unit first, which only scales the image."""
-    return unit_rows(weight) @ projections.mT
+    """(C, k, d) and (n, d) to (C, n, k)."""
+    return weight @ projections.mT
 
 
 def _angle_error(weight: Tensor, projection: Tensor) -> Tensor:
@@ -257,7 +256,7 @@ def _angle_error(weight: Tensor, projection: Tensor) -> Tensor:
     if first.numel() == 0:
         return projection.sum() * 0
     before = _pair_angles(directions(weight), first, second)
-    after = _pair_angles(directions(unit_rows(weight) @ projection.mT), first, second)
+    after = _pair_angles(directions(weight @ projection.mT), first, second)
     return (before - after).square().mean()
 
 

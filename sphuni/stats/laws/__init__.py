@@ -1,5 +1,6 @@
 """Null laws of the statistics."""
 
+from sphuni.stats.laws._tails import Affine as Affine
 from sphuni.stats.laws._tails import Law as Law
 from sphuni.stats.laws._tails import Tails as Tails
 from sphuni.stats.laws.finite_n import Corrected as Corrected

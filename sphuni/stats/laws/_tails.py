@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Law", "Tails"]
+__all__ = ["Affine", "Law", "Tails"]
 
 _FLOAT = NDArray[np.float64]
 
@@ -43,3 +43,26 @@ class Law(Protocol):
 
     def tails(self, x: _FLOAT) -> Tails:
         """Both tails at `x`."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Affine:
+    """The law of scale * X + offset, scale > 0."""
+
+    base: Law
+    scale: float
+    offset: float
+
+    @property
+    def mean(self) -> float:
+        """Expectation."""
+        return self.scale * self.base.mean + self.offset
+
+    @property
+    def variance(self) -> float:
+        """Variance."""
+        return self.scale**2 * self.base.variance
+
+    def tails(self, x: _FLOAT) -> Tails:
+        """Both tails at `x`."""
+        return self.base.tails((np.asarray(x) - self.offset) / self.scale)

@@ -1,6 +1,7 @@
 """Tails of a weighted sum of chi-square variables, accurate relative to themselves."""
 
 import dataclasses
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,8 @@ class WeightedChi2:
         Positive weights w_k.
     degrees : numpy.ndarray of shape (K,)
         Degrees of freedom m_k, positive, not necessarily whole.
-    shift : float
-        The constant c.
+    mean : float, optional
+        Mean of the law, :math:`c + \sum_k w_k m_k`; c = 0 by default.
 
     Notes
     -----
@@ -63,12 +64,16 @@ class WeightedChi2:
 
     weights: _FLOAT
     degrees: _FLOAT
-    shift: float = 0.0
+    mean: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.mean):
+            object.__setattr__(self, "mean", float(self.weights @ self.degrees))
 
     @property
-    def mean(self) -> float:
-        """Expectation."""
-        return self.shift + float(self.weights @ self.degrees)
+    def lowest(self) -> float:
+        """The constant c, where the support begins."""
+        return self.mean - float(self.weights @ self.degrees)
 
     @property
     def variance(self) -> float:
@@ -82,7 +87,7 @@ class WeightedChi2:
 
     def tails(self, x: _FLOAT) -> Tails:
         """Log probabilities of at least and of at most `x`, of the shape of `x`."""
-        flat = np.atleast_1d(np.asarray(x, dtype=np.float64)).ravel() - self.shift
+        flat = np.atleast_1d(np.asarray(x, dtype=np.float64)).ravel() - self.mean
         upper, lower = self._chunked(flat) if flat.size <= _MANY else self._interpolated(flat)
         return Tails(upper.reshape(np.shape(x)), lower.reshape(np.shape(x)))
 
@@ -95,15 +100,16 @@ class WeightedChi2:
         return upper, lower
 
     def _interpolated(self, x: _FLOAT) -> tuple[_FLOAT, _FLOAT]:
-        """Splines of both log tails in log x through a grid, for many values at once."""
-        regular = np.isfinite(x) & (x > 0)
+        """Splines of both log tails in the log distance from the lowest value."""
+        start = self.mean - self.lowest
+        regular = np.isfinite(x) & (x + start > 0)
         upper, lower = np.empty_like(x), np.empty_like(x)
         upper[~regular], lower[~regular] = self._chunked(x[~regular])
         if regular.any():
-            place = np.log(x[regular])
+            place = np.log(x[regular] + start)
             ends = place.min() - 1e-12, place.max() + 1e-12
             grid = np.linspace(*ends, _MANY)
-            known = self._chunked(np.exp(grid))
+            known = self._chunked(np.exp(grid) - start)
             upper[regular], lower[regular] = (
                 np.minimum(CubicSpline(grid, side)(place), 0.0) for side in known
             )
@@ -111,8 +117,8 @@ class WeightedChi2:
 
     def _both(self, x: _FLOAT) -> tuple[_FLOAT, _FLOAT]:
         """Integrate the smaller tail of each value and take the other as its complement."""
-        upper = x > float(self.weights @ self.degrees)
-        inside = (x > 0) & np.isfinite(x)
+        upper = x > 0
+        inside = (x > self.lowest - self.mean) & np.isfinite(x)
         small = np.full_like(x, -np.inf)
         if inside.any():
             small[inside] = self._log_tail(x[inside], upper[inside])
@@ -147,14 +153,13 @@ class WeightedChi2:
         return np.asarray(height + np.log(np.abs(total))), left
 
     def _exponent(self, z: NDArray, x: _FLOAT) -> NDArray:
-        """K(z) - z x, without the shift."""
-        scaled = -2.0 * z[..., None] * self.weights
-        return -0.5 * np.log1p(scaled) @ self.degrees - z * x
+        """K(z) - z x of the centred law."""
+        return -0.5 * _log1p_less(-2.0 * z[..., None] * self.weights) @ self.degrees - z * x
 
     def _slope(self, z: _FLOAT, x: _FLOAT) -> _FLOAT:
         """Derivative of K(z) - z x - log |z| on the real axis; increasing in z."""
-        ratio = self.weights / (1.0 - 2.0 * z[:, None] * self.weights)
-        return np.asarray(ratio @ self.degrees - x - 1.0 / z)
+        twice = 2.0 * z[:, None] * self.weights
+        return np.asarray(self.weights * twice / (1.0 - twice) @ self.degrees - x - 1.0 / z)
 
     def _saddle(self, x: _FLOAT, upper: NDArray[np.bool_]) -> _FLOAT:
         """Bisect for the minimum of the integrand on the real axis; a rough answer suffices."""
@@ -177,3 +182,13 @@ class WeightedChi2:
         # a path that opens to the right decays by e^(-z x) even where few degrees of freedom do not
         least = 0.02 * min(1.0, self.cumulant(3) / self.variance**1.5)
         return width, np.clip(third * width / (6.0 * second), least, 0.5)
+
+
+def _log1p_less(s: NDArray) -> NDArray:
+    """log(1 + s) - s for complex or real s, accurate relative to itself for small s."""
+    small = np.abs(s) < 0.05
+    t = np.where(small, s, 0.0)
+    series = np.full_like(t, -1.0 / 14.0)
+    for k in range(13, 1, -1):
+        series = series * t + (-1.0) ** (k + 1) / k
+    return np.where(small, series * t * t, np.log1p(s) - s)

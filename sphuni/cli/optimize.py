@@ -1,0 +1,197 @@
+"""`sphuni optimize`: search for the best configuration of n points."""
+
+import argparse
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sphuni.cli import _output
+
+if TYPE_CHECKING:
+    from sphuni.configurations.solver import OptimizeResult, Progress
+    from sphuni.kernels import Kernel
+
+__all__ = ["add_parser", "run"]
+
+_FORMATS = ("npz", "csv", "xyz", "obj", "png", "svg", "pdf")
+
+
+def add_parser(commands: Any) -> None:
+    """Add this subcommand."""
+    parser = commands.add_parser(
+        "optimize",
+        help="best configurations: Thomson, Tammes, covering, ...",
+        description=(
+            "Search for the best configuration of n points on the unit sphere of R^d and compare "
+            "it with the record. Problems: thomson, log, riesz, energy, tammes, covering, "
+            "polarization, maxdet, design."
+        ),
+    )
+    add = parser.add_argument
+    add("problem", help="what is optimised")
+    add("-n", type=int, required=True, help="number of points")
+    add("-d", type=int, default=3, help="ambient dimension (default 3)")
+    add("-s", type=float, help="exponent, or the strength of a design")
+    add("--metric", choices=("chordal", "geodesic"), default="chordal", help="distance of riesz")
+    add("--epsilon", type=float, metavar="E", help="Gaussian kernel of energy and maxdet")
+    add("--antipodal", action="store_true", help="take points as lines")
+    add("--restarts", type=int, metavar="K", help="number of starts (default: by size)")
+    add("--seed", type=_output.parse_count, default=0, help="seed of the starts (default 0)")
+    add("--time-limit", type=float, metavar="SECONDS", help="stop with the best so far")
+    add("--target", type=float, metavar="VALUE", help="stop at a value as good as this")
+    add("--checkpoint", metavar="FILE", help="keep the state of the search in this file")
+    add("--resume", action="store_true", help="go on from the checkpoint")
+    add("--engine", choices=("auto", "compiled", "blockwise"), default="auto", help="inner loop")
+    add("--out", metavar="STEM", help="name of the files without suffix (default: by problem)")
+    add(
+        "--formats",
+        default="npz,png",
+        metavar="LIST",
+        help=f"files to write, from {', '.join(_FORMATS)}, or none (default npz,png)",
+    )
+    add("--json", action="store_true", help="print the result as JSON")
+    _output.add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Search, print the outcome, write coordinates and picture."""
+    files = _files(arguments)
+    for path in (*files, arguments.checkpoint):
+        _output.check_folder(None if path is None else str(path))
+    from sphuni.configurations.solver import optimize
+
+    line = _output.progress_line(quiet=arguments.quiet)
+    result = None
+    try:
+        result = optimize(
+            arguments.problem,
+            n=arguments.n,
+            d=arguments.d,
+            s=arguments.s,
+            metric=arguments.metric,
+            kernel=_kernel(arguments.epsilon),
+            antipodal=arguments.antipodal,
+            restarts=arguments.restarts,
+            rng=arguments.seed,
+            time_limit=arguments.time_limit,
+            target=arguments.target,
+            callback=None if line is None else lambda progress: line(_Shown.of(progress)),
+            checkpoint=arguments.checkpoint,
+            resume=arguments.resume,
+            engine=arguments.engine,
+        )
+    finally:
+        if line is not None:
+            line.clear()
+    written = [str(path) for path in files if _write(result, path)]
+    text = _as_json(result, written) if arguments.json else _describe(result, written)
+    _output.write(lambda: print(text))
+    if result.status == "interrupted":
+        _output.say("interrupted; the best so far is shown")
+        return _output.INTERRUPTED
+    return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+    """What the progress line needs to know."""
+
+    done: int
+    total: int
+    fraction: float
+    seconds_left: float
+    name: str
+
+    @classmethod
+    def of(cls, progress: "Progress") -> Any:
+        """Translate the solver's progress."""
+        fraction = progress.done / max(progress.total, 1)
+        left = progress.seconds * (1 / fraction - 1) if fraction > 0 else math.nan
+        name = f"best {progress.value:.12g}, found {progress.hits} times"
+        return cls(progress.done, progress.total, fraction, left, name)
+
+
+def _kernel(epsilon: float | None) -> "Kernel | None":
+    if epsilon is None:
+        return None
+    from sphuni.kernels import Gaussian
+
+    return Gaussian(epsilon)
+
+
+def _files(arguments: argparse.Namespace) -> list[Path]:
+    """Names of the files to write."""
+    if arguments.formats.strip().lower() == "none":
+        return []
+    suffixes = [part.strip().lower() for part in arguments.formats.split(",") if part.strip()]
+    unknown = [suffix for suffix in suffixes if suffix not in _FORMATS]
+    if unknown:
+        raise _output.UsageError(
+            f"--formats must be taken from {', '.join(_FORMATS)}, or be none; got {unknown[0]!r}"
+        )
+    stem = arguments.out
+    if stem is None:
+        exponent = "" if arguments.s is None else f"-s{arguments.s:g}"
+        lines = "-lines" if arguments.antipodal else ""
+        stem = f"{arguments.problem}-n{arguments.n}-d{arguments.d}{exponent}{lines}"
+    return [Path(f"{stem}.{suffix}") for suffix in suffixes]
+
+
+def _write(result: "OptimizeResult", path: Path) -> bool:
+    """Write one file; pictures and meshes exist for d = 3 only."""
+    if path.suffix in (".png", ".svg", ".pdf"):
+        if result.d != 3 or result.n < 4:
+            return False
+        from sphuni._files import atomic_writer
+        from sphuni.plots.configurations import configuration
+
+        figure = configuration(result)
+        with atomic_writer(path) as stream:
+            figure.savefig(stream, format=path.suffix[1:], dpi=160)
+        return True
+    from sphuni.configurations.export import save_points
+
+    save_points(result.points, path)
+    return True
+
+
+def _as_json(result: "OptimizeResult", written: list[str]) -> str:
+    fields = {"schema": "sphuni.optimize.result", "version": 1, **result.to_dict()}
+    return json.dumps({**fields, "files": written}, indent=1, allow_nan=False)
+
+
+def _describe(result: "OptimizeResult", written: list[str]) -> str:
+    """Lay out the outcome for reading."""
+    certificate = result.certificate
+    rows = [
+        ("value", f"{result.value:.15g}  ({result.direction} is better)"),
+        ("record", _record(result)),
+        ("bound", f"{certificate.bound:.12g}  ({certificate.bound_method})"),
+        ("residual", f"{certificate.residual:.2g}"),
+    ]
+    if certificate.smallest_eigenvalue is not None:
+        rows.append(("least eigenvalue", f"{certificate.smallest_eigenvalue:.6g}"))
+    if certificate.active is not None and certificate.multipliers is not None:
+        held = f"{len(certificate.active)}, spread {certificate.spread:.2g}"
+        rows.append(("active", f"{held}; free points {certificate.free_points}"))
+    if certificate.symmetry_order is not None:
+        rows.append(("symmetry order", str(certificate.symmetry_order)))
+    rows += [
+        ("hits", f"{result.hits} of {result.tried}"),
+        ("status", f"{result.status}: {result.advice}"),
+        ("time", f"{result.seconds:.1f} s, engine {result.engine}, seed {result.seed}"),
+    ]
+    if written:
+        rows.append(("files", ", ".join(written)))
+    kind = "lines" if result.antipodal else "points"
+    head = f"{result.problem}: {result.n} {kind} in R^{result.d}"
+    return "\n".join([head, *(f"  {name:<17}{text}" for name, text in rows)])
+
+
+def _record(result: "OptimizeResult") -> str:
+    if result.record is None or result.gap is None:
+        return "none for this size"
+    return f"{result.record.value:.15g}  ({result.record.status}); gap {result.gap:.2g}"

@@ -1,0 +1,97 @@
+"""The state of a search, and its file."""
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sphuni._errors import UnreadableFileError
+from sphuni._files import write_bytes
+
+__all__ = ["State", "load", "save"]
+
+_SCHEMA = "sphuni.optimize"
+_VERSION = 1
+
+
+@dataclasses.dataclass
+class State:
+    """What has been found so far; `done` starts have been run, in order."""
+
+    done: int = 0
+    scores: list[float] = dataclasses.field(default_factory=list)
+    polished: list[float] = dataclasses.field(default_factory=list)
+    value: float | None = None
+    points: NDArray[np.float64] | None = None
+
+
+def save(path: str | os.PathLike[str], key: dict[str, Any], state: State) -> None:
+    """Write a checkpoint atomically: the previous file stays until the new one is whole."""
+    stream = io.BytesIO()
+    points = np.empty((0, 0)) if state.points is None else state.points
+    value = np.nan if state.value is None else state.value
+    np.savez(
+        stream,
+        schema=np.array(_SCHEMA),
+        version=np.array(_VERSION),
+        key=np.array(json.dumps(key, sort_keys=True)),
+        done=np.array(state.done),
+        scores=np.array(state.scores, dtype=np.float64),
+        polished=np.array(state.polished, dtype=np.float64),
+        value=np.array(value),
+        points=points,
+    )
+    write_bytes(path, stream.getvalue())
+
+
+def load(path: str | os.PathLike[str], key: dict[str, Any]) -> State:
+    """Read a checkpoint of the same search.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is damaged or is not a checkpoint.
+    ValueError
+        If it belongs to another search; the message names what differs.
+    """
+    name = str(path)
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            fields = {field: file[field] for field in file.files}
+        if str(fields["schema"]) != _SCHEMA:
+            raise KeyError("schema")
+        version, found = int(fields["version"]), json.loads(str(fields["key"]))
+        state = State(
+            done=int(fields["done"]),
+            scores=fields["scores"].tolist(),
+            polished=fields["polished"].tolist(),
+            value=None if np.isnan(fields["value"]) else float(fields["value"]),
+            points=fields["points"] if fields["points"].size else None,
+        )
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise UnreadableFileError(
+            f"checkpoint must be a file that optimize wrote; {name!r} is damaged or of another "
+            "kind and was left as it is. Move it away or name another checkpoint"
+        ) from error
+    if version != _VERSION:
+        raise UnreadableFileError(
+            f"checkpoint must have version {_VERSION}; {name!r} has version {version}. "
+            "Use the release of sphuni that wrote it"
+        )
+    _check_key(name, json.loads(json.dumps(key)), found)
+    return state
+
+
+def _check_key(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
+    different = [k for k in sorted({*wanted, *found}) if wanted.get(k) != found.get(k)]
+    if different:
+        what = ", ".join(f"{k} = {found.get(k)} there, {wanted.get(k)} here" for k in different)
+        raise ValueError(
+            f"checkpoint must belong to the same search; {name!r} differs: {what}. "
+            "Name another checkpoint"
+        )

@@ -1,0 +1,181 @@
+"""Problems of greatest Gram determinant, and spherical designs."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sphuni._budget import require
+from sphuni.configurations._energies import EnergyProblem
+from sphuni.configurations.certificate import Certificate
+from sphuni.configurations.minimize import minimize
+from sphuni.configurations.polish import (
+    Smooth,
+    newton,
+    pair_derivatives,
+    squared_distances,
+    tangent_basis,
+)
+from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
+from sphuni.configurations.symmetry import symmetry_order
+from sphuni.geometry import design_residual, logdet_bound
+from sphuni.kernels import Kernel
+from sphuni.pairwise import Engine
+
+__all__ = ["DesignProblem", "MaxdetProblem"]
+
+_TOLERANCE = 1e-6
+_LARGEST_HESSIAN = 1_200
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxdetProblem(Problem):
+    """Maximise the log-determinant of the Gram matrix of a bounded kernel."""
+
+    kernel: Kernel = dataclasses.field(kw_only=True)
+    direction = "higher"
+
+    @property
+    def detail(self) -> str:
+        """The kernel."""
+        return repr(self.kernel)
+
+    @property
+    def lanes(self) -> int:
+        """Each start factorises an n x n matrix per step, so fewer run side by side."""
+        return 16
+
+    def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
+        """Run batched L-BFGS on minus the log-determinant."""
+        del streams, engine
+        require(
+            8 * len(starts) * self.n**2 * 8,
+            None,
+            what=f"{len(starts)} Gram matrices of n = {self.n} points",
+            remedy="lower n",
+        )
+        found = minimize(
+            _minus_logdet(self.kernel),
+            as_tensor(starts),
+            tolerance=_TOLERANCE,
+            largest_step=0.4 * spacing(self.n, self.d),
+            slack=1e-14,
+            deadline=end,
+        )
+        return Relaxed(found.points.numpy(), found.values.numpy(), found.converged.numpy())
+
+    def refine(self, points: Array) -> Array:
+        """Apply Newton's method where the Hessian fits."""
+        if not self._newton_fits:
+            return points
+        return newton(_logdet_derivatives(self.kernel), as_tensor(points)).points.numpy()
+
+    def value(self, points: Array) -> float:
+        """Log-determinant of the Gram matrix."""
+        return -float(_minus_logdet(self.kernel)(as_tensor(points).T[..., None])[0])
+
+    def certify(self, points: Array) -> Certificate:
+        """Gradient, Hessian, moment bound, symmetry."""
+        rows = as_tensor(points)
+        smallest, flat = None, None
+        if self._newton_fits:
+            state = newton(_logdet_derivatives(self.kernel), rows, iterations=0)
+            residual, smallest, flat = state.gradient, state.smallest_eigenvalue, state.flat_modes
+        else:
+            gradient = _minus_logdet(self.kernel)(rows.T[..., None])[1][..., 0].T
+            radial = (gradient * rows).sum(-1, keepdim=True) * rows
+            residual = float(torch.linalg.vector_norm(gradient - radial, dim=-1).max())
+        bound = logdet_bound(self.n, self.d, kernel=self.kernel)
+        return Certificate(
+            kind="smooth",
+            residual=residual,
+            smallest_eigenvalue=smallest,
+            flat_modes=flat,
+            active=None,
+            multipliers=None,
+            free_points=None,
+            spread=None,
+            bound=bound.value,
+            bound_method=bound.method,
+            bound_attained=bound.attained,
+            symmetry_order=symmetry_order(points),
+        )
+
+    def circle(self) -> Array | None:
+        """Return None: the circle has no special treatment here."""
+        return None
+
+    @property
+    def _newton_fits(self) -> bool:
+        return self.n * (self.d - 1) <= _LARGEST_HESSIAN
+
+
+@dataclasses.dataclass(frozen=True)
+class DesignProblem(EnergyProblem):
+    """Make the means of all polynomials of degree 1 to s vanish; the value is the residual.
+
+    The energy of the kernel P_1 + ... + P_s is the sum of the squared residuals of the degrees,
+    up to a constant.
+    """
+
+    resolution = 1e-7
+
+    def value(self, points: Array) -> float:
+        """Largest residual of a degree; rounding leaves about 1e-8."""
+        assert self.s is not None
+        return float(design_residual(points, t=int(self.s)))
+
+    def certify(self, points: Array) -> Certificate:
+        """Replace the energy's bound by that of the residual, 0."""
+        return dataclasses.replace(
+            super().certify(points),
+            bound=0.0,
+            bound_method="a residual is not negative",
+            bound_attained=None,
+        )
+
+    def circle(self) -> Array | None:
+        """Return None: most polygons are designs, but not of every strength."""
+        return None
+
+
+def _minus_logdet(kernel: Kernel) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Objective on planes (d, n, b); inf where a Gram matrix is not positive definite."""
+
+    def objective(x: Tensor) -> tuple[Tensor, Tensor]:
+        rows = x.permute(2, 1, 0).contiguous()
+        t = rows @ rows.mT
+        value, slope = kernel.value_and_derivative(2 - 2 * t, 2 + 2 * t)
+        factor, info = torch.linalg.cholesky_ex(value)
+        bad = info > 0
+        identity = torch.eye(x.shape[1], dtype=x.dtype)
+        factor = torch.where(bad[:, None, None], identity, factor)
+        logdet = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        pull = torch.cholesky_inverse(factor) * slope
+        gradient = -2 * (pull @ rows)
+        return torch.where(bad, torch.inf, -logdet), gradient.permute(2, 1, 0).contiguous()
+
+    return objective
+
+
+def _logdet_derivatives(kernel: Kernel) -> Smooth:
+    """Gradient and Hessian of minus the log-determinant."""
+
+    def derivatives(points: Tensor) -> tuple[Tensor, Tensor]:
+        n, d = points.shape
+        p, q = squared_distances(points)
+        value, slope = kernel.value(p, q), kernel.derivative(p, q)
+        inverse = torch.linalg.inv(value.fill_diagonal_(kernel.at_one))
+        weight = -2 * inverse
+        gradient, hessian = pair_derivatives(points, weight * slope, weight * kernel.second(p, q))
+        slope = slope.fill_diagonal_(0.0)
+        moves = torch.einsum("ide,jd,ij->jie", tangent_basis(points), points, slope)
+        moves = moves.reshape(n, n * (d - 1))
+        spread = inverse @ moves
+        inner = (moves.T @ spread).reshape(n, d - 1, n, d - 1)
+        cross = spread.reshape(n, n, d - 1)
+        extra = inverse[:, None, :, None] * inner + torch.einsum("jie,ijf->iejf", cross, cross)
+        return gradient, hessian + 2 * extra.reshape(hessian.shape)
+
+    return derivatives

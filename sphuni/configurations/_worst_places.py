@@ -1,0 +1,175 @@
+"""Covering and polarization: make the worst place of the sphere as good as possible."""
+
+import abc
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from sphuni._rng import numpy_generator
+from sphuni.configurations._holes import holes, pole_values
+from sphuni.configurations._objectives import energy_objective
+from sphuni.configurations._slp import Family, ascend, multipliers
+from sphuni.configurations.certificate import Certificate
+from sphuni.configurations.minimize import minimize
+from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
+from sphuni.configurations.symmetry import symmetry_order
+from sphuni.geometry import (
+    BoundResult,
+    covering_bound,
+    covering_radius,
+    polarization,
+    polarization_bound,
+)
+from sphuni.kernels import Kernel, Riesz
+from sphuni.pairwise import Engine
+
+__all__ = ["CoveringProblem", "PolarizationProblem"]
+
+_NOISE = 0.4
+_ALIKE = 1e-6
+"""Where an optimum is not a vertex, ascent settles the points to about 1e-8 only."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WorstPlaceProblem(Problem):
+    """Raise the least of the values at the worst places, from shaken minima of an energy."""
+
+    polished_per_batch = 6
+
+    @property
+    @abc.abstractmethod
+    def family(self) -> Family:
+        """The functions whose least is maximised."""
+
+    @property
+    @abc.abstractmethod
+    def start_kernel(self) -> Kernel:
+        """The kernel whose rough minima are the starts."""
+
+    @property
+    def tied(self) -> float:
+        """Members that differ by less count as active."""
+        return 1e-10
+
+    @abc.abstractmethod
+    def bound(self) -> BoundResult:
+        """What no configuration can beat."""
+
+    @property
+    def lanes(self) -> int:
+        """Starts of a batch; the best six are polished."""
+        return 16
+
+    def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
+        """Minimise an energy roughly, shake, and note how good the worst place is."""
+        kernel = self.start_kernel.antipodal() if self.antipodal else self.start_kernel
+        found = minimize(
+            energy_objective(kernel, self.d, engine),
+            as_tensor(starts),
+            tolerance=1e-2,
+            largest_step=0.4 * spacing(self.n, self.d),
+            max_iterations=60,
+            deadline=end,
+            compiled=engine == "compiled",
+        )
+        rows = found.points.numpy()
+        for k, stream in enumerate(streams):
+            rng = numpy_generator(stream + 1)
+            size = _NOISE * rng.uniform() * spacing(self.n, self.d) / self.d**0.5
+            moved = rows[k] + size * rng.standard_normal(rows[k].shape)
+            rows[k] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+        scores = np.array([-float(self.family(one, 0.0).values.min()) for one in rows])
+        return Relaxed(rows, scores, np.isfinite(scores))
+
+    def refine(self, points: Array) -> Array:
+        """Ascend by linear programmes."""
+        radius = 0.1 * spacing(self.n, self.d)
+        return ascend(self.family, points, radius=radius, iterations=120).points
+
+    def certify(self, points: Array) -> Certificate:
+        """Active places and multipliers, the best bound known, symmetry."""
+        members = self.family(points, self.tied)
+        weights, residual = multipliers(members)
+        bound = self.bound()
+        labelled = members.labels.shape[1] > 0
+        free = self.n - len(np.unique(members.labels[weights > 0])) if labelled else None
+        both = np.vstack([points, -points]) if self.antipodal else points
+        return Certificate(
+            kind="max-min",
+            residual=residual,
+            smallest_eigenvalue=None,
+            flat_modes=None,
+            active=members.labels if labelled else None,
+            multipliers=weights,
+            free_points=free,
+            spread=float(np.ptp(members.values)),
+            bound=bound.value,
+            bound_method=bound.method,
+            bound_attained=bound.attained,
+            symmetry_order=symmetry_order(both, tolerance=_ALIKE),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class CoveringProblem(WorstPlaceProblem):
+    """Minimise the covering radius."""
+
+    @property
+    def family(self) -> Family:
+        """Cosines of the circumradii of the hull's facets."""
+        return functools.partial(holes, lines=self.antipodal)
+
+    @property
+    def start_kernel(self) -> Kernel:
+        """Coulomb's: its minima cover well."""
+        return Riesz(1.0)
+
+    def bound(self) -> BoundResult:
+        """Return the covering bound."""
+        return covering_bound(self.n, self.d, antipodal=self.antipodal)
+
+    def value(self, points: Array) -> float:
+        """Covering radius in radians, exact by the convex hull."""
+        return float(covering_radius(points, antipodal=self.antipodal).radius)
+
+
+@dataclasses.dataclass(frozen=True)
+class PolarizationProblem(WorstPlaceProblem):
+    """Maximise the least potential of the sphere."""
+
+    direction = "higher"
+
+    @property
+    def kernel(self) -> Kernel:
+        """The Riesz kernel of the exponent."""
+        assert self.s is not None
+        return Riesz(self.s)
+
+    @property
+    def family(self) -> Family:
+        """Potentials at the local minima."""
+        kernel = self.kernel.antipodal() if self.antipodal else self.kernel
+        return functools.partial(pole_values, kernel=kernel)
+
+    @property
+    def start_kernel(self) -> Kernel:
+        """The same kernel."""
+        return self.kernel
+
+    @property
+    def tied(self) -> float:
+        """In the potential's unit, which grows with n."""
+        return 1e-9 * self.n
+
+    def bound(self) -> BoundResult:
+        """Return the polarization bound."""
+        assert self.s is not None
+        return polarization_bound(self.n, self.d, s=self.s, antipodal=self.antipodal)
+
+    def value(self, points: Array) -> float:
+        """Least potential: of the local minima and of the certifying search of the measure."""
+        assert self.s is not None
+        checked = polarization(points, s=self.s, antipodal=self.antipodal)
+        return min(float(checked.value), float(self.family(points, 0.0).values.min()))

@@ -1,0 +1,459 @@
+"""`optimize`: one call from the name of a problem to coordinates, value, certificate and gap."""
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sphuni._arrays import like_caller
+from sphuni._budget import require
+from sphuni._result import Result
+from sphuni._rng import numpy_generator, seeds
+from sphuni._typing import Metric, Seed
+from sphuni.configurations import _checkpoint
+from sphuni.configurations._checkpoint import State
+from sphuni.configurations._objectives import choose_engine
+from sphuni.configurations._resolve import resolve
+from sphuni.configurations.certificate import Certificate
+from sphuni.configurations.problems import Problem, random_starts
+from sphuni.configurations.records import Record
+from sphuni.kernels import Kernel
+from sphuni.pairwise import Engine
+
+__all__ = ["OptimizeResult", "Progress", "optimize"]
+
+Status = Literal["finished", "closed form", "target reached", "time limit", "interrupted"]
+
+_COPIES = 24
+_SAVE_EVERY = 3.0
+_SAME_SCORE = 1e-9
+_SAME_VALUE = 1e-11
+_MEETS = 2e-12
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """What a callback is told after every batch of starts."""
+
+    done: int
+    total: int
+    value: float
+    gap: float | None
+    hits: int
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class OptimizeResult(Result):
+    """An optimised configuration and the evidence for it.
+
+    Attributes
+    ----------
+    problem : str
+    n, d : int
+    s : float or None
+        Exponent, where the problem has one.
+    antipodal : bool
+    points : array (n, d)
+        Unit rows, float64 (or in the library and dtype of `like`).
+    value : float
+        As `record` defines it for the problem.
+    direction : {"lower", "higher"}
+        Which values are better.
+    record : Record or None
+        The best known value, if one is on record.
+    gap : float or None
+        How far the value falls short of the record, in the value's unit: positive is worse,
+        negative better, and rounding of the record's digits shows as a difference of that size.
+    certificate : Certificate
+    hits : int
+        How many of `tried` local optima equal the best.
+    tried : int
+        Local optima compared: all starts for smooth problems, the polished ones for max-min.
+    starts : int
+        Starts that were run.
+    status : {"finished", "closed form", "target reached", "time limit", "interrupted"}
+    advice : str
+        What the outcome suggests, in a sentence.
+    engine : str
+        The pair engine; the answer depends on it in the last digits.
+    seed : int
+        Reproduces the run when passed as `rng`.
+    seconds : float
+        Wall time of this call.
+    """
+
+    problem: str
+    n: int
+    d: int
+    s: float | None
+    antipodal: bool
+    points: Any
+    value: float
+    direction: str
+    record: Record | None
+    gap: float | None
+    certificate: Certificate
+    hits: int
+    tried: int
+    starts: int
+    status: Status
+    advice: str
+    engine: str
+    seed: int
+    seconds: float
+
+
+def optimize(
+    problem: str,
+    *,
+    n: int,
+    d: int = 3,
+    s: float | None = None,
+    metric: Metric = "chordal",
+    kernel: Kernel | None = None,
+    antipodal: bool = False,
+    restarts: int | None = None,
+    rng: Seed = 0,
+    time_limit: float | None = None,
+    target: float | None = None,
+    callback: Callable[[Progress], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    engine: Engine = "auto",
+    like: Tensor | None = None,
+) -> OptimizeResult:
+    r"""Search for the best configuration of n points on S^(d-1).
+
+    Parameters
+    ----------
+    problem : str
+        What is optimised: ``"thomson"`` (least sum of 1/r), ``"log"`` (of -log r), ``"riesz"``
+        (of r^-s), ``"energy"`` (of any `kernel`), ``"tammes"`` (greatest smallest angle),
+        ``"covering"`` (least covering radius), ``"polarization"`` (greatest least potential of
+        r^-s), ``"maxdet"`` (greatest log-determinant of the Gram matrix of `kernel`, by default
+        the Dirichlet kernel of degree sqrt(n) - 1), ``"design"`` (least residual of a spherical
+        design of strength `s`). The values are those of `record`.
+    n : int
+        Number of points, at least 2.
+    d : int, default 3
+        Ambient dimension, at least 2.
+    s : float, optional
+        Exponent of ``"riesz"``, in (-2, 200], and of ``"polarization"``, in (0, 50]; strength of
+        ``"design"``.
+    metric : {"chordal", "geodesic"}, default "chordal"
+        Distance of ``"riesz"``.
+    kernel : Kernel, optional
+        Kernel of ``"energy"``, and of ``"maxdet"`` where it is not the Dirichlet kernel.
+    antipodal : bool, default False
+        The n points stand for the 2n points {x, -x}: half-space energies, packings of lines.
+    restarts : int, optional
+        Number of starts; by default enough for moderate n.
+    rng : int, generator or None, default 0
+        Seed; start i has a stream of its own.
+    time_limit : float, optional
+        Seconds after which the search ends with what it has.
+    target : float, optional
+        The search ends as soon as the value is as good as this.
+    callback : callable, optional
+        Called with a `Progress` after every batch.
+    checkpoint : path-like, optional
+        File that keeps the state of the search, replaced in one step every few seconds.
+    resume : bool, default False
+        Go on from `checkpoint` if it exists. Without it an existing file is refused.
+    engine : {"auto", "compiled", "blockwise"}, default "auto"
+        ``"auto"`` compiles the inner loop (some seconds, once) where the search is long enough.
+    like : torch.Tensor, optional
+        Return points of its dtype on its device; NumPy float64 by default.
+
+    Returns
+    -------
+    OptimizeResult
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not describe a problem, or the checkpoint is another search's.
+    UnreadableFileError
+        If the checkpoint is damaged; it is left as it is.
+
+    Notes
+    -----
+    Smooth problems (energies, ``"maxdet"``, ``"design"``): batched L-BFGS from all starts, then
+    Newton's method for the best two of every batch. ``"tammes"``: sums of r^-2a with growing a
+    and noise, then linear programmes on the contacts for the best sixteen of every batch.
+    ``"covering"`` and ``"polarization"``: rough minima of an energy, shaken, then linear
+    programmes on the hull's facets or on the local minima of the potential for the best six.
+    Start 0 is an exact code of that size where one is known, start 1 a jittered spiral (d = 3),
+    all others are random. The answer depends on the problem, n, d, s, seed, number of restarts
+    and engine, not on how often the search was stopped and resumed. On the circle the regular
+    polygon is returned where it is known to be optimal.
+
+    Ctrl-C after the first batch saves the checkpoint and returns the best so far.
+
+    References
+    ----------
+    D. J. Wales, S. Ulker, "Structure and dynamics of spherical crystals characterized for the
+    Thomson problem", Physical Review B 74 (2006) 212101, doi:10.1103/PhysRevB.74.212101.
+    D. A. Kottwitz, "The densest packing of equal circles on a sphere", Acta Crystallographica A
+    47 (1991) 158-165, doi:10.1107/S0108767390011370.
+
+    Examples
+    --------
+    >>> result = optimize("thomson", n=12, restarts=8)
+    >>> result.value, result.certificate.symmetry_order
+    (49.1652530576, 120)
+    """
+    started = time.monotonic()
+    task = resolve(problem, n, d, s, metric=metric, kernel=kernel, antipodal=antipodal)
+    total = _restarts(restarts, task)
+    end = started + _time_limit(time_limit)
+    require(
+        _COPIES * 8 * task.lanes * task.n * task.d,
+        None,
+        what=f"{task.lanes} starts of n = {task.n} points side by side",
+        remedy="lower n or d",
+    )
+    seed = _seed(rng)
+    chosen = choose_engine(engine, task.n, task.d, task.default_restarts)
+    record = task.best_known()
+    polygon = task.circle()
+    state = State()
+    status: Status = "finished"
+    if polygon is not None:
+        state = State(0, [], [task.value(polygon)], task.value(polygon), polygon)
+        status = "closed form"
+    else:
+        search = _Search(task, total, seed, chosen, record, started)
+        search.open(checkpoint, resume=resume)
+        status = search.run(end, target, callback)
+        state = search.state
+    assert state.points is not None
+    assert state.value is not None
+    certificate = task.certify(state.points)
+    hits, tried = count_hits(task, state)
+    gap = None if record is None else task.sign * (state.value - record.value)
+    return OptimizeResult(
+        problem=task.name,
+        n=task.n,
+        d=task.d,
+        s=task.s,
+        antipodal=task.antipodal,
+        points=like_caller(state.points, like),
+        value=state.value,
+        direction=task.direction,
+        record=record,
+        gap=gap,
+        certificate=certificate,
+        hits=hits,
+        tried=tried,
+        starts=state.done,
+        status=status,
+        advice=_advice(task, status, gap, state.value, certificate, hits, tried),
+        engine=chosen,
+        seed=seed,
+        seconds=time.monotonic() - started,
+    )
+
+
+class _Search:
+    """Batches of starts, in order, until the last or a reason to stop."""
+
+    def __init__(
+        self,
+        task: Problem,
+        total: int,
+        seed: int,
+        engine: Engine,
+        record: Record | None,
+        started: float,
+    ) -> None:
+        self.task, self.total, self.seed, self.engine = task, total, seed, engine
+        self.record, self.started = record, started
+        self.state = State()
+        self.path: str | os.PathLike[str] | None = None
+        self.saved = started
+
+    def open(self, path: str | os.PathLike[str] | None, *, resume: bool) -> None:
+        """Take up a checkpoint, or make sure that none is overwritten."""
+        if path is None:
+            if resume:
+                raise ValueError("checkpoint must be given with resume=True; got None")
+            return
+        self.path = path
+        if Path(path).exists():
+            if not resume:
+                raise ValueError(
+                    f"checkpoint {str(path)!r} exists already; pass resume=True to go on from it, "
+                    "or name another file"
+                )
+            self.state = _checkpoint.load(path, self._key)
+
+    def run(
+        self, end: float, target: float | None, callback: Callable[[Progress], None] | None
+    ) -> Status:
+        """Run the batches that are missing."""
+        status: Status = "finished"
+        streams = seeds(self.seed, self.total)
+        try:
+            while self.state.done < self.total or self.state.points is None:
+                if self._meets(target):
+                    status = "target reached"
+                    break
+                if self.state.points is not None and time.monotonic() > end:
+                    status = "time limit"
+                    break
+                complete = self._batch(streams, end)
+                self._save(force=False)
+                if callback is not None:
+                    callback(self._progress())
+                if not complete:
+                    status = "time limit"
+                    break
+        except KeyboardInterrupt:
+            if self.state.points is None:
+                raise
+            status = "interrupted"
+        if status == "finished" and self._meets(target):
+            status = "target reached"
+        self._save(force=True)
+        return status
+
+    def _batch(self, streams: list[int], end: float) -> bool:
+        """Run the next batch; a batch that the clock cut short counts for its best only."""
+        task, state = self.task, self.state
+        part = streams[state.done : state.done + task.lanes]
+        starts = random_starts(task.n, task.d, state.done, part)
+        found = task.relax(starts, part, self.engine, end)
+        late = time.monotonic() > end
+        best, points = state.value, state.points
+        polished: list[float] = []
+        for index in _distinct(found.scores, task.polished_per_batch):
+            if late and polished and time.monotonic() > end:
+                break
+            candidate = task.refine(found.points[index])
+            value = task.value(candidate)
+            polished.append(value)
+            if best is None or task.sign * (value - best) < 0:
+                best, points = value, candidate
+        scores = found.scores[found.converged].tolist()
+        done = state.done if late else state.done + len(part)
+        self.state = State(
+            done=done,
+            scores=state.scores if late else state.scores + scores,
+            polished=state.polished + polished,
+            value=best,
+            points=points,
+        )
+        return not late
+
+    def _meets(self, target: float | None) -> bool:
+        if target is None or self.state.value is None:
+            return False
+        slack = _MEETS * max(1.0, abs(target))
+        return self.task.sign * (self.state.value - target) <= slack
+
+    def _save(self, *, force: bool) -> None:
+        now = time.monotonic()
+        if self.path is not None and (force or now - self.saved > _SAVE_EVERY):
+            _checkpoint.save(self.path, self._key, self.state)
+            self.saved = now
+
+    def _progress(self) -> Progress:
+        assert self.state.value is not None
+        gap = (
+            None if self.record is None else self.task.sign * (self.state.value - self.record.value)
+        )
+        hits, _ = count_hits(self.task, self.state)
+        seconds = time.monotonic() - self.started
+        return Progress(self.state.done, self.total, self.state.value, gap, hits, seconds)
+
+    @property
+    def _key(self) -> dict[str, Any]:
+        return {**self.task.key, "seed": self.seed, "engine": self.engine}
+
+
+def count_hits(task: Problem, state: State) -> tuple[int, int]:
+    """How many local optima equal the best, and of how many."""
+    assert state.value is not None
+    if task.polished_per_batch <= 2 and state.scores:
+        scores = np.array(state.scores)
+        best = scores.min()
+        return int((scores <= best + _SAME_SCORE * abs(best)).sum()), len(scores)
+    values = task.sign * np.array(state.polished)
+    best = task.sign * state.value
+    return int((values <= best + _SAME_VALUE * max(1.0, abs(best))).sum()), len(values)
+
+
+def _distinct(scores: NDArray[np.float64], count: int) -> list[int]:
+    """Indices of the best scores that differ from one another."""
+    chosen: list[int] = []
+    for index in np.argsort(scores, kind="stable"):
+        score = scores[index]
+        same = chosen and score - scores[chosen[-1]] <= 1e-10 * abs(score)
+        if math.isfinite(score) and not same:
+            chosen.append(int(index))
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def _advice(
+    task: Problem,
+    status: str,
+    gap: float | None,
+    value: float,
+    certificate: Certificate,
+    hits: int,
+    tried: int,
+) -> str:
+    """Say what the outcome suggests."""
+    if status == "closed form" or (certificate.bound_attained and _at_bound(value, certificate)):
+        return "optimal: the value is known in closed form or equals a certified bound"
+    if certificate.smallest_eigenvalue is not None and certificate.smallest_eigenvalue < -1e-6:
+        return "the Hessian has a negative eigenvalue: a saddle; use another seed"
+    if certificate.residual > (1e-9 if certificate.kind == "smooth" else 1e-6):
+        return "not stationary to full precision: the optimum is not smooth there, or n is large"
+    meaning = task.resolution * max(1.0, abs(value))
+    if gap is not None and gap > meaning:
+        return "worse than the record: raise restarts or change the seed"
+    if hits <= 1 < tried:
+        return "the best was found once: raise restarts to see whether it can be improved"
+    if gap is not None and gap < -meaning:
+        return "better than the record: verify in higher precision before believing it"
+    return "found repeatedly" + ("" if gap is None else " and equal to the record")
+
+
+def _at_bound(value: float, certificate: Certificate) -> bool:
+    return abs(value - certificate.bound) <= 1e-10 * max(1.0, abs(value))
+
+
+def _restarts(restarts: int | None, task: Problem) -> int:
+    if restarts is None:
+        return task.default_restarts
+    if isinstance(restarts, bool) or not hasattr(restarts, "__index__"):
+        raise TypeError(f"restarts must be a whole number; got {restarts!r}")
+    if restarts < 1:
+        raise ValueError(f"restarts must be at least 1; got {restarts}")
+    return int(restarts)
+
+
+def _time_limit(seconds: float | None) -> float:
+    if seconds is None:
+        return math.inf
+    if not seconds > 0:
+        raise ValueError(f"time_limit must be a positive number of seconds; got {seconds}")
+    return float(seconds)
+
+
+def _seed(rng: Seed) -> int:
+    if isinstance(rng, int | np.integer) and not isinstance(rng, bool) and rng >= 0:
+        return int(rng)
+    return int(numpy_generator(rng).integers(1 << 62))

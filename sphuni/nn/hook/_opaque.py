@@ -1,0 +1,73 @@
+"""The penalty as one operation of a compiled graph.
+
+Inner problems, counters and random draws cannot be traced. Inside `torch.compile` the whole
+penalty is therefore one opaque operation that returns its value and its gradients, so the loss
+keeps a single graph.
+"""
+
+import concurrent.futures
+import contextlib
+import itertools
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["penalty", "register", "result_dtype"]
+
+
+_registered: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+
+
+def register(owner: Any) -> int:
+    """Return the number under which the operation finds `owner`."""
+    token = next(_numbers)
+    _registered[token] = owner
+    return token
+
+
+def result_dtype(rows: Sequence[Tensor]) -> torch.dtype:
+    """float64 if any of the rows is, else float32."""
+    return torch.float64 if any(r.dtype == torch.float64 for r in rows) else torch.float32
+
+
+def penalty(rows: list[Tensor], token: int) -> Tensor:
+    """Evaluate the regularizer `token` on rows that were read in the graph."""
+    value: Tensor = torch.ops.sphuni.penalty(rows, token)[0]
+    return value
+
+
+def _evaluate(rows: list[Tensor], token: int) -> list[Tensor]:
+    """Run in a thread: inside an operation torch records no gradients, a fresh thread does."""
+    stream = torch.cuda.current_stream(rows[0].device) if rows[0].is_cuda else None
+
+    def work() -> list[Tensor]:
+        with contextlib.nullcontext() if stream is None else torch.cuda.stream(stream):
+            found: list[Tensor] = _registered[token].penalty_and_gradients(rows)
+            return found
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def _shapes(rows: list[Tensor], token: int) -> list[Tensor]:
+    value = rows[0].new_empty((), dtype=result_dtype(rows))
+    return [value, *(torch.empty_like(one) for one in rows)]
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    ctx.save_for_backward(*output[1:])
+
+
+def _gradient(ctx: Any, upstream: Any) -> Any:
+    return [(upstream[0] * saved).to(saved.dtype) for saved in ctx.saved_tensors], None
+
+
+_operation = torch.library.custom_op(
+    "sphuni::penalty", _evaluate, mutates_args=(), schema="(Tensor[] rows, int token) -> Tensor[]"
+)
+_operation.register_fake(_shapes)
+_operation.register_autograd(_gradient, setup_context=_keep)

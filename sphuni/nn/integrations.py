@@ -1,0 +1,190 @@
+"""The hook inside other people's training loops. Nothing is imported before it is asked for."""
+
+import importlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sphuni.nn.functional import uniformity
+from sphuni.nn.hook import Regularizer, regularize
+
+__all__ = ["FeatureUniformity", "lightning_callback", "with_regularizer"]
+
+
+def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
+    """Return a Lightning callback that regularises the module it is trained with.
+
+    Parameters
+    ----------
+    method, **options
+        As in `sphuni.nn.regularize`; `mode` is "decoupled", so the loss that is logged is the
+        module's own.
+
+    Returns
+    -------
+    lightning.pytorch.Callback
+        Gradients are added before every optimizer step and before gradient clipping. Its
+        regularizer is `.regularizer` from the start of training on; penalties per layer are
+        logged under "sphuni/" every `log_every_n_steps`.
+
+    Raises
+    ------
+    ImportError
+        If neither `lightning` nor `pytorch_lightning` is installed.
+    """
+    base: Any = _lightning().Callback
+    options = {**options, "mode": "decoupled"}
+
+    class HypersphericalCallback(base):
+        """Adds the penalty's gradient before every optimizer step."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.regularizer: Regularizer | None = None
+            self._state: dict[str, Any] | None = None
+
+        def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+            self.regularizer = regularize(pl_module, method, **options)
+            self.regularizer.to(next(pl_module.parameters()).device)
+            if self._state is not None:
+                self.regularizer.load_state_dict(self._state)
+
+        def on_before_optimizer_step(
+            self, trainer: Any, pl_module: Any, optimizer: Any
+        ) -> None:
+            if self.regularizer is None:
+                return
+            self.regularizer.add_gradients()
+            if trainer.global_step % max(1, trainer.log_every_n_steps) == 0:
+                for name, value in self.regularizer.stats.items():
+                    pl_module.log(f"sphuni/{name}", value)
+
+        def state_dict(self) -> dict[str, Any]:
+            return {} if self.regularizer is None else dict(self.regularizer.state_dict())
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            self._state = state_dict
+
+    return HypersphericalCallback()
+
+
+def _lightning() -> Any:
+    for name in ("lightning.pytorch", "pytorch_lightning"):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue
+    raise ImportError("lightning_callback needs Lightning: pip install lightning")
+
+
+def with_regularizer(trainer_class: type) -> type:
+    """Return a Hugging Face Trainer class that adds a regularizer to its loss.
+
+    Parameters
+    ----------
+    trainer_class : type
+        `transformers.Trainer` or a subclass. A TrainerCallback cannot change the loss, a subclass
+        can.
+
+    Returns
+    -------
+    type
+        It takes one more keyword, `regularizer`, made by `sphuni.nn.regularize(model, ...)`. The
+        penalty enters the loss of training steps only, divided by the number of accumulation
+        steps as the loss is.
+
+    Examples
+    --------
+    >>> class Trainer:
+    ...     def compute_loss(self, model, inputs, return_outputs=False, **kwargs):
+    ...         loss = model(inputs).sum()
+    ...         return (loss, None) if return_outputs else loss
+    >>> model = torch.nn.Linear(4, 3)
+    >>> reg = regularize(model, "hs-mhe")
+    >>> trainer = with_regularizer(Trainer)(regularizer=reg)
+    >>> bool(trainer.compute_loss(model, torch.zeros(1, 4)) == model.bias.sum() + reg())
+    True
+    """
+
+    class RegularizedTrainer(trainer_class):
+        """A trainer whose training loss includes a penalty on the weights."""
+
+        def __init__(self, *args: Any, regularizer: Regularizer, **kwargs: Any) -> None:
+            self.regularizer = regularizer
+            super().__init__(*args, **kwargs)
+
+        def compute_loss(
+            self, model: nn.Module, inputs: Any, return_outputs: bool = False, **kwargs: Any
+        ) -> Any:
+            found = super().compute_loss(model, inputs, return_outputs=return_outputs, **kwargs)
+            if not model.training:
+                return found
+            share = self._share(kwargs.get("num_items_in_batch"))
+            penalty = share * self.regularizer()
+            if return_outputs:
+                return found[0] + penalty.to(found[0]), found[1]
+            return found + penalty.to(found)
+
+        def _share(self, num_items_in_batch: Any) -> float:
+            """Losses scaled by the items of the whole step are added up, not averaged."""
+            if num_items_in_batch is None:
+                return 1.0
+            return 1.0 / float(getattr(self, "current_gradient_accumulation_steps", 1) or 1)
+
+    return RegularizedTrainer
+
+
+class FeatureUniformity(nn.Module):
+    """Uniformity of features over an epoch, with the methods of a torchmetrics metric.
+
+    Parameters
+    ----------
+    t : float, default 2
+        As in `sphuni.nn.uniformity`.
+    max_rows : int, default 8192
+        Features kept: the first ones of the epoch.
+
+    Examples
+    --------
+    >>> metric = FeatureUniformity()
+    >>> metric.update(torch.eye(3)[:2])
+    >>> metric.update(torch.eye(3)[2:])
+    >>> float(metric.compute())
+    -4.0
+    """
+
+    higher_is_better = False
+    is_differentiable = False
+
+    def __init__(self, *, t: float = 2.0, max_rows: int = 8192) -> None:
+        super().__init__()
+        if max_rows < 2:
+            raise ValueError(f"max_rows must be at least 2; got {max_rows}")
+        self.t, self.max_rows = t, max_rows
+        self.features: list[Tensor] = []
+
+    def update(self, features: Tensor) -> None:
+        """Keep a batch of features (n, d)."""
+        if features.ndim != 2:
+            raise ValueError(f"features must have shape (n, d); got {tuple(features.shape)}")
+        kept = sum(len(part) for part in self.features)
+        if kept < self.max_rows:
+            self.features.append(features.detach()[: self.max_rows - kept])
+
+    def compute(self) -> Tensor:
+        """Return the uniformity of what was kept."""
+        if not self.features:
+            raise RuntimeError("no features were given; call update(features) first")
+        with torch.no_grad():
+            return uniformity(torch.cat(self.features), t=self.t)
+
+    def reset(self) -> None:
+        """Forget the features."""
+        self.features = []
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Keep a batch and return the uniformity of that batch alone."""
+        self.update(features)
+        with torch.no_grad():
+            return uniformity(features, t=self.t)

@@ -1,0 +1,135 @@
+"""Functions of the angle between a neuron and its input."""
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["AngularFunction", "Kind", "angular", "safe_angle"]
+
+Kind: TypeAlias = Literal["linear", "cosine", "sigmoid", "learnable-sigmoid"]
+_KINDS = ("linear", "cosine", "sigmoid", "learnable-sigmoid")
+_LEAST_K = 0.05
+_ROUNDING = 4
+
+
+def safe_angle(cosine: Tensor) -> Tensor:
+    """Return arccos in radians; within rounding of +-1 it is 0 or pi with a zero gradient."""
+    edge = 1 - _ROUNDING * torch.finfo(cosine.dtype).eps
+    inside = cosine.abs() < edge
+    angle = torch.acos(torch.where(inside, cosine, 0.0))
+    ends = torch.pi * (cosine < 0).to(cosine.dtype)
+    return torch.where(inside, angle, ends)
+
+
+def angular(
+    theta: Tensor,
+    kind: str,
+    *,
+    k: float | Tensor = 0.3,
+    a: float | Tensor = -2 / torch.pi,
+    b: float | Tensor = 1.0,
+) -> Tensor:
+    r"""Evaluate a SphereNet function of the angle; each falls from 1 at 0 to -1 at pi.
+
+    Parameters
+    ----------
+    theta : Tensor
+        Angles in radians.
+    kind : {"linear", "cosine", "sigmoid"}
+        a theta + b; cos theta; tanh((pi/2 - theta) / (2k)) / tanh(pi / (4k)), which equals the
+        quotient of exponentials of the paper and does not overflow.
+    k : float or Tensor, default 0.3
+        Steepness of "sigmoid"; k -> 0 is a step, k -> inf "linear", 0.5 close to "cosine".
+    a, b : float or Tensor
+        Slope and offset of "linear", -2/pi and 1 by default.
+
+    Returns
+    -------
+    Tensor
+        Shape of `theta`.
+
+    References
+    ----------
+    W. Liu et al., "Deep hyperspherical learning", NeurIPS 2017. arXiv:1711.03189.
+
+    Examples
+    --------
+    >>> import torch
+    >>> [round(float(angular(torch.tensor(0.0), kind)), 6) for kind in ("linear", "sigmoid")]
+    [1.0, 1.0]
+    """
+    if kind == "linear":
+        return a * theta + b
+    if kind == "cosine":
+        return torch.cos(theta)
+    if kind != "sigmoid":
+        raise ValueError(f"kind must be 'linear', 'cosine' or 'sigmoid'; got {kind!r}")
+    steepness = torch.as_tensor(k, dtype=theta.dtype, device=theta.device)
+    top = torch.tanh((0.5 * torch.pi - theta) / (2 * steepness))
+    return top / torch.tanh(torch.pi / (4 * steepness))
+
+
+class AngularFunction(nn.Module):
+    """`angular` as a module that takes cosines of shape (batch, filters, ...).
+
+    Parameters
+    ----------
+    kind : {"linear", "cosine", "sigmoid", "learnable-sigmoid"}
+    filters : int
+        Size of axis 1.
+    k : float, optional
+        Default 0.3, or 0.5 to start "learnable-sigmoid", which uses |k| + 0.05.
+    a, b : float
+        Slope and offset of "linear".
+    share : {"filter", "layer"} or nn.Parameter, default "filter"
+        How many learnable k: one per filter, one, or a parameter of shape (1,) that several
+        layers share.
+    axis : int, default 1
+        Axis of the filters.
+    """
+
+    k: nn.Parameter
+
+    def __init__(
+        self,
+        kind: Kind,
+        filters: int,
+        *,
+        k: float | None = None,
+        a: float = -2 / torch.pi,
+        b: float = 1.0,
+        share: Literal["filter", "layer"] | nn.Parameter = "filter",
+        axis: int = 1,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        if kind not in _KINDS:
+            raise ValueError(f"kind must be one of {', '.join(map(repr, _KINDS))}; got {kind!r}")
+        start = k if k is not None else (0.5 if kind == "learnable-sigmoid" else 0.3)
+        if start <= 0:
+            raise ValueError(f"k must be positive; got {k}")
+        self.kind, self.fixed_k, self.a, self.b, self.axis = kind, start, a, b, axis
+        if kind != "learnable-sigmoid":
+            return
+        if isinstance(share, nn.Parameter):
+            self.k = share
+        else:
+            count = filters if share == "filter" else 1
+            self.k = nn.Parameter(torch.full((count,), start - _LEAST_K, device=device))
+
+    def forward(self, cosine: Tensor) -> Tensor:
+        """Apply the function to cosines."""
+        if self.kind == "cosine":
+            return cosine
+        theta = safe_angle(cosine)
+        if self.kind != "learnable-sigmoid":
+            return angular(theta, self.kind, k=self.fixed_k, a=self.a, b=self.b)
+        steepness = self.k.abs().to(cosine.dtype) + _LEAST_K
+        shape = [1] * cosine.ndim
+        shape[self.axis] = -1
+        return angular(theta, "sigmoid", k=steepness.reshape(shape))
+
+    def extra_repr(self) -> str:
+        """Name the function."""
+        return f"{self.kind!r}" + (f", k={self.fixed_k:g}" if "sigmoid" in self.kind else "")

@@ -1,0 +1,257 @@
+"""SphereNet layers: a neuron answers with a function of its angle to the input."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as torch_functional
+from torch import Tensor, nn
+
+from sphuni.nn.layers.angular import AngularFunction, Kind
+
+__all__ = ["SphereConv1d", "SphereConv2d", "SphereConv3d", "SphereLinear", "SphereNorm"]
+
+_EPS = 1e-6
+_CONV: dict[int, Any] = {
+    1: torch_functional.conv1d,
+    2: torch_functional.conv2d,
+    3: torch_functional.conv3d,
+}
+
+
+class _SphereConv(nn.modules.conv._ConvNd):
+    """What the three convolutions share."""
+
+    _rank = 0
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | str = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool = False,
+        padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
+        *,
+        kind: Kind = "cosine",
+        k: float | None = None,
+        a: float = -2 / math.pi,
+        b: float = 1.0,
+        share: Literal["filter", "layer"] | nn.Parameter = "filter",
+        eps: float = _EPS,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            self._tuple(kernel_size),
+            self._tuple(stride),
+            padding if isinstance(padding, str) else self._tuple(padding),
+            self._tuple(dilation),
+            False,
+            (0,) * self._rank,
+            groups,
+            bias,
+            padding_mode,
+            device=device,
+            dtype=dtype,
+        )
+        self.eps = eps
+        self.angular = AngularFunction(
+            kind, out_channels, k=k, a=a, b=b, share=share, device=device
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, out_channels, ...) in [-1, 1], plus the bias."""
+        batched = x if x.ndim == self._rank + 2 else x[None]
+        if batched.ndim != self._rank + 2 or batched.shape[1] != self.in_channels:
+            raise ValueError(
+                f"input must have shape (batch, {self.in_channels}, "
+                f"{', '.join(['size'] * self._rank)}); got {tuple(x.shape)}"
+            )
+        answer = self.angular(self.cosines(batched))
+        if self.bias is not None:
+            answer = answer + self.bias.to(answer.dtype).reshape(-1, *[1] * self._rank)
+        answer = self._rescaled(answer)
+        return answer if x.ndim == self._rank + 2 else answer[0]
+
+    def cosines(self, x: Tensor) -> Tensor:
+        """Return the cosines of the angles between filters and patches of a batch."""
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            x = torch_functional.pad(
+                x, self._reversed_padding_repeated_twice, mode=self.padding_mode
+            )
+            padding = 0
+        geometry = (self.stride, padding, self.dilation)
+        products = _CONV[self._rank](x, self.weight, None, *geometry, self.groups)
+        with torch.autocast(x.device.type, enabled=False):
+            norms = self._patch_norms(x, geometry)
+            wide = self.weight.to(norms.dtype).flatten(1)
+            lengths = (wide.square().sum(1) + self.eps).sqrt().reshape(-1, *[1] * self._rank)
+            return products.to(norms.dtype) / (norms * lengths)
+
+    def _patch_norms(self, x: Tensor, geometry: tuple[Any, ...]) -> Tensor:
+        """sqrt(|patch|^2 + eps), one channel per group repeated over its filters."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        squares = x.to(dtype).square()
+        sums = squares.reshape(x.shape[0], self.groups, -1, *x.shape[2:]).sum(dim=2)
+        box = torch.ones(self.groups, 1, *self.kernel_size, dtype=dtype, device=x.device)
+        patches = _CONV[self._rank](sums, box, None, *geometry, self.groups)
+        norms = (patches.clamp_min(0) + self.eps).sqrt()
+        if self.groups == 1:
+            return norms
+        return norms.repeat_interleave(self.out_channels // self.groups, dim=1)
+
+    def _rescaled(self, answer: Tensor) -> Tensor:
+        return answer
+
+    def _tuple(self, value: int | Sequence[int]) -> tuple[int, ...]:
+        return (value,) * self._rank if isinstance(value, int) else tuple(value)
+
+
+class SphereConv1d(_SphereConv):
+    """`SphereConv2d` over sequences (batch, channels, length)."""
+
+    _rank = 1
+
+
+class SphereConv2d(_SphereConv):
+    r"""A convolution that answers g(angle between filter and patch).
+
+    .. math:: g(\theta),\quad \cos\theta = \frac{\langle w, x\rangle}{|w|\,|x|}
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode
+        As in the convolution of torch.
+    bias : bool, default False
+        Added after g; batch normalisation usually follows and makes it needless.
+    kind : {"linear", "cosine", "sigmoid", "learnable-sigmoid"}, default "cosine"
+        The function g, see `sphuni.nn.AngularFunction`.
+    k, a, b, share
+        Its parameters.
+    eps : float, default 1e-6
+        Added to the squared norms of patches and filters: a zero patch has cosine 0.
+
+    Notes
+    -----
+    The norm of every patch is one channel sum and one box filter, in float32 and outside
+    autocast. The answer does not depend on the scale of filter or input. Do not use weight decay
+    on the filters: see `sphuni.nn.no_decay_groups`.
+
+    References
+    ----------
+    W. Liu et al., "Deep hyperspherical learning", NeurIPS 2017. arXiv:1711.03189.
+    """
+
+    _rank = 2
+
+
+class SphereConv3d(_SphereConv):
+    """`SphereConv2d` over volumes (batch, channels, depth, height, width)."""
+
+    _rank = 3
+
+
+class SphereNorm(SphereConv2d):
+    """The cosine convolution used as a normaliser, optionally rescaled.
+
+    Parameters
+    ----------
+    rescale : "learned", float or None, default None
+        None: cosines as they are. "learned": beta * cos + gamma per filter. A number: that
+        multiple.
+    **options
+        Of `SphereConv2d`, but `kind`.
+
+    Notes
+    -----
+    The paper finds that it works best followed by batch normalisation and without rescaling.
+
+    References
+    ----------
+    W. Liu et al., "Deep hyperspherical learning", NeurIPS 2017. arXiv:1711.03189, section 4.4.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        *,
+        rescale: Literal["learned"] | float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, kind="cosine", **options)
+        self.rescale = rescale
+        if rescale == "learned":
+            self.beta = nn.Parameter(torch.ones(out_channels, device=self.weight.device))
+            self.gamma = nn.Parameter(torch.zeros(out_channels, device=self.weight.device))
+        elif isinstance(rescale, str):
+            raise ValueError(f"rescale must be 'learned', a number or None; got {rescale!r}")
+
+    def _rescaled(self, answer: Tensor) -> Tensor:
+        if self.rescale is None:
+            return answer
+        if isinstance(self.rescale, str):
+            beta, gamma = (v.to(answer.dtype)[:, None, None] for v in (self.beta, self.gamma))
+            return beta * answer + gamma
+        return self.rescale * answer
+
+
+class SphereLinear(nn.Linear):
+    """A linear layer that answers g(angle between neuron and input).
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool, default False
+        Added after g.
+    kind, k, a, b, share, eps
+        As in `SphereConv2d`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = SphereLinear(3, 2, kind="linear")
+    >>> x = layer.weight.detach()
+    >>> bool(torch.allclose(layer(5 * x).diagonal(), torch.ones(2), atol=2e-3))
+    True
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = False,
+        *,
+        kind: Kind = "cosine",
+        k: float | None = None,
+        a: float = -2 / math.pi,
+        b: float = 1.0,
+        share: Literal["filter", "layer"] | nn.Parameter = "filter",
+        eps: float = _EPS,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
+        self.eps = eps
+        self.angular = AngularFunction(
+            kind, out_features, k=k, a=a, b=b, share=share, axis=-1, device=device
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (..., out_features) in [-1, 1], plus the bias."""
+        products = torch_functional.linear(x, self.weight)
+        with torch.autocast(x.device.type, enabled=False):
+            dtype = torch.promote_types(x.dtype, torch.float32)
+            norms = (x.to(dtype).square().sum(-1, keepdim=True) + self.eps).sqrt()
+            lengths = (self.weight.to(dtype).square().sum(-1) + self.eps).sqrt()
+            answer: Tensor = self.angular(products.to(dtype) / (norms * lengths))
+        return answer if self.bias is None else answer + self.bias.to(answer.dtype)

@@ -1,0 +1,9 @@
+"""Losses on angles."""
+
+from sphuni.nn.losses.margin import LambdaAnneal as LambdaAnneal
+from sphuni.nn.losses.margin import psi as psi
+from sphuni.nn.losses.softmax import ASoftmaxLoss as ASoftmaxLoss
+from sphuni.nn.losses.softmax import GASoftmaxLoss as GASoftmaxLoss
+from sphuni.nn.losses.softmax import SSoftmaxLoss as SSoftmaxLoss
+from sphuni.nn.losses.softmax import WSoftmaxLoss as WSoftmaxLoss
+from sphuni.nn.losses.softmax import angular_logits as angular_logits

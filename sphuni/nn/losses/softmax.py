@@ -1,0 +1,292 @@
+"""Softmax losses on angles: W-, GA-, A- and S-Softmax."""
+
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+import torch.nn.functional as torch_functional
+from torch import Tensor, nn
+
+from sphuni.nn.layers.angular import angular, safe_angle
+from sphuni.nn.losses.margin import psi
+
+__all__ = ["ASoftmaxLoss", "GASoftmaxLoss", "SSoftmaxLoss", "WSoftmaxLoss", "angular_logits"]
+
+Reduction = Literal["mean", "sum", "none"]
+_G = ("cosine", "linear", "sigmoid")
+_log = logging.getLogger("sphuni")
+
+
+def angular_logits(
+    features: Tensor,
+    weight: Tensor,
+    labels: Tensor | None = None,
+    *,
+    g: str = "cosine",
+    k: float = 0.3,
+    m: float = 1.0,
+    mix: float = 0.0,
+    scale: float | None = None,
+    detach_margin: bool = False,
+) -> Tensor:
+    r"""Logits |x| g(theta), with the margin psi at the target class.
+
+    Parameters
+    ----------
+    features : Tensor of shape (batch, d)
+    weight : Tensor of shape (classes, d)
+        Used by direction only.
+    labels : Tensor of shape (batch,), optional
+        Target classes; without them, or with m = 1, no margin is applied.
+    g : {"cosine", "linear", "sigmoid"}, default "cosine"
+    k : float, default 0.3
+        Of "sigmoid".
+    m : float, default 1
+        Margin.
+    mix : float, default 0
+        lambda: the target is (lambda g + psi) / (1 + lambda).
+    scale : float, optional
+        Use this in place of the norm of the features (S-Softmax).
+    detach_margin : bool, default False
+        Add psi - g as a constant, so that gradients are those of the plain logits.
+
+    Returns
+    -------
+    Tensor of shape (batch, classes)
+        At least float32; computed outside autocast.
+
+    Examples
+    --------
+    >>> import torch
+    >>> angular_logits(2 * torch.eye(2), torch.eye(2))
+    tensor([[2., 0.],
+            [0., 2.]])
+    """
+    _check(features, weight, labels)
+    with torch.autocast(features.device.type, enabled=False):
+        dtype = torch.promote_types(features.dtype, torch.float32)
+        x, w = features.to(dtype), weight.to(dtype)
+        cosines = torch_functional.normalize(x) @ torch_functional.normalize(w).T
+        length: Tensor | float = _length(x) if scale is None else scale
+        plain = cosines if g == "cosine" else angular(safe_angle(cosines), g, k=k)
+        if labels is None or m == 1:
+            return length * plain
+        column = labels[:, None]
+        target = plain.gather(1, column)
+        with_margin = psi(safe_angle(cosines.gather(1, column)), m, g=g, k=k)
+        with_margin = (mix * target + with_margin) / (1 + mix)
+        if detach_margin:
+            with_margin = target + (with_margin - target).detach()
+        return length * plain.scatter(1, column, with_margin)
+
+
+class GASoftmaxLoss(nn.Module):
+    r"""Generalised angular softmax: cross-entropy on |x| g(theta) with a margin at the target.
+
+    Parameters
+    ----------
+    in_features, num_classes : int
+    g : {"cosine", "linear", "sigmoid"}, default "linear"
+        "linear" has no flat points; with "cosine" it is A-Softmax.
+    m : float, default 4
+        Margin, at least 1, real.
+    k : float, default 0.3
+        Of "sigmoid".
+    anneal : callable from int to float, optional
+        lambda at training call number 0, 1, ..., for example `LambdaAnneal(1000, 0.12, 1, 5)`.
+        Without it margins of 3 and more rarely converge, which is logged once.
+    detach_margin : bool, default False
+        Add the margin as a constant to the target logit instead.
+    scale : float, optional
+        Put features on a sphere of this radius.
+    label_smoothing : float, default 0
+    reduction : {"mean", "sum", "none"}, default "mean"
+
+    Notes
+    -----
+    Call it with features (batch, in_features) and labels (batch,). `logits(features)` gives the
+    logits for prediction. `weight` is the only parameter; `mix` is the lambda of the last call,
+    for the log. The state dict holds the number of training calls.
+
+    References
+    ----------
+    W. Liu et al., "Deep hyperspherical learning", NeurIPS 2017. arXiv:1711.03189.
+    W. Liu et al., "SphereFace revived", TPAMI 2022. arXiv:2109.05565 (constant margins).
+
+    Examples
+    --------
+    >>> import torch
+    >>> loss = GASoftmaxLoss(2, 3, g="linear", m=2, anneal=lambda step: 5.0)
+    >>> loss(torch.ones(4, 2), torch.zeros(4, dtype=torch.long)).shape
+    torch.Size([])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        g: str = "linear",
+        m: float = 4.0,
+        k: float = 0.3,
+        anneal: Callable[[int], float] | None = None,
+        detach_margin: bool = False,
+        scale: float | None = None,
+        label_smoothing: float = 0.0,
+        reduction: Reduction = "mean",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if g not in _G:
+            raise ValueError(f"g must be one of {', '.join(map(repr, _G))}; got {g!r}")
+        if m < 1:
+            raise ValueError(f"m must be at least 1; got {m}")
+        if scale is not None and scale <= 0:
+            raise ValueError(f"scale must be positive; got {scale}")
+        if m >= 3 and anneal is None and not detach_margin:
+            _log.info("margin m = %g without annealing rarely converges; pass anneal=", m)
+        self.weight = nn.Parameter(
+            torch.empty(num_classes, in_features, device=device, dtype=dtype)
+        )
+        nn.init.normal_(self.weight)
+        self.g, self.m, self.k, self.scale = g, float(m), k, scale
+        self.anneal, self.detach_margin = anneal, detach_margin
+        self.label_smoothing, self.reduction = label_smoothing, reduction
+        self.calls = 0
+        self.mix = 0.0 if anneal is None else float(anneal(0))
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss; in training mode lambda advances by one step."""
+        if self.anneal is not None:
+            self.mix = float(self.anneal(self.calls))
+        if self.training:
+            self.calls += 1
+        logits = angular_logits(
+            features,
+            self.weight,
+            labels,
+            g=self.g,
+            k=self.k,
+            m=self.m,
+            mix=self.mix,
+            scale=self.scale,
+            detach_margin=self.detach_margin,
+        )
+        return torch_functional.cross_entropy(
+            logits, labels, reduction=self.reduction, label_smoothing=self.label_smoothing
+        )
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the logits without margin, for prediction."""
+        return angular_logits(features, self.weight, g=self.g, k=self.k, scale=self.scale)
+
+    def get_extra_state(self) -> Tensor:
+        """Return the number of training calls."""
+        return torch.tensor(self.calls)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Continue counting."""
+        self.calls = int(state)
+
+    def extra_repr(self) -> str:
+        """Name the function and the margin."""
+        classes, features = self.weight.shape
+        return f"{features}, {classes}, g={self.g!r}, m={self.m:g}, anneal={self.anneal!r}"
+
+
+class ASoftmaxLoss(GASoftmaxLoss):
+    """A-Softmax of SphereFace: `GASoftmaxLoss` with the cosine.
+
+    References
+    ----------
+    W. Liu et al., "SphereFace: deep hypersphere embedding for face recognition", CVPR 2017.
+    arXiv:1704.08063.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        m: float = 4.0,
+        anneal: Callable[[int], float] | None = None,
+        detach_margin: bool = False,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(
+            in_features,
+            num_classes,
+            g="cosine",
+            m=m,
+            anneal=anneal,
+            detach_margin=detach_margin,
+            reduction=reduction,
+        )
+
+
+class WSoftmaxLoss(GASoftmaxLoss):
+    """W-Softmax: cross-entropy on |x| g(theta), normalised class weights and no margin.
+
+    References
+    ----------
+    W. Liu et al., "Deep hyperspherical learning", NeurIPS 2017. arXiv:1711.03189.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        g: str = "cosine",
+        k: float = 0.3,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(in_features, num_classes, g=g, m=1.0, k=k, reduction=reduction)
+
+
+class SSoftmaxLoss(GASoftmaxLoss):
+    """S-Softmax: cross-entropy on scale * g(theta), features normalised too.
+
+    Parameters
+    ----------
+    scale : float, default 30
+        With 1 the loss of K = 10 classes cannot fall below 1.38.
+
+    References
+    ----------
+    W. Liu et al., "Deep hyperspherical learning", NeurIPS 2017. arXiv:1711.03189.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        scale: float = 30.0,
+        g: str = "cosine",
+        m: float = 1.0,
+        k: float = 0.3,
+        reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(in_features, num_classes, g=g, m=m, k=k, scale=scale, reduction=reduction)
+
+
+def _length(x: Tensor) -> Tensor:
+    """Norms of rows (batch, 1), with a zero gradient at zero."""
+    squared = x.square().sum(-1, keepdim=True)
+    zero = squared == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, squared).sqrt())
+
+
+def _check(features: Tensor, weight: Tensor, labels: Tensor | None) -> None:
+    if features.ndim != 2 or features.shape[1] != weight.shape[1]:
+        raise ValueError(
+            f"features must have shape (batch, {weight.shape[1]}); got {tuple(features.shape)}"
+        )
+    if labels is not None and labels.shape != features.shape[:1]:
+        raise ValueError(
+            f"labels must have shape ({features.shape[0]},), one class per row; "
+            f"got {tuple(labels.shape)}"
+        )

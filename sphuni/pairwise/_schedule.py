@@ -1,0 +1,118 @@
+"""Running tiles side by side: threads over tiles, one thread inside each.
+
+Tiles run in rounds. Within a round no two tiles share rows, so they may add to one common buffer
+at the same time; rounds follow each other in a fixed order. Sums therefore come out the same for
+any number of threads, and no thread needs a buffer of its own. The rounds are those of a
+tournament in which every block of rows meets every other once.
+"""
+
+import concurrent.futures
+import functools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["Task", "block_size", "run_tiles"]
+
+T = TypeVar("T")
+
+_TILE_ELEMENTS = 1 << 18
+_INLINE_WORK = 1 << 22
+
+
+class Task(NamedTuple):
+    """One tile of one part of the batch."""
+
+    batch: slice
+    left: slice
+    right: slice
+    diagonal: bool
+
+
+def run_tiles(work: Callable[[Task], T], x: Tensor, y: Tensor | None) -> list[T]:
+    """Apply `work` to every tile of the pairs of `x`, or of `x` against `y`.
+
+    Parameters
+    ----------
+    work : callable
+        May add in place to the rows of its own tile; it runs on several threads.
+    x, y : tensors of shape (b, n, d) and (b, m, d)
+
+    Returns
+    -------
+    list
+        What `work` returned, in a fixed order.
+    """
+    rounds = _rounds(x, y)
+    work_load = x.shape[0] * x.shape[1] * (x if y is None else y).shape[1] * (x.shape[2] + 16)
+    if x.device.type != "cpu" or torch.get_num_threads() == 1 or work_load < _INLINE_WORK:
+        return [work(task) for tasks in rounds for task in tasks]
+    grad = torch.is_grad_enabled()
+
+    def in_thread(task: Task) -> T:
+        with torch.set_grad_enabled(grad):
+            return work(task)
+
+    pool = _pool(torch.get_num_threads())
+    return [answer for tasks in rounds for answer in pool.map(in_thread, tasks)]
+
+
+def block_size(n: int) -> int:
+    """Rows of a tile: 512, or half of a smaller set so that the diagonal wastes less."""
+    if n > 768:
+        return 512
+    return max(1, (n + 1) // 2) if n > 128 else n
+
+
+def _rounds(x: Tensor, y: Tensor | None) -> list[list[Task]]:
+    """All tiles, in rounds of tiles that share no rows."""
+    rows = list(_blocks(x.shape[1], block_size(x.shape[1])))
+    other = rows if y is None else list(_blocks(y.shape[1], block_size(y.shape[1])))
+    size = (rows[0].stop - rows[0].start) * (other[0].stop - other[0].start)
+    parts = list(_blocks(x.shape[0], max(1, _TILE_ELEMENTS // size)))
+    pairs = _tournament(len(rows)) if y is None else _shifts(len(rows), len(other))
+    return [
+        [Task(part, rows[i], other[j], y is None and i == j) for part in parts for i, j in met]
+        for met in pairs
+    ]
+
+
+def _tournament(count: int) -> list[list[tuple[int, int]]]:
+    """Rounds in which each of `count` blocks meets each other once, after one against itself.
+
+    The circle method: all but the last block sit on a circle that is turned by one each round.
+    """
+    rounds = [[(i, i) for i in range(count)]]
+    even = count + count % 2
+    for turn in range(even - 1):
+        ring = [(turn + k) % (even - 1) for k in range(even - 1)]
+        met = [(ring[0], even - 1)] + [(ring[k], ring[-k]) for k in range(1, even // 2)]
+        rounds.append([(min(p), max(p)) for p in met if max(p) < count])
+    return [met for met in rounds if met]
+
+
+def _shifts(rows: int, columns: int) -> list[list[tuple[int, int]]]:
+    """Rounds in which every row block meets every column block once."""
+    longest = max(rows, columns)
+    return [
+        [(i, (i + shift) % longest) for i in range(rows) if (i + shift) % longest < columns]
+        for shift in range(longest)
+    ]
+
+
+@functools.lru_cache(maxsize=1)
+def _pool(threads: int) -> concurrent.futures.ThreadPoolExecutor:
+    """Worker threads whose own torch operations use one thread each."""
+    pool = concurrent.futures.ThreadPoolExecutor(
+        threads, thread_name_prefix="sphuni-tiles", initializer=torch.set_num_threads, initargs=(1,)
+    )
+    concurrent.futures.wait([pool.submit(torch.get_num_threads) for _ in range(threads)])
+    torch.set_num_threads(threads)  # the workers' own setting also moved the default of new threads
+    return pool
+
+
+def _blocks(count: int, size: int) -> Iterator[slice]:
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))

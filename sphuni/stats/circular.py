@@ -1,0 +1,450 @@
+"""Tests of the circle from sorted angles: ecdf, spacings and scans, all O(n log n)."""
+
+import abc
+import dataclasses
+import math
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sphuni.stats._base import LawChoice, UniformityTest
+from sphuni.stats.circle_pairs import sorted_turns
+from sphuni.stats.laws import circular as laws
+
+__all__ = [
+    "CircleTest",
+    "Cressie",
+    "Gini",
+    "GiniSquared",
+    "Greenwood",
+    "HodgesAjne",
+    "Kuiper",
+    "LogGaps",
+    "MaxUncover",
+    "NumUncover",
+    "Range",
+    "Rao",
+    "Vacancy",
+    "Watson1976",
+]
+
+_TABLE_UP_TO = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class CircleTest(UniformityTest):
+    """A test of the circle whose summary is the sorted angles, as shares of a turn."""
+
+    circle_only: ClassVar[bool] = True
+
+    def summary(self, points: Tensor, d: int) -> Tensor:
+        """Angles as shares of a turn in [0, 1), ascending."""
+        return sorted_turns(points)
+
+    def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
+        """The statistic from sorted angles."""
+        return self.of_turns(torch.as_tensor(summary), n)
+
+    @abc.abstractmethod
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """The statistic (...,) of sorted turns u (..., n)."""
+
+    def law(self, n: int) -> LawChoice | None:
+        """Exact or limit law."""
+        return None
+
+    def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
+        """Exact or limit law."""
+        return self.law(n)
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """An exact law; a limit law only where a simulated table would be too slow."""
+        choice = self.law(n)
+        if choice is None or (choice.kind == "asymptotic" and n <= _TABLE_UP_TO):
+            return None
+        return choice
+
+
+@dataclasses.dataclass(frozen=True)
+class Kuiper(CircleTest):
+    r"""Kuiper's test, :math:`\sqrt n (D^+ + D^-)`.
+
+    References
+    ----------
+    N. H. Kuiper, "Tests concerning random points on a circle", Indagationes Mathematicae 63 (1960)
+    38-47, doi:10.1016/S1385-7258(60)50006-0.
+    """
+
+    name: ClassVar[str] = "kuiper"
+    detects: ClassVar[str] = "every departure on the circle"
+    reference: ClassVar[str] = "Kuiper 1960, doi:10.1016/S1385-7258(60)50006-0"
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Range of the difference between ecdf and uniform law."""
+        above = _ranks(u, n) / n - u
+        return math.sqrt(n) * (above.amax(-1) - above.amin(-1) + 1.0 / n)
+
+    def law(self, n: int) -> LawChoice | None:
+        """Kuiper's series with Stephens' correction, which multiplies the statistic."""
+        words = "Kuiper's series at Stephens' multiple of the statistic"
+        return LawChoice(laws.KuiperLaw(n), "asymptotic", words)
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """Stephens' correction is good from n = 20 on."""
+        return self.law(n) if n >= 100 else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Watson1976(CircleTest):
+    r"""Watson's 1976 test, :math:`\sqrt n (D^+ + \bar U - \tfrac12)`.
+
+    References
+    ----------
+    G. S. Watson, "Optimal invariant tests for uniformity", in Studies in Probability and
+    Statistics, North-Holland, 1976, 121-127.
+    """
+
+    name: ClassVar[str] = "watson_1976"
+    detects: ClassVar[str] = "every departure on the circle"
+    reference: ClassVar[str] = "Watson 1976, Studies in Probability and Statistics, 121-127"
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Largest excess of the ecdf over its mean."""
+        above = (_ranks(u, n) / n - u).amax(-1)
+        return math.sqrt(n) * (above + u.mean(-1) - 0.5)
+
+    def law(self, n: int) -> LawChoice | None:
+        """Darling's series in zeros of the Airy function."""
+        return LawChoice(laws.Watson1976Law(), "asymptotic", "Darling's series in Airy zeros")
+
+
+@dataclasses.dataclass(frozen=True)
+class Range(CircleTest):
+    """The largest gap between neighbours, in radians.
+
+    References
+    ----------
+    R. A. Fisher, "Tests of significance in harmonic analysis", Proceedings of the Royal Society A
+    125 (1929) 54-59, doi:10.1098/rspa.1929.0151.
+    """
+
+    name: ClassVar[str] = "range"
+    detects: ClassVar[str] = "an empty arc"
+    reference: ClassVar[str] = "Fisher 1929, doi:10.1098/rspa.1929.0151"
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """The largest spacing."""
+        return 2.0 * math.pi * _gaps(u).amax(-1)
+
+    def law(self, n: int) -> LawChoice | None:
+        """Fisher's alternating sum."""
+        return LawChoice(laws.LargestGap(n), "exact", "largest of n spacings")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rao(CircleTest):
+    r"""Rao's spacing test, :math:`\sqrt n (\tfrac12 \sum |D_i - 2\pi/n| - 2\pi/e)`.
+
+    References
+    ----------
+    J. S. Rao, "Some tests based on arc-lengths for the circle", Sankhya B 38 (1976) 329-338.
+    """
+
+    name: ClassVar[str] = "rao"
+    detects: ClassVar[str] = "uneven spacings"
+    reference: ClassVar[str] = "Rao 1976, Sankhya B 38, 329-338"
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Sum of absolute deviations of the spacings."""
+        share = 0.5 * (_gaps(u) - 1.0 / n).abs().sum(-1)
+        return math.sqrt(n) * 2.0 * math.pi * (share - math.exp(-1.0))
+
+    def law(self, n: int) -> LawChoice | None:
+        """Normal."""
+        variance = (2.0 * math.pi) ** 2 * (2.0 * math.exp(-1.0) - 5.0 * math.exp(-2.0))
+        return _normal(variance)
+
+
+@dataclasses.dataclass(frozen=True)
+class Greenwood(CircleTest):
+    r"""Greenwood's test, :math:`\sqrt n (n \sum D_i^2 / 4\pi^2 - 2)`.
+
+    References
+    ----------
+    M. Greenwood, "The statistical study of infectious diseases", Journal of the Royal Statistical
+    Society 109 (1946) 85-110, doi:10.2307/2981176.
+    """
+
+    name: ClassVar[str] = "greenwood"
+    detects: ClassVar[str] = "uneven spacings"
+    reference: ClassVar[str] = "Greenwood 1946, doi:10.2307/2981176"
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Sum of squared spacings."""
+        return math.sqrt(n) * (n * _gaps(u).square().sum(-1) - 2.0)
+
+    def law(self, n: int) -> LawChoice | None:
+        """Normal."""
+        return _normal(4.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogGaps(CircleTest):
+    r"""Log-spacings test, :math:`|\sqrt n (\log(2\pi/n) - \overline{\log D} - \gamma)|`.
+
+    References
+    ----------
+    D. A. Darling, "On a class of problems related to the random division of an interval", Annals
+    of Mathematical Statistics 24 (1953) 239-253, doi:10.1214/aoms/1177729030.
+    """
+
+    name: ClassVar[str] = "log_gaps"
+    detects: ClassVar[str] = "uneven or too even spacings"
+    reference: ClassVar[str] = "Darling 1953, doi:10.1214/aoms/1177729030"
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Mean log spacing."""
+        mean = torch.log(n * _gaps(u)).mean(-1)
+        return math.sqrt(n) * (mean + _EULER).abs()
+
+    def law(self, n: int) -> LawChoice | None:
+        """Half-normal."""
+        law = laws.HalfNormal(math.sqrt(math.pi**2 / 6.0 - 1.0))
+        return LawChoice(law, "asymptotic", "half-normal")
+
+
+@dataclasses.dataclass(frozen=True)
+class Gini(CircleTest):
+    """Gini's mean difference of the spacings.
+
+    References
+    ----------
+    S. Rao Jammalamadaka, M. N. Goria, "A test of goodness-of-fit based on Gini's index of
+    spacings", Statistics & Probability Letters 68 (2004) 177-187, doi:10.1016/j.spl.2004.02.011.
+    """
+
+    name: ClassVar[str] = "gini"
+    detects: ClassVar[str] = "uneven spacings"
+    reference: ClassVar[str] = "Jammalamadaka & Goria 2004, doi:10.1016/j.spl.2004.02.011"
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Sorted spacings give all pairwise differences in O(n log n)."""
+        ordered = torch.sort(_gaps(u), dim=-1).values
+        weight = 2.0 * _ranks(u, n) - n - 1.0
+        return math.sqrt(n) * (2.0 / (n - 1) * (weight * ordered).sum(-1) - 1.0)
+
+    def law(self, n: int) -> LawChoice | None:
+        """Normal."""
+        return _normal(1.0 / 3.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class GiniSquared(CircleTest):
+    """Mean squared difference of the spacings.
+
+    References
+    ----------
+    S. Rao Jammalamadaka, M. N. Goria, "A test of goodness-of-fit based on Gini's index of
+    spacings", Statistics & Probability Letters 68 (2004) 177-187, doi:10.1016/j.spl.2004.02.011.
+    """
+
+    name: ClassVar[str] = "gini_squared"
+    detects: ClassVar[str] = "uneven spacings"
+    reference: ClassVar[str] = "Jammalamadaka & Goria 2004, doi:10.1016/j.spl.2004.02.011"
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Twice the variance of the spacings."""
+        spread = n * _gaps(u).square().sum(-1) - 1.0
+        return math.sqrt(n) * (2.0 * n / (n - 1) * spread - 2.0)
+
+    def law(self, n: int) -> LawChoice | None:
+        """Normal."""
+        return _normal(16.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Uncovered(CircleTest):
+    a: float = 2.0 * math.pi
+
+    def __post_init__(self) -> None:
+        if not 0 < self.a < math.inf:
+            raise ValueError(f"a must be the positive total length of the arcs; got {self.a}")
+
+    @property
+    def _b(self) -> float:
+        return self.a / (2.0 * math.pi)
+
+
+@dataclasses.dataclass(frozen=True)
+class Vacancy(_Uncovered):
+    """Length that arcs of length a / n starting at the points leave uncovered, standardised.
+
+    Parameters
+    ----------
+    a : float, default 2 pi
+        Total length of the arcs, in radians.
+
+    References
+    ----------
+    F. W. Huffer, L. A. Shepp, "On the probability of covering the circle by random arcs", Journal
+    of Applied Probability 24 (1987) 422-429, doi:10.2307/3214266.
+    """
+
+    name: ClassVar[str] = "vacancy"
+    detects: ClassVar[str] = "empty arcs"
+    reference: ClassVar[str] = "Huffer & Shepp 1987, doi:10.2307/3214266"
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Uncovered share of the circle."""
+        e = math.exp(-self._b)
+        sd = math.sqrt(2.0 * e - e * e - (e * (1.0 + self._b)) ** 2)
+        share = (_gaps(u) - self._b / n).clamp(min=0.0).sum(-1)
+        return math.sqrt(n) * (share - e) / sd
+
+    def law(self, n: int) -> LawChoice | None:
+        """Normal."""
+        return _normal(1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxUncover(_Uncovered):
+    """The longest uncovered arc, :math:`n D/2\\pi - \\log n` with D the largest gap.
+
+    Parameters
+    ----------
+    a : float, default 2 pi
+        Total length of the arcs, in radians.
+
+    References
+    ----------
+    F. W. Huffer, L. A. Shepp, "On the probability of covering the circle by random arcs", Journal
+    of Applied Probability 24 (1987) 422-429, doi:10.2307/3214266.
+    """
+
+    name: ClassVar[str] = "max_uncover"
+    detects: ClassVar[str] = "an empty arc"
+    reference: ClassVar[str] = "Huffer & Shepp 1987, doi:10.2307/3214266"
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """The largest gap less the arc that covers part of it."""
+        rest = (_gaps(u).amax(-1) - self._b / n).clamp(min=0.0)
+        return n * rest + self._b - math.log(n)
+
+    def law(self, n: int) -> LawChoice | None:
+        """The exact law of the largest gap, or Gumbel's."""
+        return LawChoice(laws.Gumbel(), "asymptotic", "Gumbel")
+
+
+@dataclasses.dataclass(frozen=True)
+class NumUncover(_Uncovered):
+    """How many uncovered arcs there are, standardised: few when points cluster.
+
+    The statistic is large for points that are *more regular* than chance; clustering shows in its
+    lower tail.
+
+    Parameters
+    ----------
+    a : float, default 2 pi
+        Total length of the arcs, in radians.
+
+    References
+    ----------
+    F. W. Huffer, L. A. Shepp, "On the probability of covering the circle by random arcs", Journal
+    of Applied Probability 24 (1987) 422-429, doi:10.2307/3214266.
+    """
+
+    name: ClassVar[str] = "num_uncover"
+    detects: ClassVar[str] = "spacings that are all alike; clustering in the lower tail"
+    reference: ClassVar[str] = "Huffer & Shepp 1987, doi:10.2307/3214266"
+    discrete: ClassVar[bool] = True
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Count the gaps longer than an arc."""
+        e = math.exp(-self._b)
+        sd = math.sqrt(e - e * e * (1.0 + self._b**2))
+        count = (_gaps(u) > self._b / n).sum(-1).to(u.dtype)
+        return math.sqrt(n) * (count / n - e) / sd
+
+    def law(self, n: int) -> LawChoice | None:
+        """Normal."""
+        return _normal(1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class HodgesAjne(CircleTest):
+    """The largest number of points in a half circle.
+
+    References
+    ----------
+    J. L. Hodges, "A bivariate sign test", Annals of Mathematical Statistics 26 (1955) 523-527,
+    doi:10.1214/aoms/1177728498.
+    """
+
+    name: ClassVar[str] = "hodges_ajne"
+    detects: ClassVar[str] = "a half circle that holds more than its half"
+    reference: ClassVar[str] = "Hodges 1955, doi:10.1214/aoms/1177728498"
+    discrete: ClassVar[bool] = True
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Scan half circles that start at a point."""
+        return _scan(u, 0.5)
+
+    def law(self, n: int) -> LawChoice | None:
+        """Daniels' sum."""
+        return LawChoice(laws.HodgesAjneLaw(n), "exact", "Hodges and Daniels, P(T >= t)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cressie(CircleTest):
+    """The largest number of points in an arc of measure t.
+
+    Parameters
+    ----------
+    t : float, default 1/3
+        Share of the circle that the arc covers, in (0, 1).
+
+    References
+    ----------
+    N. Cressie, "On some properties of the scan statistic on the circle and the line", Journal of
+    Applied Probability 14 (1977) 272-283, doi:10.2307/3212998.
+    """
+
+    name: ClassVar[str] = "cressie"
+    detects: ClassVar[str] = "one crowded arc"
+    reference: ClassVar[str] = "Cressie 1977, doi:10.2307/3212998"
+    discrete: ClassVar[bool] = True
+    t: float = 1.0 / 3.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.t < 1:
+            raise ValueError(f"t must lie strictly between 0 and 1; got {self.t}")
+
+    def of_turns(self, u: Tensor, n: int) -> Tensor:
+        """Scan arcs that start at a point."""
+        return _scan(u, self.t)
+
+
+_EULER = 0.57721566490153286
+
+
+def _ranks(u: Tensor, n: int) -> Tensor:
+    return torch.arange(1, n + 1, dtype=u.dtype, device=u.device)
+
+
+def _gaps(u: Tensor) -> Tensor:
+    """Spacings around the circle, as shares of a turn."""
+    return torch.cat([u[..., 1:] - u[..., :-1], u[..., :1] + 1.0 - u[..., -1:]], dim=-1)
+
+
+def _scan(u: Tensor, share: float) -> Tensor:
+    """Most points in any closed arc of this share that starts at a point."""
+    n = u.shape[-1]
+    twice = torch.cat([u, u + 1.0], dim=-1).detach().contiguous()
+    last = torch.searchsorted(twice, (u + share).detach().contiguous(), right=True)
+    start = torch.arange(n, device=u.device)
+    return (last - start).amax(-1).to(u.dtype)
+
+
+def _normal(variance: float) -> LawChoice:
+    return LawChoice(laws.Normal(variance), "asymptotic", f"normal with variance {variance:.6g}")

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+
+from sphuni import random_points
+from sphuni.configurations import construct
+from sphuni.configurations._contacts import contacts
+from sphuni.configurations._holes import facets, holes, lowest_poles, pole_values
+from sphuni.configurations._slp import ascend, multipliers, step_along, tangents
+from sphuni.kernels import Riesz
+
+
+def check_jacobian(family, points, tolerance=1e-6):
+    """Directional derivatives of every member, matched by value order."""
+    members = family(points, np.inf)
+    move = np.random.default_rng(3).standard_normal((len(points), points.shape[1] - 1))
+    h = 1e-6
+    high = family(step_along(points, h * move), np.inf).values
+    low = family(step_along(points, -h * move), np.inf).values
+    slopes = members.jacobian @ move.ravel()
+    order = np.argsort(members.values)
+    assert (np.sort(high) - np.sort(low)) / (2 * h) == pytest.approx(
+        slopes[order], abs=tolerance * np.abs(slopes).max()
+    )
+
+
+@pytest.mark.parametrize("d", [3, 4])
+@pytest.mark.parametrize("lines", [False, True])
+def test_jacobian_of_contacts(d, lines):
+    check_jacobian(
+        lambda x, margin: contacts(x, min(margin, 9.0), lines=lines), random_points(8, d, rng=d)
+    )
+
+
+@pytest.mark.parametrize(("n", "d", "lines"), [(12, 3, False), (8, 3, True), (12, 4, False)])
+def test_jacobian_of_holes(n, d, lines):
+    points = random_points(n, d, rng=5)
+    members = holes(points, np.inf, lines=lines)
+    assert members.jacobian.shape == (len(members.values), n * (d - 1))
+    if not lines:
+        check_jacobian(holes, points, 1e-5)
+    move = np.random.default_rng(3).standard_normal((n, d - 1))
+    h = 1e-6
+    least = members.values.argmin()
+    change = [holes(step_along(points, k * h * move), 0.0, lines=lines).values[0] for k in (1, -1)]
+    slope = (members.jacobian @ move.ravel())[least]
+    assert (change[0] - change[1]) / (2 * h) == pytest.approx(slope, rel=1e-5)
+
+
+def test_jacobian_of_the_lowest_potential():
+    points, kernel = random_points(9, 3, rng=2), Riesz(1.0)
+    members = pole_values(points, 0.0, kernel=kernel)
+    move = np.random.default_rng(3).standard_normal((9, 2))
+    h = 1e-5
+    high, low = (
+        pole_values(step_along(points, k * h * move), 0.0, kernel=kernel).values[0] for k in (1, -1)
+    )
+    assert (high - low) / (2 * h) == pytest.approx(
+        float((members.jacobian @ move.ravel())[0]), rel=1e-6
+    )
+
+
+def test_lowest_poles_of_the_icosahedron_are_its_face_centres():
+    points = torch.from_numpy(construct("icosahedron"))
+    poles = lowest_poles(points, Riesz(2.0), 1e-6)
+    assert len(poles) == 20
+    p = (poles[:, None] - points).square().sum(-1)
+    assert (1 / p).sum(1).numpy() == pytest.approx(11.25, abs=1e-12)
+
+
+def test_facets_of_a_cube_leave_out_slivers():
+    assert facets(construct("cube_3")).shape == (12, 3)
+
+
+def test_a_hole_outside_the_hull_is_negative():
+    rng = np.random.default_rng(0)
+    cap = rng.standard_normal((6, 3)) * 0.2 + (0, 0, 1)
+    cap /= np.linalg.norm(cap, axis=1, keepdims=True)
+    assert holes(cap, 0.0).values[0] < 0
+
+
+def test_tangents_are_orthonormal_and_tangent():
+    points = np.vstack([random_points(5, 4, rng=0), np.eye(4), -np.eye(4)])
+    bases = tangents(points)
+    assert np.einsum("nd,nde->ne", points, bases) == pytest.approx(0, abs=1e-15)
+    assert np.einsum("nde,ndf->nef", bases, bases) == pytest.approx(
+        np.broadcast_to(np.eye(3), (13, 3, 3)), abs=1e-14
+    )
+
+
+def test_ascent_from_a_shaken_icosahedron_returns_quadratically():
+    rng = np.random.default_rng(1)
+    shaken = construct("icosahedron") + 0.02 * rng.standard_normal((12, 3))
+    shaken /= np.linalg.norm(shaken, axis=1, keepdims=True)
+    found = ascend(contacts, shaken, radius=0.05)
+    assert found.value == pytest.approx(1 - 5**-0.5, abs=1e-15)
+    assert found.iterations <= 8
+
+
+def test_multipliers_of_a_rigid_packing_are_spread_evenly():
+    members = contacts(construct("icosahedron"), 1e-12)
+    weights, residual = multipliers(members)
+    assert len(weights) == 30
+    assert weights == pytest.approx(1 / 30, abs=1e-12)
+    assert residual < 1e-15
+
+
+def test_multipliers_of_a_point_that_is_not_optimal_leave_a_remainder():
+    members = contacts(random_points(8, 3, rng=1), 0.0)
+    weights, residual = multipliers(members)
+    assert weights.sum() == pytest.approx(1)
+    assert residual > 0.1

@@ -1,0 +1,175 @@
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from sphuni import random_points
+from sphuni.configurations._contacts import packing_energy
+from sphuni.configurations._determinants import _logdet_derivatives, _minus_logdet
+from sphuni.configurations._objectives import choose_engine, energy_objective
+from sphuni.configurations.minimize import minimize
+from sphuni.configurations.polish import (
+    kernel_derivatives,
+    newton,
+    rotation_modes,
+    tangent_basis,
+)
+from sphuni.kernels import Dirichlet, Gaussian, Riesz
+from sphuni.pairwise import _compiled, pair_reduce
+
+
+def starts(n, d, batch, seed=0):
+    return torch.from_numpy(random_points(n, d, batch=batch, rng=seed))
+
+
+def geodesic(points, move, length):
+    norm = move.norm(dim=1, keepdim=True)
+    return points * torch.cos(length * norm) + move / norm * torch.sin(length * norm)
+
+
+def check_derivatives(energy, derivatives, points):
+    torch.manual_seed(1)
+    basis = tangent_basis(points)
+    coordinates = torch.randn(*points.shape[:1], points.shape[1] - 1, dtype=torch.float64)
+    move = torch.einsum("nde,ne->nd", basis, coordinates)
+    gradient, hessian = derivatives(points)
+    h = 1e-4
+    high, middle, low = (energy(geodesic(points, move, k * h)) for k in (1, 0, -1))
+    assert (high - low) / (2 * h) == pytest.approx(float((gradient * move).sum()), rel=1e-5)
+    flat = coordinates.reshape(-1)
+    assert (high - 2 * middle + low) / h**2 == pytest.approx(float(flat @ hessian @ flat), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [Riesz(1.0), Riesz(0.0), Riesz(2.5), Riesz(1.0, "geodesic"), Gaussian(1.3)],
+    ids=lambda k: k.label,
+)
+@pytest.mark.parametrize("d", [3, 5])
+def test_kernel_derivatives_match_differences(kernel, d):
+    def energy(points):
+        return float(pair_reduce(points, kernel=kernel))
+
+    check_derivatives(energy, kernel_derivatives(kernel), starts(7, d, 1, seed=d)[0])
+
+
+def test_antipodal_derivatives_match_differences():
+    kernel = Riesz(1.0).antipodal()
+    check_derivatives(
+        lambda x: float(pair_reduce(x, kernel=kernel)),
+        kernel_derivatives(kernel),
+        starts(6, 3, 1)[0],
+    )
+
+
+@pytest.mark.parametrize("kernel", [Dirichlet(degree=2), Gaussian(1.0)], ids=lambda k: k.label)
+def test_logdet_derivatives_match_differences(kernel):
+    objective = _minus_logdet(kernel)
+    check_derivatives(
+        lambda x: float(objective(x.T[..., None])[0]),
+        _logdet_derivatives(kernel),
+        starts(9, 3, 1)[0],
+    )
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_packing_gradient_matches_autograd(lines):
+    planes = starts(6, 3, 2).permute(2, 1, 0).contiguous().requires_grad_()
+    a, p0 = torch.tensor([3.0, 9.0]).double(), torch.tensor([0.5, 0.2]).double()
+    value, gradient = packing_energy(lines, compiled=False)(planes, a, p0)
+    (expected,) = torch.autograd.grad(value.sum(), planes)
+    # q = 4 - p holds on the sphere only: compare what is tangent to it
+    radial = ((gradient - expected) * planes).sum(0) * planes
+    assert torch.allclose(gradient - radial, expected, atol=1e-10)
+
+
+def test_every_lane_reaches_the_icosahedron():
+    found = minimize(energy_objective(Riesz(1.0), 3, "blockwise"), starts(12, 3, 8))
+    assert found.converged.all()
+    assert found.values.numpy() == pytest.approx(49.16525305762876, abs=1e-9)
+    assert torch.allclose(found.points.norm(dim=-1), torch.ones(8, 12).double(), atol=1e-14)
+    assert (found.gradient <= 1e-6).all()
+
+
+def test_a_lane_does_not_depend_on_its_neighbours():
+    objective = energy_objective(Riesz(1.0), 3, "blockwise")
+    many = starts(10, 3, 6)
+    together = minimize(objective, many)
+    alone = minimize(objective, many[2:3])
+    assert alone.values[0] == pytest.approx(float(together.values[2]), rel=1e-12)
+    assert alone.iterations[0] == together.iterations[2]
+
+
+def test_lanes_with_their_own_parameters():
+    def scaled(x, strength):
+        value = (strength * x[2].sum(0)).clone()
+        gradient = torch.zeros_like(x)
+        gradient[2] = strength
+        return value, gradient
+
+    strength = torch.tensor([1.0, 2.0, 5.0]).double()
+    found = minimize(scaled, starts(3, 3, 3), parameters=[strength], largest_step=0.5)
+    assert torch.allclose(found.points[..., 2], -torch.ones(3, 3).double(), atol=1e-9)
+    assert torch.allclose(found.values, -3 * strength)
+
+
+def test_a_deadline_returns_unfinished_lanes():
+    objective = energy_objective(Riesz(1.0), 3, "blockwise")
+    given = starts(30, 3, 2)
+    found = minimize(objective, given, deadline=time.monotonic() - 1)
+    assert not found.converged.any()
+    assert torch.equal(found.points, given)
+
+
+def test_newton_reaches_rounding():
+    rough = minimize(energy_objective(Riesz(1.0), 3, "blockwise"), starts(32, 3, 4), tolerance=1e-4)
+    best = rough.points[rough.values.argmin()]
+    polished = newton(kernel_derivatives(Riesz(1.0)), best)
+    assert polished.gradient < 1e-13
+    assert polished.smallest_eigenvalue == pytest.approx(1.1625383619, abs=1e-8)
+    assert polished.flat_modes == 0
+
+
+def test_rotations_are_flat_directions():
+    points = starts(9, 4, 1)[0]
+    modes = rotation_modes(points, tangent_basis(points))
+    assert modes.shape == (27, 6)
+    assert torch.allclose(modes.T @ modes, torch.eye(6).double(), atol=1e-12)
+    gradient, _ = kernel_derivatives(Riesz(1.0))(points)
+    along = torch.einsum("nd,nde->ne", gradient, tangent_basis(points)).reshape(-1)
+    assert float((modes.T @ along).abs().max()) < 1e-10
+
+
+def test_engine_choice_depends_on_sizes_only(monkeypatch):
+    monkeypatch.setattr(_compiled, "compiler_missing", lambda: None)
+    assert choose_engine("auto", 12, 3, 64) == "blockwise"
+    assert choose_engine("auto", 200, 3, 64) == "compiled"
+    assert choose_engine("auto", 200, 12, 64) == "blockwise"
+    monkeypatch.setattr(_compiled, "compiler_missing", lambda: "no compiler")
+    assert choose_engine("auto", 200, 3, 64) == "blockwise"
+    with pytest.raises(ValueError, match="engine must be 'auto', 'blockwise' or 'compiled'"):
+        choose_engine("reference", 12, 3, 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [20, 31])
+def test_the_compiled_engine_agrees(n):
+    given = starts(n, 3, 5)
+    plain = minimize(energy_objective(Riesz(1.0), 3, "blockwise"), given)
+    fast = minimize(energy_objective(Riesz(1.0), 3, "compiled"), given, compiled=True)
+    assert fast.converged.all()
+    assert np.sort(fast.values) == pytest.approx(np.sort(plain.values), rel=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", [False, True])
+def test_the_compiled_packing_energy_agrees(lines):
+    planes = starts(6, 3, 2).permute(2, 1, 0).contiguous()
+    a, p0 = torch.tensor([3.0, 9.0]).double(), torch.tensor([0.5, 0.2]).double()
+    for fast, plain in zip(
+        packing_energy(lines, compiled=True)(planes, a, p0),
+        packing_energy(lines, compiled=False)(planes, a, p0),
+        strict=True,
+    ):
+        assert torch.allclose(fast, plain, rtol=1e-12)

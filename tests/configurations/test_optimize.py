@@ -1,0 +1,356 @@
+import dataclasses
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import sphuni
+from sphuni._errors import UnreadableFileError
+from sphuni.configurations import construct, optimize, symmetry_order
+from sphuni.kernels import Gaussian, Riesz
+
+
+@pytest.fixture(scope="module")
+def thomson12():
+    return optimize("thomson", n=12, restarts=8)
+
+
+def test_thomson_12_is_certified(thomson12):
+    assert thomson12.value == pytest.approx(49.16525305762880, abs=1e-12)
+    assert abs(thomson12.gap) < 1e-11
+    certificate = thomson12.certificate
+    assert certificate.residual < 1e-14
+    assert certificate.smallest_eigenvalue == pytest.approx(0.9071638901, abs=1e-8)
+    assert certificate.flat_modes == 0
+    assert certificate.bound == pytest.approx(thomson12.value, abs=1e-10)
+    assert certificate.symmetry_order == 120
+    assert (thomson12.hits, thomson12.tried, thomson12.starts) == (8, 8, 8)
+    assert "optimal" in thomson12.advice
+
+
+def test_the_value_is_that_of_the_measure(thomson12):
+    energy = sphuni.riesz_energy(thomson12.points, s=1, reduction="sum")
+    assert thomson12.value == pytest.approx(float(energy), rel=1e-14)
+
+
+def test_same_seed_same_bits_and_seeds_matter():
+    first, again, other = (optimize("thomson", n=11, restarts=8, rng=seed) for seed in (0, 0, 1))
+    assert np.array_equal(again.points, first.points)
+    assert again.value == first.value
+    assert not np.array_equal(other.points, first.points)
+    assert optimize("thomson", n=12, restarts=1, rng=np.random.default_rng(0)).seed > 0
+
+
+def test_to_dict_is_json(thomson12):
+    content = json.loads(json.dumps(thomson12.to_dict(), allow_nan=False))
+    assert content["certificate"]["kind"] == "smooth"
+    assert content["record"]["status"] == "proven"
+    assert len(content["points"]) == 12
+
+
+@pytest.mark.parametrize("n", [5, 7, 11, 20, 32])
+def test_thomson_reaches_the_record(n):
+    result = optimize("thomson", n=n, restarts=16)
+    assert abs(result.gap) < 5e-10
+    assert result.certificate.residual < 1e-12
+    assert result.certificate.smallest_eigenvalue > 0
+
+
+@pytest.mark.parametrize(
+    ("problem", "n", "d", "options", "value"),
+    [
+        ("log", 12, 3, {}, None),
+        ("riesz", 8, 4, {"s": 1.0}, 18.9705627484771),
+        ("riesz", 16, 5, {"s": 1.0}, 85.6062329783655),
+        ("riesz", 9, 8, {"s": 1.0}, 24.0),
+    ],
+)
+def test_sharp_codes_attain_their_bounds(problem, n, d, options, value):
+    result = optimize(problem, n=n, d=d, restarts=8, **options)
+    assert result.certificate.bound_attained
+    assert result.value == pytest.approx(result.certificate.bound, rel=1e-12)
+    if value is not None:
+        assert result.value == pytest.approx(value, abs=1e-10)
+
+
+def test_lines_have_the_energy_of_the_doubled_set():
+    result = optimize("thomson", n=6, restarts=8, antipodal=True)
+    both = np.vstack([result.points, -result.points])
+    assert result.value == pytest.approx(49.16525305762880, abs=1e-11)
+    assert float(sphuni.riesz_energy(both, s=1, reduction="sum")) == pytest.approx(result.value)
+
+
+def test_any_kernel():
+    result = optimize("energy", n=6, kernel=Gaussian(1.0), restarts=4)
+    octahedron = construct("cross_3")
+    energy = sphuni.kernel_energy(octahedron, kernel=Gaussian(1.0), reduction="sum")
+    assert result.value == pytest.approx(float(energy), abs=1e-13)
+
+
+TAMMES = {
+    5: 0.0, 7: 0.21013831, 8: 0.26120387, 9: 1 / 3, 10: 0.40439433, 11: 5**-0.5, 12: 5**-0.5,
+    13: 0.54263649, 14: 0.56395030,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("n", [5, 7, 8, 9, 10, 11, 12, 13, 14])
+def test_tammes_in_space(n):
+    result = optimize("tammes", n=n, restarts=16 if n < 13 else 32)
+    assert math.cos(result.value) == pytest.approx(TAMMES[n], abs=1e-8)
+    if result.record is not None:
+        assert math.cos(result.value) - math.cos(result.record.value) <= 5e-15
+    assert result.certificate.residual < 1e-12
+    assert result.certificate.spread < 1e-11
+
+
+def test_tammes_in_four_dimensions():
+    ten = optimize("tammes", n=10, d=4, restarts=8)
+    assert math.cos(ten.value) == pytest.approx(1 / 6, abs=2e-15)
+    cell = optimize("tammes", n=24, d=4, restarts=4)
+    assert cell.value == pytest.approx(math.pi / 3, abs=2e-15)
+    assert cell.certificate.symmetry_order == 1152
+    assert len(cell.certificate.active) == 96
+    assert cell.certificate.free_points == 0
+
+
+def test_lines_in_space():
+    result = optimize("tammes", n=6, restarts=8, antipodal=True)
+    assert math.cos(result.value) == pytest.approx(5**-0.5, abs=1e-14)
+    assert result.certificate.bound_attained
+
+
+@pytest.mark.parametrize(("n", "d", "cosine"), [(6, 3, 3**-0.5), (8, 4, 0.5), (4, 3, 1 / 3)])
+def test_covering_of_known_codes(n, d, cosine):
+    result = optimize("covering", n=n, d=d, restarts=4)
+    assert math.cos(result.value) == pytest.approx(cosine, abs=1e-12)
+    assert float(sphuni.covering_radius(result.points).radius) == result.value
+    assert result.certificate.residual < 1e-6
+
+
+def test_covering_with_13_points_reaches_the_record():
+    result = optimize("covering", n=13, restarts=6)
+    assert result.gap < 1e-12
+    assert result.certificate.active.shape[1] == 3
+
+
+def test_polarization_of_the_tetrahedron():
+    result = optimize("polarization", n=4, s=1.0, restarts=2)
+    assert result.value == pytest.approx(0.5 + 3 / math.sqrt(4 / 3), abs=1e-12)
+    assert result.certificate.bound_attained
+
+
+@pytest.mark.parametrize("n", [4, 9, 16])
+def test_maxdet_reaches_the_extremal_points(n):
+    result = optimize("maxdet", n=n, restarts=6)
+    assert result.certificate.residual < 1e-12
+    if result.record is not None:
+        assert abs(result.gap) < 1e-12
+
+
+def test_maxdet_of_a_gaussian():
+    result = optimize("maxdet", n=5, d=4, kernel=Gaussian(1.0), restarts=2)
+    simplex = construct("simplex_4")
+    best = float(sphuni.gram_logdet(simplex, kernel=Gaussian(1.0)))
+    assert result.value == pytest.approx(best, abs=1e-12)
+
+
+def test_design_of_the_icosahedron():
+    result = optimize("design", n=12, s=5, restarts=8)
+    assert result.value < 1e-7
+    assert result.certificate.bound == 0
+
+
+@pytest.mark.parametrize("problem", ["thomson", "tammes", "log"])
+def test_the_circle_is_closed_form(problem):
+    result = optimize(problem, n=7, d=2)
+    assert result.status == "closed form"
+    assert abs(result.gap) < 1e-13
+    assert result.certificate.symmetry_order == 14
+
+
+def test_target_ends_the_search():
+    result = optimize("thomson", n=10, restarts=640, target=32.7169494601)
+    assert result.status == "target reached"
+    assert result.starts == 64
+
+
+def test_time_limit_returns_the_best_so_far():
+    began = time.monotonic()
+    result = optimize("thomson", n=60, restarts=6400, time_limit=0.3)
+    assert time.monotonic() - began < 10
+    assert result.status == "time limit"
+    assert result.starts < 6400
+    assert result.value < 1550
+    assert np.linalg.norm(result.points, axis=1) == pytest.approx(1)
+
+
+def test_callback_sees_every_batch():
+    seen = []
+    optimize("thomson", n=6, restarts=130, callback=seen.append)
+    assert [progress.done for progress in seen] == [64, 128, 130]
+    assert seen[-1].total == 130
+    assert seen[-1].hits == 130
+    assert abs(seen[-1].gap) < 1e-12
+
+
+def test_like_gives_torch():
+    result = optimize("thomson", n=4, restarts=2, like=torch.zeros(1, dtype=torch.float32))
+    assert result.points.dtype == torch.float32
+
+
+def interrupt_after(count):
+    seen = []
+
+    def callback(progress):
+        seen.append(progress)
+        if len(seen) == count:
+            raise KeyboardInterrupt
+
+    return callback
+
+
+def test_interrupted_and_resumed_ends_at_the_same_bits(tmp_path):
+    path = tmp_path / "run.npz"
+    whole = optimize("thomson", n=10, restarts=192)
+    first = optimize("thomson", n=10, restarts=192, checkpoint=path, callback=interrupt_after(1))
+    assert (first.status, first.starts) == ("interrupted", 64)
+    second = optimize("thomson", n=10, restarts=192, checkpoint=path, resume=True)
+    assert second.starts == 192
+    assert np.array_equal(second.points, whole.points)
+    assert dataclasses.replace(second, seconds=0.0, points=None).to_dict() == (
+        dataclasses.replace(whole, seconds=0.0, points=None).to_dict()
+    )
+
+
+def test_checkpoints_that_do_not_fit_are_refused_and_kept(tmp_path):
+    path = tmp_path / "run.npz"
+    optimize("thomson", n=6, restarts=2, checkpoint=path)
+    content = path.read_bytes()
+    with pytest.raises(ValueError, match="exists already; pass resume=True"):
+        optimize("thomson", n=6, restarts=2, checkpoint=path)
+    with pytest.raises(ValueError, match="differs: n = 6 there, 7 here"):
+        optimize("thomson", n=7, restarts=2, checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match=r"detail = .*s=2\.0"):
+        optimize("riesz", n=6, s=2.0, restarts=2, checkpoint=path, resume=True)
+    with pytest.raises(ValueError, match="seed = 0 there, 1 here"):
+        optimize("thomson", n=6, restarts=2, rng=1, checkpoint=path, resume=True)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "foreign", "pickle"])
+def test_damaged_checkpoints_are_refused_and_kept(tmp_path, damage):
+    path = tmp_path / "run.npz"
+    optimize("thomson", n=6, restarts=2, checkpoint=path)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif damage == "text":
+        path.write_text("not a checkpoint")
+    elif damage == "foreign":
+        np.savez(path, points=np.eye(3))
+    else:
+        np.savez(path, schema=np.array([{"a": 1}], dtype=object))
+    content = path.read_bytes()
+    with pytest.raises(UnreadableFileError, match="damaged or of another kind"):
+        optimize("thomson", n=6, restarts=2, checkpoint=path, resume=True)
+    assert path.read_bytes() == content
+
+
+def test_resume_needs_a_checkpoint():
+    with pytest.raises(ValueError, match="checkpoint must be given with resume=True"):
+        optimize("thomson", n=6, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"problem": "tames", "n": 5}, "Did you mean 'tammes'"),
+        ({"problem": "thomson", "n": 1}, "n must be at least 2"),
+        ({"problem": "thomson", "n": 5, "d": 1}, "d must be at least 2"),
+        ({"problem": "thomson", "n": 5, "s": 2.0}, "s must be left out or 1 for 'thomson'"),
+        ({"problem": "riesz", "n": 5}, "s must be given"),
+        ({"problem": "riesz", "n": 5, "s": -3.0}, r"s must lie in \(-2, 200\]"),
+        ({"problem": "riesz", "n": 5, "s": math.nan}, r"s must lie in \(-2, 200\]"),
+        ({"problem": "tammes", "n": 5, "s": 1.0}, "s must be left out for 'tammes'"),
+        ({"problem": "tammes", "n": 5, "metric": "geodesic"}, "metric must be left out"),
+        ({"problem": "tammes", "n": 5, "kernel": Riesz(1.0)}, "kernel must be left out"),
+        ({"problem": "energy", "n": 5}, "kernel must be given"),
+        ({"problem": "covering", "n": 3}, "n must be at least 4 for 'covering'"),
+        ({"problem": "polarization", "n": 5}, "s must be given for 'polarization'"),
+        ({"problem": "maxdet", "n": 5}, "n must be a square"),
+        ({"problem": "maxdet", "n": 5, "kernel": Riesz(1.0)}, "kernel must be bounded"),
+        ({"problem": "maxdet", "n": 9, "antipodal": True}, "antipodal must be False"),
+        ({"problem": "design", "n": 9, "s": 2.5}, "s must be the strength"),
+        ({"problem": "thomson", "n": 5, "restarts": 0}, "restarts must be at least 1"),
+        ({"problem": "thomson", "n": 5, "time_limit": 0.0}, "time_limit must be a positive"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        optimize(**arguments)
+
+
+def test_a_flag_is_not_a_number():
+    with pytest.raises(TypeError, match="n must be a whole number"):
+        optimize("thomson", n=True)
+
+
+def test_too_large_for_memory_is_refused():
+    with pytest.raises(MemoryError, match="lower n or d"):
+        optimize("thomson", n=20_000_000, restarts=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [("icosahedron", 120), ("24-cell", 1152), ("600-cell", 14400), ("E8_roots", 696729600)],
+)
+def test_symmetry_orders(name, order):
+    assert symmetry_order(construct(name)) == order
+
+
+def test_symmetry_of_other_sets():
+    assert symmetry_order(construct("simplex_5")) == math.factorial(6)
+    assert symmetry_order(sphuni.random_points(20, 3, rng=0)) == 1
+    assert symmetry_order(np.eye(3)[:2]) is None
+
+
+CHILD = """
+import sys
+from sphuni.configurations import optimize
+optimize("thomson", n=14, restarts=640, checkpoint=sys.argv[1], resume=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_runs_resume_to_the_same_coordinates(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    path = tmp_path / "run.npz"
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)])
+        time.sleep(float(rng.uniform(3.0, 6.0)))
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    resumed = optimize("thomson", n=14, restarts=640, checkpoint=path, resume=True)
+    whole = optimize("thomson", n=14, restarts=640)
+    assert np.array_equal(resumed.points, whole.points)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [50, 72, 100])
+def test_larger_thomson_records(n):
+    known = {50: 1055.182314726, 72: 2255.001190975, 100: 4448.350634331}
+    result = optimize("thomson", n=n)
+    assert result.value == pytest.approx(known[n], abs=1e-8)
+    assert result.certificate.residual < 1e-12
+
+
+@pytest.mark.slow
+def test_hard_packings():
+    result = optimize("tammes", n=28)
+    assert math.cos(result.value) - math.cos(result.record.value) <= 5e-15

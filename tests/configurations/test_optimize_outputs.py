@@ -1,0 +1,180 @@
+import argparse
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from sphuni import random_points
+from sphuni.cli import _output
+from sphuni.cli import optimize as command
+from sphuni.cli import records as records_command
+from sphuni.configurations import construct, optimize, save_points
+from sphuni.plots.configurations import configuration, neighbour_counts
+
+
+def shell(*words):
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers(required=True)
+    command.add_parser(commands)
+    records_command.add_parser(commands)
+    arguments = parser.parse_args(words)
+    return _output.guarded(arguments.run, arguments)
+
+
+def test_optimize_prints_and_writes(tmp_path, capsys):
+    stem = str(tmp_path / "ico")
+    code = shell(
+        "optimize", "thomson", "-n", "12", "--restarts", "4", "--out", stem,
+        "--formats", "npz,csv,xyz,obj,png",
+    )  # fmt: skip
+    out = capsys.readouterr().out
+    assert code == 0
+    assert "49.165253057628" in out
+    assert "symmetry order   120" in out
+    assert (tmp_path / "ico.png").read_bytes().startswith(b"\x89PNG")
+    points = np.load(stem + ".npz")["points"]
+    assert np.array_equal(np.loadtxt(stem + ".csv", delimiter=",", skiprows=1), points)
+
+
+def test_optimize_prints_json(capsys):
+    words = ("tammes", "-n", "6", "--restarts", "2", "--json", "--formats", "none")
+    assert shell("optimize", *words) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["value"] == pytest.approx(np.pi / 2)
+    assert content["files"] == []
+    assert len(content["certificate"]["active"]) == 12
+
+
+def test_optimize_resumes(tmp_path, capsys):
+    words = ("optimize", "log", "-n", "5", "--restarts", "2", "--formats", "none")
+    keep = ("--checkpoint", str(tmp_path / "run.npz"))
+    assert shell(*words, *keep) == 0
+    assert shell(*words, *keep) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert shell(*words, *keep, "--resume") == 0
+    (tmp_path / "run.npz").write_bytes(b"no")
+    assert shell(*words, *keep, "--resume") == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("tames", "-n", "5"), "Did you mean 'tammes'"),
+        (("tammes", "-n", "5", "--formats", "gif"), "--formats must be taken from"),
+        (("tammes", "-n", "5", "--out", "no/such/stem"), "does not exist"),
+        (("thomson", "-n", "1"), "n must be at least 2"),
+        (("maxdet", "-n", "9", "--epsilon", "-1"), "epsilon must be a positive number"),
+    ],
+)
+def test_optimize_refuses_in_one_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shell("optimize", *words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_shell_run_ends_with_130(monkeypatch, capsys):
+    finished = optimize("thomson", n=5, restarts=2)
+    object.__setattr__(finished, "status", "interrupted")
+    monkeypatch.setattr("sphuni.configurations.solver.optimize", lambda *_, **__: finished)
+    assert shell("optimize", "thomson", "-n", "5", "--formats", "none") == 130
+    assert "6.47469149468816" in capsys.readouterr().out
+
+
+def test_records_prints_the_table(capsys):
+    assert shell("records", "tammes", "-d", "3") == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[:3] == ["n", "d", "s"]
+    assert len(table) > 20
+    assert shell("records", "thomson", "-n", "12", "-d", "3", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["records"]
+    assert row["value"] == pytest.approx(49.165253057629)
+    assert shell("records", "tammes", "-n", "7777") == 0
+    assert "nothing on record" in capsys.readouterr().err
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import argparse, sys; from sphuni.cli import optimize, records;"
+        "c = argparse.ArgumentParser().add_subparsers();"
+        "optimize.add_parser(c); records.add_parser(c); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_obj_is_a_closed_outward_mesh(tmp_path):
+    path = tmp_path / "a.obj"
+    points = random_points(30, 3, rng=0)
+    save_points(points, path)
+    lines = path.read_text().splitlines()
+    corners = np.array([line.split()[1:] for line in lines if line[0] == "v"], dtype=float)
+    sides = np.array([line.split()[1:] for line in lines if line[0] == "f"], dtype=int) - 1
+    assert np.array_equal(corners, points)
+    assert len(sides) == 2 * 30 - 4
+    volume = np.linalg.det(corners[sides]).sum() / 6
+    assert 2 < volume < 4 / 3 * np.pi
+
+
+def test_xyz_has_a_count_and_all_digits(tmp_path):
+    path = tmp_path / "a.xyz"
+    points = construct("icosahedron")
+    save_points(points, path)
+    head, _, *rows = path.read_text().splitlines()
+    assert head == "12"
+    assert np.array_equal(np.loadtxt(io.StringIO("\n".join(rows)), usecols=(1, 2, 3)), points)
+
+
+@pytest.mark.parametrize(
+    ("points", "name", "message"),
+    [
+        (np.eye(3), "a.txt", r"path must end in one of \.npz"),
+        (np.eye(4), "a.xyz", "needs points in R"),
+        (np.eye(3), "a.obj", "at least 4 points"),
+        (np.ones(3), "a.csv", "points must have shape"),
+    ],
+)
+def test_save_points_refuses(tmp_path, points, name, message):
+    with pytest.raises(ValueError, match=message):
+        save_points(points, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "sides"), [("cross_3", 4), ("cube_3", 3), ("icosahedron", 5), ("dodecahedron", 3)]
+)
+def test_neighbours_of_regular_solids(name, sides):
+    assert set(neighbour_counts(construct(name)).tolist()) == {sides}
+
+
+def test_neighbours_obey_euler():
+    counts = neighbour_counts(random_points(80, 3, rng=0))
+    assert (6 - counts).sum() == 12
+
+
+@pytest.mark.parametrize("problem", ["thomson", "tammes", "covering"])
+def test_pictures_show_every_cell_on_one_side_at_least(problem):
+    result = optimize(problem, n=14, restarts=4)
+    figure = configuration(result)
+    assert isinstance(figure, Figure)
+    (axes,) = figure.axes
+    drawn = [len(group.get_paths()) for group in axes.collections]
+    assert len(drawn) == 2
+    assert 14 <= sum(drawn) <= 28
+    marks, edges = axes.lines[:1], [line for line in axes.lines if line.get_linewidth() == 1.6]
+    assert len(marks) == 1
+    assert (len(edges) > 0) == (problem != "thomson")
+
+
+def test_pictures_of_lines_and_of_bare_points():
+    lines = optimize("tammes", n=6, restarts=2, antipodal=True)
+    (axes,) = configuration(lines).axes
+    assert sum(len(group.get_paths()) for group in axes.collections) >= 12
+    assert isinstance(configuration(construct("dodecahedron")), Figure)
+    with pytest.raises(ValueError, match=r"points must have shape \(n, 3\)"):
+        configuration(construct("24-cell"))

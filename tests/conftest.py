@@ -1,0 +1,23 @@
+"""What every test may use: a seeded generator and the tolerance that a dtype earns."""
+
+import numpy as np
+import pytest
+import torch
+
+TOLERANCE = {
+    torch.float64: 1e-12,
+    torch.float32: 2e-5,
+    torch.float16: 4e-3,
+    torch.bfloat16: 3e-2,
+}
+"""Relative, for sums of kernels at points that are not close."""
+
+
+@pytest.fixture()
+def rng():
+    return np.random.default_rng(20_240_229)
+
+
+@pytest.fixture(params=list(TOLERANCE), ids=lambda dtype: str(dtype).removeprefix("torch."))
+def dtype_and_tolerance(request):
+    return request.param, TOLERANCE[request.param]

@@ -1,0 +1,45 @@
+"""The hook inside torch.compile, in a process of its own without run-time type checks."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import copy, torch, sphuni.nn as snn
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(
+    nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 8), nn.Linear(8, 4)
+)
+nn.utils.parametrizations.weight_norm(model[3])
+x = torch.randn(2, 3, 6, 6)
+for method in ("hs-mhe", "rp-comhe", "mgd", "mhp", "srip"):
+    twin = copy.deepcopy(model)
+    reg, reg_twin = snn.regularize(model, method, every=2), snn.regularize(twin, method, every=2)
+    loss_of = lambda x: model(x).square().mean() + reg()
+    step = torch.compile(loss_of, fullgraph=True, backend="aot_eager")
+    for _ in range(4):
+        model.zero_grad()
+        twin.zero_grad()
+        loss = step(x)
+        loss.backward()
+        expected = twin(x).square().mean() + reg_twin()
+        expected.backward()
+        torch.testing.assert_close(loss, expected)
+        for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+            torch.testing.assert_close(p.grad, q.grad)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 1, method
+    assert reg.calls == 4
+    torch._dynamo.reset(); torch._dynamo.utils.counters.clear()
+copied = copy.deepcopy(reg)
+assert copied._token != reg._token
+print("one graph")
+"""
+
+
+def test_the_loss_stays_one_graph():
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert ran.stdout == "one graph\n"

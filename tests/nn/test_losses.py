@@ -1,0 +1,143 @@
+"""The margin function and the angular softmax losses."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as TF
+
+import sphuni.nn as snn
+from sphuni.nn.losses import angular_logits, psi
+
+F64 = torch.float64
+THETA = torch.linspace(0, math.pi, 2001, dtype=F64)
+
+
+def features(n=6, d=3, seed=0):
+    return torch.randn(n, d, dtype=F64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("m", [1.0, 1.35, 1.7, 2.0, 3.0, 4.0])
+@pytest.mark.parametrize("g", ["cosine", "linear", "sigmoid"])
+def test_psi_is_continuous_and_decreasing(g, m):
+    values = psi(THETA, m, g=g)
+    steps = values.diff()
+    assert steps.max() <= 1e-12
+    assert steps.min() > -0.05
+    assert values[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+def test_psi_closed_forms(m):
+    torch.testing.assert_close(psi(THETA, m, g="linear"), 1 - 2 * m * THETA / math.pi)
+    j = torch.floor(m * THETA / math.pi).clamp_max(m - 1)
+    torch.testing.assert_close(psi(THETA, m), (-1) ** j * torch.cos(m * THETA) - 2 * j)
+
+
+def test_annealing_schedule_of_sphereface():
+    schedule = snn.LambdaAnneal(1000, 0.12, 1, 5)
+    assert schedule(10) == pytest.approx(1000 / 2.2)
+    assert schedule(10**6) == 5.0
+    assert repr(schedule) == "LambdaAnneal(1000, 0.12, 1, 5)"
+    with pytest.raises(ValueError, match="must not be negative"):
+        snn.LambdaAnneal(base=-1)
+
+
+def test_w_softmax_is_cross_entropy_on_length_times_g():
+    x, y = features(), torch.tensor([0, 1, 2, 3, 0, 1])
+    loss = snn.WSoftmaxLoss(3, 4).double()
+    cosines = TF.normalize(x) @ TF.normalize(loss.weight).T
+    expected = TF.cross_entropy(x.norm(dim=1, keepdim=True) * cosines, y)
+    assert loss(x, y).item() == pytest.approx(expected.item(), rel=1e-12)
+    linear = snn.WSoftmaxLoss(3, 4, g="linear").double()
+    logits = linear.logits(x)
+    cosines = TF.normalize(x) @ TF.normalize(linear.weight).T
+    expected = x.norm(dim=1, keepdim=True) * (1 - 2 * cosines.acos() / math.pi)
+    torch.testing.assert_close(logits, expected)
+
+
+def test_s_softmax_uses_direction_only_and_has_a_floor():
+    x, y = features(), torch.tensor([0, 1, 2, 3, 0, 1])
+    loss = snn.SSoftmaxLoss(3, 4).double()
+    assert loss(7 * x, y).item() == pytest.approx(loss(x, y).item(), rel=1e-12)
+    perfect = snn.SSoftmaxLoss(10, 10, scale=1.0).double()
+    with torch.no_grad():
+        perfect.weight.copy_(torch.eye(10) - 0.1)
+    floor = perfect(perfect.weight.detach(), torch.arange(10)).item()
+    assert floor == pytest.approx(1.377, abs=2e-3)
+
+
+def test_margin_annealing_and_detaching():
+    x, y = features(), torch.tensor([0, 1, 2, 3, 0, 1])
+    w = features(4, 3, seed=5)
+    plain = angular_logits(x, w, g="linear")
+    full = angular_logits(x, w, y, g="linear", m=2)
+    mixed = angular_logits(x, w, y, g="linear", m=2, mix=5.0)
+    torch.testing.assert_close(mixed, (5 * plain + full) / 6)
+    off_target = torch.ones_like(plain, dtype=torch.bool).scatter(1, y[:, None], False)
+    torch.testing.assert_close(full[off_target], plain[off_target])
+    assert (full <= plain + 1e-12).all()
+    leaf = w.clone().requires_grad_()
+    constant = angular_logits(x, leaf, y, g="linear", m=2, detach_margin=True)
+    torch.testing.assert_close(constant.detach(), full)
+    (gradient,) = torch.autograd.grad(constant.sum(), leaf)
+    (expected,) = torch.autograd.grad(angular_logits(x, leaf, g="linear").sum(), leaf)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_training_advances_lambda_and_the_state_dict_keeps_it():
+    x, y = features().float(), torch.tensor([0, 1, 2, 3, 0, 1])
+    loss = snn.GASoftmaxLoss(3, 4, g="linear", m=4, anneal=snn.LambdaAnneal())
+    for _ in range(3):
+        loss(x, y)
+    assert loss.mix == pytest.approx(1000 / 1.24)
+    fresh = snn.GASoftmaxLoss(3, 4, g="linear", m=4, anneal=snn.LambdaAnneal())
+    fresh.load_state_dict(copy.deepcopy(loss.state_dict()))
+    assert fresh(x, y).item() == loss(x, y).item()
+    loss.eval()
+    assert loss(x, y).item() == loss(x, y).item()
+
+
+@pytest.mark.parametrize("g", ["cosine", "linear", "sigmoid"])
+def test_gradients_are_finite_at_the_poles(g):
+    weight = torch.eye(3)
+    x = torch.stack([weight[0], -weight[0], torch.zeros(3), weight[1] * 1e-6])
+    x = x.requires_grad_()
+    y = torch.tensor([0, 0, 1, 1])
+    loss = snn.GASoftmaxLoss(3, 3, g=g, m=4)
+    with torch.no_grad():
+        loss.weight.copy_(weight)
+    value = loss(x, y)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(x.grad).all()
+    assert torch.isfinite(loss.weight.grad).all()
+
+
+@pytest.mark.parametrize("make", [snn.ASoftmaxLoss, snn.GASoftmaxLoss])
+def test_annealed_margins_train_and_widen_the_angle(make):
+    generator = torch.Generator().manual_seed(0)
+    centres = 2 * torch.randn(4, 6, generator=generator)
+    y = torch.arange(4).repeat(20)
+    x = centres[y] + 0.7 * torch.randn(80, 6, generator=generator)
+    loss = make(6, 4, m=2, anneal=snn.LambdaAnneal(100, 0.5, 1, 0.5))
+    net = torch.nn.Linear(6, 6)
+    optimizer = torch.optim.Adam([*net.parameters(), *loss.parameters()], lr=0.02)
+    for _ in range(120):
+        optimizer.zero_grad()
+        loss(net(x), y).backward()
+        optimizer.step()
+    assert (loss.logits(net(x)).argmax(1) == y).double().mean() > 0.95
+
+
+def test_bad_losses_are_refused():
+    with pytest.raises(ValueError, match=r"m must be at least 1; got 0\.5"):
+        snn.GASoftmaxLoss(3, 4, m=0.5)
+    with pytest.raises(ValueError, match="g must be one of 'cosine', 'linear', 'sigmoid'"):
+        snn.WSoftmaxLoss(3, 4, g="tanh")
+    loss = snn.WSoftmaxLoss(3, 4)
+    with pytest.raises(ValueError, match=r"features must have shape \(batch, 3\)"):
+        loss(torch.ones(2, 5), torch.zeros(2, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"labels must have shape \(2,\)"):
+        loss(torch.ones(2, 3), torch.zeros(3, dtype=torch.long))

@@ -1,0 +1,184 @@
+"""Inner problems: poles and projections improve, are reproducible, and cure the degeneracy."""
+
+import pytest
+import torch
+
+import sphuni as su
+import sphuni.nn as snn
+from sphuni.nn import functional as F
+from sphuni.nn.regularizers import GroupProjection, LearnedProjection, Plain, RandomProjection
+from sphuni.nn.regularizers.projections import _angle_error
+
+F64 = torch.float64
+
+
+def weights(n, d, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=F64)
+
+
+def collapsed(n, d):
+    """Rows close to one line."""
+    return weights(1, d, seed=9) + 0.05 * weights(n, d)
+
+
+@pytest.mark.parametrize("kind", ["mhp", "mhc"])
+@pytest.mark.parametrize("half", ["", "hs-"])
+def test_warm_started_poles_find_the_worst_pole(kind, half):
+    w = weights(12, 3)
+    objective = snn.build(f"{half}{kind}", shape=(12, 3))
+    exact = getattr(F, kind)(w, half_space=bool(half)).item()
+    values = [objective(w).item() for _ in range(40)]
+    assert max(values) <= exact + 1e-9
+    assert values[-1] == pytest.approx(exact, rel=4e-2)
+    assert values[-1] >= values[0] - 1e-9
+    assert objective.poles.shape == (1, 8, 3)
+    assert list(objective.parameters()) == []
+
+
+@pytest.mark.parametrize("method", ["hs-mhp", "hs-mhc"])
+def test_half_space_pole_objectives_are_projected_because_they_are_constant(method):
+    spread, close = weights(6, 20), collapsed(6, 20)
+    plain = snn.build(method, shape=(6, 20), projection=None)
+    assert type(plain).__name__ == "Poles"
+    function = F.mhp if method == "hs-mhp" else F.mhc
+    assert function(spread, half_space=True).item() == pytest.approx(
+        function(close, half_space=True).item(), rel=1e-6
+    )
+    projected = snn.build(method, shape=(6, 20))
+    assert isinstance(projected, RandomProjection)
+    assert projected.k == 5
+    for _ in range(30):
+        good = projected(spread).item()
+    projected = snn.build(method, shape=(6, 20))
+    for _ in range(30):
+        bad = projected(close).item()
+    assert bad > good + 0.02
+    assert type(snn.build(method, shape=(30, 20))).__name__ == "Poles"
+    assert snn.build(method, shape=(60, 200), projection=12).k == 12
+
+
+def test_poles_can_be_reset():
+    objective = snn.build("mhp", reset_every=2, inner_steps=0)
+    w = weights(5, 4)
+    seen = []
+    for _ in range(4):
+        objective(w)
+        seen.append(objective.poles.clone())
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+    assert torch.equal(seen[2], seen[3])
+
+
+def test_random_projection_is_the_mean_over_its_draws():
+    inner = Plain(F.mhe, {"half_space": True})
+    objective = RandomProjection(inner, k=3, C=4, seed=5)
+    w = weights(6, 10)
+    matrices = objective._matrices(w, 0)
+    expected = torch.stack([F.mhe(w @ p.T, half_space=True) for p in matrices]).mean()
+    first, second = objective(w), objective(w)
+    assert first.item() == pytest.approx(expected.item(), rel=1e-12)
+    assert second.item() != first.item()
+    frozen = RandomProjection(inner, k=3, C=4, redraw_every=0, seed=5)
+    assert [frozen(w).item() for _ in range(3)] == [first.item()] * 3
+    narrow = weights(6, 3)
+    assert objective(narrow).item() == F.mhe(narrow, half_space=True).item()
+
+
+def test_redrawing_every_few_calls():
+    objective = RandomProjection(Plain(F.mhe, {}), k=3, C=1, redraw_every=2)
+    w = weights(6, 10)
+    values = [objective(w).item() for _ in range(4)]
+    assert values[0] == values[1] != values[2] == values[3]
+
+
+def test_angle_preserving_projection_learns_the_angles():
+    objective = LearnedProjection(Plain(F.mhe, {}), goal="angles", k=6, inner_steps=5)
+    w = weights(8, 12)
+    objective(w)
+    start = _angle_error(w, objective.projection).item()
+    for _ in range(60):
+        objective.inner_lr = 0.02
+        objective(w)
+    assert _angle_error(w, objective.projection).item() < 0.3 * start
+    assert objective(w).item() == pytest.approx(F.mhe(w).item(), rel=0.05)
+
+
+def test_adversarial_projection_raises_the_energy():
+    w = weights(8, 12)
+    objective = LearnedProjection(Plain(F.mhe, {}), goal="energy", k=6, inner_steps=3)
+    objective.inner_lr = 0.01
+    values = [objective(w).item() for _ in range(25)]
+    assert values[-1] > 1.2 * values[0]
+
+
+@pytest.mark.parametrize("goal", ["angles", "energy"])
+def test_unrolled_gradient_is_that_of_the_unrolled_value(goal):
+    objective = LearnedProjection(
+        Plain(F.mhe, {}), goal=goal, k=3, inner_steps=0, inner_lr=0.01, unroll=True
+    )
+    w = weights(5, 6).requires_grad_()
+    objective(w)
+    objective.eval()
+    (gradient,) = torch.autograd.grad(objective(w), w)
+    direction, h = weights(5, 6, seed=3), 1e-6
+    ahead = objective((w + h * direction).detach().requires_grad_()).item()
+    behind = objective((w - h * direction).detach().requires_grad_()).item()
+    # the length of the step is held constant, so the match is close but not exact
+    assert (gradient * direction).sum().item() == pytest.approx((ahead - behind) / (2 * h), rel=0.2)
+
+
+def test_groups_of_rows_are_projected_by_themselves():
+    objective = GroupProjection(Plain(F.mhe, {}), size=4, k=3, C=5)
+    w = weights(10, 8)
+    images = objective.images(w)
+    assert images.shape == (5, 4, 3)
+    w.requires_grad_()
+    objective(w).backward()
+    assert (w.grad.abs().sum(1) > 0).sum() >= 4
+
+
+@pytest.mark.parametrize("method", ["rp-comhe", "ap-comhe", "adv-comhe", "group-comhe"])
+@pytest.mark.parametrize("inner", ["mhe", "hs-mhs", "hs-mhp", "r-mhp", "hs-mhc", "hs-mgd", "so"])
+def test_compressed_methods_wrap_any_objective(method, inner):
+    objective = snn.build(method, objective=inner, k=4, shape=(7, 20))
+    w = weights(7, 20).requires_grad_()
+    value = objective(w)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(w.grad).all()
+    assert w.grad.abs().max() > 0
+
+
+def test_reference_presets_of_inner_problems():
+    projected = snn.build("rp-comhe", preset="reference")
+    assert (projected.k, projected.C, projected.redraw_every) == (40, 20, 1)
+    assert snn.build("adv-comhe", preset="reference").unroll
+    pole = snn.build("mhp", preset="reference")
+    assert (pole.n_aux, pole.inner_steps) == (1, 10)
+    w = weights(5, 60)
+    for method in ("rp-comhe", "ap-comhe", "adv-comhe", "mhp", "mhc", "mgd", "mhs"):
+        assert torch.isfinite(snn.build(method, preset="reference")(w))
+
+
+def test_over_complete_optima_are_those_of_the_exact_codes():
+    cross = torch.from_numpy(su.configurations.construct("cross_3")).to(F64)
+    w = weights(6, 3, seed=1).requires_grad_()
+    optimizer = torch.optim.Adam([w], lr=0.05)
+    for _ in range(400):
+        optimizer.zero_grad()
+        F.mhe(w, s=1.0).backward()
+        optimizer.step()
+    assert F.mhe(w, s=1.0).item() == pytest.approx(F.mhe(cross, s=1.0).item(), rel=1e-4)
+
+
+def test_bad_inner_problems_are_refused():
+    with pytest.raises(ValueError, match="k must be at least 2 dimensions; got 1"):
+        snn.build("rp-comhe", k=1)
+    with pytest.raises(ValueError, match="C must be >= 1"):
+        snn.build("rp-comhe", C=0)
+    with pytest.raises(ValueError, match="n_aux must be >= 1"):
+        snn.build("mhp", n_aux=0)
+    with pytest.raises(TypeError, match=r"'hs-mhe' takes no option 'q'; its options are s.*, k, C"):
+        snn.build("rp-comhe", q=1)
+    with pytest.raises(ValueError, match="rows must be at least 2"):
+        snn.build("mhe", rows=1)

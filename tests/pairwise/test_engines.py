@@ -1,0 +1,343 @@
+"""Every engine is held to the slow and obvious one: values, gradients, second derivatives."""
+
+import pytest
+import torch
+from pair_cases import KERNELS, close_set, degenerate_set, points
+
+import sphuni
+from sphuni._errors import EngineError
+from sphuni.kernels import Gaussian, Laplace, Riesz
+from sphuni.pairwise import _dispatch, _schedule, explain, pair_reduce
+
+every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.label)
+ENGINES = ("reference", "blockwise")
+
+
+def assert_same_sum(found, expected, terms):
+    """Equal to 1e-12 of the sum of absolute terms; infinite in the same places."""
+    assert torch.equal(torch.isinf(found), torch.isinf(expected))
+    assert not bool(torch.isnan(found).any())
+    finite = torch.isfinite(expected)
+    assert bool(((found - expected).abs() <= 1e-12 * terms + 1e-300)[finite].all())
+
+
+def absolute_terms(x, y, kernel):
+    """Sum of |K| over all pairs, as a scale for rounding errors."""
+    difference = (x[..., :, None, :] - y[..., None, :, :]).square().sum(-1)
+    total = (x[..., :, None, :] + y[..., None, :, :]).square().sum(-1)
+    value = kernel.value(difference, total).abs()
+    return torch.where(torch.isfinite(value), value, torch.zeros_like(value)).sum((-2, -1))
+
+
+@pytest.fixture()
+def small_tiles(monkeypatch):
+    """Tiles of 8 rows, so that small sets have diagonal and other tiles and a ragged edge."""
+    monkeypatch.setattr(_schedule, "block_size", lambda n: min(n, 8))
+
+
+@pytest.mark.usefixtures("small_tiles")
+@every_kernel
+@pytest.mark.parametrize("d", [3, 11])
+@pytest.mark.parametrize("make", [points, close_set, degenerate_set])
+def test_blockwise_values_agree_with_the_reference(kernel, d, make):
+    x, y = make(21, d), points(13, d, seed=5)
+    scale = absolute_terms(x, x, kernel)
+    w = torch.linspace(0.5, 2, 21, dtype=torch.float64)
+    for arguments in ({}, {"op": "rows"}, {"weights": w}, {"op": "rows", "weights": w}):
+        found, expected = (
+            pair_reduce(x, kernel=kernel, engine=engine, **arguments) for engine in ENGINES[::-1]
+        )
+        assert_same_sum(found, expected, 4 * scale)
+    for arguments in ({}, {"op": "rows"}, {"weights": w[:13]}, {"op": "rows", "weights": w[:13]}):
+        found, expected = (
+            pair_reduce(x, y, kernel=kernel, engine=engine, **arguments) for engine in ENGINES[::-1]
+        )
+        assert_same_sum(found, expected, 4 * absolute_terms(x, y, kernel))
+
+
+@pytest.mark.usefixtures("small_tiles")
+@every_kernel
+@pytest.mark.parametrize("d", [3, 11])
+@pytest.mark.parametrize("make", [points, close_set, degenerate_set])
+def test_blockwise_gradients_agree_with_the_reference(kernel, d, make):
+    """Compared row by row: a row's scale is the largest pair force that acts on it."""
+    x, w = make(21, d), torch.linspace(0.5, 2, 21, dtype=torch.float64)
+    for weights in (None, w):
+        gradients = []
+        for engine in ENGINES:
+            leaf = x.clone().requires_grad_()
+            total = pair_reduce(leaf, kernel=kernel, weights=weights, engine=engine)
+            (gradient,) = torch.autograd.grad(total.sum(), leaf)
+            gradients.append(gradient)
+        reference, blockwise = gradients
+        assert bool(torch.isfinite(blockwise).all())
+        size = pair_forces(x, kernel) * 4
+        error = (blockwise - reference).norm(dim=-1)
+        assert bool((error <= 1e-12 * size + 1e-300).all()), float((error / size).max())
+        assert float((blockwise * x).sum(-1).abs().max()) <= 1e-12 * float(size.max())
+
+
+def pair_forces(x, kernel):
+    """Sum over the others of |K'| |x -+ y|, what the tangent forces on each point add up to."""
+    p = (x[:, None] - x[None]).square().sum(-1)
+    q = (x[:, None] + x[None]).square().sum(-1)
+    hidden = torch.eye(len(x), dtype=torch.bool) | (p == 0) | (q == 0)
+    p, q = p.masked_fill(hidden, 2.0), q.masked_fill(hidden, 2.0)
+    slope = kernel.derivative(p, q).abs() * torch.minimum(p, q).sqrt()
+    return slope.masked_fill(hidden, 0.0).sum(-1) + 1.0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("arguments", [{}, {"op": "rows"}])
+def test_batches_equal_loops(engine, arguments):
+    x, y = points(9, 4, batch=(2, 3)), points(5, 4, batch=(2, 3), seed=1)
+    for other, count in ((None, 9), (y, 5)):
+        w = torch.rand(2, 3, count, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        for weights in (None, w):
+            whole = pair_reduce(
+                x, other, kernel=Riesz(1.0), weights=weights, engine=engine, **arguments
+            )
+            for i in range(2):
+                for j in range(3):
+                    one = pair_reduce(
+                        x[i, j],
+                        None if other is None else other[i, j],
+                        kernel=Riesz(1.0),
+                        weights=None if weights is None else weights[i, j],
+                        engine=engine,
+                        **arguments,
+                    )
+                    torch.testing.assert_close(whole[i, j], one, rtol=1e-13, atol=0)
+
+
+def test_a_sequence_of_kernels_adds_an_axis():
+    x = points(30, 5, batch=2)
+    kernels = (Riesz(0.0), Riesz(2.0), Gaussian(1.0), Laplace(1.0))
+    for engine in ENGINES:
+        for op in ("sum", "rows"):
+            together = pair_reduce(x, kernel=kernels, op=op, engine=engine)
+            single = [pair_reduce(x, kernel=kernel, op=op, engine=engine) for kernel in kernels]
+            torch.testing.assert_close(together, torch.stack(single, -1), rtol=1e-13, atol=0)
+
+
+def test_sizes_around_the_tile_do_not_matter():
+    for n in (1, 2, 3, 127, 128, 129, 257, 767, 770, 1025):
+        x = points(n, 3, seed=n)
+        total = pair_reduce(x, kernel=Riesz(1.0), engine="blockwise")
+        halves = pair_reduce(x, kernel=Riesz(1.0), op="rows", engine="blockwise")
+        assert halves.shape == (n,)
+        torch.testing.assert_close(total, 0.5 * halves.sum(), rtol=1e-13, atol=0)
+        direct = (1 / torch.pdist(x)).sum()
+        torch.testing.assert_close(total, direct, rtol=1e-10, atol=0)
+
+
+def of_raw(kernel, engine, op="sum"):
+    def function(raw, weights=None):
+        unit = sphuni.normalize(raw)
+        return pair_reduce(unit, kernel=kernel, engine=engine, op=op, weights=weights)
+
+    return function
+
+
+@pytest.mark.usefixtures("small_tiles")
+@every_kernel
+def test_first_and_second_derivatives_of_the_tiles(kernel):
+    """One random direction per check keeps the product of cases fast; the slow test does all."""
+    x = (1.5 * points(9, 3, seed=3)).requires_grad_()
+    assert torch.autograd.gradcheck(of_raw(kernel, "blockwise"), x, fast_mode=True, rtol=1e-4)
+    assert torch.autograd.gradgradcheck(of_raw(kernel, "blockwise"), x, fast_mode=True, rtol=1e-4)
+
+
+@pytest.mark.slow
+@every_kernel
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("d", [2, 3, 9])
+def test_every_derivative_of_every_kernel(kernel, engine, d, monkeypatch):
+    monkeypatch.setattr(_schedule, "block_size", lambda n: min(n, 4))
+    x = (1.5 * points(6, d, seed=3)).requires_grad_()
+    w = torch.linspace(0.5, 1.5, 6, dtype=torch.float64, requires_grad=True)
+    for op in ("sum", "rows"):
+        assert torch.autograd.gradcheck(of_raw(kernel, engine, op), (x, w))
+        assert torch.autograd.gradgradcheck(of_raw(kernel, engine, op), (x, w))
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("d", [3, 9])
+@pytest.mark.parametrize("kernel", [Riesz(1.0), Riesz(0.5, "geodesic").antipodal()],
+                         ids=lambda kernel: kernel.label)
+def test_derivatives_with_respect_to_both_sets_and_the_weights(kernel, d):
+    x = points(9, d, seed=1).mul(1.3).requires_grad_()
+    y = points(5, d, seed=2).mul(0.7).requires_grad_()
+    w = torch.linspace(0.5, 1.5, 5, dtype=torch.float64, requires_grad=True)
+    for op in ("sum", "rows"):
+
+        def function(x, y, w, op=op):
+            left, right = sphuni.normalize(x), sphuni.normalize(y)
+            return pair_reduce(left, right, kernel=kernel, weights=w, op=op, engine="blockwise")
+
+        assert torch.autograd.gradcheck(function, (x, y, w), fast_mode=True)
+        assert torch.autograd.gradgradcheck(function, (x, y, w), fast_mode=True)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("kernel", [Riesz(2.0), Riesz(0.0, "geodesic"), Laplace(1.0)],
+                         ids=lambda kernel: kernel.label)
+@pytest.mark.parametrize("d", [3, 11])
+def test_duplicates_and_antipodes_exert_no_force(engine, kernel, d):
+    """Their gradient is what it is without the pair; second derivatives stay finite."""
+    x = degenerate_set(20, d)
+    for used in (kernel, kernel.antipodal()):
+        leaf = x.clone().requires_grad_()
+        total = pair_reduce(leaf, kernel=used, engine=engine)
+        assert torch.isinf(total) == (used.at_one == torch.inf)
+        (first,) = torch.autograd.grad(total, leaf, create_graph=True)
+        assert bool(torch.isfinite(first).all())
+        (second,) = torch.autograd.grad(first.square().sum(), leaf)
+        assert bool(torch.isfinite(second).all())
+    rows = pair_reduce(x, kernel=Riesz(2.0), op="rows", engine=engine)
+    assert torch.isinf(rows).nonzero()[:, 0].tolist() == [0, 1, 2, 10, 18]
+
+
+def test_weight_zero_takes_a_point_out():
+    x = degenerate_set(12, 3)
+    w = torch.ones(12, dtype=torch.float64)
+    w[[1, 2, 10]] = 0.0
+    kept = x[w > 0]
+    for engine in ENGINES:
+        total = pair_reduce(x, kernel=Riesz(1.0), weights=w, engine=engine)
+        expected = pair_reduce(kept, kernel=Riesz(1.0), engine=engine)
+        torch.testing.assert_close(total, expected, rtol=1e-13, atol=0)
+        rows = pair_reduce(x, kernel=Riesz(1.0), weights=w, engine=engine, op="rows")
+        assert not bool(rows.isnan().any())
+
+
+@pytest.mark.parametrize("exponent", range(2, 7))
+@pytest.mark.parametrize("d", [3, 64, 768])
+def test_float32_distances_of_close_pairs_keep_their_digits(exponent, d):
+    """K = rho and K = theta read the distance of one close pair off the reduction."""
+    x, step = points(2, d, seed=exponent)[:, None, :].unbind(0)
+    step = step - (step * x).sum() * x
+    y = x + 10.0**-exponent * step / step.norm()
+    pair = torch.cat([x, y / y.norm()]).float()
+    exact = (pair[0].double() - pair[1].double()).norm()
+    for metric in ("chordal", "geodesic"):
+        distance = -pair_reduce(pair, kernel=Riesz(-1.0, metric), engine="blockwise")
+        assert float(distance) == pytest.approx(float(exact), rel=1e-3)
+        inverse = pair_reduce(torch.stack([pair[0]]), pair[1:], kernel=Riesz(1.0, metric))
+        assert float(inverse) == pytest.approx(1 / float(exact), rel=1e-3)
+
+
+def gradient_norm(x, engine):
+    leaf = x.clone().requires_grad_()
+    pair_reduce(leaf, kernel=Riesz(1.0), engine=engine).backward()
+    return float(leaf.grad.norm(dtype=torch.float64))
+
+
+@pytest.mark.parametrize("n", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_float32_gradient_norm_of_many_points(n):
+    """At n = 10,000 torch.cdist is 12 % off, and the plain Gram form gives NaN."""
+    x = points(n, 3)
+    exact = gradient_norm(x.float().double(), "blockwise")
+    assert gradient_norm(x.float(), "blockwise") == pytest.approx(exact, rel=1e-4)
+
+
+def test_dtypes_come_back_and_half_is_computed_in_float32(dtype_and_tolerance):
+    dtype, tolerance = dtype_and_tolerance
+    x = points(60, 12)
+    exact = pair_reduce(x, kernel=Riesz(1.0))
+    rounded = x.to(dtype)
+    for engine in ENGINES:
+        found = pair_reduce(rounded, kernel=Riesz(1.0), engine=engine)
+        assert found.dtype == dtype
+        assert float(found) == pytest.approx(float(exact), rel=tolerance)
+    leaf = rounded.clone().requires_grad_()
+    pair_reduce(leaf, kernel=Riesz(1.0)).backward()
+    assert leaf.grad.dtype == dtype
+    assert bool(torch.isfinite(leaf.grad).all())
+
+
+def test_rows_that_are_unit_to_rounding_only_are_taken_as_unit():
+    x = points(40, 16).float()
+    off = x * (1 + 3e-6 * torch.linspace(-1, 1, 40))[:, None]
+    near = pair_reduce(off, kernel=Riesz(1.0))
+    assert float(near) == pytest.approx(float(pair_reduce(x, kernel=Riesz(1.0))), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "dtype"),
+    [(100, 5, torch.float64), (600, 3, torch.float64), (1700, 3, torch.float64),
+     (1700, 16, torch.float64), (3200, 96, torch.float32), (700, 300, torch.float32)],
+)
+def test_results_do_not_depend_on_the_number_of_threads(n, d, dtype):
+    x = points(n, d).to(dtype)
+    w = torch.linspace(0.5, 2, n).to(dtype)
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3, 1):
+            torch.set_num_threads(threads)
+            leaf = x.clone().requires_grad_()
+            total = pair_reduce(leaf, kernel=Riesz(1.0), engine="blockwise")
+            total.backward()
+            rows = pair_reduce(x, kernel=Riesz(1.0), op="rows", weights=w, engine="blockwise")
+            results.append((total.detach(), leaf.grad, rows))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_inference_mode_and_no_grad_change_nothing():
+    x = points(3200, 9)
+    expected = pair_reduce(x, kernel=Riesz(1.0))
+    with torch.inference_mode():
+        assert torch.equal(pair_reduce(x.clone(), kernel=Riesz(1.0)), expected)
+    leaf = x.clone().requires_grad_()
+    with torch.no_grad():
+        assert not pair_reduce(leaf, kernel=Riesz(1.0)).requires_grad
+
+
+def test_autocast_is_left_outside():
+    x = points(200, 32).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = pair_reduce(x, kernel=Riesz(2.0))
+    assert torch.equal(inside, pair_reduce(x, kernel=Riesz(2.0)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"engine": "fast"}, ValueError, "engine must be one of 'auto', 'compiled'.*got 'fast'"),
+        ({"op": "max"}, ValueError, "op must be 'sum' or 'rows'; got 'max'"),
+        ({"engine": "compiled", "op": "rows"}, EngineError, "unweighted set only. Use engine='auto'"),
+        ({"engine": "compiled"}, EngineError, "cannot serve this call: d = 9 is above 8"),
+        ({"engine": "compiled", "weights": torch.ones(5)}, EngineError, "unweighted set only"),
+    ],
+)
+def test_calls_that_no_engine_serves_say_why(arguments, error, message):
+    reduce, decide = pair_reduce.__wrapped__, _dispatch._decide.__wrapped__  # without type checks
+    with pytest.raises(error, match=message):
+        unchecked(reduce, decide, arguments)
+
+
+def unchecked(reduce, decide, arguments):
+    used = {"op": "sum", "weights": None, "engine": "auto", **arguments}
+    decide(points(5, 9), None, (Riesz(1.0),), used["op"], used["weights"], used["engine"])
+
+
+def test_explain_says_what_runs_and_why(monkeypatch):
+    small = explain(points(100, 3), kernel=Riesz(1.0))
+    assert small.engine == "blockwise"
+    assert small.refused == {"compiled": "n = 100 is below 5000: compiling would not repay"}
+    wide = explain(points(5000, 9), kernel=Riesz(1.0))
+    assert wide.refused == {"compiled": "d = 9 is above 8, where tiles are faster"}
+    weighted = explain(points(5000, 3), kernel=Riesz(1.0), weights=torch.ones(5000))
+    assert "unweighted" in weighted.refused["compiled"]
+    named = explain(points(5, 3), kernel=Riesz(1.0), engine="reference")
+    assert (named.engine, named.reason) == ("reference", "asked for by name")
+    monkeypatch.setattr(_dispatch._compiled, "compiler_missing", lambda: None)
+    assert explain(points(5000, 3), kernel=Riesz(1.0)).engine == "compiled"
+    monkeypatch.setattr(_dispatch._compiled, "compiler_missing", lambda: "no g++")
+    assert explain(points(5000, 3), kernel=Riesz(1.0)).refused == {"compiled": "no g++"}

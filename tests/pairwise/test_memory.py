@@ -1,0 +1,49 @@
+"""Peak memory of a child process, over what it takes to import the library."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, torch, sphuni
+from sphuni.kernels import Riesz
+from sphuni.pairwise import nearest, pair_reduce
+torch.set_num_threads({threads})
+def work(n):
+    x = torch.randn(n, {d}, generator=torch.Generator().manual_seed(0))
+    x = sphuni.normalize(x).requires_grad_()
+    {body}
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+work(600)
+before = peak()
+work({n})
+print(before, peak())
+"""
+GRADIENT = "pair_reduce(x, kernel=Riesz(1.0), engine='blockwise').backward()"
+ROWS = "pair_reduce(x, kernel=Riesz(1.0), op='rows', engine='blockwise').sum().backward()"
+NEAREST = "nearest(x.detach())"
+
+
+def peaks(body, n, d, threads=1):
+    program = PROGRAM.format(body=body, n=n, d=d, threads=threads)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=True
+    )
+    before, after = map(float, done.stdout.split())
+    return before, after
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("body", [GRADIENT, ROWS, NEAREST], ids=["gradient", "rows", "nearest"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_twenty_thousand_points_need_tiles_not_a_matrix(body, threads):
+    """The matrix of these pairs would be 1.5 GiB in float32."""
+    before, after = peaks(body, 20_000, 16, threads)
+    assert after - before < 100
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_points_stay_under_500_mib():
+    _, after = peaks(GRADIENT, 100_000, 64)
+    assert after < 500

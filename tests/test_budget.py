@@ -1,0 +1,42 @@
+"""The memory limit and its message."""
+
+import pytest
+
+import sphuni
+from sphuni import _budget
+from sphuni._errors import BudgetError, SphuniError
+
+
+def test_the_default_is_a_quarter_of_what_is_free(monkeypatch):
+    monkeypatch.setattr(_budget, "_free_memory", lambda: 4 << 30)
+    assert _budget.memory_budget() == 1 << 30
+    monkeypatch.setattr(_budget, "_free_memory", lambda: 100)
+    assert _budget.memory_budget() == 1 << 20
+    assert _budget.memory_budget(5) == 5
+
+
+def test_free_memory_is_known_on_this_machine():
+    assert 1 << 20 < _budget._free_memory() < 1 << 50
+
+
+@pytest.mark.parametrize("bad", [0, -1])
+def test_a_limit_that_allows_nothing_is_refused(bad):
+    with pytest.raises(ValueError, match="max_bytes must be a positive number of bytes"):
+        _budget.memory_budget(bad)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1.02e+03 B"), (1536, "1.5 KiB"), (5 << 20, "5 MiB"), (3 << 40, "3 TiB")],
+)
+def test_sizes_are_written_for_people(count, text):
+    assert _budget.describe_bytes(count) == text
+
+
+def test_a_call_beyond_its_budget_is_refused_with_both_sizes():
+    points = sphuni.random_points(100, 3, rng=0)
+    with pytest.raises(BudgetError, match=r"n = 100 points needs 312 KiB .* allows 1 KiB; use a"):
+        sphuni.gram_logdet(points, max_bytes=1024)
+    assert issubclass(BudgetError, MemoryError)
+    assert issubclass(BudgetError, SphuniError)
+    _budget.require(10, 10, what="nothing", remedy="nothing")
