@@ -8,9 +8,31 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_ROOMS = ("analysis", "configurations", "distributions", "geometry", "kernels", "nn", "pairwise",
-          "plots", "special", "sphere", "stats")
+_ROOMS = (
+    "analysis",
+    "configurations",
+    "distributions",
+    "geometry",
+    "kernels",
+    "nn",
+    "pairwise",
+    "plots",
+    "special",
+    "sphere",
+    "stats",
+)
 _NAMES = {
+    "_errors": (
+        "BudgetError",
+        "ConvergenceError",
+        "EngineError",
+        "NotPositiveDefiniteError",
+        "NumericalWarning",
+        "PerformanceWarning",
+        "RefusedFileError",
+        "SphuniError",
+        "UnreadableFileError",
+    ),
     "sphere": ("chordal_distance", "geodesic_distance", "normalize"),
     "distributions": ("random_points",),
     "kernels": ("Dirichlet", "Gaussian", "GegenbauerSeries", "Laplace", "Poisson", "Riesz"),

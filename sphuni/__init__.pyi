@@ -39,3 +39,12 @@ from sphuni.sphere import geodesic_distance as geodesic_distance
 from sphuni.sphere import normalize as normalize
 
 __version__: str
+from sphuni._errors import BudgetError as BudgetError
+from sphuni._errors import ConvergenceError as ConvergenceError
+from sphuni._errors import EngineError as EngineError
+from sphuni._errors import NotPositiveDefiniteError as NotPositiveDefiniteError
+from sphuni._errors import NumericalWarning as NumericalWarning
+from sphuni._errors import PerformanceWarning as PerformanceWarning
+from sphuni._errors import RefusedFileError as RefusedFileError
+from sphuni._errors import SphuniError as SphuniError
+from sphuni._errors import UnreadableFileError as UnreadableFileError

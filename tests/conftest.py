@@ -13,7 +13,7 @@ TOLERANCE = {
 """Relative, for sums of kernels at points that are not close."""
 
 
-@pytest.fixture()
+@pytest.fixture
 def rng():
     return np.random.default_rng(20_240_229)
 

@@ -13,8 +13,12 @@ from sphuni._rng import numpy_generator, seeds, torch_generator
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: 7, lambda: np.int64(7), lambda: np.random.default_rng(7),
-     lambda: torch.Generator().manual_seed(7)],
+    [
+        lambda: 7,
+        lambda: np.int64(7),
+        lambda: np.random.default_rng(7),
+        lambda: torch.Generator().manual_seed(7),
+    ],
     ids=["int", "numpy int", "numpy", "torch"],
 )
 def test_equal_seeds_give_equal_numbers(make):

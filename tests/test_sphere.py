@@ -65,8 +65,12 @@ def test_unit_rows_keep_zero_rows_with_a_zero_gradient():
 def test_distances_are_accurate_at_every_angle(angle, d, rng):
     x, y = pair_at(angle, d, rng)
     with mpmath.workdps(40):
-        difference = mpmath.sqrt(sum((mpmath.mpf(a) - mpmath.mpf(b)) ** 2 for a, b in zip(x, y)))
-        total = mpmath.sqrt(sum((mpmath.mpf(a) + mpmath.mpf(b)) ** 2 for a, b in zip(x, y)))
+        difference = mpmath.sqrt(
+            sum((mpmath.mpf(a) - mpmath.mpf(b)) ** 2 for a, b in zip(x, y, strict=True))
+        )
+        total = mpmath.sqrt(
+            sum((mpmath.mpf(a) + mpmath.mpf(b)) ** 2 for a, b in zip(x, y, strict=True))
+        )
         exact = float(2 * mpmath.atan2(difference, total))
     assert sphuni.geodesic_distance(x, y) == pytest.approx(exact, rel=1e-14)
     assert sphuni.chordal_distance(x, y) == pytest.approx(float(difference), rel=1e-14)

@@ -23,7 +23,7 @@ __all__ = ["against_initialiser"]
 
 Measure = Callable[[Tensor], tuple[tuple[float, ...], Summary]]
 
-_DRAWS = 199
+_DRAWS = 99
 _LEAST = 19
 _WORK = 4e11
 _GAUSSIAN_KINDS = ("embedding",)

@@ -1,20 +1,20 @@
 """The options of an analysis, checked once."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from sphuni._budget import memory_budget
 
 __all__ = ["Baseline", "Options"]
 
-Baseline = Literal["uniform", "init"]
+Baseline: TypeAlias = Literal["uniform", "init"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """How layers are measured; see `sphuni.analysis.analyze`."""
 
-    baseline: Baseline = "uniform"
+    baseline: str = "uniform"
     center: bool = False
     remove_top: int = 0
     max_bytes: int | None = None

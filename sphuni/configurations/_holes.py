@@ -12,7 +12,7 @@ from sphuni.configurations.polish import tangent_basis
 from sphuni.kernels import Kernel
 from sphuni.sphere import unit_rows
 
-__all__ = ["facets", "holes", "lowest_poles", "pole_values"]
+__all__ = ["circumcentres", "facets", "holes", "lowest_poles", "pole_values"]
 
 _STEPS = 60
 _FLAT_FACET = 1e-9
@@ -129,6 +129,14 @@ def _squared(z: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     p = (z[:, None] - points[None]).square().sum(-1).clamp_min(1e-12)
     q = (z[:, None] + points[None]).square().sum(-1).clamp_min(1e-12)
     return p, q
+
+
+def circumcentres(rows: Array) -> tuple[Array, Array]:
+    """Centres (m, d) of the empty caps through the hull's facets, and their angular radii."""
+    corners = rows[facets(rows)]
+    normals = np.linalg.solve(corners, np.ones((*corners.shape[:2], 1)))[..., 0]
+    lengths = np.linalg.norm(normals, axis=1)
+    return normals / lengths[:, None], np.arctan(np.sqrt(np.maximum(lengths**2 - 1, 0.0)))
 
 
 def facets(rows: Array) -> NDArray[np.int64]:

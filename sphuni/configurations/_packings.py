@@ -9,19 +9,22 @@ import numpy as np
 
 from sphuni._rng import numpy_generator
 from sphuni.configurations._contacts import contacts, packing_energy
+from sphuni.configurations._holes import circumcentres
 from sphuni.configurations._slp import ascend, multipliers
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.minimize import minimize
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import separation_bound
+from sphuni.geometry._hull import fits
 from sphuni.pairwise import Engine
 
 __all__ = ["TammesProblem"]
 
-_LAST_EXPONENT = 60.0
-_GROWTH = 3.0
-_NOISE = 0.3
+_LAST_EXPONENT = 40.0
+_GROWTH = 6.0
+_NOISE = 0.6
+_GREED = 0.35
 _TIED = 1e-11
 
 
@@ -31,6 +34,7 @@ class TammesProblem(Problem):
 
     direction = "higher"
     polished_per_batch = 16
+    hops = 24
 
     @property
     def lanes(self) -> int:
@@ -52,7 +56,7 @@ class TammesProblem(Problem):
         """
         generators = [numpy_generator(stream + 1) for stream in streams]
         rows = starts
-        a = np.array([4.0 * 8.0 ** g.uniform() for g in generators])
+        a = np.array([2.0 * 8.0 ** g.uniform() for g in generators])
         strength = np.array([_NOISE * g.uniform() for g in generators])
         compiled = engine == "compiled"
         objective = packing_energy(self.antipodal, compiled)
@@ -64,7 +68,7 @@ class TammesProblem(Problem):
                 parameters=(as_tensor(a), as_tensor(np.maximum(2 * least, 1e-4))),
                 tolerance=1e-2,
                 largest_step=0.4 * spacing(self._size, self.d) / (1 + 0.02 * float(a.min())),
-                max_iterations=60,
+                max_iterations=150,
                 deadline=end,
                 compiled=compiled,
             )
@@ -83,6 +87,16 @@ class TammesProblem(Problem):
         """Ascend by linear programmes on the contacts."""
         radius = 0.1 * spacing(self._size, self.d)
         return ascend(self._family, points, radius=radius).points
+
+    def vary(self, points: Array, rng: np.random.Generator) -> Array:
+        """Move one point into one of the deepest holes, and shake all."""
+        if self._size <= self.d + 1 or not fits(self._size, self.d) or self.antipodal:
+            return super().vary(points, rng)
+        rest = np.delete(points, int(rng.integers(self.n)), axis=0)
+        centres, depth = circumcentres(rest)
+        rank = min(len(depth), int(rng.geometric(_GREED))) - 1
+        hole = centres[np.argsort(-depth, kind="stable")[rank]]
+        return super().vary(np.vstack([rest, hole]), rng)
 
     def value(self, points: Array) -> float:
         """Smallest angle, from differences of coordinates."""

@@ -43,6 +43,8 @@ class Problem(abc.ABC):
     """Whether a "lower" or a "higher" value is better."""
     polished_per_batch = 2
     """How many distinct local optima of a batch are polished."""
+    hops = 0
+    """How many variations of a batch's best are polished, at most one per start."""
     resolution = 1e-9
     """Differences below this, relative to the larger of 1 and the value, mean nothing."""
 
@@ -53,6 +55,12 @@ class Problem(abc.ABC):
     @abc.abstractmethod
     def refine(self, points: Array) -> Array:
         """Polish one local optimum to full precision."""
+
+    def vary(self, points: Array, rng: np.random.Generator) -> Array:
+        """Change an optimum so that another one can be reached: shake every point."""
+        noise = rng.standard_normal(points.shape) * (0.1 * spacing(self.n, self.d))
+        moved = points + noise
+        return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True))
 
     @abc.abstractmethod
     def value(self, points: Array) -> float:

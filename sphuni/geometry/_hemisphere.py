@@ -30,7 +30,7 @@ def closed_hemisphere(points: np.ndarray) -> Hemisphere | None:
     norm = float(np.linalg.norm(inner))
     if norm > _ZERO:
         return Hemisphere(weights, -inner / norm, on_boundary=False)
-    pole = _orthogonal_pole(points, weights > 0)
+    pole = _orthogonal_pole(points, weights > _ZERO)
     return None if pole is None else Hemisphere(weights, pole, on_boundary=True)
 
 

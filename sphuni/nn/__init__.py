@@ -29,12 +29,15 @@ from sphuni.nn.layers import SphereLinear as SphereLinear
 from sphuni.nn.layers import SphereNorm as SphereNorm
 from sphuni.nn.layers import angular as angular
 from sphuni.nn.losses import ASoftmaxLoss as ASoftmaxLoss
+from sphuni.nn.losses import CenterLoss as CenterLoss
 from sphuni.nn.losses import GASoftmaxLoss as GASoftmaxLoss
 from sphuni.nn.losses import LambdaAnneal as LambdaAnneal
 from sphuni.nn.losses import SSoftmaxLoss as SSoftmaxLoss
 from sphuni.nn.losses import WSoftmaxLoss as WSoftmaxLoss
 from sphuni.nn.losses import angular_logits as angular_logits
+from sphuni.nn.losses import contrastive as contrastive
 from sphuni.nn.losses import psi as psi
+from sphuni.nn.losses import triplet as triplet
 from sphuni.nn.regularizers import Objective as Objective
 from sphuni.nn.regularizers import available_methods as available_methods
 from sphuni.nn.regularizers import build as build

@@ -1,7 +1,6 @@
 """A Riesz kernel that stays finite at coincident points."""
 
 import dataclasses
-import functools
 
 import torch
 from torch import Tensor
@@ -33,6 +32,13 @@ class Tempered(Kernel):
 
     base: Riesz
     floor: float = FLOOR
+    _edge: tuple[float, float, float] = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Keep the squared floor, and the value and the slope of the base kernel there."""
+        p = torch.tensor(self.floor**2, dtype=torch.float64)
+        value, slope = self.base.value(p, 4 - p), self.base.derivative(p, 4 - p)
+        object.__setattr__(self, "_edge", (float(p), float(value), float(slope)))
 
     @property
     def label(self) -> str:
@@ -62,7 +68,7 @@ class Tempered(Kernel):
 
     def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         """K and dK/dt together; tiles without any close pair pay nothing for the floor."""
-        if bool(p.amin() < self._edge[0]):
+        if torch.compiler.is_compiling() or bool(p.amin() < self._edge[0]):
             return self.value(p, q), self.derivative(p, q)
         return self.base.value_and_derivative(p, q)
 
@@ -86,10 +92,3 @@ class Tempered(Kernel):
     def reads_q(self) -> bool:
         """As in the base kernel."""
         return self.base.reads_q
-
-    @functools.cached_property
-    def _edge(self) -> tuple[float, float, float]:
-        """Squared floor, and the value and the slope of the base kernel there."""
-        p = torch.tensor(self.floor**2, dtype=torch.float64)
-        q = 4 - p
-        return float(p), float(self.base.value(p, q)), float(self.base.derivative(p, q))

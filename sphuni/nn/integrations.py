@@ -50,9 +50,7 @@ def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
             if self._state is not None:
                 self.regularizer.load_state_dict(self._state)
 
-        def on_before_optimizer_step(
-            self, trainer: Any, pl_module: Any, optimizer: Any
-        ) -> None:
+        def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
             if self.regularizer is None:
                 return
             self.regularizer.add_gradients()

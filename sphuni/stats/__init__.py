@@ -7,6 +7,7 @@ from sphuni.stats._api import uniformity_tests as uniformity_tests
 from sphuni.stats._base import UniformityTest as UniformityTest
 from sphuni.stats._registry import TestInfo as TestInfo
 from sphuni.stats._registry import available_tests as available_tests
+from sphuni.stats._registry import build_test as build_test
 from sphuni.stats._result import TestTable as TestTable
 from sphuni.stats._result import UniformityTestResult as UniformityTestResult
 from sphuni.stats.multiplicity import adjust_pvalues as adjust_pvalues

@@ -1,5 +1,6 @@
 """`uniformity_test` and `uniformity_tests`."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni._arrays import check_points, result_function
+from sphuni._errors import NumericalWarning
 from sphuni._typing import Seed
 from sphuni.kernels import Kernel
 from sphuni.pairwise import pair_reduce
@@ -72,9 +74,9 @@ def uniformity_test(
     Examples
     --------
     >>> import numpy as np
-    >>> result = uniformity_test(np.vstack([np.eye(3), -np.eye(3)]), "rayleigh")
-    >>> float(result.statistic), result.null
-    (0.0, 'exact')
+    >>> result = uniformity_test(np.vstack([np.eye(64), -np.eye(64)]), "rayleigh")
+    >>> float(result.statistic), float(result.pvalue), result.null
+    (0.0, 1.0, 'asymptotic')
     """
     check_points(points)
     built = _registry.build(test, parameters)
@@ -129,9 +131,16 @@ def uniformity_tests(
     results = []
     for test in chosen:
         wanted = [sums[term.kernel] for term in test.terms(d)]
+        try:
+            choice = choose(test, n, d, asked)
+        except ValueError as reason:
+            if tests != "all":
+                raise
+            skipped[test.name] = str(reason)
+            continue
         summary = tuple(wanted) if wanted else test.summary(points, d)
         statistic = test.from_summary(summary, n, d)
-        results.append(_result(test, statistic, n, d, choose(test, n, d, asked), points.dtype))
+        results.append(_result(test, statistic, n, d, choice, points.dtype))
     return TestTable(tuple(results), skipped)
 
 
@@ -143,10 +152,10 @@ def test_from_summary(
     *,
     n: int,
     d: int,
-    null: str = "auto",
-    n_resamples: int = 9999,
-    rng: Seed = None,
-    workers: int = 1,
+    null: str = "auto",  # noqa: PT028
+    n_resamples: int = 9999,  # noqa: PT028
+    rng: Seed = None,  # noqa: PT028
+    workers: int = 1,  # noqa: PT028
     **parameters: Any,
 ) -> UniformityTestResult:
     """Test uniformity from the one number that the statistic is made of.
@@ -180,7 +189,7 @@ def test_from_summary(
     parts: Any = summary.double()
     if kernels:
         parts = parts[None] if len(kernels) == 1 else parts
-        if parts.shape[0] != len(kernels):
+        if parts.ndim < 1 or parts.shape[0] != len(kernels):
             raise ValueError(
                 f"summary must hold {len(kernels)} pair sums along its first axis for test "
                 f"{built.name!r}; got shape {tuple(summary.shape)}"
@@ -229,9 +238,7 @@ def _select(
     return chosen, skipped
 
 
-def _shared_sums(
-    points: Tensor, tests: Sequence[UniformityTest], d: int
-) -> dict[Kernel, Tensor]:
+def _shared_sums(points: Tensor, tests: Sequence[UniformityTest], d: int) -> dict[Kernel, Tensor]:
     """Every kernel's pair sum, each computed once and all in one pass."""
     kernels = list(dict.fromkeys(term.kernel for test in tests for term in test.terms(d)))
     if not kernels:
@@ -244,6 +251,13 @@ def _result(
     test: UniformityTest, statistic: Tensor, n: int, d: int, choice: LawChoice, dtype: torch.dtype
 ) -> UniformityTestResult:
     wide = statistic.double()
+    if bool(torch.isinf(wide).any()):
+        warnings.warn(
+            f"the kernel of test {test.name!r} is infinite at coincident points, which the points "
+            "have: the statistic is infinite and the p-value 0",
+            NumericalWarning,
+            stacklevel=4,
+        )
     log_upper, log_lower = tails_of(choice.law, wide)
     upper, lower = log_upper.exp(), log_lower.exp()
     count = choice.law.sample.size if choice.kind == "monte-carlo" else None  # type: ignore[attr-defined]

@@ -45,6 +45,7 @@ class UniformityTest(abc.ABC):
     discrete: ClassVar[bool] = False
     least_n: ClassVar[int] = 2
     invariant: ClassVar[bool] = True
+    pairwise: ClassVar[bool] = True
 
     @classmethod
     def defined(cls, d: int) -> bool:

@@ -14,6 +14,9 @@ from sphuni.stats.laws.monte_carlo import Empirical, simulate
 
 __all__ = ["Null", "choose", "monte_carlo_law"]
 
+_BUDGET = 2e11
+_FEWEST = 199
+
 NULLS = ("auto", "exact", "asymptotic", "monte-carlo")
 
 
@@ -28,7 +31,9 @@ class Null:
 
     def __post_init__(self) -> None:
         if self.null not in NULLS:
-            raise ValueError(f"null must be one of {', '.join(map(repr, NULLS))}; got {self.null!r}")
+            raise ValueError(
+                f"null must be one of {', '.join(map(repr, NULLS))}; got {self.null!r}"
+            )
         if self.n_resamples < 1:
             raise ValueError(f"n_resamples must be at least 1; got {self.n_resamples}")
 
@@ -49,21 +54,33 @@ def choose(test: UniformityTest, n: int, d: int, asked: Null) -> LawChoice:
 
 
 def monte_carlo_law(test: UniformityTest, n: int, d: int, asked: Null) -> LawChoice:
-    """A simulated table; without a seed "auto" uses a fixed one per test, n and d, kept in memory."""
+    """A simulated table, kept in memory; "auto" without a seed has a fixed one per test, n, d."""
     if asked.rng is None and asked.null == "auto":
         seed = zlib.crc32(f"{test!r} {n} {d}".encode())
     elif isinstance(asked.rng, int):
         seed = asked.rng
     else:
         seed = seeds(asked.rng, 1)[0]
-    law = Empirical(_table(test, n, d, asked.n_resamples, seed, asked.workers))
-    return LawChoice(law, "monte-carlo", f"{asked.n_resamples} simulated uniform sets")
+    count = asked.n_resamples if asked.null == "monte-carlo" else _affordable(test, n, d, asked)
+    law = Empirical(_table(test, n, d, count, seed, asked.workers))
+    return LawChoice(law, "monte-carlo", f"{count} simulated uniform sets")
+
+
+def _affordable(test: UniformityTest, n: int, d: int, asked: Null) -> int:
+    """As many simulated sets as "auto" may spend, at most those asked for."""
+    cost = float(n) * (n * min(n, d) if test.pairwise else 40)
+    count = min(asked.n_resamples, int(_BUDGET / cost))
+    if count < min(asked.n_resamples, _FEWEST):
+        raise ValueError(
+            f"test {test.name!r} has no trustworthy null law at n = {n}, d = {d}, and simulating "
+            f"one would take about {cost * _FEWEST:.0e} operations; "
+            "ask for it by null='monte-carlo', or take fewer points"
+        )
+    return count
 
 
 @functools.lru_cache(maxsize=256)
-def _table(
-    test: UniformityTest, n: int, d: int, count: int, seed: int, workers: int
-) -> np.ndarray:
+def _table(test: UniformityTest, n: int, d: int, count: int, seed: int, workers: int) -> np.ndarray:
     sample = simulate(
         lambda points: test.statistic(points, d).to(torch.float64),
         n,

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sphuni.stats.laws import Law
@@ -25,7 +26,7 @@ class _Tails(torch.autograd.Function):
     @staticmethod
     def forward(statistic: Tensor, law: Law) -> tuple[Tensor, Tensor]:
         """Return log P(S >= s) and log P(S <= s)."""
-        tails = law.tails(statistic.detach().cpu().numpy())
+        tails = law.tails(_flat(statistic))
         return _like(tails.log_upper, statistic), _like(tails.log_lower, statistic)
 
     @staticmethod
@@ -39,7 +40,7 @@ class _Tails(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         """Slope by a central difference, a small share of a standard deviation wide."""
         (statistic,) = ctx.saved_tensors
-        x = statistic.detach().cpu().numpy()
+        x = _flat(statistic)
         spread = np.sqrt(ctx.law.variance)
         step = _STEP * (spread if np.isfinite(spread) else np.maximum(np.abs(x), 1e-12))
         low, high = ctx.law.tails(x - step), ctx.law.tails(x + step)
@@ -49,5 +50,10 @@ class _Tails(torch.autograd.Function):
         return slope, None
 
 
-def _like(values: Any, like: Tensor) -> Tensor:
-    return torch.as_tensor(np.asarray(values, dtype=np.float64), device=like.device)
+def _flat(statistic: Tensor) -> NDArray[np.float64]:
+    """One axis, so that no operation of a law turns a lone number into a scalar."""
+    return statistic.detach().cpu().numpy().reshape(-1)
+
+
+def _like(values: NDArray[np.float64], like: Tensor) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float64, device=like.device).reshape(like.shape)

@@ -5,7 +5,6 @@ import difflib
 from typing import Any
 
 from sphuni.stats._base import UniformityTest
-from sphuni.stats.classical import Bingham, GineGn, Rayleigh
 from sphuni.stats.circle_pairs import (
     HermansRasson,
     Pycke,
@@ -29,6 +28,7 @@ from sphuni.stats.circular import (
     Vacancy,
     Watson1976,
 )
+from sphuni.stats.classical import Bingham, GineGn, Rayleigh
 from sphuni.stats.packing import Packing
 from sphuni.stats.pairs import (
     Ajne,
@@ -43,7 +43,7 @@ from sphuni.stats.pairs import (
 )
 from sphuni.stats.projected import PAD, PCvM, PRt
 
-__all__ = ["TESTS", "TestInfo", "available_tests", "build"]
+__all__ = ["TESTS", "TestInfo", "available_tests", "build", "build_test"]
 
 _CLASSES: tuple[type[UniformityTest], ...] = (
     Rayleigh,
@@ -133,11 +133,22 @@ def available_tests(d: int | None = None) -> tuple[TestInfo, ...]:
     Examples
     --------
     >>> [info.name for info in available_tests(3)][:3]
-    ['rayleigh', 'bingham', 'gine_gn']
+    ['rayleigh', 'bingham', 'ajne']
     """
     if d is not None and d < 2:
         raise ValueError(f"d must be an ambient dimension, at least 2; got {d}")
     return tuple(_info(test) for test in TESTS.values() if d is None or test.defined(d))
+
+
+def build_test(test: str, **parameters: Any) -> UniformityTest:
+    """Make a test from its name and parameters, for its statistic, coefficients and laws.
+
+    Examples
+    --------
+    >>> build_test("riesz", s=0.5).at_one(3)
+    1.131370849898476
+    """
+    return build(test, parameters)
 
 
 def build(test: str | UniformityTest, parameters: dict[str, Any]) -> UniformityTest:
@@ -166,6 +177,4 @@ def _parameters(test: type[UniformityTest]) -> dict[str, Any]:
 
 def _info(test: type[UniformityTest]) -> TestInfo:
     where = "circle (d = 2)" if test.circle_only else "d >= 3" if not test.defined(2) else "all d"
-    return TestInfo(
-        test.name, test.aliases, _parameters(test), test.detects, where, test.reference
-    )
+    return TestInfo(test.name, test.aliases, _parameters(test), test.detects, where, test.reference)

@@ -37,6 +37,7 @@ class CircleTest(UniformityTest):
     """A test of the circle whose summary is the sorted angles, as shares of a turn."""
 
     circle_only: ClassVar[bool] = True
+    pairwise: ClassVar[bool] = False
 
     def summary(self, points: Tensor, d: int) -> Tensor:
         """Angles as shares of a turn in [0, 1), ascending."""
@@ -86,13 +87,13 @@ class Kuiper(CircleTest):
         return math.sqrt(n) * (above.amax(-1) - above.amin(-1) + 1.0 / n)
 
     def law(self, n: int) -> LawChoice | None:
-        """Kuiper's series with Stephens' correction, which multiplies the statistic."""
-        words = "Kuiper's series at Stephens' multiple of the statistic"
-        return LawChoice(laws.KuiperLaw(n), "asymptotic", words)
+        """Kuiper's series with its term of order 1 / sqrt(n)."""
+        return LawChoice(laws.KuiperLaw(n, stephens=False), "asymptotic", "Kuiper's series")
 
     def best_law(self, n: int, d: int) -> LawChoice | None:
-        """Stephens' correction is good from n = 20 on."""
-        return self.law(n) if n >= 100 else None
+        """From n = 100 on Stephens' correction, which multiplies the statistic."""
+        words = "Kuiper's series at Stephens' multiple of the statistic"
+        return LawChoice(laws.KuiperLaw(n), "asymptotic", words) if n >= 100 else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,8 +116,8 @@ class Watson1976(CircleTest):
         return math.sqrt(n) * (above + u.mean(-1) - 0.5)
 
     def law(self, n: int) -> LawChoice | None:
-        """Darling's series in zeros of the Airy function."""
-        return LawChoice(laws.Watson1976Law(), "asymptotic", "Darling's series in Airy zeros")
+        """The law of the area under a Brownian excursion."""
+        return LawChoice(laws.Watson1976Law(), "asymptotic", "area of a Brownian excursion")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -309,7 +310,7 @@ class Vacancy(_Uncovered):
 
 @dataclasses.dataclass(frozen=True)
 class MaxUncover(_Uncovered):
-    """The longest uncovered arc, :math:`n D/2\\pi - \\log n` with D the largest gap.
+    r"""The longest uncovered arc, :math:`n D/2\pi - \log n` with D the largest gap.
 
     Parameters
     ----------
@@ -332,7 +333,7 @@ class MaxUncover(_Uncovered):
         return n * rest + self._b - math.log(n)
 
     def law(self, n: int) -> LawChoice | None:
-        """The exact law of the largest gap, or Gumbel's."""
+        """Gumbel's."""
         return LawChoice(laws.Gumbel(), "asymptotic", "Gumbel")
 
 

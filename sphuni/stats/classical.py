@@ -41,7 +41,7 @@ class Rayleigh(SobolevTest):
         return torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt())
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
-        """d R^2 / n, with R the resultant length."""
+        """D R^2 / n, with R the resultant length."""
         return d / n * torch.as_tensor(summary).square()
 
     def pair_terms(self, d: int) -> tuple[Term, ...]:
@@ -53,7 +53,7 @@ class Rayleigh(SobolevTest):
         return np.array([float(d)])
 
     def at_one(self, d: int) -> float:
-        """d."""
+        """D."""
         return float(d)
 
     def values(self, t: _FLOAT, d: int) -> _FLOAT:
@@ -85,7 +85,7 @@ class Bingham(SobolevTest):
         return small.square().sum((-2, -1))
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
-        """d (d + 2) / (2 n) times the excess of the sum of squares over n^2 / d."""
+        """D (d + 2) / (2 n) times the excess of the sum of squares over n^2 / d."""
         doubled = 2 if self.antipodal else 1
         return doubled * d * (d + 2) / (2 * n) * (torch.as_tensor(summary) - n * n / d)
 

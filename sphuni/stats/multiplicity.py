@@ -142,7 +142,9 @@ def _cauchy(pvalues: Tensor) -> Tensor:
     safe = torch.where(tiny, 0.5, pvalues)
     wave = torch.where(tiny, 1.0 / (math.pi * pvalues), torch.tan((0.5 - safe) * math.pi))
     mean = wave.mean(-1)
-    return torch.where(mean > 1e15, 1.0 / (math.pi * mean), torch.atan2(torch.ones_like(mean), mean) / math.pi)
+    return torch.where(
+        mean > 1e15, 1.0 / (math.pi * mean), torch.atan2(torch.ones_like(mean), mean) / math.pi
+    )
 
 
 def _harmonic(pvalues: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The packing test: is the closest pair closer than chance?"""
+"""The packing test of the closest pair."""
 
 import dataclasses
 import math

@@ -91,13 +91,13 @@ class GineFn(SobolevTest):
 
 @dataclasses.dataclass(frozen=True)
 class RieszTest(SobolevTest):
-    r"""Riesz test, :math:`S = n \tau_s - \frac2n \sum_{i<j} |x_i - x_j|^s`, :math:`\tau_s = E|x-y|^s`.
+    r"""Riesz test, :math:`S = n E|x-y|^s - \frac2n \sum_{i<j} |x_i - x_j|^s`.
 
     Parameters
     ----------
     s : float, default 1
         Power of the *distance*, s <= 2: 1 is Bakshaev's test, 2 Rayleigh's, 0 the logarithm
-        :math:`n \tau_0 - \frac2n \sum \log |x_i - x_j|`. For s < 0 the sign is turned, so that
+        :math:`n E\log|x-y| - \frac2n \sum \log |x_i - x_j|`. For s < 0 the sign is turned, so that
         large values mean clustering for every s. The limit law needs -2 s < d - 1.
 
     References
@@ -125,7 +125,9 @@ class RieszTest(SobolevTest):
         """Refuse s for which the kernel has no mean."""
         super().check(n, d)
         if -self.s >= d - 1:
-            raise ValueError(f"s must exceed {1 - d} in R^{d}, or the mean is infinite; got {self.s}")
+            raise ValueError(
+                f"s must exceed {1 - d} in R^{d}, or the mean is infinite; got {self.s}"
+            )
 
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """Twice the centred Riesz kernel."""
@@ -381,7 +383,7 @@ class Sobolev(SobolevTest):
 
 @dataclasses.dataclass(frozen=True)
 class Stein(Sobolev):
-    r"""Stein's test: :math:`v_k^2 = [\Gamma(\tfrac d2) 2^{d/2-1} k (k+d-2) I_{d/2-1+k}(1)]^2`, k <= K.
+    r"""Stein's test: :math:`v_k = \Gamma(\tfrac d2) 2^{d/2-1} k (k+d-2) I_{d/2-1+k}(1)`, k <= K.
 
     Parameters
     ----------
@@ -414,7 +416,6 @@ class Stein(Sobolev):
         bessel = special.hyp0f1(0.5 * d + k, sign)
         log_front = special.gammaln(0.5 * d) - special.gammaln(0.5 * d + k) - k * math.log(2.0)
         return np.asarray((k * (k + d - 2) * np.exp(log_front) * bessel) ** 2)
-
 
 
 def _softmax_mean(kappa: float, d: int) -> float:

@@ -13,6 +13,7 @@ import torch
 import sphuni
 from sphuni._errors import UnreadableFileError
 from sphuni.configurations import construct, optimize, symmetry_order
+from sphuni.configurations._resolve import resolve
 from sphuni.kernels import Gaussian, Riesz
 
 
@@ -54,7 +55,7 @@ def test_to_dict_is_json(thomson12):
     assert len(content["points"]) == 12
 
 
-@pytest.mark.parametrize("n", [5, 7, 11, 20, 32])
+@pytest.mark.parametrize("n", [5, 7, 11, 20])
 def test_thomson_reaches_the_record(n):
     result = optimize("thomson", n=n, restarts=16)
     assert abs(result.gap) < 5e-10
@@ -95,13 +96,13 @@ def test_any_kernel():
 
 TAMMES = {
     5: 0.0, 7: 0.21013831, 8: 0.26120387, 9: 1 / 3, 10: 0.40439433, 11: 5**-0.5, 12: 5**-0.5,
-    13: 0.54263649, 14: 0.56395030,
+    14: 0.56395030,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("n", [5, 7, 8, 9, 10, 11, 12, 13, 14])
+@pytest.mark.parametrize("n", [5, 7, 8, 9, 10, 11, 12, 14])
 def test_tammes_in_space(n):
-    result = optimize("tammes", n=n, restarts=16 if n < 13 else 32)
+    result = optimize("tammes", n=n, restarts=12)
     assert math.cos(result.value) == pytest.approx(TAMMES[n], abs=1e-8)
     if result.record is not None:
         assert math.cos(result.value) - math.cos(result.record.value) <= 5e-15
@@ -119,6 +120,19 @@ def test_tammes_in_four_dimensions():
     assert cell.certificate.free_points == 0
 
 
+def test_varying_a_packing_moves_one_point_far():
+    task = resolve("tammes", 9, 3, None, metric="chordal", kernel=None, antipodal=False)
+    points = optimize("tammes", n=9, restarts=2).points
+    stayed = []
+    for seed in range(8):
+        varied = task.vary(points, np.random.default_rng(seed))
+        assert varied.shape == (9, 3)
+        assert np.linalg.norm(varied, axis=1) == pytest.approx(1)
+        nearest = np.linalg.norm(points[:, None] - varied, axis=-1).min(axis=0)
+        stayed.append(int((nearest < 0.5).sum()))
+    assert set(stayed) == {8, 9}  # the deepest hole may be the place that was left
+
+
 def test_lines_in_space():
     result = optimize("tammes", n=6, restarts=8, antipodal=True)
     assert math.cos(result.value) == pytest.approx(5**-0.5, abs=1e-14)
@@ -134,13 +148,13 @@ def test_covering_of_known_codes(n, d, cosine):
 
 
 def test_covering_with_13_points_reaches_the_record():
-    result = optimize("covering", n=13, restarts=6)
+    result = optimize("covering", n=13, restarts=3)
     assert result.gap < 1e-12
     assert result.certificate.active.shape[1] == 3
 
 
 def test_polarization_of_the_tetrahedron():
-    result = optimize("polarization", n=4, s=1.0, restarts=2)
+    result = optimize("polarization", n=4, s=1.0, restarts=1)
     assert result.value == pytest.approx(0.5 + 3 / math.sqrt(4 / 3), abs=1e-12)
     assert result.certificate.bound_attained
 
@@ -217,10 +231,10 @@ def interrupt_after(count):
 
 def test_interrupted_and_resumed_ends_at_the_same_bits(tmp_path):
     path = tmp_path / "run.npz"
-    whole = optimize("thomson", n=10, restarts=192)
-    first = optimize("thomson", n=10, restarts=192, checkpoint=path, callback=interrupt_after(1))
+    whole = optimize("thomson", n=6, restarts=192)
+    first = optimize("thomson", n=6, restarts=192, checkpoint=path, callback=interrupt_after(1))
     assert (first.status, first.starts) == ("interrupted", 64)
-    second = optimize("thomson", n=10, restarts=192, checkpoint=path, resume=True)
+    second = optimize("thomson", n=6, restarts=192, checkpoint=path, resume=True)
     assert second.starts == 192
     assert np.array_equal(second.points, whole.points)
     assert dataclasses.replace(second, seconds=0.0, points=None).to_dict() == (
@@ -351,6 +365,7 @@ def test_larger_thomson_records(n):
 
 
 @pytest.mark.slow
-def test_hard_packings():
-    result = optimize("tammes", n=28)
+@pytest.mark.parametrize("n", [13, 26, 28])
+def test_hard_packings(n):
+    result = optimize("tammes", n=n)
     assert math.cos(result.value) - math.cos(result.record.value) <= 5e-15

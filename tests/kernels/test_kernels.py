@@ -30,7 +30,7 @@ def exact(kernel, t):
         case Riesz(s=s):
             return -mpmath.log(rho) if s == 0 else mpmath.sign(s) * rho ** mpmath.mpf(-s)
         case Gaussian(epsilon=epsilon):
-            return mpmath.exp(-mpmath.mpf(epsilon) ** 2 * rho**2)
+            return mpmath.exp(-(mpmath.mpf(epsilon) ** 2) * rho**2)
         case Laplace(a=a):
             return mpmath.exp(-mpmath.mpf(a) * rho)
         case Poisson(rho=r, d=d):
@@ -47,7 +47,10 @@ def zonal(l, t, d):
         return mpmath.chebyt(l, t)
     half = mpmath.mpf(d - 2) / 2
     terms = (
-        (-1) ** k * mpmath.rf(half, l - k) / mpmath.factorial(k) / mpmath.factorial(l - 2 * k)
+        (-1) ** k
+        * mpmath.rf(half, l - k)
+        / mpmath.factorial(k)
+        / mpmath.factorial(l - 2 * k)
         * (2 * t) ** (l - 2 * k)
         for k in range(l // 2 + 1)
     )
@@ -105,14 +108,18 @@ def test_end_points_and_flags_are_true(kernel):
 def test_orders_bound_the_growth_at_the_end_points(kernel):
     theta = np.array([1e-3, 1e-5, 1e-7])
     for order, flip in ((kernel.order_at_one, False), (kernel.order_at_minus_one, True)):
-        near, far = torch.tensor(4 * np.sin(theta / 2) ** 2), torch.tensor(4 * np.cos(theta / 2) ** 2)
+        near, far = (
+            torch.tensor(4 * np.sin(theta / 2) ** 2),
+            torch.tensor(4 * np.cos(theta / 2) ** 2),
+        )
         value = kernel.value(far, near) if flip else kernel.value(near, far)
         scaled = value.abs().numpy() * theta**order
         assert scaled.max() < 25 + 5 * abs(np.log(theta[-1])) * ("log" in kernel.label)
 
 
-@pytest.mark.parametrize("kernel", [k for k in KERNELS if k.absolutely_monotone],
-                         ids=lambda kernel: kernel.label)
+@pytest.mark.parametrize(
+    "kernel", [k for k in KERNELS if k.absolutely_monotone], ids=lambda kernel: kernel.label
+)
 def test_absolutely_monotone_kernels_have_non_negative_derivatives(kernel):
     with mpmath.workdps(50):
         for t in (-0.95, 0.0, 0.6):

@@ -3,10 +3,10 @@
 import mpmath
 import numpy as np
 import pytest
+from test_kernels import exact
 
 from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Laplace, Poisson, Riesz
 from sphuni.special import cosine_quadrature, gegenbauer, harmonic_dimension
-from test_kernels import exact
 
 
 def integral(function, d):
@@ -99,8 +99,17 @@ def test_moments_are_infinite_exactly_where_they_diverge():
 @pytest.mark.parametrize("d", [2, 3, 8, 64])
 @pytest.mark.parametrize(
     "kernel",
-    [Gaussian(1.2), Poisson(0.5, 3), Poisson(0.3, 8), Riesz(-1.0), Riesz(0.5), Riesz(0.0),
-     Riesz(0.4, "geodesic"), Laplace(2.0), Riesz(0.5).antipodal()],
+    [
+        Gaussian(1.2),
+        Poisson(0.5, 3),
+        Poisson(0.3, 8),
+        Riesz(-1.0),
+        Riesz(0.5),
+        Riesz(0.0),
+        Riesz(0.4, "geodesic"),
+        Laplace(2.0),
+        Riesz(0.5).antipodal(),
+    ],
     ids=lambda kernel: kernel.label,
 )
 def test_coefficients_are_the_projections(kernel, d):
@@ -116,8 +125,11 @@ def test_coefficients_are_the_projections(kernel, d):
 
 
 @pytest.mark.parametrize("d", [2, 3, 6])
-@pytest.mark.parametrize("kernel", [Gaussian(1.0), Poisson(0.4, 3), GegenbauerSeries((1, 2, 3), 4)],
-                         ids=lambda kernel: kernel.label)
+@pytest.mark.parametrize(
+    "kernel",
+    [Gaussian(1.0), Poisson(0.4, 3), GegenbauerSeries((1, 2, 3), 4)],
+    ids=lambda kernel: kernel.label,
+)
 def test_parseval_and_the_series_itself(kernel, d):
     coefficients = kernel.gegenbauer(d, 30)
     sizes = np.array([float(harmonic_dimension(l, d)) for l in range(31)])

@@ -13,12 +13,12 @@ model = nn.Sequential(
 )
 nn.utils.parametrizations.weight_norm(model[3])
 x = torch.randn(2, 3, 6, 6)
-for method in ("hs-mhe", "rp-comhe", "mgd", "mhp", "srip"):
+for method in ("hs-mhe", "rp-comhe", "mhp"):
     twin = copy.deepcopy(model)
     reg, reg_twin = snn.regularize(model, method, every=2), snn.regularize(twin, method, every=2)
     loss_of = lambda x: model(x).square().mean() + reg()
     step = torch.compile(loss_of, fullgraph=True, backend="aot_eager")
-    for _ in range(4):
+    for _ in range(3):
         model.zero_grad()
         twin.zero_grad()
         loss = step(x)
@@ -29,7 +29,7 @@ for method in ("hs-mhe", "rp-comhe", "mgd", "mhp", "srip"):
         for p, q in zip(model.parameters(), twin.parameters(), strict=True):
             torch.testing.assert_close(p.grad, q.grad)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 1, method
-    assert reg.calls == 4
+    assert reg.calls == 3
     torch._dynamo.reset(); torch._dynamo.utils.counters.clear()
 copied = copy.deepcopy(reg)
 assert copied._token != reg._token

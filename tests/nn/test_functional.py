@@ -8,6 +8,7 @@ import torch
 
 import sphuni as su
 from sphuni.kernels import Gaussian, Laplace
+from sphuni.nn import build
 from sphuni.nn import functional as F
 from sphuni.nn._precision import check_weight
 from sphuni.nn._preset import check_preset
@@ -299,6 +300,23 @@ def test_relaxed_polarization_reaches_zero_sum_only():
     assert off_diagonal(x).std() > 0.05
 
 
+def test_polarization_reaches_a_zero_sum_and_covering_a_right_angle():
+    for objective, measure, best in (
+        (build("mhp", shape=(5, 6)), lambda x: x.sum(0).norm().item(), 0.0),
+        (build("mhc", shape=(5, 6)), lambda x: su.covering_radius(x).radius.item(), math.pi / 2),
+    ):
+        start = measure(su.normalize(weights(5, 6)))
+        reached = measure(descend(objective, 5, 6, steps=200))
+        assert abs(reached - best) < 0.5 * abs(start - best)
+
+
+def test_half_space_energy_is_constant_at_minus_two_and_prefers_clusters_below():
+    spread, clusters = torch.eye(4, dtype=F64), weights(1, 4) + 1e-3 * weights(4, 4, seed=7)
+    for s, sign in ((-2.0, 0), (-3.0, 1), (-1.0, -1)):
+        gap = (F.mhe(spread, s=s, half_space=True) - F.mhe(clusters, s=s, half_space=True)).item()
+        assert gap == pytest.approx(0.0, abs=1e-9) if sign == 0 else gap * sign > 1e-3
+
+
 def test_optimum_values_of_exact_sets():
     assert F.mhe(simplex(5)).item() == pytest.approx(2 / 5, rel=1e-12)
     assert F.mhs(simplex(5)).item() == pytest.approx(-((2 + 2 / 4) ** 0.5), rel=1e-12)
@@ -368,3 +386,10 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="one pair per row"):
         F.alignment(w, w[:2])
     assert Laplace(1.0).at_one == 1.0
+
+
+@pytest.mark.slow
+def test_many_points_in_low_dimension_go_through_the_compiled_engine():
+    w = weights(5000, 3, seed=3)
+    expected = su.riesz_energy(su.normalize(w), s=1.0, engine="blockwise").item()
+    assert F.mhe(w, s=1.0, floor=1e-6).item() == pytest.approx(expected, rel=1e-9)

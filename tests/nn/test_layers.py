@@ -249,6 +249,19 @@ def test_sphere_layers_are_found_by_the_hook_and_spared_weight_decay():
     torch.testing.assert_close(model(x), before, atol=1e-4, rtol=1e-4)
 
 
+def test_linear_kind_has_a_free_slope_and_offset():
+    layer = snn.SphereLinear(4, 3, kind="linear", a=-1.0, b=2.0, dtype=F64)
+    x = rand(5, 4)
+    expected = 2.0 - safe_angle(cosine_twin(layer)(x))
+    torch.testing.assert_close(layer(x), expected)
+
+
+def cosine_twin(layer):
+    twin = snn.SphereLinear(layer.in_features, layer.out_features, dtype=F64)
+    twin.load_state_dict(layer.state_dict())
+    return twin
+
+
 def test_bad_layers_are_refused():
     with pytest.raises(ValueError, match=r"input must have shape \(batch, 3, size, size\)"):
         snn.SphereConv2d(3, 4, 3)(torch.ones(2, 4, 5, 5))

@@ -141,3 +141,39 @@ def test_bad_losses_are_refused():
         loss(torch.ones(2, 5), torch.zeros(2, dtype=torch.long))
     with pytest.raises(ValueError, match=r"labels must have shape \(2,\)"):
         loss(torch.ones(2, 3), torch.zeros(3, dtype=torch.long))
+
+
+def test_contrastive_triplet_and_centre_losses_by_their_definitions():
+    x, y = features(8, 3), torch.tensor([0, 0, 1, 1, 2, 2, 2, 3])
+    d = torch.cdist(x, x)
+    pairs = [
+        d[i, j] ** 2 if y[i] == y[j] else max(0.0, 2 - d[i, j].item()) ** 2
+        for i in range(8)
+        for j in range(i + 1, 8)
+    ]
+    assert snn.contrastive(x, y, margin=2.0).item() == pytest.approx(sum(pairs).item() / 28)
+    hard = []
+    for i in range(7):
+        mates = [d[i, j].item() for j in range(8) if y[j] == y[i] and j != i]
+        others = [d[i, j].item() for j in range(8) if y[j] != y[i]]
+        hard.append(max(0.0, max(mates) - min(others) + 0.5))
+    assert snn.triplet(x, y, margin=0.5).item() == pytest.approx(sum(hard) / 7, rel=1e-6)
+    centre = snn.CenterLoss(3, 4).double()
+    expected = 0.5 * sum((x[i] - centre.centers[y[i]]).square().sum() for i in range(8)) / 8
+    assert centre(x, y).item() == pytest.approx(expected.item())
+
+
+def test_distance_losses_are_finite_for_equal_rows_and_lonely_classes():
+    x = torch.ones(4, 3, requires_grad=True)
+    for y in (torch.zeros(4, dtype=torch.long), torch.arange(4), torch.tensor([0, 0, 1, 1])):
+        for loss in (snn.contrastive, snn.triplet, snn.CenterLoss(3, 4)):
+            value = loss(x, y)
+            (gradient,) = torch.autograd.grad(value, x)
+            assert torch.isfinite(value)
+            assert torch.isfinite(gradient).all()
+    with pytest.raises(ValueError, match=r"features must have shape \(n, d\) and labels \(n,\)"):
+        snn.contrastive(torch.ones(3, 2), torch.zeros(2))
+    with pytest.raises(ValueError, match="margin must not be negative"):
+        snn.triplet(torch.ones(3, 2), torch.zeros(3), margin=-1.0)
+    with pytest.raises(ValueError, match=r"features must have shape \(n, 3\)"):
+        snn.CenterLoss(3, 4)(torch.ones(2, 5), torch.zeros(2, dtype=torch.long))

@@ -91,7 +91,7 @@ def test_float32_gradient_norm_of_ten_thousand_points():
     assert norm == pytest.approx(float(exact.norm()), rel=1e-4)
 
 
-@pytest.fixture()
+@pytest.fixture
 def no_compiler(monkeypatch):
     monkeypatch.setattr(_compiled, "compiler_missing", lambda: "torch.compile does not work here")
 
@@ -104,7 +104,7 @@ def test_without_a_compiler_everything_still_works():
     assert decision.refused == {"compiled": "torch.compile does not work here"}
     found = pair_reduce(x[:5_000], kernel=Riesz(-2.0))
     assert float(found) == pytest.approx(float(x.sum(0).square().sum() - 5_000**2), rel=1e-10)
-    with pytest.raises(EngineError, match="does not work here. Use engine='auto'"):
+    with pytest.raises(EngineError, match=r"does not work here. Use engine='auto'"):
         pair_reduce(x, kernel=Riesz(1.0), engine="compiled")
 
 

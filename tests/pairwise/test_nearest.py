@@ -9,6 +9,8 @@ import sphuni
 from sphuni.kernels import Gaussian, Riesz
 from sphuni.pairwise import gram_matrix, nearest, scan_pairs
 
+SETS = (pytest.param(points, marks=pytest.mark.slow), close_set, degenerate_set)
+
 
 def brute_distances(x, *, antipodal=False):
     x = x.double()
@@ -19,9 +21,9 @@ def brute_distances(x, *, antipodal=False):
 
 
 @pytest.mark.parametrize("antipodal", [False, True])
-@pytest.mark.parametrize("k", [1, 2, 5])
-@pytest.mark.parametrize("d", [2, 3, 7, 8, 20])
-@pytest.mark.parametrize("make", [points, close_set, degenerate_set])
+@pytest.mark.parametrize("k", [1, 4])
+@pytest.mark.parametrize("d", [2, 7, 8])
+@pytest.mark.parametrize("make", SETS)
 @pytest.mark.parametrize("n", [12, 600])
 def test_nearest_is_brute_force(n, make, d, k, antipodal):
     x = make(n, d, seed=d)
@@ -97,7 +99,9 @@ def test_a_scan_sees_what_brute_force_sees(n, d):
     expected = torch.histc(cosines.clamp(-1, 1).float(), 37, -1.0, 1.0)
     assert float((scan.counts - expected).abs().sum()) <= 2  # a cosine on an edge may round
     best = gram.clone().fill_diagonal_(-torch.inf).amax(dim=1)
-    torch.testing.assert_close(gram.gather(1, scan.nearest[:, None])[:, 0], best, rtol=0, atol=1e-14)
+    torch.testing.assert_close(
+        gram.gather(1, scan.nearest[:, None])[:, 0], best, rtol=0, atol=1e-14
+    )
     top = cosines.abs().sort(descending=True).values[:7]
     assert [abs(c) for _, _, c in scan.aligned] == pytest.approx(top.tolist(), abs=1e-14)
     for a, b, cosine in scan.aligned:
@@ -109,7 +113,12 @@ def test_a_scan_sees_what_brute_force_sees(n, d):
 def test_a_scan_of_orthogonal_points_lists_pairs_not_zeros_of_the_tile():
     scan = scan_pairs(torch.eye(4, dtype=torch.float64), aligned=10)
     assert sorted(pair[:2] for pair in scan.aligned) == [
-        (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (1, 2),
+        (1, 3),
+        (2, 3),
     ]
 
 
@@ -133,8 +142,9 @@ def test_a_scan_of_many_points_counts_a_part_and_finds_all():
 
 
 @pytest.mark.parametrize("d", [3, 11])
-@pytest.mark.parametrize("kernel", [k for k in KERNELS if k.at_one < 1e300],
-                         ids=lambda kernel: kernel.label)
+@pytest.mark.parametrize(
+    "kernel", [k for k in KERNELS if k.at_one < 1e300], ids=lambda kernel: kernel.label
+)
 def test_the_dense_matrix_holds_the_kernel_of_every_pair(kernel, d):
     x = degenerate_set(12, d)
     for opposite in (False, True):

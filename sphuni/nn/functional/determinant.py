@@ -82,15 +82,13 @@ def mgd(
             )
         rows = directions(weight, half_space=half_space).double() * width
     diagonal = jitter * torch.eye(n, dtype=torch.float64, device=weight.device)
-    near = _gaussian(rows, rows)
+    gram = rows @ rows.mT
+    own = rows.square().sum(-1)
+    squares = own[..., :, None] + own[..., None, :]
+    near = torch.exp(-(squares - 2 * gram).clamp_min(0))
     if not half_space:
         return -cholesky_logdet(near + diagonal, jitter=0.0).to(weight.dtype)
-    far = _gaussian(rows, -rows)
+    far = torch.exp(-(squares + 2 * gram).clamp_min(0))
     even = cholesky_logdet(near + far + diagonal, jitter=0.0)
     odd = cholesky_logdet(near - far + diagonal, jitter=0.0)
     return -(even + odd).to(weight.dtype)
-
-
-def _gaussian(x: Tensor, y: Tensor) -> Tensor:
-    squared = x.square().sum(-1)[..., :, None] + y.square().sum(-1)[..., None, :]
-    return torch.exp(-(squared - 2 * x @ y.mT).clamp_min(0))

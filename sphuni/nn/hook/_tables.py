@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,8 @@ from sphuni.nn.functional import mhe
 from sphuni.nn.functional.separation import mhs
 
 __all__ = ["Plan", "PlanRow", "Summary", "SummaryRow", "measure_layer"]
+
+_NUMBER = re.compile(r"-|nan|-?[0-9.]+(e[-+]?[0-9]+)?")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -133,13 +136,13 @@ class Summary(Result):
                 "half" if r.half_space else "full",
                 f"{r.energy:.6g}",
                 f"{r.bound:.6g}",
-                {True: "attained", False: "not attained", None: "open"}[r.attained],
+                {True: "yes", False: "no", None: "open"}[r.attained],
                 "-" if math.isnan(r.excess) else f"{r.excess:.4f}",
                 f"{r.min_angle:.2f}",
             ]
             for r in self.rows
         ]
-        head = ["layer", "n", "d", "space", "energy", "bound", "", "excess", "min angle"]
+        head = ["layer", "n", "d", "space", "energy", "bound", "attained", "excess", "min angle"]
         title = f"Riesz s={self.s:g}, {self.metric}: mean over pairs; excess 0 = bound, 1 = random"
         return "\n".join([title, *_table(head, cells)])
 
@@ -188,4 +191,4 @@ def _table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _is_number(cells: Sequence[Sequence[str]], column: int) -> bool:
-    return bool(cells) and cells[0][column][:1] in tuple("0123456789-")
+    return all(_NUMBER.fullmatch(row[column]) is not None for row in cells)

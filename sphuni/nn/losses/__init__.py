@@ -2,6 +2,9 @@
 
 from sphuni.nn.losses.margin import LambdaAnneal as LambdaAnneal
 from sphuni.nn.losses.margin import psi as psi
+from sphuni.nn.losses.metric import CenterLoss as CenterLoss
+from sphuni.nn.losses.metric import contrastive as contrastive
+from sphuni.nn.losses.metric import triplet as triplet
 from sphuni.nn.losses.softmax import ASoftmaxLoss as ASoftmaxLoss
 from sphuni.nn.losses.softmax import GASoftmaxLoss as GASoftmaxLoss
 from sphuni.nn.losses.softmax import SSoftmaxLoss as SSoftmaxLoss

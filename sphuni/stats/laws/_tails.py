@@ -1,30 +1,30 @@
 """What every null law answers: the two tail probabilities, as logarithms."""
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["Affine", "Law", "Tails"]
+__all__ = ["Affine", "Law", "Tails", "Values"]
 
-_FLOAT = NDArray[np.float64]
+Values: TypeAlias = Any
+"""One float64 number or a NumPy array of them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Tails:
     """Natural logarithms of P(S >= x) and P(S <= x)."""
 
-    log_upper: _FLOAT
-    log_lower: _FLOAT
+    log_upper: Values
+    log_lower: Values
 
     @property
-    def upper(self) -> _FLOAT:
+    def upper(self) -> Values:
         """P(S >= x); 0 where it is below the smallest float."""
         return np.asarray(np.exp(self.log_upper))
 
     @property
-    def lower(self) -> _FLOAT:
+    def lower(self) -> Values:
         """P(S <= x); 0 where it is below the smallest float."""
         return np.asarray(np.exp(self.log_lower))
 
@@ -41,7 +41,7 @@ class Law(Protocol):
     def variance(self) -> float:
         """Variance under uniformity, NaN where not known."""
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
 
 
@@ -63,6 +63,6 @@ class Affine:
         """Variance."""
         return self.scale**2 * self.base.variance
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         return self.base.tails((np.asarray(x) - self.offset) / self.scale)

@@ -5,10 +5,9 @@ import decimal
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-from sphuni.stats.laws._tails import Tails
+from sphuni.stats.laws._tails import Tails, Values
 
 __all__ = [
     "Gumbel",
@@ -20,14 +19,15 @@ __all__ = [
     "Watson1976Law",
 ]
 
-_FLOAT = NDArray[np.float64]
+_AIRY_ZEROS = -special.ai_zeros(60)[0]
+_AIRY_JOIN = 2.0
 
 
-def _both(log_upper: _FLOAT, log_lower: _FLOAT) -> Tails:
+def _both(log_upper: Values, log_lower: Values) -> Tails:
     return Tails(np.minimum(log_upper, 0.0), np.minimum(log_lower, 0.0))
 
 
-def _complement(log_p: _FLOAT) -> _FLOAT:
+def _complement(log_p: Values) -> Values:
     """log(1 - p) from log p."""
     with np.errstate(divide="ignore"):
         close = np.log(-np.expm1(np.minimum(log_p, 0.0)))
@@ -42,7 +42,7 @@ class Normal:
     variance: float
     mean: float = 0.0
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         z = np.asarray(x) / math.sqrt(self.variance)
         return _both(special.log_ndtr(-z), special.log_ndtr(z))
@@ -64,7 +64,7 @@ class HalfNormal:
         """Variance."""
         return self.sd**2 * (1.0 - 2.0 / math.pi)
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         z = np.maximum(np.asarray(x) / self.sd, 0.0)
         with np.errstate(divide="ignore"):
@@ -78,7 +78,7 @@ class Gumbel:
     mean: float = 0.5772156649015329
     variance: float = math.pi**2 / 6.0
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         log_lower = -np.exp(-np.asarray(x, dtype=np.float64))
         return _both(_complement(log_lower), log_lower)
@@ -86,7 +86,9 @@ class Gumbel:
 
 @dataclasses.dataclass(frozen=True)
 class KuiperLaw:
-    """Law of Kuiper's sqrt(n) V, read at Stephens' multiple of the statistic.
+    """Law of Kuiper's sqrt(n) V: the limit series with its term of order 1/sqrt(n).
+
+    With `stephens` the limit series alone is read at Stephens' multiple of the statistic.
 
     References
     ----------
@@ -96,13 +98,17 @@ class KuiperLaw:
     """
 
     n: int
+    stephens: bool = True
     mean: float = math.sqrt(math.pi / 2.0)
     variance: float = math.pi**2 / 6.0 - math.pi / 2.0
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         root = math.sqrt(self.n)
-        v = np.maximum(np.asarray(x, dtype=np.float64), 1e-3) * (1.0 + 0.155 / root + 0.24 / self.n)
+        v = np.maximum(np.asarray(x, dtype=np.float64), 1e-3)
+        if not self.stephens:
+            return self._second_order(v)
+        v = v * (1.0 + 0.155 / root + 0.24 / self.n)
         j = np.arange(1.0, 60.0)
         square = (j * v[..., None]) ** 2
         with np.errstate(divide="ignore"):
@@ -114,8 +120,19 @@ class KuiperLaw:
         upper = np.where(v > 1.2, log_upper, _complement(log_lower))
         return _both(upper, np.where(v > 1.2, _complement(log_upper), log_lower))
 
+    def _second_order(self, v: Values) -> Tails:
+        j = np.arange(1.0, 60.0)
+        square = (j * v[..., None]) ** 2
+        rate = 8.0 * v[..., None] / (3.0 * math.sqrt(self.n))
+        terms = 2.0 * (4.0 * square - 1.0) - rate * j**2 * (4.0 * square - 3.0)
+        with np.errstate(divide="ignore"):
+            lead = -2.0 * square[..., 0]
+            shares = (terms * np.exp(-2.0 * square - lead[..., None])).sum(-1)
+            log_upper = np.minimum(lead + np.log(np.maximum(shares, 0.0)), 0.0)
+        return _both(log_upper, _complement(log_upper))
+
     @staticmethod
-    def _lower(v: _FLOAT) -> _FLOAT:
+    def _lower(v: Values) -> Values:
         """The theta-transformed series, which converges for small values."""
         k = np.arange(1.0, 40.0)
         w = (k * math.pi) ** 2 / (2.0 * v[..., None] ** 2)
@@ -127,28 +144,44 @@ class KuiperLaw:
 
 @dataclasses.dataclass(frozen=True)
 class Watson1976Law:
-    """Law of Watson's 1976 statistic, a series in the zeros of the Airy function.
+    r"""Limit law of Watson's 1976 statistic: that of the area under a Brownian excursion.
+
+    Notes
+    -----
+    A bridge less its mean has its supremum distributed as the area of the excursion that Vervaat's
+    shift makes of it. The series in zeros of the Airy function converges for every x; far in the
+    upper tail :math:`P(A > x) \sim 6 \sqrt{6 / \pi}\, x e^{-6 x^2}`, joined on at p = 1e-11.
 
     References
     ----------
     D. A. Darling, "On the supremum of a certain Gaussian process", Annals of Probability 11 (1983)
     803-806, doi:10.1214/aop/1176993527.
+
+    S. Janson, "Brownian excursion area, Wright's constants in graph enumeration, and other
+    Brownian areas", Probability Surveys 4 (2007) 80-145, doi:10.1214/07-PS104.
     """
 
-    mean: float = math.nan
-    variance: float = math.nan
+    mean: float = math.sqrt(math.pi / 8.0)
+    variance: float = 5.0 / 12.0 - math.pi / 8.0
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
-        x = np.maximum(np.asarray(x, dtype=np.float64), 0.05)
-        zeros = -special.ai_zeros(40)[0]
-        w = zeros**3 * 4.0 / 27.0 / x[..., None] ** 2
-        # placeholder scale is fixed by the tests against simulation
+        x = np.maximum(np.asarray(x, dtype=np.float64), 0.02)
+        log_lower = self._series(np.minimum(x, _AIRY_JOIN))
+        join = float(_complement(self._series(np.array(_AIRY_JOIN))))
+        beyond = join + np.log(x / _AIRY_JOIN) - 6.0 * (x**2 - _AIRY_JOIN**2)
+        far = x > _AIRY_JOIN
+        return _both(
+            np.where(far, beyond, _complement(log_lower)),
+            np.where(far, _complement(np.minimum(beyond, join)), log_lower),
+        )
+
+    @staticmethod
+    def _series(x: Values) -> Values:
+        w = 2.0 * _AIRY_ZEROS**3 / (27.0 * x[..., None] ** 2)
         lead = w[..., :1]
-        terms = np.exp(lead - w) * w ** (1.0 / 3.0) * special.hyperu(1.0 / 6.0, 4.0 / 3.0, w)
-        front = 4.0 * math.sqrt(math.pi) / math.sqrt(3.0)
-        log_lower = np.log(np.maximum(front * terms.sum(-1), 1e-300)) - lead[..., 0]
-        return _both(_complement(log_lower), log_lower)
+        terms = np.exp(lead - w) * w ** (2.0 / 3.0) * special.hyperu(1.0 / 6.0, 4.0 / 3.0, w)
+        return np.asarray(np.log(math.sqrt(6.0) / x * terms.sum(-1)) - lead[..., 0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +200,7 @@ class LargestGap:
         """Not given."""
         return math.nan
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         flat = np.atleast_1d(np.asarray(x, dtype=np.float64)) / (2.0 * math.pi)
         pairs = np.array([self._one(float(share)) for share in flat.ravel()]).reshape(-1, 2)
@@ -194,7 +227,7 @@ class LargestGap:
         return log_upper, float(_complement(np.array(log_upper)))
 
     def _crowded(self, share: float, rate: float) -> float:
-        """Log P(largest <= x) far below the mean: the sum in long decimals, or its Poisson limit."""
+        """Log P(largest <= x) far below the mean, in long decimals or by its Poisson limit."""
         if self.n > 2000:
             return -rate
         with decimal.localcontext() as context:
@@ -223,16 +256,14 @@ class HodgesAjneLaw:
     mean: float = math.nan
     variance: float = math.nan
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         most = np.ceil(np.asarray(x, dtype=np.float64) - 1e-9)
         values, place = np.unique(most, return_inverse=True)
         upper = np.array([self._log_at_least(int(v)) for v in values])
         next_up = np.array([self._log_at_least(int(v) + 1) for v in values])
         shape = np.shape(x)
-        return _both(
-            upper[place].reshape(shape), _complement(next_up)[place].reshape(shape)
-        )
+        return _both(upper[place].reshape(shape), _complement(next_up)[place].reshape(shape))
 
     def _log_at_least(self, most: int) -> float:
         """Log P(T >= most), with m = n - most points on the other side."""

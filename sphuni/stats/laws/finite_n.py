@@ -6,7 +6,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sphuni.stats.laws._tails import Tails
+from sphuni.stats.laws._tails import Tails, Values
 from sphuni.stats.laws.weighted_chi2 import WeightedChi2
 
 __all__ = ["Corrected", "corrected"]
@@ -30,6 +30,8 @@ class Corrected:
     low, high : float
         Standardised range in which the corrected statistic rises at a reasonable rate; beyond it
         the correction goes on linearly.
+    skew_change : float
+        Third central moment of the statistic less that of the limit, in standard deviations.
     """
 
     base: WeightedChi2
@@ -38,15 +40,19 @@ class Corrected:
     polynomial: np.polynomial.Polynomial
     low: float
     high: float
+    skew_change: float
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         spread = math.sqrt(self.base.variance)
         z = (np.asarray(x, dtype=np.float64) - self.base.mean) / spread
         inside = np.clip(z, self.low, self.high)
         slope = self.polynomial.deriv()(inside)
-        change = self.polynomial(inside) + slope * (z - inside)
-        return self.base.tails(self.base.mean + spread * (z + change))
+        with np.errstate(invalid="ignore"):
+            change = self.polynomial(inside) + slope * (z - inside)
+        # an infinite statistic needs no correction
+        place = np.where(np.isinf(z), z, z + change)
+        return self.base.tails(self.base.mean + spread * place)
 
 
 def corrected(
@@ -102,13 +108,13 @@ def corrected(
     skew = (cubic - base.cumulant(3)) / base.variance**1.5
     polynomial = _polynomial(base, excess, skew, bounded_below)
     low, high = _steady(polynomial)
-    return Corrected(base, base.mean, variance, polynomial, low, high)
+    return Corrected(base, base.mean, variance, polynomial, low, high, skew)
 
 
 def _polynomial(
     base: WeightedChi2, excess: float, skew: float, bounded_below: bool
 ) -> np.polynomial.Polynomial:
-    """g with E g = 0, 2 E[z g] = -excess and 3 E[z^2 g] = -skew under the limit law."""
+    """G with E g = 0, 2 E[z g] = -excess and 3 E[z^2 g] = -skew under the limit law."""
     moments = _standard_moments(base)
     ratio = math.sqrt(base.variance) / base.mean if bounded_below else 0.0
     matrix = [[moments[i + j] + ratio * moments[i + j + 1] for j in range(3)] for i in range(3)]
@@ -129,6 +135,7 @@ def _steady(polynomial: np.polynomial.Polynomial) -> tuple[float, float]:
     for limit in _SLOPES:
         for root in (slope - (limit - 1.0)).roots():
             if abs(root.imag) < 1e-12:
-                low = max(low, root.real) if root.real < 0 else low
-                high = min(high, root.real) if root.real >= 0 else high
+                place = float(root.real)
+                low = max(low, place) if place < 0 else low
+                high = min(high, place) if place >= 0 else high
     return low, high

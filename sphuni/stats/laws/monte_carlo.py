@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sphuni._rng import seeds
-from sphuni.stats.laws._tails import Tails
+from sphuni.stats.laws._tails import Tails, Values
 
 __all__ = ["Empirical", "gram_sample", "simulate"]
 
@@ -52,7 +52,7 @@ class Empirical:
         """Variance of the simulated statistics."""
         return float(self.sample.var(ddof=1))
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         count = self.sample.size
         slack = _TIE * max(1.0, float(np.abs(self.sample[[0, -1]]).max()))

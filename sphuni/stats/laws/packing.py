@@ -4,14 +4,11 @@ import dataclasses
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
-from sphuni.stats.laws._tails import Tails
+from sphuni.stats.laws._tails import Tails, Values
 
 __all__ = ["SmallestDistance", "log_cap_tail"]
-
-_FLOAT = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +44,7 @@ class SmallestDistance:
         """Not known in closed form."""
         return math.nan
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Both tails at `x` = -(smallest squared chord)."""
         p = np.clip(-np.asarray(x, dtype=np.float64), 0.0, 2.0 if self.antipodal else 4.0)
         with np.errstate(divide="ignore"):
@@ -66,20 +63,20 @@ class SmallestDistance:
     def _count(self) -> float:
         return 0.5 * self.n * (self.n - 1)
 
-    def _log_q(self, p: _FLOAT) -> _FLOAT:
+    def _log_q(self, p: Values) -> Values:
         """Log probability that one pair is at least as close as p."""
         return log_cap_tail(0.25 * p, self.d) + (math.log(2.0) if self.antipodal else 0.0)
 
-    def _pairs(self, p: _FLOAT) -> _FLOAT:
+    def _pairs(self, p: Values) -> Values:
         return np.asarray(self._count * np.log1p(-np.minimum(np.exp(self._log_q(p)), 1.0)))
 
-    def _circle(self, p: _FLOAT) -> _FLOAT:
+    def _circle(self, p: Values) -> Values:
         gap = 2.0 * np.arcsin(np.sqrt(0.25 * p)) * (2.0 if self.antipodal else 1.0)
         share = np.minimum(self.n * gap / (2.0 * math.pi), 1.0)
         return np.asarray((self.n - 1) * np.log1p(-share))
 
 
-def log_cap_tail(u: _FLOAT, d: int) -> _FLOAT:
+def log_cap_tail(u: Values, d: int) -> Values:
     r"""Log probability that :math:`\sin^2(\theta/2) \le u` for two uniform points; u in [0, 1].
 
     Notes

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from sphuni.stats.laws._tails import Tails
+from sphuni.stats.laws._tails import Tails, Values
 
 __all__ = ["WeightedChi2"]
 
@@ -85,7 +85,7 @@ class WeightedChi2:
         factor = 2.0 ** (order - 1) * float(np.prod(np.arange(1, order)))
         return factor * float(np.sum(self.weights**order * self.degrees))
 
-    def tails(self, x: _FLOAT) -> Tails:
+    def tails(self, x: Values) -> Tails:
         """Log probabilities of at least and of at most `x`, of the shape of `x`."""
         flat = np.atleast_1d(np.asarray(x, dtype=np.float64)).ravel() - self.mean
         upper, lower = self._chunked(flat) if flat.size <= _MANY else self._interpolated(flat)
@@ -152,7 +152,7 @@ class WeightedChi2:
         left = np.abs(integrand[:, -1]) / np.abs(integrand[:, 0])
         return np.asarray(height + np.log(np.abs(total))), left
 
-    def _exponent(self, z: NDArray, x: _FLOAT) -> NDArray:
+    def _exponent(self, z: Values, x: _FLOAT) -> Values:
         """K(z) - z x of the centred law."""
         return -0.5 * _log1p_less(-2.0 * z[..., None] * self.weights) @ self.degrees - z * x
 
@@ -184,7 +184,7 @@ class WeightedChi2:
         return width, np.clip(third * width / (6.0 * second), least, 0.5)
 
 
-def _log1p_less(s: NDArray) -> NDArray:
+def _log1p_less(s: Values) -> Values:
     """log(1 + s) - s for complex or real s, accurate relative to itself for small s."""
     small = np.abs(s) < 0.05
     t = np.where(small, s, 0.0)

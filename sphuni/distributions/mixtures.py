@@ -1,0 +1,102 @@
+"""Clusters, and directions of a normal vector."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from sphuni._arrays import like_caller
+from sphuni._rng import numpy_generator
+from sphuni._typing import Seed
+from sphuni.distributions._sampling import reflect, shape_of, uniform_rows
+from sphuni.distributions.rotational import von_mises_fisher
+
+__all__ = ["angular_central_gaussian", "clusters"]
+
+
+def angular_central_gaussian(
+    n: int,
+    d: int,
+    *,
+    scatter: ArrayLike,
+    batch: int | tuple[int, ...] = (),
+    rng: Seed = None,
+    like: Tensor | None = None,
+) -> Any:
+    """Draw directions of a centred normal vector.
+
+    Parameters
+    ----------
+    n, d, batch, rng, like
+        As in `random_points`.
+    scatter : array_like of shape (d,) or (d, d)
+        Covariance of the normal vector, or its diagonal; positive definite.
+
+    Returns
+    -------
+    array of shape (*batch, n, d)
+
+    References
+    ----------
+    D. E. Tyler, "Statistical analysis for the angular central Gaussian distribution on the sphere",
+    Biometrika 74 (1987) 579-589, doi:10.1093/biomet/74.3.579.
+    """
+    matrix = np.asarray(scatter, dtype=np.float64)
+    if matrix.shape not in ((d,), (d, d)):
+        raise ValueError(f"scatter must have shape ({d},) or ({d}, {d}); got {matrix.shape}")
+    rows = numpy_generator(rng).standard_normal(shape_of(n, d, batch))
+    if matrix.ndim == 1:
+        if not np.all(matrix > 0):
+            raise ValueError("scatter must be positive definite; an entry is not positive")
+        rows *= np.sqrt(matrix)
+    else:
+        rows = rows @ np.linalg.cholesky(matrix).T
+    return like_caller(rows / np.linalg.norm(rows, axis=-1, keepdims=True), like)
+
+
+def clusters(
+    n: int,
+    d: int,
+    *,
+    kappa: float,
+    centres: int | ArrayLike = 5,
+    noise: float = 0.0,
+    batch: int | tuple[int, ...] = (),
+    rng: Seed = None,
+    like: Tensor | None = None,
+) -> Any:
+    """Draw from a mixture of von Mises-Fisher laws of equal shares.
+
+    Parameters
+    ----------
+    n, d, batch, rng, like
+        As in `random_points`.
+    kappa : float
+        Concentration of each cluster.
+    centres : int or array_like of shape (k, d), default 5
+        Mean directions, or how many uniform ones to draw (the same for the whole batch).
+    noise : float, default 0
+        Share of points that are uniform instead, in [0, 1].
+
+    Returns
+    -------
+    array of shape (*batch, n, d)
+    """
+    if not 0 <= noise <= 1:
+        raise ValueError(f"noise must be a share in [0, 1]; got {noise}")
+    generator = numpy_generator(rng)
+    shape = shape_of(n, d, batch)
+    if isinstance(centres, int):
+        poles = uniform_rows((centres, d), generator)
+    else:
+        poles = np.asarray(centres, dtype=np.float64)
+        if poles.ndim != 2 or poles.shape[1] != d:
+            raise ValueError(f"centres must have shape (k, {d}); got {poles.shape}")
+        poles = poles / np.linalg.norm(poles, axis=1, keepdims=True)
+    rows = von_mises_fisher(n, d, kappa=kappa, batch=batch, rng=generator)
+    chosen = poles[generator.integers(len(poles), size=shape[:-1])]
+    rows = reflect(rows, chosen)
+    plain = generator.random(shape[:-1]) < noise
+    rows[plain] = uniform_rows((int(plain.sum()), d), generator)
+    return like_caller(rows, like)

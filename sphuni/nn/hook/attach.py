@@ -1,0 +1,148 @@
+"""One line that regularises a network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from sphuni.kernels import Riesz
+from sphuni.nn._preset import Preset
+from sphuni.nn.hook._layers import Layer, find_layers
+from sphuni.nn.hook._select import Pattern, assign_roles, select
+from sphuni.nn.hook.regularizer import Mode, Regularizer, Schedule
+from sphuni.nn.regularizers import Objective, build, find_method
+from sphuni.nn.regularizers.methods import coefficients
+
+__all__ = ["regularize"]
+
+
+def regularize(
+    model: nn.Module,
+    method: str = "hs-mhe",
+    *,
+    weight: float | None = None,
+    output_weight: float | None = None,
+    include: Pattern | Sequence[Pattern] | None = None,
+    exclude: Pattern | Sequence[Pattern] | None = None,
+    output_layer: str | None = "auto",
+    every: int = 1,
+    rows: int | None = None,
+    mode: Mode = "graph",
+    schedule: Schedule | None = None,
+    preset: Preset = "paper",
+    seed: int = 0,
+    **options: Any,
+) -> Regularizer:
+    """Regularise every layer of a network towards uniform directions.
+
+    Parameters
+    ----------
+    model : nn.Module
+        It is not changed and holds no reference to the regularizer.
+    method : str, default "hs-mhe"
+        `sphuni.nn.available_methods()` lists them.
+    weight, output_weight : float, optional
+        Coefficient of every hidden layer and of the classifier. Default: the method's own, as in
+        the authors' code; `print(reg.describe())` shows them. The penalties of layers add up.
+    include, exclude : str, module class, or sequence of those, optional
+        Layer types ("Conv2d"), layer names, or regular expressions searched in weight names.
+        Default: linear, convolutional, recurrent and attention layers; embeddings are not.
+    output_layer : str or None, default "auto"
+        Name of the classifier, which gets `output_weight`, full space and no projection. "auto"
+        takes the last linear layer with a usual name, else the last layer if it is linear.
+    every : int, default 1
+        Evaluate on every that many calls only, with the penalty multiplied by as much.
+    rows : int, optional
+        Random rows per layer and call, an unbiased estimate; for "mhe", "hs-mhe" and compressed
+        methods around them.
+    mode : {"graph", "decoupled"}, default "graph"
+        "graph": add `reg()` to the loss. "decoupled": call `reg.add_gradients()` after backward
+        (and after unscaling or before clipping, as you like), or `reg.attach(optimizer)` once.
+    schedule : callable from int to float, optional
+        Factor on all coefficients at call number 0, 1, ...
+    preset : {"paper", "reference"}, default "paper"
+        The definitions, or what the authors' code computes.
+    seed : int, default 0
+        Of everything random. Ranks of a distributed job use the same, so that they agree.
+    **options
+        Of the method: `s`, `metric`, `minimum`, `epsilon`, `n_aux`, `k`, `C`, `objective`, ...
+
+    Returns
+    -------
+    Regularizer
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, a pattern matches nothing, or no layer is left; the message
+        lists what exists.
+    TypeError
+        If an option is unknown or `model` is not a module.
+
+    Examples
+    --------
+    >>> import torch, sphuni
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3))
+    >>> reg = sphuni.nn.regularize(model, "hs-mhe", s=2)
+    >>> [(row.name, row.role, row.weight) for row in reg.describe().rows]
+    [('0.weight', 'first', 1.0), ('2.weight', 'output', 10.0)]
+    >>> loss = model(torch.ones(2, 8)).square().mean() + reg()
+    >>> loss.backward()
+    """
+    found = find_method(method)
+    layers, skipped = find_layers(model)
+    if not layers and any("meta device" in reason for _, reason in skipped):
+        raise ValueError(
+            "model is on the meta device and has no values; materialise it first, for example "
+            "with model.to_empty(device='cpu') and its state dict"
+        )
+    chosen = assign_roles(select(layers, include, exclude), output_layer)
+    hidden, output = coefficients(found, options)
+    weights = (
+        hidden if weight is None else float(weight),
+        output if output_weight is None else float(output_weight),
+    )
+    objectives = [
+        _build(found.name, layer, i, seed, rows, preset, options) for i, layer in enumerate(chosen)
+    ]
+    names = {layer.name for layer in chosen}
+    others = [(layer.name, "not selected") for layer in layers if layer.name not in names]
+    return Regularizer(
+        model,
+        chosen,
+        objectives,
+        method=found.name,
+        weights=weights,
+        every=every,
+        mode=mode,
+        schedule=schedule,
+        left_out=[*others, *skipped],
+        shown=_shown(options),
+    )
+
+
+def _build(
+    method: str,
+    layer: Layer,
+    index: int,
+    seed: int,
+    rows: int | None,
+    preset: str,
+    options: dict[str, Any],
+) -> Objective:
+    stream = 1_000_003 * seed + index
+    return build(
+        method,
+        role=layer.role,
+        shape=(layer.n, layer.d),
+        seed=stream,
+        rows=rows,
+        preset=preset,
+        **options,
+    )
+
+
+def _shown(options: Mapping[str, Any]) -> Riesz:
+    """The energy that the summary shows: the method's own where it has one, else s = 2."""
+    s, metric = options.get("s", 2.0), options.get("metric", "chordal")
+    return Riesz(float(s), metric)

@@ -1,0 +1,149 @@
+"""Losses on distances between embeddings: contrastive, triplet and centre."""
+
+import torch
+from torch import Tensor, nn
+
+from sphuni.nn.functional.poles import safe_norm
+
+__all__ = ["CenterLoss", "contrastive", "triplet"]
+
+
+def contrastive(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
+    r"""Contrastive loss over all pairs of a batch.
+
+    .. math:: \operatorname{mean}_{i<j}\ [y_i = y_j]\, d_{ij}^2
+              + [y_i \ne y_j]\, \max(0, \text{margin} - d_{ij})^2
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, d)
+        Used as they are; put them on a sphere first if that is wanted.
+    labels : Tensor of shape (n,)
+    margin : float, default 1
+
+    Returns
+    -------
+    Tensor
+        Zero for one row.
+
+    References
+    ----------
+    R. Hadsell, S. Chopra, Y. LeCun, "Dimensionality reduction by learning an invariant mapping",
+    CVPR 2006. doi:10.1109/CVPR.2006.100.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.tensor([[0.0], [0.25], [0.5]])
+    >>> float(contrastive(x, torch.tensor([0, 0, 1])))
+    0.291666
+    """
+    wide = _checked(features, labels, margin)
+    first, second = torch.triu_indices(len(wide), len(wide), 1, device=wide.device)
+    if first.numel() == 0:
+        return wide.sum() * 0
+    distance = safe_norm(wide[first] - wide[second])
+    apart = (margin - distance).clamp_min(0).square()
+    return torch.where(labels[first] == labels[second], distance.square(), apart).mean()
+
+
+def triplet(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
+    r"""Triplet loss with the hardest positive and the hardest negative of every row.
+
+    .. math:: \operatorname{mean}_i \max(0, \max_{y_j = y_i} d_{ij} - \min_{y_j \ne y_i} d_{ij}
+              + \text{margin})
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, d)
+        Used as they are.
+    labels : Tensor of shape (n,)
+    margin : float, default 1
+
+    Returns
+    -------
+    Tensor
+        Rows without a positive or a negative are left out; zero if none is left.
+
+    References
+    ----------
+    F. Schroff, D. Kalenichenko, J. Philbin, "FaceNet: a unified embedding for face recognition
+    and clustering", CVPR 2015. arXiv:1503.03832.
+    A. Hermans, L. Beyer, B. Leibe, "In defense of the triplet loss for person re-identification",
+    2017. arXiv:1703.07737.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.tensor([[0.0], [1.0], [3.0]])
+    >>> float(triplet(x, torch.tensor([0, 0, 1])))
+    0.0
+    """
+    wide = _checked(features, labels, margin)
+    with torch.no_grad():
+        distance = torch.cdist(wide, wide)
+        same = labels[:, None] == labels[None, :]
+        positive = same & ~torch.eye(len(wide), dtype=torch.bool, device=wide.device)
+        farthest = distance.masked_fill(~positive, -torch.inf).argmax(dim=1)
+        closest = distance.masked_fill(same, torch.inf).argmin(dim=1)
+        used = positive.any(dim=1) & (~same).any(dim=1)
+    if not bool(used.any()):
+        return wide.sum() * 0
+    pull, push = safe_norm(wide - wide[farthest]), safe_norm(wide - wide[closest])
+    return (pull - push + margin).clamp_min(0)[used].mean()
+
+
+class CenterLoss(nn.Module):
+    r"""Half the mean squared distance of features to the centre of their class.
+
+    Parameters
+    ----------
+    in_features, num_classes : int
+
+    Notes
+    -----
+    The centres are a parameter, `centers`, learned by the optimizer; the paper moves them by a
+    rate of their own, for which give them a parameter group. Use it beside a softmax loss: alone
+    it is least when all features are equal.
+
+    References
+    ----------
+    Y. Wen, K. Zhang, Z. Li, Y. Qiao, "A discriminative feature learning approach for deep face
+    recognition", ECCV 2016. doi:10.1007/978-3-319-46478-7_31.
+
+    Examples
+    --------
+    >>> import torch
+    >>> loss = CenterLoss(2, 3)
+    >>> _ = torch.nn.init.zeros_(loss.centers)
+    >>> loss(torch.ones(4, 2), torch.zeros(4, dtype=torch.long)).item()
+    1.0
+    """
+
+    def __init__(self, in_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.centers = nn.Parameter(torch.empty(num_classes, in_features))
+        nn.init.normal_(self.centers)
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of features (n, d) with labels (n,)."""
+        wide = _checked(features, labels, 0.0)
+        if wide.shape[1] != self.centers.shape[1]:
+            raise ValueError(
+                f"features must have shape (n, {self.centers.shape[1]}); "
+                f"got {tuple(features.shape)}"
+            )
+        own = self.centers.to(wide.dtype)[labels]
+        return 0.5 * (wide - own).square().sum(dim=1).mean()
+
+
+def _checked(features: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """Check shapes and widen half precision."""
+    if features.ndim != 2 or labels.shape != features.shape[:1]:
+        raise ValueError(
+            "features must have shape (n, d) and labels (n,); got "
+            f"{tuple(features.shape)} and {tuple(labels.shape)}"
+        )
+    if margin < 0:
+        raise ValueError(f"margin must not be negative; got {margin}")
+    return features.to(torch.promote_types(features.dtype, torch.float32))

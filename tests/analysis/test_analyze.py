@@ -1,0 +1,118 @@
+"""The whole path: what can be analysed, what is skipped and why, interruption, errors."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import sphuni
+from sphuni.analysis import analyze, collect_features, compare
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(32, 10))
+
+
+def numbers(report):
+    return {layer.name: layer.energy for layer in report.layers if layer.status == "analysed"}
+
+
+def test_module_state_dict_and_file_give_the_same_numbers(model, tmp_path):
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    torch.save({"epoch": 3, "model": model.state_dict()}, tmp_path / "model.pt")
+    expected = numbers(analyze(model))
+    assert set(expected) == {"0.weight", "3.weight"}
+    for source in (model.state_dict(), tmp_path / "model.safetensors", tmp_path / "model.pt"):
+        assert numbers(analyze(source)) == expected
+
+
+def test_every_tensor_is_accounted_for(model):
+    report = analyze(model)
+    assert report.totals.tensors == len(model.state_dict())
+    assert report.totals.parameters == sum(t.numel() for t in model.state_dict().values())
+    assert all(layer.reason for layer in report.layers if layer.status == "skipped")
+
+
+def test_arrays_are_embeddings(rng, tmp_path):
+    points = rng.standard_normal((50, 6))
+    np.save(tmp_path / "x.npy", points)
+    np.savetxt(tmp_path / "x.csv", points, delimiter=",")
+    reports = [analyze(source) for source in (points, torch.as_tensor(points), tmp_path / "x.npy")]
+    for report in reports:
+        assert [layer.n for layer in report.layers] == [50]
+    text = analyze(tmp_path / "x.csv")
+    assert text.layers[0].energy == pytest.approx(reports[0].layers[0].energy)
+
+
+def test_selection(model):
+    names = [x.name for x in analyze(model, layers="3.*").layers if x.status == "analysed"]
+    assert names == ["3.weight"]
+    left = [x for x in analyze(model, exclude=["0.*"]).layers if x.name == "0.weight"]
+    assert left[0].reason == "left out by the exclude pattern"
+    with pytest.raises(ValueError, match=r"matches no layer; there are: 0.weight, 3.weight"):
+        analyze(model, layers="conv*")
+
+
+def test_interruption_leaves_a_partial_report(model):
+    def stop(progress):
+        if progress.done == 1 and progress.name:
+            raise KeyboardInterrupt
+
+    report = analyze(model, progress=stop)
+    assert report.partial
+    assert report.reason == "interrupted after 1 layers"
+    statuses = {layer.name: layer.reason for layer in report.layers}
+    assert statuses["3.weight"] == "the analysis was interrupted"
+
+
+def test_progress_runs_from_zero_to_one(model):
+    seen = []
+    analyze(model, progress=seen.append)
+    assert [p.done for p in seen] == [0, 1, 2]
+    assert seen[0].fraction == 0
+    assert seen[-1].fraction == 1
+
+
+def test_hopeless_models_give_reports(tmp_path):
+    assert analyze({}).layers == ()
+    broken = analyze({"w": torch.full((4, 3), float("nan")), "v": torch.randn(5, 4)})
+    assert [layer.status for layer in broken.layers] == ["failed", "analysed"]
+    with pytest.raises(TypeError, match=r"model must be a torch module, a state dict, a path"):
+        analyze(3)
+    with pytest.raises(sphuni.UnreadableFileError, match="does not exist"):
+        analyze(tmp_path / "nothing.safetensors")
+
+
+def test_compare_matches_layers_by_name(model):
+    before = analyze(model)
+    with torch.no_grad():
+        model[3].weight[1] = model[3].weight[0]
+    comparison = compare(before, model)
+    changed = {change.name: change for change in comparison.changes}
+    assert changed["3.weight"].after.verdict == "collapsed pair"
+    assert changed["0.weight"].before.energy == changed["0.weight"].after.energy
+
+
+def test_features_of_a_module(model, rng):
+    batches = [(torch.randn(4, 3, 4, 4), torch.zeros(4)) for _ in range(3)]
+    model.train()
+    features = collect_features(model, batches, layer="2")
+    assert features.shape == (12, 32)
+    assert model.training
+    with pytest.raises(ValueError, match=r"layer must name a submodule; got 'x'; there are: 0, 1"):
+        collect_features(model, batches, layer="x")
+    with pytest.raises(ValueError, match="at least one batch"):
+        collect_features(model, [])
+
+
+def test_the_shipped_checkpoints_show_what_the_regularizer_does():
+    folder = "examples/checkpoints"
+    change = compare(f"{folder}/digits_plain.safetensors", f"{folder}/digits_hs_mhe.safetensors")
+    for layer in change.changes:
+        if layer.after is not None and layer.after.status == "analysed":
+            assert layer.after.energy["half:2"] < layer.before.energy["half:2"] or (
+                layer.after.n < layer.after.d and layer.after.energy["2"] < layer.before.energy["2"]
+            )

@@ -1,0 +1,182 @@
+"""Numbers of a layer: against dense formulas, exact sets and bad input."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import sphuni
+from sphuni.analysis._energies import ENERGIES
+from sphuni.analysis._options import Options
+from sphuni.analysis._spectrum import random_effective_rank
+from sphuni.analysis.measure import measure_layer
+from sphuni.nn.neurons import NeuronView
+
+
+def layer(matrix, **options):
+    matrix = torch.as_tensor(matrix)
+    view = NeuronView("w", "linear", matrix, matrix.numel(), ("w",))
+    return measure_layer(view, Options(**options))
+
+
+@pytest.fixture
+def weights(rng):
+    return rng.standard_normal((40, 12)) * rng.uniform(0.5, 3, size=(40, 1))
+
+
+def test_numbers_agree_with_the_public_measures(weights):
+    report = layer(weights)
+    points = sphuni.normalize(weights)
+    separation = sphuni.separation(points)
+    assert report.max_cosine == pytest.approx(math.cos(separation.distance), rel=1e-12)
+    assert report.pair == tuple(separation.pair.tolist())
+    assert report.separation_deg == pytest.approx(np.degrees(separation.distance))
+    assert report.norm_max == pytest.approx(np.linalg.norm(weights, axis=1).max())
+    for spec in ENERGIES:
+        exact = sphuni.riesz_energy(points, s=spec.kernel.s, antipodal=spec.antipodal)
+        assert report.energy[spec.key] == pytest.approx(exact, rel=1e-12)
+    singular = np.linalg.svd(points, compute_uv=False)
+    shares = singular**2 / (singular**2).sum()
+    assert report.effective_rank == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
+    assert report.stable_rank == pytest.approx(len(points) / singular[0] ** 2)
+    assert report.mean_resultant_length == pytest.approx(np.linalg.norm(points.mean(axis=0)))
+    assert report.cosine_histogram.counts.sum() == 40 * 39 / 2
+    assert report.angle_histogram.counts.sum() == 40
+    for test in ("rayleigh", "bingham", "gine_gn", "packing"):
+        result = sphuni.stats.uniformity_test(points, test)
+        assert report.statistic[test] == pytest.approx(result.statistic, rel=1e-9)
+        assert report.p[test] == pytest.approx(result.pvalue, rel=1e-6)
+        assert report.p_lower[test] == pytest.approx(result.pvalue_lower, rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_scale_of_the_weights_does_not_matter(weights, scale):
+    assert layer(weights * scale).energy == pytest.approx(layer(weights).energy, rel=1e-9)
+
+
+def test_excess_is_zero_at_the_optimum_and_one_on_average_at_random(rng):
+    assert layer(np.eye(8)).excess["half:2"] == pytest.approx(0, abs=1e-9)
+    simplex = sphuni.configurations.construct("simplex_8")
+    assert layer(simplex).excess["2"] == pytest.approx(0, abs=1e-9)
+    assert not layer(simplex).excess_is_upper["2"]
+    random = [layer(rng.standard_normal((60, 10))) for _ in range(30)]
+    for key in ("1", "2", "half:1", "half:2"):
+        assert np.mean([r.excess[key] for r in random]) == pytest.approx(1, abs=0.15)
+        assert np.std([r.z[key] for r in random]) == pytest.approx(1, abs=0.35)
+    assert random[0].excess_is_upper["half:2"]
+
+
+def test_infinite_means_leave_excess_and_z_undefined(rng):
+    report = layer(rng.standard_normal((20, 3)))
+    assert math.isfinite(report.excess["1"])
+    assert math.isnan(report.excess["2"])
+    assert math.isnan(report.z["1"])
+    assert math.isfinite(report.z["0"])
+
+
+def test_rank_of_random_rows_is_that_of_random_rows(rng):
+    for shape in ((200, 100), (100, 300), (20, 10)):
+        assert layer(rng.standard_normal(shape)).effective_rank_ratio == pytest.approx(1, abs=0.05)
+    low = rng.standard_normal((100, 3)) @ rng.standard_normal((3, 64))
+    assert layer(low).effective_rank_ratio < 0.1
+    assert random_effective_rank(5, 2) <= 2
+
+
+def test_dead_rows_are_listed_and_left_out(weights):
+    weights[[3, 7]] = 0
+    weights[11] *= 1e-9
+    report = layer(weights)
+    assert report.dead == (3, 7, 11)
+    assert report.cosine_histogram.counts.sum() == 37 * 36 / 2
+    assert not {3, 7, 11} & set(report.pair)
+
+
+def test_pairs_are_named_by_the_rows_of_the_matrix(weights):
+    weights[0] = 0
+    weights[30] = 2 * weights[5]
+    weights[31] = -weights[9]
+    report = layer(weights)
+    assert report.pair == (5, 30)
+    assert {pair[:2] for pair in report.worst_pairs[:2]} == {(5, 30), (9, 31)}
+    cosines = {pair[:2]: pair[2] for pair in report.worst_pairs}
+    assert cosines[(9, 31)] == pytest.approx(-1)
+    assert math.isinf(report.energy["2"])
+    assert report.p["packing"] == 0
+
+
+@pytest.mark.parametrize(
+    ("matrix", "reason"),
+    [
+        (np.full((4, 3), np.nan), "row 0 and 3 more holds NaN"),
+        (np.array([[1.0, 2], [np.inf, 1]]), "row 1 holds NaN or infinite"),
+        (np.zeros((4, 3)), "every row is zero"),
+    ],
+)
+def test_what_cannot_be_measured_becomes_a_status(matrix, reason):
+    report = layer(matrix)
+    assert report.status == "failed"
+    assert reason in report.reason
+
+
+def test_a_small_budget_is_a_reason_not_a_crash(weights):
+    report = layer(np.tile(weights, (1000, 10)), max_bytes=1 << 20)
+    assert report.status == "failed"
+    assert "max_bytes allows 1 MiB" in report.reason
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_every_float_type_is_read(weights, dtype):
+    matrix = torch.as_tensor(weights).to(dtype)
+    assert layer(matrix).energy == pytest.approx(layer(matrix.double()).energy)
+
+
+def test_one_live_row_is_reported_as_dead_neurons():
+    report = layer(np.diag([1.0, 0, 0]))
+    assert report.status == "analysed"
+    assert report.dead == (1, 2)
+
+
+def test_sampling_says_so_and_stays_near_the_exact_value(rng):
+    matrix = rng.standard_normal((3000, 8))
+    exact, sampled = layer(matrix), layer(matrix, max_seconds=2e-4)
+    assert exact.sampled == ""
+    assert "of 3,000" in sampled.sampled
+    assert "standard error" in sampled.sampled
+    assert sampled.energy["1"] == pytest.approx(exact.energy["1"], rel=0.02)
+
+
+def test_centering_and_removing_components(rng):
+    matrix = rng.standard_normal((300, 16)) + 5
+    assert layer(matrix).mean_resultant_length > 0.9
+    centred = layer(matrix, center=True)
+    assert centred.mean_resultant_length < 0.1
+    assert "mean row was subtracted" in centred.notes[0]
+    spiked = rng.standard_normal((300, 16)) + 20 * np.outer(rng.standard_normal(300), np.eye(16)[0])
+    assert layer(spiked).effective_rank < 4
+    assert layer(spiked, remove_top=1).effective_rank > 10
+
+
+def test_the_initialiser_is_its_own_baseline(rng):
+    cube = rng.uniform(-1, 1, size=(150, 3))
+    uniform, own = layer(cube), layer(cube, baseline="init")
+    assert uniform.z["0"] != own.z["0"]
+    assert own.p["gine_gn"] > 0.01
+    assert abs(own.z["0"]) < 4
+    assert "99 draws of its initialiser" in own.notes[-1]
+    collapsed = np.vstack([cube, cube[:1] * (1 + 1e-9)])
+    assert layer(collapsed, baseline="init").p["packing"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"baseline": "gauss"}, "baseline must be 'uniform' or 'init'; got 'gauss'"),
+        ({"remove_top": -1}, "remove_top must not be negative"),
+        ({"max_seconds": 0}, "max_seconds must be positive"),
+        ({"max_bytes": 0}, "max_bytes must be a positive number"),
+    ],
+)
+def test_options_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        Options(**options)

@@ -1,0 +1,164 @@
+"""Deepest holes: exact codes, hemispheres, bounds, gradients."""
+
+import numpy as np
+import pytest
+import torch
+from exact_codes import ROWS, SMALL, code, moved, name
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sphuni
+from sphuni.sphere import random_rotation
+
+OCTAHEDRON = np.vstack([np.eye(3), -np.eye(3)])
+
+
+def depth(points, pole):
+    return float(sphuni.geodesic_distance(np.asarray(pole)[None], points).min())
+
+
+@pytest.mark.parametrize("row", SMALL, ids=name)
+def test_codes_have_the_radius_of_the_table(row):
+    points = code(row)
+    result = sphuni.covering_radius(points)
+    assert bool(result.exact)
+    assert result.lower == result.radius == result.upper
+    assert np.degrees(result.radius) == pytest.approx(float(row["covering_radius_deg"]), abs=1e-9)
+    assert depth(points, result.witness) == pytest.approx(result.radius, abs=1e-9)
+    ratio = sphuni.mesh_ratio(points)
+    assert ratio == pytest.approx(2 * result.radius / sphuni.separation(points).distance, rel=1e-12)
+    assert ratio >= 1 - 1e-12
+    assert sphuni.covering_bound(int(row["n"]), int(row["d"])).value <= result.radius + 1e-10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", [r for r in ROWS if r not in SMALL], ids=name)
+def test_large_codes_bracket_the_radius_of_the_table(row):
+    result = sphuni.covering_radius(code(row))
+    listed = np.radians(float(row["covering_radius_deg"]))
+    assert result.lower <= result.radius <= result.upper
+    assert result.radius <= listed + 1e-9
+    assert result.upper >= listed - 1e-9
+    if bool(result.exact):
+        assert result.radius == pytest.approx(listed, abs=1e-9)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(2, 25), st.integers(2, 5), st.integers(0, 2**32), st.booleans())
+def test_no_pole_is_deeper_and_the_witness_is_as_deep(n, d, seed, antipodal):
+    rng = np.random.default_rng(seed)
+    points = sphuni.random_points(n, d, rng=rng)
+    both = np.vstack([points, -points]) if antipodal else points
+    result = sphuni.covering_radius(points, antipodal=antipodal)
+    poles = sphuni.random_points(3000, d, rng=rng)
+    deepest = float(np.arccos(np.clip((poles @ both.T).max(axis=1), -1, 1)).max())
+    assert bool(result.exact)
+    assert deepest <= result.radius + 1e-7
+    assert depth(both, result.witness) == pytest.approx(result.radius, abs=1e-7)
+    again = sphuni.covering_radius(moved(points, rng), antipodal=antipodal)
+    assert again.radius == pytest.approx(result.radius, abs=1e-8)
+
+
+@pytest.mark.parametrize("d", [3, 6, 40])
+def test_few_points_are_solved_by_the_hemisphere(d, rng):
+    """n <= d points: R = pi - arccos |p|; for orthonormal ones |p| = n^-1/2."""
+    for n in (1, 2, d):
+        result = sphuni.covering_radius(np.eye(d)[:n])
+        assert bool(result.exact)
+        assert result.radius == pytest.approx(np.pi - np.arccos(n**-0.5), rel=1e-12)
+    points = sphuni.random_points(d, d, rng=rng)
+    result = sphuni.covering_radius(points)
+    assert bool(result.exact)
+    assert depth(points, result.witness) == pytest.approx(result.radius, abs=1e-9)
+    assert result.radius == pytest.approx(
+        sphuni.covering_radius(points, method="hemisphere").radius
+    )
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        np.vstack([np.eye(2), -np.eye(2)]) @ np.eye(2, 3),
+        OCTAHEDRON[:5],
+        np.array([[1.0, 0, 0], [-1, 0, 0]]),
+        np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0]]),
+        np.array([[1.0, 0, 0, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, -1, 0, 0], [0, 0, 1, 0]]),
+    ],
+    ids=["equator", "all but one vertex", "antipodes", "three on a circle", "flat in R^4"],
+)
+def test_on_the_boundary_of_a_hemisphere_the_radius_is_a_right_angle(points, rng):
+    rotation = random_rotation(points.shape[1], rng=rng).numpy()
+    for used in (points, points @ rotation):
+        result = sphuni.covering_radius(used)
+        assert bool(result.exact)
+        assert result.radius == pytest.approx(np.pi / 2, abs=1e-9)
+        assert depth(used, result.witness) == pytest.approx(np.pi / 2, abs=1e-9)
+
+
+def test_lines_of_low_rank_are_constant(rng):
+    """Below rank d the doubled set leaves a right angle: exactly, and with no gradient."""
+    x = torch.tensor(sphuni.random_points(3, 6, rng=rng)).requires_grad_()
+    result = sphuni.covering_radius(x, antipodal=True)
+    result.radius.backward()
+    assert bool(result.exact)
+    assert result.radius.item() == pytest.approx(np.pi / 2, abs=1e-12)
+    assert float(x.grad.abs().max()) < 1e-15
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_coincident_points_leave_their_antipode_with_a_finite_gradient(n):
+    x = torch.tensor([[0.6, 0.0, 0.8]], dtype=torch.float64).repeat(n, 1).requires_grad_()
+    result = sphuni.covering_radius(x)
+    result.radius.backward()
+    assert result.radius.item() == pytest.approx(np.pi, abs=1e-7)
+    assert bool(torch.isfinite(x.grad).all())
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "antipodal"),
+    [(3, 3, False), (3, 5, False), (7, 2, False), (14, 3, False), (9, 3, True), (20, 4, False)],
+)
+def test_danskin_gradients(n, d, antipodal):
+    x = torch.tensor(sphuni.random_points(n, d, rng=5) * 1.3, requires_grad=True)
+
+    def radius(x):
+        return sphuni.covering_radius(sphuni.normalize(x), antipodal=antipodal).radius
+
+    assert torch.autograd.gradcheck(radius, x, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 3), pytest.param(60, 6, marks=pytest.mark.slow)])
+def test_bounds_hold_the_exact_radius(n, d, rng):
+    points = sphuni.random_points(n, d, rng=rng)
+    exact = sphuni.covering_radius(points, method="hull").radius
+    result = sphuni.covering_radius(points, method="bounds")
+    assert not bool(result.exact)
+    assert result.lower <= exact + 1e-9 <= result.upper + 2e-9
+    assert result.radius == pytest.approx(exact, abs=0.05)
+
+
+def test_float32_and_batches(rng):
+    points = sphuni.random_points(12, 3, batch=(2, 2), rng=rng)
+    whole = sphuni.covering_radius(points)
+    single = sphuni.covering_radius(points.astype(np.float32))
+    np.testing.assert_allclose(single.radius, whole.radius, rtol=1e-5)
+    assert whole.witness.shape == (2, 2, 3)
+    for i in range(2):
+        for j in range(2):
+            assert sphuni.covering_radius(points[i, j]).radius == whole.radius[i, j]
+
+
+def test_mesh_ratio_edge_cases():
+    assert sphuni.mesh_ratio(np.array([[1.0, 0], [1.0, 0]])) == np.inf
+    assert sphuni.mesh_ratio(np.eye(2), antipodal=True) == pytest.approx(1.0)
+    assert sphuni.mesh_ratio(np.eye(3)[:2], antipodal=True) == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="at least two points"):
+        sphuni.mesh_ratio(np.eye(2)[:1])
+
+
+def test_methods_that_do_not_apply_say_why(rng):
+    with pytest.raises(ValueError, match="needs points in a closed hemisphere"):
+        sphuni.covering_radius(OCTAHEDRON, method="hemisphere")
+    many = sphuni.random_points(400, 9, rng=rng)
+    with pytest.raises(ValueError, match="would take too long for n = 400, d = 9; use 'auto'"):
+        sphuni.covering_radius(many, method="hull")

@@ -1,0 +1,112 @@
+"""Cap discrepancy, worst-case error and design residual."""
+
+import numpy as np
+import pytest
+import torch
+from exact_codes import ROWS, code, moved, name
+
+import sphuni
+from sphuni.kernels import Riesz
+from sphuni.special import cosine_quadrature
+
+
+def caps(points, *, count=4000, seed=0):
+    """The integral of the squared error over caps: heights exactly, centres by Monte-Carlo."""
+    centres = sphuni.random_points(count, 3, rng=seed)
+    cosines = np.sort(centres @ points.T, axis=1)
+    edges = np.concatenate([-np.ones((count, 1)), cosines, np.ones((count, 1))], axis=1)
+    share = 1 - np.arange(points.shape[0] + 1) / points.shape[0]
+    low, high = edges[:, :-1], edges[:, 1:]  # on each piece the counted share is constant
+    left, right = share - (1 - low) / 2, share - (1 - high) / 2
+    return np.sum((high - low) * (left**2 + left * right + right**2) / 3, axis=1).mean()
+
+
+@pytest.mark.parametrize("n", [1, 5, 40])
+def test_stolarsky_against_direct_integration_over_caps(n, rng):
+    points = sphuni.random_points(n, 3, rng=rng)
+    squared = sphuni.cap_discrepancy(points) ** 2
+    assert caps(points) == pytest.approx(squared, rel=2e-2)
+    total = np.linalg.norm(points[:, None] - points, axis=-1).mean()
+    assert squared == pytest.approx((4 / 3 - total) / 4, rel=1e-10)
+
+
+@pytest.mark.parametrize("d", [2, 3, 5, 20])
+def test_the_constant_in_other_dimensions(d, rng):
+    """One point: D^2 = c_d E|x - y|; the caps of one point integrate F(1 - F) over heights."""
+    nodes, weights = cosine_quadrature(d, 400)
+    order = np.argsort(nodes)
+    below = np.cumsum(weights[order])
+    t = nodes[order]
+    inside = below[:-1]
+    integral = np.sum(np.diff(t) * inside * (1 - inside))
+    point = np.eye(d)[:1]
+    assert sphuni.cap_discrepancy(point) ** 2 == pytest.approx(integral, rel=2e-3)
+
+
+@pytest.mark.parametrize("sigma", [1.1, 1.5, 1.9])
+def test_worst_case_error_is_the_energy_gap(sigma, rng):
+    points = sphuni.random_points(12, 3, batch=2, rng=rng)
+    s = 2 - 2 * sigma
+    total = np.linalg.norm(points[:, :, None] - points[:, None], axis=-1) ** -s
+    expected = -Riesz(s).mean(3) - total.mean(axis=(1, 2))
+    found = sphuni.worst_case_error(points, smoothness=sigma)
+    np.testing.assert_allclose(found**2, expected, rtol=1e-9)
+    if sigma == 1.5:
+        np.testing.assert_allclose(found / 2, sphuni.cap_discrepancy(points), rtol=1e-12)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, -1.0, float("nan")])
+def test_smoothness_outside_its_range_is_refused(sigma):
+    with pytest.raises(ValueError, match=r"strictly between 1 and 2 for d = 3; got"):
+        sphuni.worst_case_error(np.eye(3), smoothness=sigma)
+
+
+@pytest.mark.parametrize("row", [r for r in ROWS if int(r["n"]) < 300], ids=name)
+def test_codes_are_designs_of_their_strength_and_no_more(row):
+    strength = int(row["design_strength"])
+    points = code(row)
+    assert sphuni.design_residual(points, t=strength) < 1e-7
+    assert sphuni.design_residual(points, t=strength + 1) > 1e-3
+
+
+def test_design_residual_is_the_largest_moment(rng):
+    points = sphuni.random_points(9, 3, rng=rng)
+    gram = points @ points.T
+    means = [gram.mean(), (1.5 * gram**2 - 0.5).mean(), (2.5 * gram**3 - 1.5 * gram).mean()]
+    assert sphuni.design_residual(points, t=3) == pytest.approx(np.sqrt(max(means)), rel=1e-12)
+    assert sphuni.design_residual(points[:1], t=5) == pytest.approx(1.0, rel=1e-12)
+    with pytest.raises(ValueError, match="t must be at least 1; got 0"):
+        sphuni.design_residual(points, t=0)
+
+
+MEASURES = [
+    sphuni.cap_discrepancy,
+    lambda x: sphuni.worst_case_error(x, smoothness=1.3),
+    lambda x: sphuni.design_residual(x, t=3),
+]
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_invariance_gradients_and_precision(measure, rng):
+    points = sphuni.random_points(7, 3, rng=rng)
+    value = measure(points)
+    assert measure(moved(points, rng)) == pytest.approx(value, rel=1e-10)
+    assert measure(points.astype(np.float32)) == pytest.approx(value, rel=1e-4)
+    x = torch.tensor(points * 1.2, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda r: measure(sphuni.normalize(r)), x)
+
+
+@pytest.mark.parametrize("measure", MEASURES[::2])
+def test_many_points_do_not_overflow_in_half(measure):
+    points = sphuni.random_points(1000, 3, rng=0)
+    exact = measure(
+        torch.tensor(points).half().double().numpy()
+        / np.linalg.norm(torch.tensor(points).half().double().numpy(), axis=1, keepdims=True)
+    )
+    assert measure(points.astype(np.float16)) == pytest.approx(exact, rel=2e-2)
+
+
+def test_a_perfect_value_has_a_zero_gradient():
+    x = torch.tensor(np.vstack([np.eye(3), -np.eye(3)])).requires_grad_()
+    sphuni.design_residual(x, t=3).backward()
+    assert bool(torch.isfinite(x.grad).all())

@@ -1,0 +1,128 @@
+"""The lowest potential: exact values, certificates, gradients."""
+
+import numpy as np
+import pytest
+import torch
+from exact_codes import moved
+
+import sphuni
+from sphuni.configurations import construct
+from sphuni.kernels import Riesz
+
+
+@pytest.mark.parametrize(
+    ("name", "s", "value"),
+    [
+        ("simplex_3", 2.0, 2.5),
+        ("cross_3", 2.0, 4.5),
+        ("icosahedron", 2.0, 11.25),
+        ("simplex_3", 1.0, 3.098076211353),
+        ("cross_3", 1.0, 4.952040371657),
+        ("simplex_4", 2.0, 35 / 12),
+    ],
+)
+def test_codes_have_their_exact_polarization(name, s, value):
+    points = construct(name)
+    result = sphuni.polarization(points, s=s)
+    assert result.value == pytest.approx(value, rel=1e-11)
+    assert bool(result.exact)
+    assert result.lower <= value * (1 + 1e-11)
+    assert result.lower == pytest.approx(value, rel=2e-9)
+    potential = sphuni.potential(result.witness[None], points, kernel=Riesz(s))
+    assert potential[0] == pytest.approx(result.value, rel=1e-12)
+
+
+FAST = [(-1.0, 7, 2, True), (0.0, 8, 3, False), (3.5, 2, 3, False), (1.0, 12, 7, True)]
+SLOW = [
+    pytest.param(s, n, d, antipodal, marks=pytest.mark.slow)
+    for s in (-2.0, -1.0, 0.0, 0.5, 1.0, 3.5)
+    for n, d in ((1, 2), (2, 3), (7, 2), (8, 3), (6, 4), (12, 7))
+    for antipodal in (False, True)
+    if (s, n, d, antipodal) not in FAST
+]
+
+
+@pytest.mark.parametrize(("s", "n", "d", "antipodal"), FAST + SLOW)
+def test_lower_and_upper_hold_against_dense_poles(s, n, d, antipodal):
+    points = sphuni.random_points(n, d, rng=n + d)
+    result = sphuni.polarization(points, s=s, method="bounds", antipodal=antipodal)
+    assert result.lower <= result.value == result.upper
+    poles = sphuni.random_points(20_000, d, rng=1)
+    lowest = sphuni.potential(poles, points, kernel=Riesz(s), antipodal=antipodal).min()
+    scale = abs(lowest) + n
+    assert result.lower <= lowest + 1e-12 * scale
+    assert result.value <= lowest + 1e-9 * scale
+    if d <= 3:
+        certified = sphuni.polarization(points, s=s, antipodal=antipodal)
+        assert bool(certified.exact)
+        assert result.lower <= certified.lower <= lowest + 1e-12 * scale
+        assert certified.value <= result.value + 1e-9 * scale
+
+
+@pytest.mark.parametrize(("n", "d"), [(5, 3), (9, 6), (4, 9)])
+def test_s_minus_two_is_closed_form(n, d, rng):
+    points = sphuni.random_points(n, d, rng=rng)
+    expected = -2 * n - 2 * np.linalg.norm(points.sum(axis=0))
+    result = sphuni.polarization(points, s=-2)
+    assert result.value == pytest.approx(expected, rel=1e-13)
+    assert bool(result.exact)
+    lines = sphuni.polarization(points, s=-2, antipodal=True)
+    assert lines.value == pytest.approx(-4 * n, rel=1e-13)
+    assert bool(lines.exact)
+
+
+@pytest.mark.parametrize(("s", "n"), [(1.0, 7), (0.0, 5)])
+def test_antipodal_is_the_doubled_set(s, n, rng):
+    points = sphuni.random_points(n, 3, rng=rng)
+    found = sphuni.polarization(points, s=s, antipodal=True)
+    doubled = sphuni.polarization(np.vstack([points, -points]), s=s)
+    assert found.value == pytest.approx(doubled.value, rel=1e-8)
+    assert bool(found.exact)
+
+
+@pytest.mark.parametrize("s", [0.0, 1.0, 2.0])
+def test_lines_of_low_rank_are_constant(s, rng):
+    """A pole orthogonal to all: 2n K(sqrt 2), exactly, and with no gradient."""
+    x = torch.tensor(sphuni.random_points(4, 7, rng=rng)).requires_grad_()
+    result = sphuni.polarization(x, s=s, antipodal=True)
+    result.value.backward()
+    assert bool(result.exact)
+    assert result.value.item() == pytest.approx(8 * Riesz(s)(0.0), rel=1e-12)
+    assert float(x.grad.abs().max()) < 1e-12
+
+
+def test_rotations_permutations_and_batches(rng):
+    points = sphuni.random_points(6, 3, batch=(2, 1), rng=rng)
+    whole = sphuni.polarization(points, s=1.0)
+    assert whole.witness.shape == (2, 1, 3)
+    for i in range(2):
+        one = sphuni.polarization(moved(points[i, 0], rng), s=1.0)
+        assert one.value == pytest.approx(whole.value[i, 0], rel=1e-9)
+    single = sphuni.polarization(points.astype(np.float32), s=1.0)
+    assert single.value.dtype == np.float32
+    np.testing.assert_allclose(single.value, whole.value, rtol=1e-5)
+
+
+@pytest.mark.parametrize("antipodal", [False, True])
+def test_danskin_gradients(antipodal):
+    x = torch.tensor(sphuni.random_points(7, 3, rng=3) * 1.2, requires_grad=True)
+
+    def value(x):
+        unit = sphuni.normalize(x)
+        return sphuni.polarization(unit, s=1.0, method="bounds", antipodal=antipodal).value
+
+    assert torch.autograd.gradcheck(value, x, rtol=1e-4, atol=1e-5, fast_mode=True)
+
+
+def test_no_configuration_beats_the_mean_of_the_kernel():
+    points = construct("icosahedron")
+    assert sphuni.polarization(points, s=1.0).value <= sphuni.polarization_bound(12, 3, s=1.0).value
+
+
+def test_bad_options_are_refused_by_name():
+    with pytest.raises(
+        ValueError, match="s must be at least -2, where the kernel is convex; got -3"
+    ):
+        sphuni.polarization(np.eye(3), s=-3.0)
+    with pytest.raises(ValueError, match=r"s must be at least -2.*got nan"):
+        sphuni.polarization(np.eye(3), s=float("nan"))

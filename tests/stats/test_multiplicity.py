@@ -1,0 +1,71 @@
+"""Adjusted and combined p-values against definitions."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sphuni.stats import adjust_pvalues, combine_pvalues
+
+
+@pytest.fixture
+def p():
+    return np.array([0.001, 0.8, 0.013, 0.04, 0.02, 0.5])
+
+
+def test_false_discovery_rate_matches_scipy(p):
+    assert adjust_pvalues(p, method="bh") == pytest.approx(stats.false_discovery_control(p))
+    by = stats.false_discovery_control(p, method="by")
+    assert adjust_pvalues(p, method="by") == pytest.approx(by)
+
+
+def test_holm_and_hochberg_by_hand():
+    p = [0.01, 0.04, 0.03]
+    assert adjust_pvalues(p, method="holm") == pytest.approx([0.03, 0.06, 0.06])
+    assert adjust_pvalues(p, method="hochberg") == pytest.approx([0.03, 0.04, 0.04])
+    assert adjust_pvalues(p, method="bonferroni") == pytest.approx([0.03, 0.12, 0.09])
+    assert adjust_pvalues(p, method="none") == pytest.approx(p)
+
+
+@pytest.mark.parametrize("method", ["bh", "by", "holm", "hochberg", "bonferroni"])
+def test_missing_tests_are_left_out(p, method):
+    holed = np.insert(p, 2, np.nan)
+    ours = adjust_pvalues(holed, method=method)
+    assert np.isnan(ours[2])
+    assert np.delete(ours, 2) == pytest.approx(adjust_pvalues(p, method=method))
+
+
+def test_batches_are_adjusted_one_by_one(p):
+    both = np.stack([p, p[::-1]])
+    assert adjust_pvalues(both)[1] == pytest.approx(adjust_pvalues(p[::-1].copy()))
+
+
+@pytest.mark.parametrize("method", ["fisher", "stouffer"])
+def test_combinations_match_scipy(p, method):
+    wanted = stats.combine_pvalues(p, method=method).pvalue
+    assert float(combine_pvalues(p, method=method)) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("method", ["fisher", "stouffer", "cauchy", "simes", "harmonic"])
+def test_combined_pvalues_of_independent_tests_are_level(method):
+    draws = np.random.default_rng(0).random((20_000, 8))
+    combined = combine_pvalues(draws, method=method)
+    assert np.mean(combined <= 0.05) == pytest.approx(0.05, abs=0.007)
+
+
+def test_cauchy_keeps_tiny_values():
+    assert float(combine_pvalues([1e-200, 0.5], method="cauchy")) == pytest.approx(2e-200)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: adjust_pvalues([0.1], method="x"), "method must be one of"),
+        (lambda: adjust_pvalues([1.1]), "must lie in"),
+        (lambda: combine_pvalues([0.1], method="x"), "method must be one of"),
+        (lambda: combine_pvalues([np.nan]), "no NaN"),
+        (lambda: adjust_pvalues(0.1), "must have shape"),
+    ],
+)
+def test_refusals(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()

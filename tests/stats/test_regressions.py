@@ -1,0 +1,120 @@
+"""One test for each defect of the R package that TESTS OF UNIFORMITY list: none is copied."""
+
+import numpy as np
+import pytest
+import torch
+
+import sphuni.stats as st
+from sphuni.distributions import random_points, von_mises_fisher
+from sphuni.stats.laws.circular import KuiperLaw
+from sphuni.stats.laws.monte_carlo import simulate
+
+
+def size(name, n, d, level=0.05, count=8000, **parameters):
+    test = st.build_test(name, **parameters)
+    sample = simulate(lambda x: test.statistic(x, d).double(), n, d, count, rng=7)
+    law = (test.best_law(n, d) or test.asymptotic_law(n, d)).law
+    tails = law.tails(sample)
+    return float(np.mean(tails.upper <= level)), float(np.mean(tails.lower <= level))
+
+
+def test_b1_decisions_are_the_right_way_round():
+    assert st.uniformity_test(random_points(50, 3, rng=0)).pvalue > 0.05
+    assert st.uniformity_test(von_mises_fisher(50, 3, kappa=5.0, rng=0)).pvalue < 1e-6
+
+
+def test_b2_a_planted_pair_is_found_and_uniform_points_are_not():
+    x = random_points(100, 50, rng=0)
+    x[1] = x[0] + 0.01 * x[2]
+    x[1] /= np.linalg.norm(x[1])
+    assert st.uniformity_test(x, "packing").pvalue < 1e-12
+    assert st.uniformity_test(x, "cj12", antipodal=True).pvalue < 1e-12
+    for d in (3, 50):
+        upper, _ = size("packing", 60, d, count=4000)
+        assert 0.036 < upper < 0.064
+
+
+def test_b3_stephens_multiplies_the_statistic():
+    kuiper = st.build_test("kuiper")
+    sample = simulate(lambda x: kuiper.statistic(x, 2), 10, 2, 20_000, rng=0)
+    assert 0.042 < np.mean(KuiperLaw(10).tails(sample).upper <= 0.05) < 0.06
+    upper, _ = size("watson", 20, 2)
+    assert 0.042 < upper < 0.058
+
+
+def test_b4_discrete_tails_include_the_value():
+    upper, _ = size("hodges_ajne", 10, 2, count=20_000)
+    assert upper <= 0.055
+    theta = np.linspace(0, 0.1, 6)
+    x = np.stack([np.cos(theta), np.sin(theta)], 1)
+    r = st.uniformity_test(x, "hodges_ajne")
+    assert r.statistic == 6
+    assert r.pvalue == pytest.approx(6 / 2**5)
+
+
+def test_b5_num_uncover_sees_clustering_in_its_lower_tail():
+    x = von_mises_fisher(100, 2, kappa=3.0, rng=0)
+    r = st.uniformity_test(x, "num_uncover", n_resamples=999)
+    assert r.pvalue_lower < 0.01
+
+
+@pytest.mark.parametrize("s", [0.0, -0.5])
+def test_b6_u_forms_are_centred(s):
+    upper, lower = size("riesz", 100, 3, count=4000, s=s)
+    assert 0.036 < upper < 0.064
+    assert 0.036 < lower < 0.064
+
+
+def test_b7_simulated_p_is_never_zero():
+    x = von_mises_fisher(50, 3, kappa=5.0, rng=0)
+    r = st.uniformity_test(x, "pad", null="monte-carlo", rng=0, n_resamples=199)
+    assert r.pvalue == pytest.approx(1 / 200)
+    assert any("floor" in note for note in r.notes)
+
+
+def test_b8_rows_must_be_unit():
+    x = 5 * np.random.default_rng(0).standard_normal((100, 3))
+    with pytest.raises(ValueError, match=r"must have unit rows.*sphuni\.normalize"):
+        st.uniformity_test(x)
+    x[3, 1] = np.nan
+    with pytest.raises(ValueError, match="must be finite"):
+        st.uniformity_test(x)
+
+
+@pytest.mark.parametrize(("name", "d"), [("pycke", 2), ("pycke", 3), ("stereo", 4)])
+@pytest.mark.filterwarnings("ignore:the kernel of test")
+def test_b9_duplicates_are_not_dropped(name, d):
+    x = random_points(30, d, rng=0)
+    x[1] = x[0]
+    assert st.uniformity_test(x, name, null="asymptotic").pvalue == 0.0
+
+
+def test_b10_pycke_is_refused_where_it_does_not_exist():
+    with pytest.raises(ValueError, match="test 'pycke' is defined"):
+        st.uniformity_test(random_points(10, 4, rng=0), "pycke")
+
+
+@pytest.mark.parametrize("d", [4, 5, 10])
+@pytest.mark.parametrize("name", ["pcvm", "pad", "prt"])
+def test_b11_projected_kernels_are_not_interpolated_coarsely(name, d):
+    """The kernel on the table equals its own Gegenbauer series."""
+    from sphuni.special import gegenbauer
+
+    test = st.build_test(name)
+    t = np.linspace(-0.95, 0.9, 7)
+    values = test.coefficients(d, 500)
+    series = values @ gegenbauer(values.size, t, d)[1:]
+    assert test.values(t, d) == pytest.approx(series, abs=2e-5)
+    kernel = test.pair_terms(d)[0].kernel
+    p = torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(kernel.value(p, 4 - p), p)
+    ours = kernel.derivative(p, 4 - p).detach()
+    assert float(ours) == pytest.approx(-2 * float(slope), rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "d"), [(20, 2), (20, 3), (50, 10), (50, 512)])
+@pytest.mark.parametrize("name", ["rayleigh", "bingham", "gine_fn", "pad"])
+def test_sizes_in_both_tails(name, n, d):
+    upper, lower = size(name, n, d, count=5000)
+    assert 0.037 < upper < 0.063
+    assert 0.037 < lower < 0.063

@@ -1,0 +1,95 @@
+"""The curated surface: lazy, complete, documented, and called in one way."""
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sphuni
+
+PUBLIC = sorted(set(sphuni.__all__) - set(sphuni._ROOMS) - {"__version__"})
+HEAVY = ("torch", "numpy", "scipy", "matplotlib", "sklearn")
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    program = f"import sys, sphuni; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_measures_does_not_load_matplotlib():
+    program = (
+        "import sys, sphuni; sphuni.riesz_energy; sphuni.covering_radius; "
+        "print([m for m in ('matplotlib', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_stubs_and_names_agree():
+    stub = ast.parse(Path(sphuni.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    named = {
+        alias.asname: (node.module, alias.name)
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert sorted(named) == sorted(set(sphuni.__all__) - {"__version__"})
+    for shown, (module, original) in named.items():
+        assert shown == original
+        assert module == ("sphuni" if shown in sphuni._ROOMS else f"sphuni.{sphuni._HOME[shown]}")
+
+
+def test_every_name_loads_and_is_listed():
+    for name in sphuni.__all__:
+        assert getattr(sphuni, name) is not None
+    assert set(dir(sphuni)) >= set(sphuni.__all__)
+    with pytest.raises(AttributeError, match="module 'sphuni' has no attribute 'nothing'"):
+        sphuni.nothing
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_object_is_documented(name):
+    lines = (inspect.getdoc(getattr(sphuni, name)) or "").splitlines()
+    assert lines
+    assert lines[0].endswith(".")
+    assert len(lines) == 1 or lines[1] == ""
+
+
+@pytest.mark.parametrize("name", [n for n in PUBLIC if inspect.isfunction(getattr(sphuni, n))])
+def test_arrays_come_first_and_options_by_name(name):
+    """Functions of arrays take them by position only; what follows is keyword-only."""
+    parameters = list(inspect.signature(getattr(sphuni, name)).parameters.values())
+    sizes = ("n", "d")  # functions of two numbers, not of points
+    kinds = {p.name: p.kind for p in parameters}
+    leading = [p for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    if parameters[0].name == "n":
+        assert tuple(p.name for p in leading) == sizes
+        return
+    assert leading
+    assert all(kinds[p.name] is inspect.Parameter.POSITIONAL_ONLY for p in leading)
+    assert {p.name for p in leading} <= {"points", "field_points", "x", "y"}
+    assert all(p.default is inspect.Parameter.empty for p in leading)
+
+
+@pytest.mark.parametrize("room", ["geometry", "kernels", "pairwise", "sphere", "distributions"])
+def test_everything_a_room_exports_is_documented(room):
+    module = importlib.import_module(f"sphuni.{room}")
+    assert inspect.getdoc(module)
+    for name, value in vars(module).items():
+        ours = getattr(value, "__module__", "") or ""
+        if name.startswith("_") or not ours.startswith("sphuni") or not callable(value):
+            continue
+        assert inspect.getdoc(value), name
+        if inspect.isclass(value):
+            for method, member in vars(value).items():
+                if not method.startswith("_") and inspect.isfunction(member):
+                    assert inspect.getdoc(member), f"{name}.{method}"
