@@ -1,1 +1,1 @@
-"""Benchmarks of sphuni: figures are ratios measured in one run, and only right answers are timed."""
+"""Benchmarks: figures are ratios measured in one run, and only right answers are timed."""

@@ -29,7 +29,7 @@ _HOME = {
     "collect_features": "sources",
 }
 
-__all__ = list(_HOME)  # noqa: PLE0605
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:

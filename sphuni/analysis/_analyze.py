@@ -1,6 +1,5 @@
 """The whole path: a model in, a verdict on every layer out."""
 
-import dataclasses
 import datetime
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -229,7 +228,10 @@ def _partial_reason(reports: list[LayerReport]) -> str:
 
 def _totals(source: Source, reports: list[LayerReport]) -> Totals:
     names = {name for item in source.items for name in item.sources}
-    count = {status: sum(r.status == status for r in reports) for status in ("analysed", "skipped", "failed")}
+    count = {
+        status: sum(r.status == status for r in reports)
+        for status in ("analysed", "skipped", "failed")
+    }
     return Totals(
         tensors=len(names),
         parameters=sum(item.parameters for item in source.items),

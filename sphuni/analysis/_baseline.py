@@ -65,9 +65,7 @@ def _draw(kind: str, n: int, d: int, generator: torch.Generator) -> Tensor:
     return rows / rows.norm(dim=1, keepdim=True)
 
 
-def _tails(
-    observed: Summary, drawn: list[Summary]
-) -> tuple[dict[str, float], dict[str, float]]:
+def _tails(observed: Summary, drawn: list[Summary]) -> tuple[dict[str, float], dict[str, float]]:
     """Monte-Carlo p-values, continued beyond the draws by the shape of the uniform law's tail.
 
     With no draw as extreme as the layer, p = p_u(layer) / p_u(most extreme draw) / (1 + draws),
@@ -92,9 +90,7 @@ def _ratio(log_own: float, log_extreme: float) -> float:
     return math.exp(min(log_own - log_extreme, 0.0)) if math.isfinite(log_extreme) else 1.0
 
 
-def _moments(
-    sums: list[tuple[float, ...]], n: int
-) -> tuple[dict[str, float], dict[str, float]]:
+def _moments(sums: list[tuple[float, ...]], n: int) -> tuple[dict[str, float], dict[str, float]]:
     """Mean and standard deviation of every energy over the draws."""
     table = np.array(
         [[mean_energy(e, s, n) for e, s in zip(ENERGIES, row, strict=True)] for row in sums]

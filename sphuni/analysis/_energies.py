@@ -69,7 +69,5 @@ def yardstick(energy: _Energy, n: int, d: int) -> Yardstick:
     per_pair_sum = (2 / (n * (2 * n - 1))) if energy.antipodal else 1 / pairs
     # cosines of different pairs are independent under uniformity, so variances add up
     deviation = float(np.sqrt(pairs * used.variance(d))) * per_pair_sum
-    bound = energy_bound(
-        n, d, kernel=energy.kernel, reduction="mean", antipodal=energy.antipodal
-    )
+    bound = energy_bound(n, d, kernel=energy.kernel, reduction="mean", antipodal=energy.antipodal)
     return Yardstick(random, deviation, float(bound.value), bool(bound.attained))

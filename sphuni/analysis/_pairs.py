@@ -41,9 +41,13 @@ def measure_pairs(points: Tensor, live: Tensor) -> Pairs:
     degrees = np.degrees(closest.cpu().numpy())
     counts, angle_edges = np.histogram(degrees, bins=_ANGLE_BINS, range=(0.0, 180.0))
     pairs = n * (n - 1) // 2
-    note = "" if scan.counted == pairs else (
-        f"the histogram of cosines counts {scan.counted:,} of {pairs:,} pairs; "
-        "every number is from all of them"
+    note = (
+        ""
+        if scan.counted == pairs
+        else (
+            f"the histogram of cosines counts {scan.counted:,} of {pairs:,} pairs; "
+            "every number is from all of them"
+        )
     )
     return Pairs(
         float(np.cos(float(closest[first]))),

@@ -15,7 +15,7 @@ _DOUBLE_WORK = 2e10
 _COPIES = 4
 
 
-class NotMeasurable(Exception):  # noqa: N818  (not an error of the program: it becomes a status)
+class NotMeasurable(Exception):
     """A matrix whose rows cannot be read as points; the message is the reason in the report."""
 
 

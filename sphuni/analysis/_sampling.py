@@ -17,10 +17,10 @@ _MULTIPLY_ADDS_PER_SECOND = 2e10
 
 
 class RowSample(NamedTuple):
-    """The rows that are compared with each other; `index` gives their places among all rows."""
+    """The rows that are compared with each other; `places` gives their indices among all rows."""
 
     points: Tensor
-    index: Tensor
+    places: Tensor
     total: int
 
     def sentence(self, energy: dict[str, float]) -> str:

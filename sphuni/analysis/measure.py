@@ -68,7 +68,7 @@ def _measure_rows(base: LayerReport, rows: Rows, options: Options) -> LayerRepor
     sample = sample_rows(rows.points, options)
     points = sample.points
     n, d = points.shape
-    pairs = measure_pairs(points, rows.live[sample.index])
+    pairs = measure_pairs(points, rows.live[sample.places])
     sums, sine_sum = _pair_sums(points)
     summary = summarise(points, sine_sum, pairs.separation)
     tests = uniformity(summary)

@@ -44,7 +44,9 @@ def open_source(
         If `model` is none of these.
     """
     if isinstance(model, nn.Module):
-        return Source(type(model).__name__, list(module_neurons(model, heads=heads, split_qkv=split_qkv)))
+        return Source(
+            type(model).__name__, list(module_neurons(model, heads=heads, split_qkv=split_qkv))
+        )
     if isinstance(model, str | os.PathLike):
         return _open_path(Path(model), heads, split_qkv)
     if isinstance(model, Mapping):
@@ -124,7 +126,9 @@ def _open_path(path: Path, heads: Any, split_qkv: bool) -> Source:
     items: list[NeuronView | Skipped] = list(
         tensor_neurons(loaded.tensors, kinds=loaded.kinds, heads=heads, split_qkv=split_qkv)
     )
-    items += [Skipped(part.name, "other", (), part.reason, 0, (part.name,)) for part in loaded.skipped]
+    items += [
+        Skipped(part.name, "other", (), part.reason, 0, (part.name,)) for part in loaded.skipped
+    ]
     return Source(str(path), items)
 
 

@@ -115,7 +115,9 @@ def _size_of_effect(layer: LayerReport) -> str:
     if not math.isfinite(value):
         return ""
     at_most = "at most " if layer.excess_is_upper.get("half:2") else ""
-    return f"; its half-space energy is {at_most}{value:.3g} of the way from optimal (0) to random (1)"
+    return (
+        f"; its half-space energy is {at_most}{value:.3g} of the way from optimal (0) to random (1)"
+    )
 
 
 def _yet_regular(below: dict[str, float]) -> str:

@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _tiles
-from sphuni.pairwise._schedule import Task, run_tiles
+from sphuni.pairwise._schedule import Task, block_size, run_tiles
 
 __all__ = ["rows", "supports", "total"]
 
@@ -51,10 +51,10 @@ class PairSum(torch.autograd.Function):
     def forward(x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool) -> Any:
         """Return the sums (b, k) and the gradients (k, b, n, d), empty if not asked for."""
         gradients = x.new_zeros((len(kernels), *x.shape) if with_gradient else 0)
-        parts = run_tiles(partial(_sum_tile, x, kernels, gradients, with_gradient), x, None)
-        sums = x.new_zeros(x.shape[0], len(kernels), dtype=torch.float64)
-        for batch, part in parts:
-            sums[batch] += part
+        blocks = -(-x.shape[1] // block_size(x.shape[1]))
+        partial_sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
+        run_tiles(partial(_sum_tile, x, kernels, partial_sums, gradients, with_gradient), x, None)
+        sums = partial_sums.sum(dim=0)
         return sums.to(x.dtype), tangent(x, gradients) if with_gradient else gradients
 
     @staticmethod
@@ -147,12 +147,22 @@ def tangent(x: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _sum_tile(
-    x: Tensor, kernels: tuple[Kernel, ...], gradients: Tensor, with_gradient: bool, task: Task
-) -> tuple[slice, Tensor]:
-    """Sums of one tile, (b, k) in float64; its gradients are added in place."""
+    x: Tensor,
+    kernels: tuple[Kernel, ...],
+    partial_sums: Tensor,
+    gradients: Tensor,
+    with_gradient: bool,
+    task: Task,
+) -> None:
+    """Add one tile's sums to those of its block of rows, and its gradients, in place.
+
+    Nothing is returned: small tensors that outlive their tile would split the heap's free space
+    into pieces too small for the next tile.
+    """
     left, right = x[task.batch, task.left], x[task.batch, task.right]
     tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
-    sums = []
+    share = 0.5 if task.diagonal else 1.0  # a full square holds every pair twice
+    block = task.left.start // block_size(x.shape[1])
     for k, kernel in enumerate(kernels):
         if with_gradient:
             value, slope, near = _tiles.evaluate_both(tile, kernel)
@@ -161,9 +171,7 @@ def _sum_tile(
             _tiles.accumulate(tile, slope, near, left, right, (rows, columns))
         else:
             value = _tiles.evaluate(tile, kernel)
-        sums.append(value.sum(-1).sum(-1, dtype=torch.float64))
-    total = torch.stack(sums, dim=-1)
-    return task.batch, 0.5 * total if task.diagonal else total  # a full square holds pairs twice
+        partial_sums[block, task.batch, k] += share * value.sum(-1).sum(-1, dtype=torch.float64)
 
 
 def _rows_tile(

@@ -1,6 +1,7 @@
 """Which engine runs, and the one public reduction over pairs."""
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Literal, TypeAlias
@@ -24,6 +25,7 @@ _ENGINES: dict[str, ModuleType] = {
     "reference": _reference,
 }
 _COMPILE_FROM = 5_000
+_log = logging.getLogger("sphuni")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +90,6 @@ def pair_reduce(
     """
     kernels = (kernel,) if isinstance(kernel, Kernel) else tuple(kernel)
     decision = _decide(points, other, kernels, op, weights, engine)
-    room = _ENGINES[decision.engine]
     x = _exactly_unit(_flat(widen(points)))
     y = None if other is None else _exactly_unit(_flat(widen(other)))
     carrier = points if other is None else other
@@ -96,9 +97,9 @@ def pair_reduce(
     w = None if w is None else w.reshape(x.shape[0], -1)
     with torch.autocast(points.device.type, enabled=False):
         if op == "sum" and y is None and w is None:
-            reduced = room.total(x, kernels)
+            reduced = _total(decision, x, kernels, fall_back=engine == "auto")
         else:
-            reduced = room.rows(x, y, w, kernels)
+            reduced = _ENGINES[decision.engine].rows(x, y, w, kernels)
             if op == "sum":
                 reduced = _sum_rows(reduced, None if y is not None else w, halve=y is None)
     reduced = reduced.reshape(*points.shape[: -1 if op == "rows" else -2], len(kernels))
@@ -167,6 +168,17 @@ def _exactly_unit(points: Tensor) -> Tensor:
     if bool(torch.maximum(high - 1, 1 - low) <= 8 * torch.finfo(points.dtype).eps):
         return points
     return points / norms
+
+
+def _total(decision: Decision, x: Tensor, kernels: Sequence[Kernel], *, fall_back: bool) -> Tensor:
+    """Sum over pairs by the chosen engine; if compiling fails after all, by tiles."""
+    try:
+        return _ENGINES[decision.engine].total(x, kernels)
+    except EngineError as error:
+        if not fall_back:
+            raise
+        _log.warning("%s; continuing with the blockwise engine", error)
+        return _blockwise.total(x, kernels)
 
 
 def _sum_rows(rows: Tensor, weights: Tensor | None, *, halve: bool) -> Tensor:

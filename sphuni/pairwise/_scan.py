@@ -65,7 +65,10 @@ def scan_pairs(points: Tensor, /, *, bins: int = 200, aligned: int = 10) -> Pair
     top = _Aligned(aligned)
     every = -(-n * n // (2 * _COUNTED_PAIRS))
 
-    def work(task: Task) -> Tensor | None:
+    size = block_size(n)
+    counts = points.new_zeros(-(-n // size), bins, dtype=torch.float64)
+
+    def work(task: Task) -> None:
         gram = points[task.left] @ points[task.right].T
         if task.diagonal:
             gram.fill_diagonal_(-torch.inf)
@@ -74,11 +77,11 @@ def scan_pairs(points: Tensor, /, *, bins: int = 200, aligned: int = 10) -> Pair
             _keep_nearest(best, index, gram.T, task.right, task.left.start)
         seen = gram.flatten() if not task.diagonal else gram[_upper(gram)]
         top.add(seen, gram, task)
-        counted = (task.left.start + task.right.start) // block_size(n) % every == 0
-        return torch.histc(seen.clamp(-1, 1).float(), bins, -1.0, 1.0).double() if counted else None
+        if (task.left.start + task.right.start) // size % every == 0:
+            counts[task.left.start // size] += torch.histc(seen.clamp(-1, 1).float(), bins, -1, 1)
 
-    counts = [part for part in run_tiles(work, points[None], None) if part is not None]
-    total = torch.stack(counts).sum(0)
+    run_tiles(work, points[None], None)
+    total = counts.sum(dim=0)
     return PairScan(index, top.pairs(), total, int(total.sum()))
 
 

@@ -9,14 +9,12 @@ tournament in which every block of rows meets every other once.
 import concurrent.futures
 import functools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 __all__ = ["Task", "block_size", "run_tiles"]
-
-T = TypeVar("T")
 
 _TILE_ELEMENTS = 1 << 18
 _INLINE_WORK = 1 << 22
@@ -31,7 +29,7 @@ class Task(NamedTuple):
     diagonal: bool
 
 
-def run_tiles(work: Callable[[Task], T], x: Tensor, y: Tensor | None) -> list[T]:
+def run_tiles(work: Callable[[Task], None], x: Tensor, y: Tensor | None) -> None:
     """Apply `work` to every tile of the pairs of `x`, or of `x` against `y`.
 
     Parameters
@@ -39,24 +37,23 @@ def run_tiles(work: Callable[[Task], T], x: Tensor, y: Tensor | None) -> list[T]
     work : callable
         May add in place to the rows of its own tile; it runs on several threads.
     x, y : tensors of shape (b, n, d) and (b, m, d)
-
-    Returns
-    -------
-    list
-        What `work` returned, in a fixed order.
     """
     rounds = _rounds(x, y)
     work_load = x.shape[0] * x.shape[1] * (x if y is None else y).shape[1] * (x.shape[2] + 16)
     if x.device.type != "cpu" or torch.get_num_threads() == 1 or work_load < _INLINE_WORK:
-        return [work(task) for tasks in rounds for task in tasks]
-    grad = torch.is_grad_enabled()
+        for task in (task for tasks in rounds for task in tasks):
+            work(task)
+        return
+    grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
-    def in_thread(task: Task) -> T:
-        with torch.set_grad_enabled(grad):
-            return work(task)
+    def in_thread(task: Task) -> None:
+        with torch.inference_mode(inference), torch.set_grad_enabled(grad):
+            work(task)
 
     pool = _pool(torch.get_num_threads())
-    return [answer for tasks in rounds for answer in pool.map(in_thread, tasks)]
+    for tasks in rounds:
+        for _ in pool.map(in_thread, tasks):  # waits for the round, and raises what a tile raised
+            pass
 
 
 def block_size(n: int) -> int:

@@ -12,3 +12,6 @@ from sphuni.stats._result import TestTable as TestTable
 from sphuni.stats._result import UniformityTestResult as UniformityTestResult
 from sphuni.stats.multiplicity import adjust_pvalues as adjust_pvalues
 from sphuni.stats.multiplicity import combine_pvalues as combine_pvalues
+from sphuni.stats.power import PowerResult as PowerResult
+from sphuni.stats.power import power as power
+from sphuni.stats.power import size as size

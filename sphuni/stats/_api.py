@@ -18,6 +18,7 @@ from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats._null import Null, choose
 from sphuni.stats._pvalues import tails_of
 from sphuni.stats._result import TestTable, UniformityTestResult
+from sphuni.stats.laws import TailedTable
 
 __all__ = ["test_from_summary", "uniformity_test", "uniformity_tests"]
 
@@ -262,7 +263,8 @@ def _result(
     upper, lower = log_upper.exp(), log_lower.exp()
     count = choice.law.sample.size if choice.kind == "monte-carlo" else None  # type: ignore[attr-defined]
     error = None
-    if count is not None:
+    simulated = count is not None and not isinstance(choice.law, TailedTable)
+    if count is not None and simulated:
         error = (upper * (1 - upper) / count).clamp(min=0.0).sqrt().to(dtype)
     return UniformityTestResult(
         test=test.name,
@@ -282,15 +284,17 @@ def _result(
         parameters=test.parameters(),
         n_resamples=count,
         mc_standard_error=error,
-        notes=tuple(_notes(log_upper.detach(), log_lower.detach(), count, test)),
+        notes=tuple(_notes(log_upper.detach(), log_lower.detach(), count, simulated, test)),
     )
 
 
-def _notes(upper: Tensor, lower: Tensor, count: int | None, test: UniformityTest) -> list[str]:
+def _notes(
+    upper: Tensor, lower: Tensor, count: int | None, simulated: bool, test: UniformityTest
+) -> list[str]:
     notes = []
     if count is not None:
         floor = -float(np.log1p(count)) + 1e-9
-        if bool(((upper <= floor) | (lower <= floor)).any()):
+        if bool((((upper <= floor) & simulated) | (lower <= floor)).any()):
             notes.append(
                 f"no simulated set was as extreme: p is at its floor 1/{count + 1}; "
                 "raise n_resamples to resolve it"

@@ -14,7 +14,7 @@ from sphuni.stats.laws.monte_carlo import Empirical, simulate
 
 __all__ = ["Null", "choose", "monte_carlo_law"]
 
-_BUDGET = 2e11
+_BUDGET = 4e10
 _FEWEST = 199
 
 NULLS = ("auto", "exact", "asymptotic", "monte-carlo")
@@ -63,12 +63,14 @@ def monte_carlo_law(test: UniformityTest, n: int, d: int, asked: Null) -> LawCho
         seed = seeds(asked.rng, 1)[0]
     count = asked.n_resamples if asked.null == "monte-carlo" else _affordable(test, n, d, asked)
     law = Empirical(_table(test, n, d, count, seed, asked.workers))
+    if asked.null == "auto":
+        return test.refine(law, n, d)
     return LawChoice(law, "monte-carlo", f"{count} simulated uniform sets")
 
 
 def _affordable(test: UniformityTest, n: int, d: int, asked: Null) -> int:
     """As many simulated sets as "auto" may spend, at most those asked for."""
-    cost = float(n) * (n * min(n, d) if test.pairwise else 40)
+    cost = float(n) * (n * (min(n, d) + 60) if test.pairwise else 60)
     count = min(asked.n_resamples, int(_BUDGET / cost))
     if count < min(asked.n_resamples, _FEWEST):
         raise ValueError(

@@ -38,7 +38,7 @@ class ProjectedKernel(Kernel):
     -----
     Turning y away from x moves mass out of the joint cap at the rate
 
-    .. math:: \frac{d\psi}{d\theta} = -\frac1{2\pi} \int (1 - u^2 / \cos^2(\theta/2))_+^{(d-2)/2} dW,
+    .. math:: \psi'(\theta) = -\frac1{2\pi} \int (1 - u^2 / \cos^2(\theta/2))_+^{(d-2)/2} dW,
 
     which is analytic in the angle :math:`\varphi = \arcsin(\sin(\theta/2) / \sqrt{1 - \tau^2})`.
     The kernel is a cubic Hermite table in phi whose error is about 1e-12.

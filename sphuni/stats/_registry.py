@@ -159,6 +159,8 @@ def build(test: str | UniformityTest, parameters: dict[str, Any]) -> UniformityT
         raise TypeError(f"test must be a name or a UniformityTest; got {type(test).__name__}")
     key = test.lower().replace("-", "_").replace(" ", "_")
     name = _ALIASES.get(key, key)
+    if name == "rayleigh" and "m" in parameters:
+        name = "rayleigh_m"
     if name not in TESTS:
         near = difflib.get_close_matches(name, [*TESTS, *_ALIASES], n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""

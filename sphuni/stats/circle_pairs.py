@@ -30,7 +30,7 @@ class RayleighM(SobolevTest):
     Parameters
     ----------
     m : int, default 2
-        Number of equally spaced modes.
+        Number of equally spaced modes; ``uniformity_test(points, "rayleigh", m=2)`` is this test.
 
     References
     ----------

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from sphuni.kernels import Gaussian, GegenbauerSeries, Poisson, Riesz
+from sphuni.kernels import Gaussian, Poisson, Riesz
 from sphuni.stats import _coefficients as co
 from sphuni.stats._angular import HalfTangent
 from sphuni.stats._base import Term
-from sphuni.stats._kernels import Centred, Latitude, OneMinusSine
+from sphuni.stats._kernels import Centred, Latitude, OneMinusSine, Series
 from sphuni.stats.classical import gine_coefficients
 from sphuni.stats.sobolev import SobolevTest
 
@@ -369,7 +369,7 @@ class Sobolev(SobolevTest):
         """The series itself, twice."""
         values = self.coefficients(d, 0)
         scale = float(values.max())
-        return (Term(2.0 * scale, GegenbauerSeries((0.0, *(values / scale)), d)),)
+        return (Term(2.0 * scale, Series((0.0, *(values / scale)), d)),)
 
     def coefficients(self, d: int, count: int) -> _FLOAT:
         """v_k^2 d_k."""

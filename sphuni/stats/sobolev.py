@@ -21,7 +21,7 @@ _FLOAT = NDArray[np.float64]
 _TERMS = 128
 _MOST_TERMS = 2048
 _LARGEST_DIMENSION = 1e100
-_SMALLEST_SQUARE = 1e-200
+_SMALLEST_SQUARE = 1e-100
 _NODES = 512
 _ASYMPTOTIC_FROM = 20
 _INFINITE = 1 << 60
@@ -216,7 +216,7 @@ def _limit(test: SobolevTest, d: int) -> WeightedChi2 | None:
         rest = total - float(weights @ degrees)
         last = square_left / rest if math.isfinite(rest) else weights[-1]
         weights = np.append(weights, last)
-        degrees = np.append(degrees, square_left / last**2)
+        degrees = np.append(degrees, square_left / last / last)
     return WeightedChi2(weights, degrees, mean)
 
 

@@ -78,7 +78,8 @@ def test_weights_add_up_to_the_statistic_of_one_point(name, d):
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [("ajne", {}), ("gine_gn", {}), ("riesz", {"s": 1.5}), ("pcvm", {}), ("pad", {}),
-     ("prt", {"t": 0.2}), ("poisson", {"rho": 0.3}), ("softmax", {"kappa": 3.0}), ("sobolev", {}), ("stein", {})],
+     ("prt", {"t": 0.2}), ("poisson", {"rho": 0.3}), ("softmax", {"kappa": 3.0}),
+     ("sobolev", {}), ("stein", {})],
 )  # fmt: skip
 def test_coefficients_are_those_of_the_kernel(name, parameters, d):
     from sphuni.special import cosine_quadrature, gegenbauer

@@ -49,9 +49,9 @@ class Corrected:
         inside = np.clip(z, self.low, self.high)
         slope = self.polynomial.deriv()(inside)
         with np.errstate(invalid="ignore"):
-            change = self.polynomial(inside) + slope * (z - inside)
+            moved = z + self.polynomial(inside) + slope * (z - inside)
         # an infinite statistic needs no correction
-        place = np.where(np.isinf(z), z, z + change)
+        place = np.where(np.isinf(z), z, moved)
         return self.base.tails(self.base.mean + spread * place)
 
 

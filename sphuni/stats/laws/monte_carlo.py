@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sphuni._rng import seeds
-from sphuni.stats.laws._tails import Tails, Values
+from sphuni.stats.laws._tails import Law, Tails, Values
 
-__all__ = ["Empirical", "gram_sample", "simulate"]
+__all__ = ["Empirical", "TailedTable", "gram_sample", "simulate"]
 
 _FLOAT = NDArray[np.float64]
 _CHUNK_NUMBERS = 1 << 20
@@ -62,6 +62,23 @@ class Empirical:
         return Tails(
             np.log((1 + above) / (1 + count)) + nan, np.log((1 + below) / (1 + count)) + nan
         )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TailedTable(Empirical):
+    """A simulated lower tail beside an upper tail that is known.
+
+    Attributes
+    ----------
+    known : Law
+        Law whose upper tail is right.
+    """
+
+    known: Law
+
+    def tails(self, x: Values) -> Tails:
+        """Both tails at `x`."""
+        return Tails(self.known.tails(x).log_upper, super().tails(x).log_lower)
 
 
 def gram_sample(

@@ -1,0 +1,51 @@
+"""Power and size: the expected zeros and ones, and reproducibility."""
+
+import pytest
+
+from sphuni.stats import power, size
+
+
+def test_same_numbers_for_any_number_of_workers():
+    seen = []
+    one = power("rayleigh", "von_mises_fisher", n=100, d=20, kappa=2.0, n_sets=1200, rng=4)
+    two = power(
+        "rayleigh", "von_mises_fisher", n=100, d=20, kappa=2.0, n_sets=1200, rng=4, workers=2,
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert one == two
+    assert seen[-1] == (1200, 1200)
+    assert len(seen) > 1
+
+
+def test_rayleigh_is_blind_to_axes_and_bingham_is_not():
+    axial = {"n": 60, "d": 3, "kappa": 3.0, "n_sets": 500, "rng": 0}
+    assert power("rayleigh", "watson", **axial).upper < 0.3
+    assert power("bingham", "watson", **axial).upper > 0.95
+    assert power("gine_gn", "watson", **axial).upper > 0.95
+
+
+def test_repulsive_points_show_in_the_lower_tail():
+    result = power("gine_fn", "spherical_ensemble", n=40, d=3, n_sets=200, rng=0)
+    assert result.lower > 0.8
+    assert result.upper == 0.0
+    assert result.upper_interval[0] == 0.0
+    assert result.upper_interval[1] == pytest.approx(0.018, abs=0.002)
+
+
+def test_size_at_small_n_uses_a_table():
+    result = size("bakshaev", n=5, d=3, n_sets=4000, rng=0)
+    assert result.null == "monte-carlo"
+    assert 0.04 < result.upper < 0.06
+    assert 0.04 < result.lower < 0.06
+
+
+def test_own_sampler_and_refusals():
+    from sphuni.distributions import random_points
+
+    assert power("ajne", random_points, n=30, d=3, n_sets=50, rng=0).alternative == "random_points"
+    with pytest.raises(ValueError, match="alternative must be one of"):
+        power("ajne", "nope", n=30, d=3)
+    with pytest.raises(ValueError, match="alpha must be a level"):
+        size("ajne", n=30, d=3, alpha=0.0)
+    with pytest.raises(ValueError, match="n_sets"):
+        size("ajne", n=30, d=3, n_sets=0)
