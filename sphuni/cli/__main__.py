@@ -5,13 +5,13 @@ import sys
 from collections.abc import Sequence
 
 from sphuni import __version__
-from sphuni.cli import _output, analyze, compare, doctor
+from sphuni.cli import _output, analyze, compare, doctor, optimize, records
 
 __all__ = ["main"]
 
 _EPILOG = (
     "exit codes: 0 done; 1 a --fail-on rule fired; 2 bad usage; 3 unreadable or refused input; "
-    "4 some layers failed, the rest is written; 130 interrupted, what was finished is written"
+    "4 some layers failed, the rest is written; 130 interrupted, what was finished (or the checkpoint) is written"
 )
 
 
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sphuni {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (analyze, compare, doctor):
+    for command in (analyze, compare, optimize, records, doctor):
         command.add_parser(commands)
     return parser
 

@@ -89,7 +89,7 @@ class Riesz(Kernel):
         return (curvature * sine - slope * (q - p) / 4) / sine**3
 
     def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-        """K and dK/dt together: the chord's derivative is |s| K / p."""
+        """K and dK/dt together: the chord's derivative is abs(s) K / p."""
         if self.metric == "geodesic" or self.s <= 0:
             return self.value(p, q), self.derivative(p, q)
         value = _power(p, -self.s / 2)

@@ -14,7 +14,7 @@ __all__ = ["Gaussian", "Laplace", "Poisson"]
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian(Kernel):
-    """exp(-epsilon^2 |x - y|^2), with 0 < epsilon.
+    """``exp(-epsilon^2 |x - y|^2)``, with 0 < epsilon.
 
     With `epsilon**2 = t` it is the potential of the uniformity loss of Wang and Isola, and
     `kappa = 2 epsilon**2` gives the softmax kernel exp(kappa (cos - 1)).
@@ -70,7 +70,7 @@ class Gaussian(Kernel):
 
 @dataclasses.dataclass(frozen=True)
 class Laplace(Kernel):
-    """exp(-a |x - y|), with 0 < a."""
+    """``exp(-a |x - y|)``, with 0 < a."""
 
     a: float = 1.0
 

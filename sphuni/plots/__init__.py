@@ -4,6 +4,7 @@ matplotlib is loaded when the first picture is drawn. No function touches `matpl
 global state: save with ``figure.savefig(path)``.
 """
 
+from sphuni.plots.configurations import configuration, neighbour_counts
 from sphuni.plots.layers import (
     cosine_histogram,
     layer_map,
@@ -13,9 +14,11 @@ from sphuni.plots.layers import (
 )
 
 __all__ = [
+    "configuration",
     "cosine_histogram",
     "layer_map",
     "layer_panel",
     "nearest_angles",
+    "neighbour_counts",
     "singular_values",
 ]

@@ -21,14 +21,12 @@ from sphuni.stats.circular import (
     HodgesAjne,
     Kuiper,
     LogGaps,
-    MaxUncover,
-    NumUncover,
     Range,
     Rao,
-    Vacancy,
     Watson1976,
 )
 from sphuni.stats.classical import Bingham, GineGn, Rayleigh
+from sphuni.stats.coverage import MaxUncover, NumUncover, Vacancy
 from sphuni.stats.packing import Packing
 from sphuni.stats.pairs import (
     Ajne,
@@ -36,12 +34,11 @@ from sphuni.stats.pairs import (
     GineFn,
     PoissonTest,
     RieszTest,
-    Sobolev,
     Softmax,
-    Stein,
     Stereographic,
 )
 from sphuni.stats.projected import PAD, PCvM, PRt
+from sphuni.stats.series import Sobolev, Stein
 
 __all__ = ["TESTS", "TestInfo", "available_tests", "build", "build_test"]
 

@@ -21,12 +21,11 @@ __all__ = [
     "HodgesAjne",
     "Kuiper",
     "LogGaps",
-    "MaxUncover",
-    "NumUncover",
     "Range",
     "Rao",
-    "Vacancy",
     "Watson1976",
+    "gaps",
+    "normal_law",
 ]
 
 _TABLE_UP_TO = 2000
@@ -136,7 +135,7 @@ class Range(CircleTest):
 
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """The largest spacing."""
-        return 2.0 * math.pi * _gaps(u).amax(-1)
+        return 2.0 * math.pi * gaps(u).amax(-1)
 
     def law(self, n: int) -> LawChoice | None:
         """Fisher's alternating sum."""
@@ -158,13 +157,13 @@ class Rao(CircleTest):
 
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """Sum of absolute deviations of the spacings."""
-        share = 0.5 * (_gaps(u) - 1.0 / n).abs().sum(-1)
+        share = 0.5 * (gaps(u) - 1.0 / n).abs().sum(-1)
         return math.sqrt(n) * 2.0 * math.pi * (share - math.exp(-1.0))
 
     def law(self, n: int) -> LawChoice | None:
         """Normal."""
         variance = (2.0 * math.pi) ** 2 * (2.0 * math.exp(-1.0) - 5.0 * math.exp(-2.0))
-        return _normal(variance)
+        return normal_law(variance)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,11 +182,11 @@ class Greenwood(CircleTest):
 
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """Sum of squared spacings."""
-        return math.sqrt(n) * (n * _gaps(u).square().sum(-1) - 2.0)
+        return math.sqrt(n) * (n * gaps(u).square().sum(-1) - 2.0)
 
     def law(self, n: int) -> LawChoice | None:
         """Normal."""
-        return _normal(4.0)
+        return normal_law(4.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +205,7 @@ class LogGaps(CircleTest):
 
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """Mean log spacing."""
-        mean = torch.log(n * _gaps(u)).mean(-1)
+        mean = torch.log(n * gaps(u)).mean(-1)
         return math.sqrt(n) * (mean + _EULER).abs()
 
     def law(self, n: int) -> LawChoice | None:
@@ -231,13 +230,13 @@ class Gini(CircleTest):
 
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """Sorted spacings give all pairwise differences in O(n log n)."""
-        ordered = torch.sort(_gaps(u), dim=-1).values
+        ordered = torch.sort(gaps(u), dim=-1).values
         weight = 2.0 * _ranks(u, n) - n - 1.0
         return math.sqrt(n) * (2.0 / (n - 1) * (weight * ordered).sum(-1) - 1.0)
 
     def law(self, n: int) -> LawChoice | None:
         """Normal."""
-        return _normal(1.0 / 3.0)
+        return normal_law(1.0 / 3.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,120 +255,12 @@ class GiniSquared(CircleTest):
 
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """Twice the variance of the spacings."""
-        spread = n * _gaps(u).square().sum(-1) - 1.0
+        spread = n * gaps(u).square().sum(-1) - 1.0
         return math.sqrt(n) * (2.0 * n / (n - 1) * spread - 2.0)
 
     def law(self, n: int) -> LawChoice | None:
         """Normal."""
-        return _normal(16.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Uncovered(CircleTest):
-    a: float = 2.0 * math.pi
-
-    def __post_init__(self) -> None:
-        if not 0 < self.a < math.inf:
-            raise ValueError(f"a must be the positive total length of the arcs; got {self.a}")
-
-    @property
-    def _b(self) -> float:
-        return self.a / (2.0 * math.pi)
-
-
-@dataclasses.dataclass(frozen=True)
-class Vacancy(_Uncovered):
-    """Length that arcs of length a / n starting at the points leave uncovered, standardised.
-
-    Parameters
-    ----------
-    a : float, default 2 pi
-        Total length of the arcs, in radians.
-
-    References
-    ----------
-    F. W. Huffer, L. A. Shepp, "On the probability of covering the circle by random arcs", Journal
-    of Applied Probability 24 (1987) 422-429, doi:10.2307/3214266.
-    """
-
-    name: ClassVar[str] = "vacancy"
-    detects: ClassVar[str] = "empty arcs"
-    reference: ClassVar[str] = "Huffer & Shepp 1987, doi:10.2307/3214266"
-
-    def of_turns(self, u: Tensor, n: int) -> Tensor:
-        """Uncovered share of the circle."""
-        e = math.exp(-self._b)
-        sd = math.sqrt(2.0 * e - e * e - (e * (1.0 + self._b)) ** 2)
-        share = (_gaps(u) - self._b / n).clamp(min=0.0).sum(-1)
-        return math.sqrt(n) * (share - e) / sd
-
-    def law(self, n: int) -> LawChoice | None:
-        """Normal."""
-        return _normal(1.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class MaxUncover(_Uncovered):
-    r"""The longest uncovered arc, :math:`n D/2\pi - \log n` with D the largest gap.
-
-    Parameters
-    ----------
-    a : float, default 2 pi
-        Total length of the arcs, in radians.
-
-    References
-    ----------
-    F. W. Huffer, L. A. Shepp, "On the probability of covering the circle by random arcs", Journal
-    of Applied Probability 24 (1987) 422-429, doi:10.2307/3214266.
-    """
-
-    name: ClassVar[str] = "max_uncover"
-    detects: ClassVar[str] = "an empty arc"
-    reference: ClassVar[str] = "Huffer & Shepp 1987, doi:10.2307/3214266"
-
-    def of_turns(self, u: Tensor, n: int) -> Tensor:
-        """The largest gap less the arc that covers part of it."""
-        rest = (_gaps(u).amax(-1) - self._b / n).clamp(min=0.0)
-        return n * rest + self._b - math.log(n)
-
-    def law(self, n: int) -> LawChoice | None:
-        """Gumbel's."""
-        return LawChoice(laws.Gumbel(), "asymptotic", "Gumbel")
-
-
-@dataclasses.dataclass(frozen=True)
-class NumUncover(_Uncovered):
-    """How many uncovered arcs there are, standardised: few when points cluster.
-
-    The statistic is large for points that are *more regular* than chance; clustering shows in its
-    lower tail.
-
-    Parameters
-    ----------
-    a : float, default 2 pi
-        Total length of the arcs, in radians.
-
-    References
-    ----------
-    F. W. Huffer, L. A. Shepp, "On the probability of covering the circle by random arcs", Journal
-    of Applied Probability 24 (1987) 422-429, doi:10.2307/3214266.
-    """
-
-    name: ClassVar[str] = "num_uncover"
-    detects: ClassVar[str] = "spacings that are all alike; clustering in the lower tail"
-    reference: ClassVar[str] = "Huffer & Shepp 1987, doi:10.2307/3214266"
-    discrete: ClassVar[bool] = True
-
-    def of_turns(self, u: Tensor, n: int) -> Tensor:
-        """Count the gaps longer than an arc."""
-        e = math.exp(-self._b)
-        sd = math.sqrt(e - e * e * (1.0 + self._b**2))
-        count = (_gaps(u) > self._b / n).sum(-1).to(u.dtype)
-        return math.sqrt(n) * (count / n - e) / sd
-
-    def law(self, n: int) -> LawChoice | None:
-        """Normal."""
-        return _normal(1.0)
+        return normal_law(16.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -433,7 +324,7 @@ def _ranks(u: Tensor, n: int) -> Tensor:
     return torch.arange(1, n + 1, dtype=u.dtype, device=u.device)
 
 
-def _gaps(u: Tensor) -> Tensor:
+def gaps(u: Tensor) -> Tensor:
     """Spacings around the circle, as shares of a turn."""
     return torch.cat([u[..., 1:] - u[..., :-1], u[..., :1] + 1.0 - u[..., -1:]], dim=-1)
 
@@ -447,5 +338,5 @@ def _scan(u: Tensor, share: float) -> Tensor:
     return (last - start).amax(-1).to(u.dtype)
 
 
-def _normal(variance: float) -> LawChoice:
+def normal_law(variance: float) -> LawChoice:
     return LawChoice(laws.Normal(variance), "asymptotic", f"normal with variance {variance:.6g}")

@@ -41,7 +41,7 @@ def covering_bound(n: int, d: int, *, antipodal: bool = False) -> LowerBound:
                              n = 3, 4, 6, 12
     lines, n < d             pi / 2, whatever the lines
     lines, n = d             arccos(1 / sqrt d): with A the matrix of the lines, the mean of
-                             |A^-1 e|^2 over the signs e is trace (A A^T)^-1 >= d; attained by
+                             (A^-1 e)^2 over the signs e is trace (A A^T)^-1 >= d; attained by
                              an orthonormal frame
     cap measure              n caps cover the sphere only if each has measure 1 / n
     ======================== ==============================================================

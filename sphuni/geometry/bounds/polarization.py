@@ -46,7 +46,7 @@ def polarization_bound(n: int, d: int, *, s: float, antipodal: bool = False) -> 
     * n = d + 1, s >= -2: K(-1) + d K(1/d), attained by the regular simplex (Borodachov 2022).
     * d = 2, s >= -1: attained by the regular polygon (Hardin, Kendall, Saff 2013).
     * Lines: n < d gives 2 n K(0) for every set; n = d gives the orthonormal frame, s >= -2,
-      because some pole has all |cosines| <= 1/sqrt(d).
+      because some pole has all cosines within +-1/sqrt(d).
 
     Cost about 3 ms.
 

@@ -1,0 +1,103 @@
+"""Sobolev tests with finitely many harmonics, of weights of one's choice."""
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from sphuni.stats import _coefficients as co
+from sphuni.stats._base import Term
+from sphuni.stats._kernels import Series
+from sphuni.stats.sobolev import SobolevTest
+
+__all__ = ["Sobolev", "Stein"]
+
+_FLOAT = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sobolev(SobolevTest):
+    r"""A finite Sobolev test with weights :math:`v_1^2, v_2^2, \ldots` of your choice.
+
+    Parameters
+    ----------
+    weights : tuple of float, default (0, 0, 1)
+        Non-negative weights v_k^2 of degrees 1, 2, ...
+
+    References
+    ----------
+    P. E. Jupp, "Data-driven Sobolev tests of uniformity on compact Riemannian manifolds", Annals
+    of Statistics 36 (2008) 1246-1260, doi:10.1214/009053607000000541.
+    """
+
+    name: ClassVar[str] = "sobolev"
+    detects: ClassVar[str] = "the harmonics with positive weight"
+    reference: ClassVar[str] = "Jupp 2008, doi:10.1214/009053607000000541"
+    weights: tuple[float, ...] = (0.0, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        weights = tuple(float(w) for w in self.weights)
+        if not weights or not all(0 <= w < math.inf for w in weights) or sum(weights) == 0:
+            raise ValueError(
+                f"weights must be non-negative numbers, one of them positive; got {self.weights}"
+            )
+        object.__setattr__(self, "weights", weights)
+
+    def spectrum(self, d: int) -> _FLOAT:
+        """v_k^2 in R^d."""
+        return np.array(self.weights)
+
+    def pair_terms(self, d: int) -> tuple[Term, ...]:
+        """The series itself, twice."""
+        values = self.coefficients(d, 0)
+        scale = float(values.max())
+        return (Term(2.0 * scale, Series((0.0, *(values / scale)), d)),)
+
+    def coefficients(self, d: int, count: int) -> _FLOAT:
+        """v_k^2 d_k."""
+        weights = self.spectrum(d)
+        return weights * co.dimensions(d, weights.size)
+
+    def at_one(self, d: int) -> float:
+        """The sum of the coefficients."""
+        return float(self.coefficients(d, 0).sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class Stein(Sobolev):
+    r"""Stein's test: :math:`v_k = \Gamma(\tfrac d2) 2^{d/2-1} k (k+d-2) I_{d/2-1+k}(1)`, k <= K.
+
+    Parameters
+    ----------
+    K : int, default 10
+        Highest degree.
+    cf : bool, default False
+        Take Bessel's J in place of I, the form from the characteristic function.
+
+    References
+    ----------
+    B. Ebner, N. Henze, S. Meintanis, "A unified approach to goodness-of-fit testing for spherical
+    data", Statistical Papers 65 (2024) 3447-3475, doi:10.1007/s00362-024-01529-z.
+    """
+
+    name: ClassVar[str] = "stein"
+    detects: ClassVar[str] = "low harmonics, second ones most"
+    reference: ClassVar[str] = "Ebner, Henze & Meintanis 2024, doi:10.1007/s00362-024-01529-z"
+    weights: tuple[float, ...] = dataclasses.field(default=(1.0,), init=False)
+    K: int = 10
+    cf: bool = False
+
+    def __post_init__(self) -> None:
+        if self.K < 1:
+            raise ValueError(f"K must be at least 1; got {self.K}")
+
+    def spectrum(self, d: int) -> _FLOAT:
+        """v_k^2 from the power series of the Bessel function, which does not underflow."""
+        k = np.arange(1.0, self.K + 1)
+        sign = -0.25 if self.cf else 0.25
+        bessel = special.hyp0f1(0.5 * d + k, sign)
+        log_front = special.gammaln(0.5 * d) - special.gammaln(0.5 * d + k) - k * math.log(2.0)
+        return np.asarray((k * (k + d - 2) * np.exp(log_front) * bessel) ** 2)
