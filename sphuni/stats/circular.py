@@ -339,4 +339,5 @@ def _scan(u: Tensor, share: float) -> Tensor:
 
 
 def normal_law(variance: float) -> LawChoice:
+    """Limit law of a standardised sum: normal with mean 0."""
     return LawChoice(laws.Normal(variance), "asymptotic", f"normal with variance {variance:.6g}")
