@@ -11,7 +11,8 @@ __all__ = ["main"]
 
 _EPILOG = (
     "exit codes: 0 done; 1 a --fail-on rule fired; 2 bad usage; 3 unreadable or refused input; "
-    "4 some layers failed, the rest is written; 130 interrupted, what was finished (or the checkpoint) is written"
+    "4 some layers failed, the rest is written; 130 interrupted, what was finished (or the "
+    "checkpoint) is written"
 )
 
 

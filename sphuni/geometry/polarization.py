@@ -81,9 +81,10 @@ def polarization(
 
     Notes
     -----
-    For s > -2 the kernel is convex in the cosine, so ``P >= n K(-|sum x|/n)`` (lines: 2n K(0) for the
-    doubled set); s = -2 is solved in closed form, ``-(2n + 2|sum x|)``. The search runs on detached
-    values, set by set; the value is recomputed at the pole it found, so the gradient is that of
+    For s > -2 the kernel is convex in the cosine, so ``P >= n K(-|sum x|/n)`` (lines: 2n K(0) for
+    the doubled set); s = -2 is solved in closed form, ``-(2n + 2|sum x|)``. The search runs on
+    detached values, set by set; the value is recomputed at the pole it found, so the gradient is
+    that of
     the worst pole (Danskin). Certifying costs some thousand potentials of n points; plain search
     some thousand gradient steps on 64 to 100 poles.
 
