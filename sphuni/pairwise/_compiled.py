@@ -11,7 +11,7 @@ import logging
 import types
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -116,19 +116,33 @@ def _compile(kernel: Kernel, d: int, dtype: torch.dtype, device: str, batched: b
     code = plain.__code__.replace(co_name=f"pair_body_{_compile.cache_info().misses}")
     own = types.FunctionType(code, plain.__globals__)
     return torch.compile(
-        functools.partial(own, kernel, kernel.singular, kernel.singular_opposite),
+        functools.partial(own, kernel, _limits(kernel)),
         dynamic=True,
         fullgraph=True,
     )
 
 
-def _body(kernel: Kernel, near: bool, far: bool, x: Tensor) -> tuple[Tensor, Tensor]:
+class _Limits(NamedTuple):
+    """What the body needs to know of a kernel's ends, computed before tracing, not inside it."""
+
+    near: bool
+    far: bool
+    at_one: float
+    at_minus_one: float
+
+
+def _limits(kernel: Kernel) -> _Limits:
+    return _Limits(kernel.singular, kernel.singular_opposite, kernel.at_one, kernel.at_minus_one)
+
+
+def _body(kernel: Kernel, limits: _Limits, x: Tensor) -> tuple[Tensor, Tensor]:
     """Row sums and gradient rows from coordinate planes x of shape (d, n) or (d, n, b).
 
     A point and itself are coincident like any other such pair, which saves a mask in the loop:
     singular kernels drop coincident pairs and put the limits of all but one per row back,
     smooth ones take the diagonal off the row sums.
     """
+    near, far, at_one, at_minus_one = limits
     planes = x.unbind(0)
     p = _add_up([(plane[:, None] - plane[None, :]).square() for plane in planes])
     q = _add_up([(plane[:, None] + plane[None, :]).square() for plane in planes]) if far else 4 - p
@@ -138,16 +152,16 @@ def _body(kernel: Kernel, near: bool, far: bool, x: Tensor) -> tuple[Tensor, Ten
         value = torch.where(coincident, 0.0, value)
         slope = torch.where(coincident, 0.0, slope)
     if far:
-        value = torch.where(opposite, kernel.at_minus_one, value)
+        value = torch.where(opposite, at_minus_one, value)
         slope = torch.where(opposite, 0.0, slope)
     sign = torch.where(q < p, -1.0, 1.0).to(x.dtype) if far else 1.0
     gradient = [(slope * (plane[None, :] - sign * plane[:, None])).sum(1) for plane in planes]
     sums = value.sum(1)
     if not near:
-        return sums - kernel.at_one, torch.stack(gradient)
+        return sums - at_one, torch.stack(gradient)
     count = coincident.to(x.dtype).sum(1)
-    limits = torch.where(count > 1.5, (count - 1) * kernel.at_one, 0.0)
-    return sums + limits, torch.stack(gradient)
+    others = torch.where(count > 1.5, (count - 1) * at_one, 0.0)
+    return sums + others, torch.stack(gradient)
 
 
 def _add_up(terms: list[Tensor]) -> Tensor:

@@ -7,7 +7,7 @@ from torch._dynamo.utils import counters
 
 import sphuni
 from sphuni._errors import EngineError
-from sphuni.kernels import Riesz
+from sphuni.kernels import Gaussian, Riesz
 from sphuni.pairwise import _compiled, _dispatch, explain, pair_reduce
 
 
@@ -126,3 +126,8 @@ def test_a_failure_while_compiling_is_an_engine_error(monkeypatch):
     with pytest.raises(EngineError, match="the compiled engine failed: no such operation"):
         pair_reduce(points(10, 3), kernel=Riesz(1.0), engine="compiled")
     assert _dispatch._ENGINES["compiled"] is _compiled
+
+
+def test_lines_of_a_bounded_kernel_keep_their_limits():
+    """The limits at both ends are read before tracing: inside it they once came out as NaN."""
+    assert_agrees(degenerate_set(33, 3), Gaussian(1.2).antipodal())
