@@ -15,6 +15,7 @@ __all__ = [
     "normalize",
     "project_tangent",
     "random_rotation",
+    "root",
     "unit_rows",
 ]
 
@@ -149,8 +150,12 @@ def random_rotation(d: int, *, rng: Seed = None) -> Tensor:
     return q * torch.sign(torch.diagonal(r))
 
 
-def _norm(v: Tensor) -> Tensor:
-    """Euclidean norm over the last axis whose gradient at zero is zero."""
-    squared = v.square().sum(dim=-1)
+def root(squared: Tensor) -> Tensor:
+    """Square root of non-negative numbers whose gradient at zero is zero."""
     zero = squared == 0
     return torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt())
+
+
+def _norm(v: Tensor) -> Tensor:
+    """Euclidean norm over the last axis whose gradient at zero is zero."""
+    return root(v.square().sum(dim=-1))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sphuni._arrays import widen
 from sphuni.pairwise._schedule import Task, run_tiles
-from sphuni.sphere import unit_rows
+from sphuni.sphere import root, unit_rows
 
 __all__ = ["Nearest", "nearest"]
 
@@ -128,6 +128,5 @@ def _distance(points: Tensor, index: Tensor, antipodal: bool) -> Tensor:
             flip = (points * other).sum(-1, keepdim=True).detach() < 0
             other = torch.where(flip, -other, other)
         squared = (points - other).square().sum(-1)
-        zero = squared == 0
-        columns.append(torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt()))
+        columns.append(root(squared))
     return torch.stack(columns, dim=-1)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sphuni.kernels import Riesz
+from sphuni.sphere import root
 from sphuni.stats import _coefficients as co
 from sphuni.stats._angular import PyckeSeries
 from sphuni.stats._base import Term
@@ -53,8 +54,7 @@ class RayleighM(SobolevTest):
         x = points.double()
         total = (torch.complex(x[..., 0], x[..., 1]) ** self.m).sum(-1)
         squared = total.real.square() + total.imag.square()
-        zero = squared == 0
-        return torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt())
+        return root(squared)
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """2 R^2 / n."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sphuni.special import harmonic_dimension
+from sphuni.sphere import root
 from sphuni.stats._base import Term
 from sphuni.stats._kernels import OneMinusSine
 from sphuni.stats.sobolev import SobolevTest
@@ -37,8 +38,7 @@ class Rayleigh(SobolevTest):
         """The length of the sum of the points."""
         total = points.sum(-2, dtype=torch.float64)
         squared = total.square().sum(-1)
-        zero = squared == 0
-        return torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt())
+        return root(squared)
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """D R^2 / n, with R the resultant length."""

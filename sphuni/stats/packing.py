@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sphuni.pairwise import nearest
 from sphuni.special import cap_angle
+from sphuni.sphere import root
 from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats.laws import Empirical, SmallestDistance, TailedTable
 
@@ -99,5 +100,4 @@ def _dense_smallest(points: Tensor, antipodal: bool) -> Tensor:
     if antipodal:
         second = torch.where((first * second).sum(-1, keepdim=True).detach() < 0, -second, second)
     squared = (first - second).square().sum(-1)
-    zero = squared == 0
-    return torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt())
+    return root(squared)

@@ -11,7 +11,7 @@ from sphuni.nn._preset import Preset, check_preset
 from sphuni.nn._tempered import FLOOR, tempered_riesz
 from sphuni.nn.functional import _reference
 from sphuni.pairwise import pair_reduce
-from sphuni.sphere import unit_rows
+from sphuni.sphere import root, unit_rows
 
 __all__ = ["mhc", "mhp", "r_mhp", "safe_norm"]
 
@@ -183,8 +183,7 @@ def mhc(
 def safe_norm(v: Tensor) -> Tensor:
     """Euclidean norm over the last axis whose gradient at zero is zero."""
     squared = v.square().sum(dim=-1)
-    zero = squared == 0
-    return torch.where(zero, squared, torch.where(zero, 1.0, squared).sqrt())
+    return root(squared)
 
 
 def _depth(poles: Tensor, rows: Tensor, half_space: bool) -> Tensor:
