@@ -33,6 +33,10 @@ class EngineError(SphuniError):
     """The pair engine that was asked for cannot serve the call; the message says why."""
 
 
+class WorkerError(SphuniError):
+    """A worker process or a rank died before it answered; what was finished before is kept."""
+
+
 class NumericalWarning(UserWarning):
     """A rescue acted (jitter, clamping of a count) and the result is slightly changed."""
 

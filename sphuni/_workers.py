@@ -1,0 +1,59 @@
+"""The only process pool: tasks in, answers in the order of the tasks, whatever the number."""
+
+import concurrent.futures
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from sphuni._errors import WorkerError
+
+__all__ = ["check_workers", "ordered_map"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def check_workers(workers: int) -> int:
+    """Return the number of processes asked for, or say what is wrong with it."""
+    if isinstance(workers, bool) or not isinstance(workers, int):
+        raise TypeError(f"workers must be an int, got {type(workers).__name__}")
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    return workers
+
+
+def ordered_map(
+    function: Callable[[T], R], tasks: Sequence[T], *, workers: int = 1
+) -> Iterator[tuple[int, R]]:
+    """Yield (index, function(task)) for every task, in the order of the tasks.
+
+    With one worker nothing leaves this process. With more, `function` must be importable by name
+    and tasks and answers must pickle; every process runs torch on one thread. Tasks carry their
+    own seeds, so that the answers do not depend on `workers`. Closing the iterator early drops
+    the tasks that have not begun.
+    """
+    count = min(check_workers(workers), len(tasks))
+    if count <= 1:
+        for index, task in enumerate(tasks):
+            yield index, function(task)
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(
+        count, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread
+    )
+    try:
+        futures = [pool.submit(function, task) for task in tasks]
+        for index, future in enumerate(futures):
+            yield index, future.result()
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            "a worker process died (killed, or out of memory). Use fewer workers, or smaller tasks."
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)

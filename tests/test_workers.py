@@ -1,0 +1,42 @@
+import os
+
+import pytest
+
+from sphuni._errors import WorkerError
+from sphuni._workers import check_workers, ordered_map
+
+
+def square(value):
+    return value * value
+
+
+def die(value):
+    os._exit(1)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_answers_come_in_the_order_of_the_tasks(workers):
+    answers = list(ordered_map(square, range(7), workers=workers))
+    assert answers == [(i, i * i) for i in range(7)]
+
+
+def test_a_dead_worker_is_an_error_and_not_a_hang():
+    with pytest.raises(WorkerError, match="a worker process died"):
+        list(ordered_map(die, [1, 2], workers=2))
+
+
+def test_an_exception_of_a_task_reaches_the_caller():
+    with pytest.raises(ZeroDivisionError, match="zero"):
+        list(ordered_map((1).__truediv__, [1, 0], workers=2))
+
+
+def test_no_task_needs_no_process():
+    assert list(ordered_map(square, [], workers=4)) == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "error"), [(0, ValueError), (1.5, TypeError), (True, TypeError)]
+)
+def test_a_wrong_number_of_workers_is_named(workers, error):
+    with pytest.raises(error, match="workers"):
+        check_workers(workers)
