@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 _ROOT = Path(__file__).parent
-_TRACED = ("sphuni.kernels", "sphuni.pairwise._compiled")
+_TRACED = ("sphuni.kernels", "sphuni.pairwise._inductor")
 
 
 def _hooked() -> list[str]:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sphuni.configurations.minimize import Objective
 from sphuni.kernels import Kernel
-from sphuni.pairwise import Engine, _compiled, pair_reduce
+from sphuni.pairwise import Engine, _inductor, pair_reduce
 
 __all__ = ["choose_engine", "energy_objective"]
 
@@ -23,14 +23,14 @@ def choose_engine(engine: Engine, n: int, d: int, restarts: int) -> Engine:
     if engine != "auto":
         return engine
     small = restarts * n * n < _COMPILE_FROM or d > _LARGEST_D
-    return "blockwise" if small or _compiled.compiler_missing() else "compiled"
+    return "blockwise" if small or _inductor.compiler_missing() else "compiled"
 
 
 def energy_objective(kernel: Kernel, d: int, engine: Engine) -> Objective:
     """Sum of the kernel over pairs and its gradient."""
     if engine != "compiled":
         return lambda x: _by_tiles(kernel, x)
-    body = _compiled._compile(kernel, d, torch.float64, "cpu", True)
+    body = _inductor.compiled_body(kernel, d, torch.float64, "cpu", True)
 
     def compiled(x: Tensor) -> tuple[Tensor, Tensor]:
         sums, gradient = body(x)

@@ -50,27 +50,31 @@ class PairSum(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool) -> Any:
         """Return the sums (b, k) and the gradients (k, b, n, d), empty if not asked for."""
-        gradients = x.new_zeros((len(kernels), *x.shape) if with_gradient else 0)
-        blocks = -(-x.shape[1] // block_size(x.shape[1]))
-        partial_sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
-        run_tiles(partial(_sum_tile, x, kernels, partial_sums, gradients, with_gradient), x, None)
-        sums = partial_sums.sum(dim=0)
-        return sums.to(x.dtype), tangent(x, gradients) if with_gradient else gradients
+        return _sums_and_gradients(x, kernels, with_gradient)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep the points and their gradients."""
+        """Keep the points, and the gradients for one backward pass."""
         x, ctx.kernels, _ = inputs
-        ctx.save_for_backward(x, output[1])
+        ctx.save_for_backward(x)
+        ctx.gradients = output[1]
         ctx.mark_non_differentiable(output[1])
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
-        """Scale the saved gradients; under create_graph recompute them differentiably."""
-        x, gradients = ctx.saved_tensors
+        """Scale the gradients; under create_graph recompute them differentiably.
+
+        They are as large as the points, so the first pass gives its copy away, scaled in place. A
+        second pass through a retained graph computes the same numbers again.
+        """
+        (x,) = ctx.saved_tensors
         go = upstream[0]
         if not torch.is_grad_enabled():
-            return torch.einsum("bk,kbnd->bnd", go, gradients), None, None
+            gradients, ctx.gradients = ctx.gradients, None
+            if gradients is None:
+                _, gradients = _sums_and_gradients(x, ctx.kernels, True)
+            scaled = gradients.mul_(go.T[:, :, None, None])
+            return scaled[0] if len(scaled) == 1 else scaled.sum(0), None, None
         ones = x.new_ones(x.shape[:-1])
         half = (0.5 * go)[:, None, :].expand(-1, x.shape[1], -1)
         grad_x, _, _ = RowsGradient.apply(x, None, ones, half, ctx.kernels)
@@ -146,6 +150,18 @@ def tangent(x: Tensor, gradient: Tensor) -> Tensor:
     return gradient.addcmul_(radial[..., None], x, value=-1)
 
 
+def _sums_and_gradients(
+    x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool
+) -> tuple[Tensor, Tensor]:
+    gradients = x.new_zeros((len(kernels), *x.shape) if with_gradient else 0)
+    blocks = -(-x.shape[1] // block_size(x.shape[1]))
+    partial_sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
+    tile = partial(_sum_tile, x, kernels, partial_sums, gradients, with_gradient)
+    run_tiles(tile, x, None, strips=True)
+    sums = partial_sums.sum(dim=0)
+    return sums.to(x.dtype), tangent(x, gradients) if with_gradient else gradients
+
+
 def _sum_tile(
     x: Tensor,
     kernels: tuple[Kernel, ...],
@@ -161,13 +177,13 @@ def _sum_tile(
     """
     left, right = x[task.batch, task.left], x[task.batch, task.right]
     tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
-    share = 0.5 if task.diagonal else 1.0  # a full square holds every pair twice
+    share = 1.0 if task.diagonal is None else 0.5  # whole rows meet every pair twice
     block = task.left.start // block_size(x.shape[1])
     for k, kernel in enumerate(kernels):
         if with_gradient:
             value, slope, near = _tiles.evaluate_both(tile, kernel)
             rows = gradients[k, task.batch, task.left]
-            columns = None if task.diagonal else gradients[k, task.batch, task.right]
+            columns = gradients[k, task.batch, task.right] if task.diagonal is None else None
             _tiles.accumulate(tile, slope, near, left, right, (rows, columns))
         else:
             value = _tiles.evaluate(tile, kernel)
@@ -188,7 +204,7 @@ def _rows_tile(
     for k, kernel in enumerate(kernels):
         value = _tiles.evaluate(tile, kernel)
         out[task.batch, task.left, k] += _apply(value, weights[task.batch, task.right])
-        if y is None and not task.diagonal:
+        if y is None and task.diagonal is None:
             out[task.batch, task.right, k] += _apply(value.mT, weights[task.batch, task.left])
 
 
@@ -217,7 +233,7 @@ def _gradient_tile(
     for k, kernel in enumerate(kernels):
         value, slope, near = _tiles.evaluate_both(tile, kernel)
         factor = go[task.batch, task.left, k, None] * weights[task.batch, None, task.right]
-        if y is None and not task.diagonal:
+        if y is None and task.diagonal is None:
             mirrored = weights[task.batch, task.left, None] * go[task.batch, None, task.right, k]
             factor = factor + mirrored
             grad_w[task.batch, task.left] += _apply(value, go[task.batch, task.right, k])
@@ -244,7 +260,7 @@ def _second_tile(
     None a tile off the diagonal stands for both orders of its pairs.
     """
     self_pairs = y is None
-    both_ways = self_pairs and not task.diagonal
+    both_ways = self_pairs and task.diagonal is None
     hx, hy, hw = along[0], along[0] if self_pairs else along[1], along[2]
     left_of, right_of = (task.batch, task.left), (task.batch, task.right)
     sources = (x[left_of], (x if y is None else y)[right_of], weights[right_of], go[left_of])

@@ -1,33 +1,20 @@
-"""Small d: the plain difference-form body through `torch.compile`.
+"""Small d: the difference-form body compiled for one kernel, by numba or by torch.compile.
 
-One body serves one set, laid out (d, n), and batches of small sets, laid out (d, n, b) with the
-batch innermost. After fusion no n x n array exists: each pair is read, reduced and forgotten.
 Value and gradient come from one pass; second derivatives are handed to the blockwise engine.
 """
 
-import functools
-import inspect
-import logging
-import types
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from sphuni._errors import EngineError
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise
+from sphuni.pairwise import _blockwise, _inductor, _native
 
 __all__ = ["supports", "total"]
 
-Body = Callable[[Tensor], tuple[Tensor, Tensor]]
-
 _LARGEST_D = 8
-_BATCHED_BELOW = 512
-_RECOMPILES = 32
-_log = logging.getLogger("sphuni")
 
 
 def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
@@ -36,26 +23,14 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
         return "it computes sums over the pairs of one unweighted set only"
     if x.shape[-1] > _LARGEST_D:
         return f"d = {x.shape[-1]} is above {_LARGEST_D}, where tiles are faster"
-    return compiler_missing()
+    if all(_native.serves(x, kernel) for kernel in kernels):
+        return None
+    return _inductor.compiler_missing()
 
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """Sum over i < j of each kernel: (b, n, d) -> (b, k)."""
     return torch.stack([CompiledSum.apply(x, kernel)[0] for kernel in kernels], dim=-1)
-
-
-@functools.lru_cache(maxsize=1)
-def compiler_missing() -> str | None:
-    """Return why nothing can be compiled here, or None if a small kernel was compiled and ran."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch warns about its own parts
-            torch.compile(_probe, dynamic=True, fullgraph=True)(torch.ones(4))
-    except Exception as error:  # any failure of the tool chain means the same thing: no compiler
-        reason = " ".join(str(error).split("\n")[:2]).strip()[:200] or type(error).__name__
-        _log.info("torch.compile does not work here: %s", reason)
-        return f"torch.compile does not work here ({reason})"
-    return None
 
 
 class CompiledSum(torch.autograd.Function):
@@ -64,21 +39,9 @@ class CompiledSum(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, kernel: Kernel) -> Any:
         """Return the sums (b,) and the gradient (b, n, d)."""
-        batched = x.shape[0] > 1 and x.shape[1] < _BATCHED_BELOW
-        run = _compile(kernel, x.shape[-1], x.dtype, x.device.type, batched)
-        try:
-            with torch._dynamo.config.patch(recompile_limit=_RECOMPILES):
-                if batched:
-                    sums, gradient = run(x.permute(2, 1, 0).contiguous())
-                    half = 0.5 * sums.sum(0, dtype=torch.float64)
-                    return half.to(x.dtype), _blockwise.tangent(
-                        x, gradient.permute(2, 1, 0).contiguous()
-                    )
-                singles = [run(one.T.contiguous()) for one in x]
-        except torch._dynamo.exc.TorchDynamoException as error:
-            raise EngineError(f"the compiled engine failed: {error}") from error
-        sums = torch.stack([0.5 * s.sum(dtype=torch.float64).to(x.dtype) for s, _ in singles])
-        return sums, _blockwise.tangent(x, torch.stack([gradient.T for _, gradient in singles]))
+        backend = _native if _native.serves(x, kernel) else _inductor
+        sums, gradient = backend.sums_and_gradients(x, kernel)
+        return sums.to(x.dtype), _blockwise.tangent(x, gradient.to(x.dtype).contiguous())
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -99,73 +62,3 @@ class CompiledSum(torch.autograd.Function):
                 _blockwise.total(x, (ctx.kernel,)).sum(), x, create_graph=True
             )
         return go[:, None, None] * first, None
-
-
-def _probe(x: Tensor) -> Tensor:
-    return (x * x).sum()
-
-
-@functools.lru_cache(maxsize=256)
-def _compile(kernel: Kernel, d: int, dtype: torch.dtype, device: str, batched: bool) -> Body:
-    """Compile the body for one kernel under a code object of its own.
-
-    torch.compile counts recompilations per code object and silently runs eagerly past its limit;
-    with one object per (kernel, d, dtype, layout) only sizes vary, and those are dynamic.
-    """
-    plain = inspect.unwrap(_body)
-    code = plain.__code__.replace(co_name=f"pair_body_{_compile.cache_info().misses}")
-    own = types.FunctionType(code, plain.__globals__)
-    return torch.compile(
-        functools.partial(own, kernel, _limits(kernel)),
-        dynamic=True,
-        fullgraph=True,
-    )
-
-
-class _Limits(NamedTuple):
-    """What the body needs to know of a kernel's ends, computed before tracing, not inside it."""
-
-    near: bool
-    far: bool
-    at_one: float
-    at_minus_one: float
-
-
-def _limits(kernel: Kernel) -> _Limits:
-    return _Limits(kernel.singular, kernel.singular_opposite, kernel.at_one, kernel.at_minus_one)
-
-
-def _body(kernel: Kernel, limits: _Limits, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Row sums and gradient rows from coordinate planes x of shape (d, n) or (d, n, b).
-
-    A point and itself are coincident like any other such pair, which saves a mask in the loop:
-    singular kernels drop coincident pairs and put the limits of all but one per row back,
-    smooth ones take the diagonal off the row sums.
-    """
-    near, far, at_one, at_minus_one = limits
-    planes = x.unbind(0)
-    p = _add_up([(plane[:, None] - plane[None, :]).square() for plane in planes])
-    q = _add_up([(plane[:, None] + plane[None, :]).square() for plane in planes]) if far else 4 - p
-    coincident, opposite = p == 0, q == 0
-    value, slope = kernel.value_and_derivative(p, q)
-    if near:
-        value = torch.where(coincident, 0.0, value)
-        slope = torch.where(coincident, 0.0, slope)
-    if far:
-        value = torch.where(opposite, at_minus_one, value)
-        slope = torch.where(opposite, 0.0, slope)
-    sign = torch.where(q < p, -1.0, 1.0).to(x.dtype) if far else 1.0
-    gradient = [(slope * (plane[None, :] - sign * plane[:, None])).sum(1) for plane in planes]
-    sums = value.sum(1)
-    if not near:
-        return sums - at_one, torch.stack(gradient)
-    count = coincident.to(x.dtype).sum(1)
-    others = torch.where(count > 1.5, (count - 1) * at_one, 0.0)
-    return sums + others, torch.stack(gradient)
-
-
-def _add_up(terms: list[Tensor]) -> Tensor:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total

@@ -70,12 +70,12 @@ def scan_pairs(points: Tensor, /, *, bins: int = 200, aligned: int = 10) -> Pair
 
     def work(task: Task) -> None:
         gram = points[task.left] @ points[task.right].T
-        if task.diagonal:
+        if task.diagonal is not None:
             gram.fill_diagonal_(-torch.inf)
         _keep_nearest(best, index, gram, task.left, task.right.start)
-        if not task.diagonal:
+        if task.diagonal is None:
             _keep_nearest(best, index, gram.T, task.right, task.left.start)
-        seen = gram.flatten() if not task.diagonal else gram[_upper(gram)]
+        seen = gram.flatten() if task.diagonal is None else gram[_upper(gram)]
         top.add(seen, gram, task)
         if (task.left.start + task.right.start) // size % every == 0:
             counts[task.left.start // size] += torch.histc(seen.clamp(-1, 1).float(), bins, -1, 1)
@@ -100,7 +100,7 @@ class _Aligned:
         low, high = torch.aminmax(cosines)
         if max(-float(low), float(high)) <= self._limit():
             return
-        size = gram.abs() if not task.diagonal else gram.abs().masked_fill(~_upper(gram), -1.0)
+        size = gram.abs() if task.diagonal is None else gram.abs().masked_fill(~_upper(gram), -1.0)
         flat = size.flatten().topk(min(self._count, cosines.numel())).indices
         rows = (flat // gram.shape[1] + task.left.start).tolist()
         columns = (flat % gram.shape[1] + task.right.start).tolist()

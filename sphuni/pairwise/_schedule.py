@@ -18,18 +18,30 @@ __all__ = ["Task", "block_size", "run_tiles"]
 
 _TILE_ELEMENTS = 1 << 18
 _INLINE_WORK = 1 << 22
+_SMALL_SET = 768
 
 
 class Task(NamedTuple):
-    """One tile of one part of the batch."""
+    """One tile of one part of the batch.
+
+    Row i and column i + diagonal of the tile are the same point; None where no point meets itself.
+    A tile without a diagonal stands for its mirror image too.
+    """
 
     batch: slice
     left: slice
     right: slice
-    diagonal: bool
+    diagonal: int | None
 
 
-def run_tiles(work: Callable[[Task], None], x: Tensor, y: Tensor | None) -> None:
+def run_tiles(
+    work: Callable[[Task], None],
+    x: Tensor,
+    y: Tensor | None,
+    *,
+    block: int | None = None,
+    strips: bool = False,
+) -> None:
     """Apply `work` to every tile of the pairs of `x`, or of `x` against `y`.
 
     Parameters
@@ -37,8 +49,13 @@ def run_tiles(work: Callable[[Task], None], x: Tensor, y: Tensor | None) -> None
     work : callable
         May add in place to the rows of its own tile; it runs on several threads.
     x, y : tensors of shape (b, n, d) and (b, m, d)
+    block : int, optional
+        Rows of a tile; by default what suits tiles of matrix products.
+    strips : bool, default False
+        Let each tile of a small set hold all columns of its rows. That meets every pair twice,
+        but its few products are large and independent; `work` may then write to the rows only.
     """
-    rounds = _rounds(x, y)
+    rounds = _rounds(x, y, block, strips)
     work_load = x.shape[0] * x.shape[1] * (x if y is None else y).shape[1] * (x.shape[2] + 16)
     if x.device.type != "cpu" or torch.get_num_threads() == 1 or work_load < _INLINE_WORK:
         for task in (task for tasks in rounds for task in tasks):
@@ -58,20 +75,27 @@ def run_tiles(work: Callable[[Task], None], x: Tensor, y: Tensor | None) -> None
 
 def block_size(n: int) -> int:
     """Rows of a tile: 512, or half of a smaller set so that the diagonal wastes less."""
-    if n > 768:
+    if n > _SMALL_SET:
         return 512
     return max(1, (n + 1) // 2) if n > 128 else n
 
 
-def _rounds(x: Tensor, y: Tensor | None) -> list[list[Task]]:
+def _rounds(x: Tensor, y: Tensor | None, block: int | None, strips: bool) -> list[list[Task]]:
     """All tiles, in rounds of tiles that share no rows."""
-    rows = list(_blocks(x.shape[1], block_size(x.shape[1])))
-    other = rows if y is None else list(_blocks(y.shape[1], block_size(y.shape[1])))
+    rows = list(_blocks(x.shape[1], block or block_size(x.shape[1])))
+    other = rows if y is None else list(_blocks(y.shape[1], block or block_size(y.shape[1])))
     size = (rows[0].stop - rows[0].start) * (other[0].stop - other[0].start)
     parts = list(_blocks(x.shape[0], max(1, _TILE_ELEMENTS // size)))
+    if y is None and strips and x.shape[1] <= _SMALL_SET:
+        whole = slice(0, x.shape[1])
+        return [[Task(part, row, whole, row.start) for part in parts for row in rows]]
     pairs = _tournament(len(rows)) if y is None else _shifts(len(rows), len(other))
     return [
-        [Task(part, rows[i], other[j], y is None and i == j) for part in parts for i, j in met]
+        [
+            Task(part, rows[i], other[j], 0 if y is None and i == j else None)
+            for part in parts
+            for i, j in met
+        ]
         for met in pairs
     ]
 

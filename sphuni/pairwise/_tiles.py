@@ -48,7 +48,7 @@ class Tile(NamedTuple):
     p: Tensor
     q: Tensor
     near: Near | None
-    diagonal: bool
+    diagonal: int | None
     direct: bool
 
 
@@ -57,16 +57,16 @@ def sensitive(kernels: Sequence[Kernel]) -> tuple[bool, bool]:
     return any(k.singular for k in kernels), any(k.singular_opposite for k in kernels)
 
 
-def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: bool) -> Tile:
+def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: int | None) -> Tile:
     """Squared distances (b, r, c) between the rows of `x` and of `y`.
 
-    `diagonal` says that both are the same rows, so the main diagonal is not a pair.
+    `diagonal` says that row i and column i + diagonal are the same point, which is not a pair.
     """
     if x.shape[-1] <= DIRECT_DIMENSION:
         p, q = _direct(x, y, exact_q=sensitive(kernels)[1])
-        if diagonal:
-            p.diagonal(dim1=-2, dim2=-1).fill_(2.0)
-            q.diagonal(dim1=-2, dim2=-1).fill_(2.0)
+        if diagonal is not None:
+            p.diagonal(diagonal, -2, -1).fill_(2.0)
+            q.diagonal(diagonal, -2, -1).fill_(2.0)
         return Tile(p, q, None, diagonal, direct=True)
     gram = torch.matmul(x, y.mT)
     near = _take_near(gram, x, y, kernels, diagonal=diagonal)
@@ -103,7 +103,7 @@ def accumulate(
 
     Moving x along the tangent changes t_ij by <y_j, dx> = <y_j -+ x_i, dx>: for near (opposite)
     pairs the difference (sum) is used, which is small and exact. Radial parts are arbitrary. With
-    no buffer for `y` its gradients are left out: a diagonal tile holds each pair twice anyway.
+    no buffer for `y` its gradients are left out: its rows hold every pair in both orders anyway.
     """
     if tile.direct:
         _accumulate_direct(tile, weights, x, y, into)
@@ -133,7 +133,7 @@ def degree_zero(x: Tensor) -> Tensor:
     return x * (1 - 0.5 * excess + 0.375 * excess * excess)
 
 
-def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, diagonal: bool) -> Tensor:
+def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, diagonal: int | None) -> Tensor:
     """The kernel matrix of a tile in plain differentiable operations, for higher derivatives."""
     with torch.no_grad():
         tile = distances(x, y, (kernel,), diagonal=diagonal)
@@ -143,14 +143,14 @@ def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, diagonal: bool) -> Tens
     gram = torch.matmul(x, y.mT)
     value = torch.zeros_like(gram)
     far = torch.ones_like(gram, dtype=torch.bool)
-    if diagonal:
-        far.diagonal(dim1=-2, dim2=-1).fill_(False)
+    if diagonal is not None:
+        far.diagonal(diagonal, -2, -1).fill_(False)
     if tile.near is not None:
         far[tile.near.where] = False
         b, i, j = tile.near.where
         p = (x[b, i] - y[b, j]).square().sum(-1)
         q = (x[b, i] + y[b, j]).square().sum(-1)
-        value = value.index_put(tile.near.where, _masked_value(kernel, p, q, False))
+        value = value.index_put(tile.near.where, _masked_value(kernel, p, q, None))
     gram = torch.where(far, gram, torch.zeros_like(gram))
     dense = kernel.value(2 - 2 * gram, 2 + 2 * gram)
     return torch.where(far, dense, value)
@@ -172,11 +172,11 @@ def _planes(x: Tensor, y: Tensor, sign: int) -> Tensor:
 
 
 def _take_near(
-    gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: bool
+    gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: int | None
 ) -> Near | None:
     """Replace near pairs and the diagonal by neutral cosines in `gram`; return the near pairs."""
-    if diagonal:
-        gram.diagonal(dim1=-2, dim2=-1).fill_(0.0)
+    if diagonal is not None:
+        gram.diagonal(diagonal, -2, -1).fill_(0.0)
     close, opposite = sensitive(kernels)
     found: Tensor | None = None
     if close and bool(gram.amax() > _NEAR_COSINE):
@@ -199,11 +199,11 @@ def _take_near(
 def _finish(tile: Tile, kernel: Kernel, value: Tensor) -> Tensor:
     """Put the near pairs, the coincident pairs and the diagonal into a kernel matrix."""
     if tile.near is not None:
-        value[tile.near.where] = _masked_value(kernel, tile.near.p, tile.near.q, False)
+        value[tile.near.where] = _masked_value(kernel, tile.near.p, tile.near.q, None)
     elif tile.direct:
         value = _replace_exact(value, kernel, tile.p, tile.q)
-    if tile.diagonal:
-        value.diagonal(dim1=-2, dim2=-1).fill_(0.0)
+    if tile.diagonal is not None:
+        value.diagonal(tile.diagonal, -2, -1).fill_(0.0)
     return value
 
 
@@ -214,8 +214,8 @@ def _clear_singular(tile: Tile, kernel: Kernel, slope: Tensor) -> Tensor:
             slope.masked_fill_(tile.p == 0, 0.0)
         if kernel.singular_opposite:
             slope.masked_fill_(tile.q == 0, 0.0)
-    if tile.diagonal:
-        slope.diagonal(dim1=-2, dim2=-1).fill_(0.0)
+    if tile.diagonal is not None:
+        slope.diagonal(tile.diagonal, -2, -1).fill_(0.0)
     return slope
 
 
@@ -228,20 +228,21 @@ def _near_slope(near: Near, kernel: Kernel) -> Tensor:
     return slope
 
 
-def _masked_value(kernel: Kernel, p: Tensor, q: Tensor, diagonal: bool) -> Tensor:
+def _masked_value(kernel: Kernel, p: Tensor, q: Tensor, diagonal: int | None) -> Tensor:
     """K with its limits, and zero gradient, at singular points; 0 on the diagonal."""
     singular = torch.zeros_like(p, dtype=torch.bool)
     if kernel.singular:
         singular = singular | (p == 0)
     if kernel.singular_opposite:
         singular = singular | (q == 0)
-    if diagonal:
-        eye = torch.eye(*p.shape[-2:], dtype=torch.bool, device=p.device)
-        singular = singular | eye
+    if diagonal is not None:
+        same = torch.zeros_like(p, dtype=torch.bool)
+        same.diagonal(diagonal, -2, -1).fill_(True)
+        singular = singular | same
     two = torch.full_like(p, 2.0)
     value = kernel.value(torch.where(singular, two, p), torch.where(singular, two, q))
     value = _replace_exact(value, kernel, p, q)
-    return value.masked_fill(eye, 0.0) if diagonal else value
+    return value if diagonal is None else value.masked_fill(same, 0.0)
 
 
 def _replace_exact(value: Tensor, kernel: Kernel, p: Tensor, q: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from sphuni.configurations.polish import (
     tangent_basis,
 )
 from sphuni.kernels import Dirichlet, Gaussian, Riesz
-from sphuni.pairwise import _compiled, pair_reduce
+from sphuni.pairwise import _inductor, pair_reduce
 
 
 def starts(n, d, batch, seed=0):
@@ -143,11 +143,11 @@ def test_rotations_are_flat_directions():
 
 
 def test_engine_choice_depends_on_sizes_only(monkeypatch):
-    monkeypatch.setattr(_compiled, "compiler_missing", lambda: None)
+    monkeypatch.setattr(_inductor, "compiler_missing", lambda: None)
     assert choose_engine("auto", 12, 3, 64) == "blockwise"
     assert choose_engine("auto", 200, 3, 64) == "compiled"
     assert choose_engine("auto", 200, 12, 64) == "blockwise"
-    monkeypatch.setattr(_compiled, "compiler_missing", lambda: "no compiler")
+    monkeypatch.setattr(_inductor, "compiler_missing", lambda: "no compiler")
     assert choose_engine("auto", 200, 3, 64) == "blockwise"
     with pytest.raises(ValueError, match="engine must be 'auto', 'blockwise' or 'compiled'"):
         choose_engine("reference", 12, 3, 64)

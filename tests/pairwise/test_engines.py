@@ -353,7 +353,8 @@ def test_explain_says_what_runs_and_why(monkeypatch):
     assert "unweighted" in weighted.refused["compiled"]
     named = explain(points(5, 3), kernel=Riesz(1.0), engine="reference")
     assert (named.engine, named.reason) == ("reference", "asked for by name")
-    monkeypatch.setattr(_dispatch._compiled, "compiler_missing", lambda: None)
     assert explain(points(5000, 3), kernel=Riesz(1.0)).engine == "compiled"
-    monkeypatch.setattr(_dispatch._compiled, "compiler_missing", lambda: "no g++")
-    assert explain(points(5000, 3), kernel=Riesz(1.0)).refused == {"compiled": "no g++"}
+    monkeypatch.setattr(_dispatch._compiled._inductor, "compiler_missing", lambda: None)
+    assert explain(points(5000, 3), kernel=Riesz(0.0)).engine == "compiled"
+    monkeypatch.setattr(_dispatch._compiled._inductor, "compiler_missing", lambda: "no g++")
+    assert explain(points(5000, 3), kernel=Riesz(0.0)).refused == {"compiled": "no g++"}

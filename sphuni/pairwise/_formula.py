@@ -1,0 +1,106 @@
+"""A kernel's formula as lines of scalar Python, read off its torch code.
+
+Kernels are written once, in torch. Those that need no more than arithmetic and square roots can
+be spelled out pair by pair, which is what the native loops compile; the others (logarithms,
+exponentials, angles) stay with torch, whose vector forms of those functions are fast.
+"""
+
+import dataclasses
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx
+
+from sphuni.kernels import Kernel
+
+__all__ = ["Formula", "formula"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Formula:
+    """Assignments in terms of p and q, the names of the results, and the constants used."""
+
+    lines: tuple[str, ...]
+    value: str
+    slope: str
+    constants: tuple[tuple[str, float], ...]
+
+
+def formula(kernel: Kernel) -> Formula | None:
+    """Return K and dK/dt of a kernel, spelled out, or None where that is not possible."""
+    try:
+        graph = fx.Tracer().trace(_Root(kernel))
+        return _Writer().write(graph)
+    except (_Unwritable, fx.proxy.TraceError):
+        return None
+
+
+class _Unwritable(Exception):
+    """The formula calls something that has no scalar form here."""
+
+
+class _Root(torch.nn.Module):
+    """What fx traces: a kernel's function of p and q."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__()
+        self._kernel = kernel
+
+    def forward(self, p: Any, q: Any) -> Any:
+        return self._kernel.value_and_derivative(p, q)
+
+
+_BINARY = {operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/"}
+_UNARY: dict[Callable[..., Any], str] = {
+    operator.neg: "-{}",
+    torch.sqrt: "sqrt({})",
+    torch.rsqrt: "one / sqrt({})",
+    torch.reciprocal: "one / {}",
+    torch.square: "{0} * {0}",
+    torch.zeros_like: "zero",
+    torch.ones_like: "one",
+}
+
+
+class _Writer:
+    """Turns a traced graph into assignments."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._constants: dict[str, float] = {}
+
+    def write(self, graph: fx.Graph) -> Formula:
+        results: tuple[str, str] | None = None
+        for node in graph.nodes:
+            if node.op == "call_function":
+                self._lines.append(f"{self._operand(node)} = {self._expression(node)}")
+            elif node.op == "output":
+                value, slope = node.args[0]
+                results = self._operand(value), self._operand(slope)
+            elif node.op != "placeholder":
+                raise _Unwritable(node.op)
+        if results is None:
+            raise _Unwritable("no output")
+        return Formula(tuple(self._lines), *results, tuple(self._constants.items()))
+
+    def _expression(self, node: fx.Node) -> str:
+        function = node.target
+        if function in _BINARY:
+            left, right = (self._operand(argument) for argument in node.args)
+            return f"{left} {_BINARY[function]} {right}"
+        if function is operator.pow and isinstance(node.args[1], int) and 1 <= node.args[1] <= 8:
+            return " * ".join([self._operand(node.args[0])] * node.args[1])
+        if function in _UNARY:
+            return _UNARY[function].format(self._operand(node.args[0]))
+        raise _Unwritable(str(function))
+
+    def _operand(self, argument: Any) -> str:
+        if isinstance(argument, fx.Node):
+            return argument.name if argument.op == "placeholder" else f"_{argument.name}"
+        if isinstance(argument, int | float):
+            name = f"constant_{len(self._constants)}"
+            self._constants[name] = float(argument)
+            return name
+        raise _Unwritable(type(argument).__name__)
