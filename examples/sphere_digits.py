@@ -1,18 +1,24 @@
 """Train a small CNN and its SphereNet conversion on the digits, with paired seeds.
 
-Run: python examples/sphere_digits.py [SEEDS]
+Both networks of a pair start from the same weights and see the same images in the same order; the
+table gives test errors and the mean paired difference with its 95 % interval (Student's t).
+
+Run: python examples/sphere_digits.py [--seeds 5] [--epochs 30] [--picture curves.png]
 """
 
-import sys
+import argparse
+import itertools
 
 import numpy as np
 import torch
+from scipy.stats import t as student
 from sklearn.datasets import load_digits
 from torch import nn
 
 import sphuni.nn as snn
 
-EPOCHS, TRAIN = 6, 600
+TRAIN = 600
+BATCHES = (8, 128)
 
 
 def network(batch_norm: bool) -> nn.Sequential:
@@ -25,7 +31,7 @@ def network(batch_norm: bool) -> nn.Sequential:
     return nn.Sequential(*blocks, nn.Flatten(), nn.Linear(128, 10))
 
 
-def errors(seed: int, *, sphere: bool, batch_norm: bool, batch: int) -> list[float]:
+def errors(seed: int, *, sphere: bool, batch_norm: bool, batch: int, epochs: int) -> list[float]:
     """Return the test error in percent after every epoch."""
     digits = load_digits()
     order = torch.randperm(len(digits.target), generator=torch.Generator().manual_seed(seed))
@@ -34,10 +40,10 @@ def errors(seed: int, *, sphere: bool, batch_norm: bool, batch: int) -> list[flo
     torch.manual_seed(seed)
     model = network(batch_norm)
     if sphere:
-        snn.convert_to_sphere(model, kind="sigmoid", k=0.3)
+        model = snn.convert_to_sphere(model, kind="sigmoid", k=0.3)
     optimizer = torch.optim.Adam(snn.no_decay_groups(model, 5e-4), lr=1e-3)
     shuffle, curve = torch.Generator().manual_seed(seed), []
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for rows in torch.randperm(TRAIN, generator=shuffle).split(batch):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
@@ -50,27 +56,76 @@ def errors(seed: int, *, sphere: bool, batch_norm: bool, batch: int) -> list[flo
     return curve
 
 
-def main(seeds: int) -> None:
-    """Print mean errors and the paired difference with its standard error."""
-    print("batch norm  batch  epoch   plain  sphere   sphere - plain")
-    for batch_norm in (False, True):
-        for batch in (8, 128):
-            runs = [
-                [
-                    errors(seed, sphere=sphere, batch_norm=batch_norm, batch=batch)
-                    for sphere in (False, True)
-                ]
-                for seed in range(seeds)
+def interval(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over axis 0 and half the width of its 95 % interval."""
+    count = len(differences)
+    if count < 2:
+        return differences.mean(0), np.full(differences.shape[1:], np.nan)
+    spread = differences.std(0, ddof=1) / count**0.5
+    return differences.mean(0), student.ppf(0.975, count - 1) * spread
+
+
+def draw(runs: dict[tuple[bool, int], np.ndarray], path: str) -> None:
+    """Draw mean test error against epoch, with 95 % bands, one panel per setting."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+    figure, axes = pyplot.subplots(
+        2, 2, figsize=(8, 6), sharex=True, sharey=True, layout="constrained"
+    )
+    for ((batch_norm, batch), curves), axis in zip(runs.items(), axes.flat, strict=True):
+        epoch = np.arange(1, curves.shape[2] + 1)
+        for column, name in enumerate(("plain", "sphere")):
+            mean, half = interval(curves[:, column])
+            (line,) = axis.plot(epoch, mean, label=name)
+            axis.fill_between(epoch, mean - half, mean + half, alpha=0.2, color=line.get_color())
+        gap, half = interval(curves[:, 1, -1] - curves[:, 0, -1])
+        title = f"{'with' if batch_norm else 'without'} batch norm, batch {batch}"
+        axis.set_title(f"{title}\nlast epoch: sphere - plain = {gap:.2f} ± {half:.2f}", fontsize=9)
+        axis.set(yscale="log", xlabel="epoch", ylabel="test error, %")
+        axis.yaxis.set(
+            major_locator=FixedLocator([1, 2, 5, 10, 20, 50, 100]),
+            minor_locator=NullLocator(),
+            major_formatter=ScalarFormatter(),
+        )
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Train all pairs, print the table and draw the curves."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--picture")
+    options = parser.parse_args()
+    shown = sorted({1, min(5, options.epochs), options.epochs})
+    runs = {}
+    print("batch norm  batch  epoch   plain  sphere   sphere - plain (95 %)")
+    for batch_norm, batch in itertools.product((False, True), BATCHES):
+        setting = {"batch_norm": batch_norm, "batch": batch, "epochs": options.epochs}
+        curves = np.array(
+            [
+                [errors(seed, sphere=sphere, **setting) for sphere in (False, True)]
+                for seed in range(options.seeds)
             ]
-            for epoch in (0, EPOCHS - 1):
-                plain, sphere = np.array(runs)[:, :, epoch].T
-                gap = sphere - plain
-                spread = gap.std(ddof=1) / seeds**0.5 if seeds > 1 else float("nan")
-                print(
-                    f"{batch_norm!s:>10} {batch:6d} {epoch + 1:6d} {plain.mean():7.2f} "
-                    f"{sphere.mean():7.2f} {gap.mean():9.2f} +- {spread:.2f}"
-                )
+        )
+        runs[batch_norm, batch] = curves
+        for epoch in shown:
+            plain, sphere = curves[:, :, epoch - 1].T
+            gap, half = interval(sphere - plain)
+            print(
+                f"{batch_norm!s:>10} {batch:6d} {epoch:6d} {plain.mean():7.2f} "
+                f"{sphere.mean():7.2f} {gap:9.2f} +- {half:.2f}",
+                flush=True,
+            )
+    if options.picture:
+        draw(runs, options.picture)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main()

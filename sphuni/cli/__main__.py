@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 
 from sphuni import __version__
-from sphuni.cli import _output, analyze, compare, doctor, optimize, records
+from sphuni.cli import _output, analyze, cite, compare, doctor, optimize, records, test, train
 
 __all__ = ["main"]
 
 _EPILOG = (
-    "exit codes: 0 done; 1 a --fail-on rule fired; 2 bad usage; 3 unreadable or refused input; "
-    "4 some layers failed, the rest is written; 130 interrupted, what was finished (or the "
-    "checkpoint) is written"
+    "exit codes: 0 done; 1 a --fail-on rule fired, or an adjusted p fell below --alpha; 2 bad "
+    "usage; 3 unreadable or refused input; 4 some layers failed, the rest is written; 130 "
+    "interrupted, what was finished (or the checkpoint) is written"
 )
 
 
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sphuni {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (analyze, compare, optimize, records, doctor):
+    for command in (analyze, compare, optimize, records, test, train, cite, doctor):
         command.add_parser(commands)
     return parser
 

@@ -43,6 +43,7 @@ def add_parser(commands: Any) -> None:
     add("--target", type=float, metavar="VALUE", help="stop at a value as good as this")
     add("--checkpoint", metavar="FILE", help="keep the state of the search in this file")
     add("--resume", action="store_true", help="go on from the checkpoint")
+    add("--workers", type=int, default=1, metavar="K", help="processes (default 1)")
     add("--engine", choices=("auto", "compiled", "blockwise"), default="auto", help="inner loop")
     add("--out", metavar="STEM", help="name of the files without suffix (default: by problem)")
     add(
@@ -81,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             callback=None if line is None else lambda progress: line(_Shown.of(progress)),
             checkpoint=arguments.checkpoint,
             resume=arguments.resume,
+            workers=arguments.workers,
             engine=arguments.engine,
         )
     finally:

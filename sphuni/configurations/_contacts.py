@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
-from sphuni.configurations._slp import Array, Members, tangents
+from sphuni.configurations._members import Array, Members, tangents
+from sphuni.configurations._sparse import add_blocks, block_rows
 
 __all__ = ["contacts", "packing_energy"]
 
@@ -19,7 +19,7 @@ def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
 
     For lines a pair is measured by the nearer of x_j and -x_j.
     """
-    n, d = points.shape
+    n = len(points)
     gram = points @ points.T
     np.fill_diagonal(gram, 0.0 if lines else -2.0)
     closeness = np.abs(gram) if lines else gram
@@ -30,14 +30,22 @@ def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
     bases = tangents(points)
     left = -np.einsum("kd,kde->ke", other, bases[first])
     right = -sign[:, None] * np.einsum("kd,kde->ke", points[first], bases[second])
-    rows = np.repeat(np.arange(len(first)), 2 * (d - 1))
-    step = np.arange(d - 1)
-    columns = np.hstack([first[:, None] * (d - 1) + step, second[:, None] * (d - 1) + step])
-    jacobian = sparse.csr_matrix(
-        (np.hstack([left, right]).ravel(), (rows, columns.ravel())),
-        shape=(len(first), n * (d - 1)),
-    )
-    return Members(values, jacobian, np.column_stack([first, second]))
+    index = np.column_stack([first, second])
+
+    def curvature(weights: Array) -> Array:
+        return _curvature(bases[index], sign * weights, 1 - values, index, n, weights)
+
+    return Members(values, block_rows(np.stack([left, right], 1), index, n), index, curvature)
+
+
+def _curvature(
+    bases: Array, weights: Array, cosines: Array, index: np.ndarray, n: int, plain: Array
+) -> Array:
+    """Hessian of sum_k w_k (1 - sign_k <x_i, x_j>)."""
+    mixed = -weights[:, None, None] * np.einsum("kde,kdf->kef", bases[:, 0], bases[:, 1])
+    own = (plain * cosines)[:, None, None] * np.eye(bases.shape[3])
+    blocks = np.stack([np.stack([own, mixed], 2), np.stack([np.swapaxes(mixed, 1, 2), own], 2)], 1)
+    return add_blocks(blocks, index, n)
 
 
 def packing_energy(lines: bool, compiled: bool) -> Callable[..., tuple[Tensor, Tensor]]:

@@ -92,6 +92,7 @@ class MaxdetProblem(Problem):
             residual=residual,
             smallest_eigenvalue=smallest,
             flat_modes=flat,
+            tied_moves=None,
             active=None,
             multipliers=None,
             free_points=None,

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sphuni.configurations._objectives import energy_objective
+from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
+from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations.certificate import Certificate
-from sphuni.configurations.minimize import minimize
-from sphuni.configurations.polish import kernel_derivatives, newton
+from sphuni.configurations.polish import kernel_derivatives, newton, squared_distances
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import energy_bound
+from sphuni.geometry._hull import fits
 from sphuni.kernels import Kernel
 from sphuni.pairwise import Engine, pair_reduce
 
@@ -22,6 +23,9 @@ __all__ = ["EnergyProblem"]
 _TOLERANCE = 1e-6
 _LARGEST_HESSIAN = 2_500
 _EXACT_SUM = 1_000
+_SINGLE_FUNNEL = 150
+_GENERATIONS = 3
+_SHAKE = 0.3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +35,11 @@ class EnergyProblem(Problem):
     kernel: Kernel = dataclasses.field(kw_only=True)
 
     @property
+    def generations(self) -> int:  # type: ignore[override]
+        """Multi-start alone is enough up to about 150 points."""
+        return 0 if self.n <= _SINGLE_FUNNEL else _GENERATIONS
+
+    @property
     def detail(self) -> str:
         """The kernel."""
         return repr(self.kernel)
@@ -38,14 +47,13 @@ class EnergyProblem(Problem):
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
         """Run batched L-BFGS on the pair energy."""
         del streams
-        objective = energy_objective(self._pair_kernel, self.d, engine)
-        found = minimize(
-            objective,
+        found = minimize_energy(
+            self._pair_kernel,
             as_tensor(starts),
+            engine,
             tolerance=_TOLERANCE * self._scale(starts),
             largest_step=0.4 * spacing(self.n, self.d),
             deadline=end,
-            compiled=engine == "compiled",
         )
         return Relaxed(found.points.numpy(), found.values.numpy(), found.converged.numpy())
 
@@ -54,6 +62,15 @@ class EnergyProblem(Problem):
         if not self._newton_fits:
             return points
         return newton(kernel_derivatives(self._pair_kernel), as_tensor(points)).points.numpy()
+
+    def vary(self, points: Array, rng: np.random.Generator) -> Array:
+        """Move a hot point into a deep hole, or shake or turn a cap."""
+        choice = rng.uniform()
+        if choice < 0.5 and fits(self.n - 1, self.d) and not self.antipodal:
+            return into_a_hole(points, rng, self._heat(points))
+        if choice < 0.75:
+            return shake_a_cap(points, rng, _SHAKE * spacing(self.n, self.d))
+        return turn_a_cap(points, rng)
 
     def value(self, points: Array) -> float:
         """Sum the kernel over pairs, rounded once where n allows it."""
@@ -83,6 +100,7 @@ class EnergyProblem(Problem):
             residual=residual,
             smallest_eigenvalue=smallest,
             flat_modes=flat,
+            tied_moves=None,
             active=None,
             multipliers=None,
             free_points=None,
@@ -109,6 +127,12 @@ class EnergyProblem(Problem):
         """Typical size of a pair's energy, at least 1: the unit of the gradient's tolerance."""
         typical = abs(float(self._pair_kernel(1 - 0.5 * spacing(self.n, self.d) ** 2)))
         return max(1.0, min(typical, 1e6)) if self.s is not None and self.s > 2 else 1.0
+
+    def _heat(self, points: Array) -> Array:
+        """Energy (n,) of each point in the field of the others."""
+        rows = as_tensor(points)
+        p, q = squared_distances(rows)
+        return self._pair_kernel.value(p, q).fill_diagonal_(0.0).sum(1).numpy()
 
     def _gradient(self, rows: torch.Tensor) -> float:
         leaf = rows.clone().requires_grad_()

@@ -1,13 +1,19 @@
-"""Energies of many configurations at once, laid out (d, n, b) for the batched minimiser."""
+"""Local minima of pair energies from many starts, by the loops that an engine offers."""
 
-import torch
 from torch import Tensor
 
-from sphuni.configurations.minimize import Objective
-from sphuni.kernels import Kernel
-from sphuni.pairwise import Engine, _inductor, pair_reduce
+from sphuni.configurations import _native
+from sphuni.configurations.minimize import Minima, Objective, minimize
+from sphuni.kernels import Kernel, Riesz
+from sphuni.pairwise import (
+    Engine,
+    compiled_kind,
+    compiled_planes,
+    native_gradient,
+    tiled_gradient,
+)
 
-__all__ = ["choose_engine", "energy_objective"]
+__all__ = ["choose_engine", "energy_objective", "minimize_energy"]
 
 _COMPILE_FROM = 1_000_000
 _LARGEST_D = 8
@@ -23,25 +29,49 @@ def choose_engine(engine: Engine, n: int, d: int, restarts: int) -> Engine:
     if engine != "auto":
         return engine
     small = restarts * n * n < _COMPILE_FROM or d > _LARGEST_D
-    return "blockwise" if small or _inductor.compiler_missing() else "compiled"
+    return "blockwise" if small or compiled_kind(Riesz(1.0), d) is None else "compiled"
+
+
+def minimize_energy(
+    kernel: Kernel,
+    starts: Tensor,
+    engine: Engine,
+    *,
+    tolerance: float,
+    largest_step: float,
+    max_iterations: int = 20_000,
+    deadline: float = float("inf"),
+) -> Minima:
+    """Minimise the sum of a kernel over pairs from starts (b, n, d); see `minimize`."""
+    d = starts.shape[-1]
+    compiled = engine == "compiled"
+    if compiled and compiled_kind(kernel, d) == "native":
+        return _native.minimize_native(
+            lambda points: native_gradient(points, kernel),
+            starts,
+            tolerance=tolerance,
+            largest_step=largest_step,
+            max_iterations=max_iterations,
+            deadline=deadline,
+        )
+    return minimize(
+        energy_objective(kernel, d, engine),
+        starts,
+        tolerance=tolerance,
+        largest_step=largest_step,
+        max_iterations=max_iterations,
+        deadline=deadline,
+        compiled=compiled,
+    )
 
 
 def energy_objective(kernel: Kernel, d: int, engine: Engine) -> Objective:
-    """Sum of the kernel over pairs and its gradient."""
-    if engine != "compiled":
-        return lambda x: _by_tiles(kernel, x)
-    body = _inductor.compiled_body(kernel, d, torch.float64, "cpu", True)
+    """Sum of the kernel over pairs and its gradient, on planes (d, n, b)."""
+    if engine == "compiled":
+        return compiled_planes(kernel, d)
 
-    def compiled(x: Tensor) -> tuple[Tensor, Tensor]:
-        sums, gradient = body(x)
-        return 0.5 * sums.sum(0), gradient
+    def by_tiles(x: Tensor) -> tuple[Tensor, Tensor]:
+        total, gradient = tiled_gradient(x.permute(2, 1, 0).contiguous(), kernel)
+        return total, gradient.permute(2, 1, 0).contiguous()
 
-    return compiled
-
-
-def _by_tiles(kernel: Kernel, x: Tensor) -> tuple[Tensor, Tensor]:
-    points = x.permute(2, 1, 0).contiguous().requires_grad_()
-    with torch.enable_grad():
-        total = pair_reduce(points, kernel=kernel, engine="blockwise")
-        (gradient,) = torch.autograd.grad(total.sum(), points)
-    return total.detach(), gradient.permute(2, 1, 0).contiguous()
+    return by_tiles

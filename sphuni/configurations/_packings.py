@@ -9,8 +9,9 @@ import numpy as np
 
 from sphuni._rng import numpy_generator
 from sphuni.configurations._contacts import contacts, packing_energy
-from sphuni.configurations._holes import circumcentres
-from sphuni.configurations._slp import ascend, multipliers
+from sphuni.configurations._moves import into_a_hole
+from sphuni.configurations._slp import ascend
+from sphuni.configurations._tied import multipliers, second_order
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.minimize import minimize
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
@@ -24,7 +25,6 @@ __all__ = ["TammesProblem"]
 _LAST_EXPONENT = 40.0
 _GROWTH = 6.0
 _NOISE = 0.6
-_GREED = 0.35
 _TIED = 1e-11
 
 
@@ -92,11 +92,7 @@ class TammesProblem(Problem):
         """Move one point into one of the deepest holes, and shake all."""
         if self._size <= self.d + 1 or not fits(self._size, self.d) or self.antipodal:
             return super().vary(points, rng)
-        rest = np.delete(points, int(rng.integers(self.n)), axis=0)
-        centres, depth = circumcentres(rest)
-        rank = min(len(depth), int(rng.geometric(_GREED))) - 1
-        hole = centres[np.argsort(-depth, kind="stable")[rank]]
-        return super().vary(np.vstack([rest, hole]), rng)
+        return super().vary(into_a_hole(points, rng), rng)
 
     def value(self, points: Array) -> float:
         """Smallest angle, from differences of coordinates."""
@@ -106,14 +102,16 @@ class TammesProblem(Problem):
         """Contacts, their multipliers, rattlers, the best upper bound on the angle, symmetry."""
         members = self._family(points, _TIED)
         weights, residual = multipliers(members)
+        second = second_order(points, members, weights)
         held = np.unique(members.labels[weights > 0])
         bound = separation_bound(self.n, self.d, antipodal=self.antipodal)
         both = np.vstack([points, -points]) if self.antipodal else points
         return Certificate(
             kind="max-min",
             residual=residual,
-            smallest_eigenvalue=None,
-            flat_modes=None,
+            smallest_eigenvalue=second.smallest_eigenvalue,
+            flat_modes=second.flat,
+            tied_moves=second.moves,
             active=members.labels,
             multipliers=weights,
             free_points=self.n - len(held),

@@ -4,17 +4,18 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sphuni._rng import numpy_generator, seeds
+from sphuni._rng import seeds
+from sphuni._workers import ordered_map
 from sphuni.configurations import _checkpoint
+from sphuni.configurations._batch import Batch, Outcome, run_batch
 from sphuni.configurations._checkpoint import State
-from sphuni.configurations.problems import Problem, random_starts
+from sphuni.configurations.problems import Problem
 from sphuni.configurations.records import Record
 from sphuni.pairwise import Engine
 
@@ -23,7 +24,7 @@ __all__ = ["Progress", "Search", "Status", "count_hits"]
 Status = Literal["finished", "closed form", "target reached", "time limit", "interrupted"]
 
 _SAVE_EVERY = 3.0
-_SAME_SCORE = 1e-9
+_SAME_SCORE = 1e-11
 _SAME_VALUE = 1e-11
 _MEETS = 2e-12
 
@@ -51,9 +52,10 @@ class Search:
         engine: Engine,
         record: Record | None,
         started: float,
+        workers: int = 1,
     ) -> None:
         self.task, self.total, self.seed, self.engine = task, total, seed, engine
-        self.record, self.started = record, started
+        self.record, self.started, self.workers = record, started, workers
         self.state = State()
         self.path: str | os.PathLike[str] | None = None
         self.saved = started
@@ -77,83 +79,65 @@ class Search:
         self, end: float, target: float | None, callback: Callable[[Progress], None] | None
     ) -> Status:
         """Run the batches that are missing."""
+        batches = self._batches(end)
+        mapped = ordered_map(run_batch, batches, workers=self.workers)
+        outcomes = cast(Generator[tuple[int, Outcome], None, None], mapped)
         status: Status = "finished"
-        streams = seeds(self.seed, self.total)
         try:
-            while self.state.done < self.total or self.state.points is None:
-                if self._meets(target):
-                    status = "target reached"
+            for _ in batches:
+                if self._meets(target) or self._out_of_time(end):
                     break
-                if self.state.points is not None and time.monotonic() > end:
-                    status = "time limit"
-                    break
-                complete = self._batch(streams, end)
+                _, outcome = next(outcomes)
+                self.state = self._merge(outcome)
                 self._save(force=False)
                 if callback is not None:
                     callback(self._progress())
-                if not complete:
+                if not outcome.complete:
                     status = "time limit"
                     break
+            else:
+                end = math.inf
         except KeyboardInterrupt:
             if self.state.points is None:
                 raise
             status = "interrupted"
-        if status == "finished" and self._meets(target):
-            status = "target reached"
+        finally:
+            outcomes.close()
+        if status == "finished":
+            status = self._reason(end, target)
         self._save(force=True)
         return status
 
-    def _batch(self, streams: list[int], end: float) -> bool:
-        """Run the next batch; a batch that the clock cut short counts for its best only."""
-        task, state = self.task, self.state
-        part = streams[state.done : state.done + task.lanes]
-        starts = random_starts(task.n, task.d, state.done, part)
-        found = task.relax(starts, part, self.engine, end)
-        late = time.monotonic() > end
-        best, points = state.value, state.points
-        polished: list[float] = []
-        champion: tuple[float, NDArray[np.float64]] = (math.nan, starts[0])
-        for index in _distinct(found.scores, task.polished_per_batch):
-            if late and polished and time.monotonic() > end:
-                break
-            candidate = task.refine(found.points[index])
-            value = task.value(candidate)
-            polished.append(value)
-            if len(polished) == 1 or task.sign * (value - champion[0]) < 0:
-                champion = (value, candidate)
-            if best is None or task.sign * (value - best) < 0:
-                best, points = value, candidate
-        if not late:
-            improved = self._hop(champion, min(task.hops, len(part)), part[0], end)
-            late = improved is None
-            if improved is not None and task.sign * (improved[0] - champion[0]) < 0:
-                polished.append(improved[0])
-                if best is None or task.sign * (improved[0] - best) < 0:
-                    best, points = improved
-        scores = found.scores[found.converged].tolist()
-        done = state.done if late else state.done + len(part)
-        self.state = State(
-            done=done,
-            scores=state.scores if late else state.scores + scores,
-            polished=state.polished + polished,
-            value=best,
+    def _batches(self, end: float) -> list[Batch]:
+        """The batches that are missing."""
+        task, streams = self.task, seeds(self.seed, self.total)
+        return [
+            Batch(task, first, streams[first : first + task.lanes], self.engine, end)
+            for first in range(self.state.done, self.total, task.lanes)
+        ]
+
+    def _merge(self, outcome: Outcome) -> State:
+        """Add a batch; one that the clock cut short counts for its best only."""
+        state, sign = self.state, self.task.sign
+        value, points = state.value, state.points
+        if value is None or sign * (outcome.value - value) < 0:
+            value, points = outcome.value, outcome.points
+        return State(
+            done=state.done + (outcome.starts if outcome.complete else 0),
+            scores=state.scores + (outcome.scores if outcome.complete else []),
+            polished=state.polished + outcome.polished,
+            value=value,
             points=points,
         )
-        return not late
 
-    def _hop(
-        self, champion: tuple[float, NDArray[np.float64]], hops: int, stream: int, end: float
-    ) -> tuple[float, NDArray[np.float64]] | None:
-        """Vary a batch's best and keep what is better; None if the clock ran out."""
-        rng = numpy_generator(stream + 2)
-        for _ in range(hops):
-            if time.monotonic() > end:
-                return None
-            candidate = self.task.refine(self.task.vary(champion[1], rng))
-            value = self.task.value(candidate)
-            if self.task.sign * (value - champion[0]) < 0:
-                champion = (value, candidate)
-        return champion
+    def _out_of_time(self, end: float) -> bool:
+        return self.state.points is not None and time.monotonic() > end
+
+    def _reason(self, end: float, target: float | None) -> Status:
+        """Why the search ended, if nothing cut it short."""
+        if self._meets(target):
+            return "target reached"
+        return "time limit" if self._out_of_time(end) else "finished"
 
     def _meets(self, target: float | None) -> bool:
         if target is None or self.state.value is None:
@@ -187,20 +171,7 @@ def count_hits(task: Problem, state: State) -> tuple[int, int]:
     if task.polished_per_batch <= 2 and state.scores:
         scores = np.array(state.scores)
         best = scores.min()
-        return int((scores <= best + _SAME_SCORE * abs(best)).sum()), len(scores)
+        return int((scores <= best + _SAME_SCORE * max(1.0, abs(best))).sum()), len(scores)
     values = task.sign * np.array(state.polished)
     best = task.sign * state.value
     return int((values <= best + _SAME_VALUE * max(1.0, abs(best))).sum()), len(values)
-
-
-def _distinct(scores: NDArray[np.float64], count: int) -> list[int]:
-    """Indices of the best scores that differ from one another."""
-    chosen: list[int] = []
-    for index in np.argsort(scores, kind="stable"):
-        score = scores[index]
-        same = chosen and score - scores[chosen[-1]] <= 1e-10 * abs(score)
-        if math.isfinite(score) and not same:
-            chosen.append(int(index))
-        if len(chosen) == count:
-            break
-    return chosen

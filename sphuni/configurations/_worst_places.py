@@ -8,11 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from sphuni._rng import numpy_generator
-from sphuni.configurations._holes import holes, pole_values
-from sphuni.configurations._objectives import energy_objective
-from sphuni.configurations._slp import Family, ascend, multipliers
+from sphuni.configurations._holes import holes
+from sphuni.configurations._members import Cuts, Family
+from sphuni.configurations._moves import into_a_hole
+from sphuni.configurations._objectives import minimize_energy
+from sphuni.configurations._poles import pole_values, potential_cuts
+from sphuni.configurations._slp import ascend
+from sphuni.configurations._tied import multipliers, second_order
 from sphuni.configurations.certificate import Certificate
-from sphuni.configurations.minimize import minimize
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import (
@@ -44,6 +47,11 @@ class WorstPlaceProblem(Problem):
         """The functions whose least is maximised."""
 
     @property
+    def cuts(self) -> Cuts | None:
+        """Values at fixed places, where the members are minima over places."""
+        return None
+
+    @property
     @abc.abstractmethod
     def start_kernel(self) -> Kernel:
         """The kernel whose rough minima are the starts."""
@@ -65,14 +73,14 @@ class WorstPlaceProblem(Problem):
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
         """Minimise an energy roughly, shake, and note how good the worst place is."""
         kernel = self.start_kernel.antipodal() if self.antipodal else self.start_kernel
-        found = minimize(
-            energy_objective(kernel, self.d, engine),
+        found = minimize_energy(
+            kernel,
             as_tensor(starts),
+            engine,
             tolerance=1e-2,
             largest_step=0.4 * spacing(self.n, self.d),
             max_iterations=60,
             deadline=end,
-            compiled=engine == "compiled",
         )
         rows = found.points.numpy()
         for k, stream in enumerate(streams):
@@ -86,12 +94,19 @@ class WorstPlaceProblem(Problem):
     def refine(self, points: Array) -> Array:
         """Ascend by linear programmes."""
         radius = 0.1 * spacing(self.n, self.d)
-        return ascend(self.family, points, radius=radius, iterations=120).points
+        return ascend(self.family, points, radius=radius, iterations=200, cuts=self.cuts).points
+
+    def vary(self, points: Array, rng: np.random.Generator) -> Array:
+        """Move one point into one of the deepest holes, and shake all."""
+        if self.antipodal or self.n <= self.d + 2:
+            return super().vary(points, rng)
+        return super().vary(into_a_hole(points, rng), rng)
 
     def certify(self, points: Array) -> Certificate:
         """Active places and multipliers, the best bound known, symmetry."""
         members = self.family(points, self.tied)
         weights, residual = multipliers(members)
+        second = second_order(points, members, weights)
         bound = self.bound()
         labelled = members.labels.shape[1] > 0
         free = self.n - len(np.unique(members.labels[weights > 0])) if labelled else None
@@ -99,8 +114,9 @@ class WorstPlaceProblem(Problem):
         return Certificate(
             kind="max-min",
             residual=residual,
-            smallest_eigenvalue=None,
-            flat_modes=None,
+            smallest_eigenvalue=second.smallest_eigenvalue,
+            flat_modes=second.flat,
+            tied_moves=second.moves,
             active=members.labels if labelled else None,
             multipliers=weights,
             free_points=free,
@@ -115,6 +131,8 @@ class WorstPlaceProblem(Problem):
 @dataclasses.dataclass(frozen=True)
 class CoveringProblem(WorstPlaceProblem):
     """Minimise the covering radius."""
+
+    hops = 12
 
     @property
     def family(self) -> Family:
@@ -140,6 +158,7 @@ class PolarizationProblem(WorstPlaceProblem):
     """Maximise the least potential of the sphere."""
 
     direction = "higher"
+    polished_per_batch = 3
 
     @property
     def kernel(self) -> Kernel:
@@ -150,8 +169,16 @@ class PolarizationProblem(WorstPlaceProblem):
     @property
     def family(self) -> Family:
         """Potentials at the local minima."""
-        kernel = self.kernel.antipodal() if self.antipodal else self.kernel
-        return functools.partial(pole_values, kernel=kernel)
+        return functools.partial(pole_values, kernel=self._potential)
+
+    @property
+    def cuts(self) -> Cuts:
+        """Potentials at fixed places."""
+        return functools.partial(potential_cuts, kernel=self._potential)
+
+    @property
+    def _potential(self) -> Kernel:
+        return self.kernel.antipodal() if self.antipodal else self.kernel
 
     @property
     def start_kernel(self) -> Kernel:
@@ -169,7 +196,10 @@ class PolarizationProblem(WorstPlaceProblem):
         return polarization_bound(self.n, self.d, s=self.s, antipodal=self.antipodal)
 
     def value(self, points: Array) -> float:
-        """Least potential: of the local minima and of the certifying search of the measure."""
+        """Least potential at the local minima."""
+        return float(self.family(points, 0.0).values.min())
+
+    def verify(self, points: Array) -> float:
+        """Least potential by the certifying search of the measure."""
         assert self.s is not None
-        checked = polarization(points, s=self.s, antipodal=self.antipodal)
-        return min(float(checked.value), float(self.family(points, 0.0).values.min()))
+        return float(polarization(points, s=self.s, antipodal=self.antipodal).value)

@@ -23,16 +23,22 @@ class Certificate(Result):
         Smooth: the largest tangent gradient of one point. Max-min: the largest entry of the
         gradients of the active functions, weighted by `multipliers`. Zero at an optimum.
     smallest_eigenvalue : float or None
-        Of the Riemannian Hessian, rotations of the whole set left out; positive proves a strict
-        local minimum up to rotation. None for max-min problems, and where the Hessian is too
-        large.
+        Smooth: of the Riemannian Hessian, rotations of the whole set left out; None where it is
+        too large. Max-min: of minus the Hessian of the Lagrangian on the moves that keep the
+        functions with positive multipliers equal, rotations left out; None where there are no
+        such moves. Positive means a strict local optimum up to rotation.
     flat_modes : int or None
-        Eigenvalues below 1e-9 of the largest, rotations left out.
+        Eigenvalues that vanish (below 1e-9 of the largest; max-min: 1e-8 of the Hessian's norm),
+        rotations left out: free points, or an optimum that is not strict to second order.
+    tied_moves : int or None
+        Max-min: dimension of these moves; 0 where the tied functions alone fix the points, so
+        that the conditions of first order suffice.
     active : integer array (m, k) or None
         Indices of the points of each tied function: pairs in contact, vertices of the deepest
         facets; None where a function has no such points.
     multipliers : array (m,) or None
-        Weights >= 0 with sum 1 of the active functions.
+        Weights >= 0 with sum 1 of the active functions; zeros mean that strict complementarity
+        fails there.
     free_points : int or None
         Points that no active function with a positive multiplier holds (rattlers).
     spread : float or None
@@ -51,6 +57,7 @@ class Certificate(Result):
     residual: float
     smallest_eigenvalue: float | None
     flat_modes: int | None
+    tied_moves: int | None
     active: NDArray[np.int64] | None
     multipliers: NDArray[np.float64] | None
     free_points: int | None

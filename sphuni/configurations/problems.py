@@ -45,6 +45,8 @@ class Problem(abc.ABC):
     """How many distinct local optima of a batch are polished."""
     hops = 0
     """How many variations of a batch's best are polished, at most one per start."""
+    generations = 0
+    """How many times the best local optima of a batch are varied, once per lane, and relaxed."""
     resolution = 1e-9
     """Differences below this, relative to the larger of 1 and the value, mean nothing."""
 
@@ -65,6 +67,10 @@ class Problem(abc.ABC):
     @abc.abstractmethod
     def value(self, points: Array) -> float:
         """Evaluate the objective, as the records state it."""
+
+    def verify(self, points: Array) -> float:
+        """Evaluate the objective again, more dearly where `value` is a search."""
+        return self.value(points)
 
     @abc.abstractmethod
     def certify(self, points: Array) -> Certificate:

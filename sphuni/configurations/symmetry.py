@@ -1,11 +1,50 @@
-"""The orthogonal maps that permute a point set."""
+"""The orthogonal maps that permute a point set, and the name of their group in space."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["symmetry_order"]
+from sphuni._result import Result
 
-_MOST_TRIALS = 200_000
+__all__ = ["PointGroup", "point_group", "symmetry_order"]
+
+_MOST_VISITS = 30_000_000
+"""Points times partial maps after which a search is given up: some ten seconds."""
+_LARGEST = 4_000
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_POLYHEDRAL = {(12, 3): "T", (24, 4): "O", (60, 5): "I"}
+"""Rotations and highest fold of the groups with more than one main axis."""
+
+Array = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PointGroup(Result):
+    """The group of the orthogonal maps of R^3 that permute a point set.
+
+    Attributes
+    ----------
+    name : str
+        In Schoenflies' notation, such as ``"Ih"``, ``"D5h"``, ``"C1"``; ``"C∞v"`` and ``"D∞h"``
+        for points on one line.
+    order : int or None
+        Number of maps, reflections included; None where it is infinite.
+    rotations : int or None
+        How many of them are rotations, the identity included.
+    fold : int
+        Order of the rotation by the smallest angle, 1 where there is none, 0 where it is infinite.
+    axis : array (3,) or None
+        Axis of that rotation, a unit vector of either sign; None where there is none.
+    """
+
+    name: str
+    order: int | None
+    rotations: int | None
+    fold: int
+    axis: Array | None
 
 
 def symmetry_order(points: ArrayLike, *, tolerance: float = 1e-7) -> int | None:
@@ -21,14 +60,15 @@ def symmetry_order(points: ArrayLike, *, tolerance: float = 1e-7) -> int | None:
     Returns
     -------
     int or None
-        Order of the point group; None if the points do not span R^d (the group is infinite) or
-        the search was given up.
+        Order of the point group; None if it is infinite (the points span less than d - 1
+        dimensions), or the search was given up, as it is beyond 4,000 points.
 
     Notes
     -----
     The order is the product of orbit sizes along a chain of stabilisers of d spanning points; an
     image of a point is in its orbit if a partial map by inner products extends to all points.
-    A generic set costs O(n^2 log n).
+    Points of a hyperplane have twice the maps of the plane: the reflection in it. A generic set
+    costs O(n^2 log n).
 
     Examples
     --------
@@ -36,80 +76,243 @@ def symmetry_order(points: ArrayLike, *, tolerance: float = 1e-7) -> int | None:
     >>> symmetry_order(construct("icosahedron")), symmetry_order(construct("E8_roots"))
     (120, 696729600)
     """
-    rows = np.asarray(points, dtype=np.float64)
-    search = _Search(rows, tolerance)
-    if search.frame is None:
+    rows = _checked(points)
+    inner, basis = _span(rows)
+    missing = rows.shape[1] - len(basis)
+    if missing > 1 or len(rows) > _LARGEST:
         return None
+    order = _chain(_Search(inner, tolerance))
+    return None if order is None else order * (1 + missing)
+
+
+def point_group(points: ArrayLike, *, tolerance: float = 1e-7) -> PointGroup | None:
+    """Name the point group of points on S^2.
+
+    Parameters
+    ----------
+    points : array_like of shape (n, 3)
+        Unit rows.
+    tolerance : float, default 1e-7
+        Inner products that differ by less are taken as equal.
+
+    Returns
+    -------
+    PointGroup or None
+        None if the search was given up, as it is beyond 4,000 points.
+
+    Raises
+    ------
+    ValueError
+        If the points do not lie in R^3.
+
+    Notes
+    -----
+    All maps are listed; the number of rotations, the highest fold, the presence of the inversion
+    and the number of mirrors fix the name.
+
+    References
+    ----------
+    M. Tinkham, "Group Theory and Quantum Mechanics", McGraw-Hill (1964), chapter 4.
+
+    Examples
+    --------
+    >>> from sphuni.configurations import construct
+    >>> group = point_group(construct("cube_3"))
+    >>> group.name, group.order, group.fold
+    ('Oh', 48, 4)
+    """
+    rows = _checked(points)
+    if rows.shape[1] != 3:
+        raise ValueError(
+            f"points must lie in R^3 for a Schoenflies name; got d = {rows.shape[1]}. "
+            "symmetry_order takes any d"
+        )
+    inner, basis = _span(rows)
+    if len(basis) == 1:
+        both = len(np.unique(np.sign(inner))) == 2
+        return PointGroup("D∞h" if both else "C∞v", None, None, 0, basis[0])
+    if len(rows) > _LARGEST:
+        return None
+    search = _Search(inner, tolerance)
+    try:
+        maps = np.stack(list(search.maps([])))
+    except _GivenUpError:
+        return None
+    return _named(_in_space(maps, basis))
+
+
+def _checked(points: ArrayLike) -> Array:
+    rows = np.asarray(points, dtype=np.float64)
+    if rows.ndim != 2 or not rows.size:
+        raise ValueError(f"points must have shape (n, d) with n >= 1; got {rows.shape}")
+    return rows
+
+
+def _span(rows: Array) -> tuple[Array, Array]:
+    """Coordinates (n, k) in an orthonormal basis (k, d) of the space that the rows span."""
+    _, values, axes = np.linalg.svd(rows, full_matrices=False)
+    basis = axes[values > 1e-3 * values[0]]
+    if len(basis) == rows.shape[1]:
+        return rows, np.eye(rows.shape[1])
+    return rows @ basis.T, basis
+
+
+def _in_space(maps: Array, basis: Array) -> Array:
+    """Maps (m, 3, 3) from those of the span; of a plane, with and without the reflection in it."""
+    if len(basis) == 3:
+        return maps
+    normal = np.cross(basis[0], basis[1])
+    flat = np.einsum("ka,mkl,lb->mab", basis, maps, basis)
+    across = np.outer(normal, normal)
+    return np.concatenate([flat + across, flat - across])
+
+
+def _named(maps: Array) -> PointGroup:
+    """Classify a finite group by determinants and traces."""
+    proper = np.linalg.det(maps) > 0
+    trace = np.trace(maps, axis1=1, axis2=2)
+    rotations, order = int(proper.sum()), len(maps)
+    turns = np.flatnonzero(proper & (trace < 3 - 1e-7))
+    fold, axis = 1, None
+    if turns.size:
+        finest = maps[turns[trace[turns].argmax()]]
+        fold = round(2 * math.pi / math.acos(max(-1.0, (float(np.trace(finest)) - 1) / 2)))
+        axis = _axis(finest)
+    inversion = bool((trace < -3 + 1e-5).any())
+    mirrors = int((~proper & (np.abs(trace - 1) < 1e-5)).sum())
+    name = _name(rotations, fold, order, mirrors, inversion=inversion)
+    return PointGroup(name, order, rotations, fold, axis)
+
+
+def _name(rotations: int, fold: int, order: int, mirrors: int, *, inversion: bool) -> str:
+    """Schoenflies' name from the counts of elements."""
+    improper = order > rotations
+    polyhedral = _POLYHEDRAL.get((rotations, fold))
+    if polyhedral:
+        suffix = "d" if polyhedral == "T" and not inversion else "h"
+        return polyhedral + (suffix if improper else "")
+    if rotations == fold == 1 and improper:
+        return "Ci" if inversion else "Cs"
+    if rotations == fold:
+        if not improper:
+            return f"C{fold}"
+        return {0: f"S{2 * fold}", 1: f"C{fold}h"}.get(mirrors, f"C{fold}v")
+    if not improper:
+        return f"D{fold}"
+    return f"D{fold}h" if inversion == (fold % 2 == 0) else f"D{fold}d"
+
+
+def _axis(rotation: Array) -> Array:
+    """Direction that a rotation keeps, its first large coordinate positive."""
+    vectors = np.linalg.svd(rotation - np.eye(3))[2][-1]
+    first = vectors[np.abs(vectors) > 1e-6][0]
+    return np.asarray(vectors * np.sign(first))
+
+
+def _chain(search: "_Search") -> int | None:
+    """Order of the group as the product of orbit sizes along a chain of stabilisers."""
     order = 1
     fixed: list[int] = []
-    for point in search.frame:
-        orbit = 0
-        for image in search.candidates([*fixed, point], fixed):
-            extends = search.extends([*fixed, image])
-            if extends is None:
-                return None
-            orbit += extends
-        order *= orbit
-        fixed.append(point)
+    try:
+        for depth, point in enumerate(search.frame):
+            images = search.stabilised(depth)
+            order *= sum(search.extends([*fixed, image]) for image in images)
+            fixed.append(point)
+    except _GivenUpError:
+        return None
     return order
 
 
+class _GivenUpError(Exception):
+    """Too many partial maps were tried."""
+
+
 class _Search:
-    """Backtracking over the images of a frame."""
+    """Backtracking over the images of a frame, cut where labels do not match.
 
-    def __init__(self, rows: NDArray[np.float64], tolerance: float) -> None:
-        self.rows, self.tolerance, self.trials = rows, tolerance, 0
-        self.gram = rows @ rows.T
-        self.profile = np.sort(self.gram, axis=1)
+    After k points have images, every point is labelled by its inner products with them; a partial
+    map extends only if the labels of the frame's and of the images' side agree as multisets.
+    """
+
+    def __init__(self, rows: Array, tolerance: float) -> None:
+        self.rows, self.tolerance = rows, tolerance
+        self.left = max(2_000, _MOST_VISITS // len(rows))
+        self.classes = _classes(rows @ rows.T, tolerance)
+        profile = np.sort(self.classes, axis=1)
+        _, kind = np.unique(profile, axis=0, return_inverse=True)
+        self.kind = kind.ravel().astype(np.uint64)
         self.frame = self._choose_frame()
+        self.labels = [self.kind]
+        for point in self.frame:
+            self.labels.append(self._refine(self.labels[-1], point))
+        self.sorted = [np.sort(labels) for labels in self.labels]
 
-    def candidates(self, source: list[int], images: list[int]) -> list[int]:
-        """Points that the last of `source` may go to when the others go to `images`."""
-        last = source[-1]
-        alike = np.abs(self.profile - self.profile[last]).max(axis=1) <= self.tolerance
-        for a, b in zip(source[:-1], images, strict=True):
-            alike &= np.abs(self.gram[:, b] - self.gram[last, a]) <= self.tolerance
-        return [int(index) for index in np.flatnonzero(alike)]
+    def stabilised(self, depth: int) -> list[int]:
+        """Points that the frame's point number `depth` may go to when the earlier ones stay."""
+        return self._alike(self.labels[depth], depth)
 
-    def extends(self, images: list[int]) -> bool | None:
-        """Whether the frame's first points can go to `images`; None when given up."""
-        assert self.frame is not None
-        self.trials += 1
-        if self.trials > _MOST_TRIALS:
-            return None
+    def extends(self, images: list[int]) -> bool:
+        """Whether the frame's first points can go to `images`."""
+        return next(self.maps(images), None) is not None
+
+    def maps(self, images: list[int]) -> Iterator[Array]:
+        """All maps, acting on columns, that send the frame's first points to `images`."""
+        labels = self.kind
+        for image in images:
+            labels = self._refine(labels, image)
+        yield from self._maps(images, labels)
+
+    def _maps(self, images: list[int], labels: NDArray[np.uint64]) -> Iterator[Array]:
+        self.left -= 1
+        if self.left < 0:
+            raise _GivenUpError
         depth = len(images)
-        if depth == len(self.frame):
-            return self._permutes(images)
-        for image in self.candidates(self.frame[: depth + 1], images):
-            found = self.extends([*images, image])
-            if found is not False:
-                return found
-        return False
+        if not np.array_equal(np.sort(labels), self.sorted[depth]):
+            return
+        if depth < len(self.frame):
+            for image in self._alike(labels, depth):
+                yield from self._maps([*images, image], self._refine(labels, image))
+            return
+        map_ = np.asarray(np.linalg.solve(self.rows[self.frame], self.rows[images]).T)
+        if self._permutes(map_):
+            yield map_
 
-    def _permutes(self, images: list[int]) -> bool:
-        """Whether the linear map of the frame to `images` sends the set to itself."""
-        map_ = np.linalg.solve(self.rows[self.frame], self.rows[images])
-        cosines = (self.rows @ map_) @ self.rows.T
-        nearest = cosines.argmax(axis=1)
-        moved = self.rows @ map_ - self.rows[nearest]
-        slack = 100 * self.tolerance
-        return bool(np.abs(moved).max() <= slack and len(np.unique(nearest)) == len(nearest))
+    def _alike(self, labels: NDArray[np.uint64], depth: int) -> list[int]:
+        wanted = self.labels[depth][self.frame[depth]]
+        return [int(index) for index in np.flatnonzero(labels == wanted)]
 
-    def _choose_frame(self) -> list[int] | None:
-        """Pick d spanning points, the first with as few look-alikes as possible."""
-        d = self.rows.shape[1]
-        rounded = np.round(self.profile / (10 * self.tolerance)).astype(np.int64)
-        _, kind, count = np.unique(rounded, axis=0, return_inverse=True, return_counts=True)
-        order = np.argsort(count[kind.ravel()], kind="stable")
-        frame: list[int] = [int(order[0])]
-        rest = self.rows - np.outer(self.rows @ self.rows[frame[0]], self.rows[frame[0]])
-        while len(frame) < d:
+    def _refine(self, labels: NDArray[np.uint64], point: int) -> NDArray[np.uint64]:
+        """Mix in the inner products with one more point, modulo 2^64."""
+        mixed = (labels ^ (labels >> np.uint64(29))) * _MIX
+        return np.asarray(mixed + self.classes[point])
+
+    def _permutes(self, map_: Array) -> bool:
+        """Whether a linear map sends the set to itself."""
+        moved = self.rows @ map_.T
+        nearest = (moved @ self.rows.T).argmax(axis=1)
+        apart = np.abs(moved - self.rows[nearest]).max()
+        return bool(apart <= 100 * self.tolerance and len(np.unique(nearest)) == len(nearest))
+
+    def _choose_frame(self) -> list[int]:
+        """Pick spanning points, the first with as few look-alikes as possible."""
+        alike = np.bincount(self.kind.astype(np.int64))[self.kind.astype(np.int64)]
+        frame: list[int] = []
+        rest = self.rows
+        for _ in range(self.rows.shape[1]):
             lengths = np.linalg.norm(rest, axis=1)
-            if lengths.max() < 1e-3:
-                return None
             near = np.flatnonzero(lengths > 0.5 * lengths.max())
-            chosen = int(near[np.argmin(count[kind.ravel()][near])])
+            chosen = int(near[np.argmin(alike[near])])
             frame.append(chosen)
             axis = rest[chosen] / lengths[chosen]
             rest = rest - np.outer(rest @ axis, axis)
         return frame
+
+
+def _classes(gram: Array, tolerance: float) -> NDArray[np.uint64]:
+    """Number the inner products; those that a chain of steps within tolerance joins are one."""
+    flat = gram.ravel()
+    order = np.argsort(flat)
+    new = np.diff(flat[order], prepend=flat[order[0]]) > tolerance
+    classes = np.empty(flat.shape, dtype=np.uint64)
+    classes[order] = np.cumsum(new)
+    return classes.reshape(gram.shape)

@@ -1,17 +1,32 @@
 """The only caller of Qhull: facets of the convex hull of points on the sphere."""
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
-__all__ = ["deepest_facet", "fits"]
+__all__ = ["deepest_facet", "facets", "fits"]
 
 _LARGEST = {3: 1_000_000, 4: 100_000, 5: 10_000, 6: 3_000, 7: 500, 8: 240}
 """Points for which one hull takes 10 to 20 seconds, by dimension."""
+_FLAT_FACET = 1e-9
 
 
 def fits(n: int, d: int) -> bool:
     """Whether the hull of n points in R^d is a matter of seconds."""
     return n > d and n <= _LARGEST.get(d, 0)
+
+
+def facets(points: np.ndarray) -> NDArray[np.int64]:
+    """Vertices (m, d) of the hull's facets, slivers of triangulated flat facets left out.
+
+    Raises
+    ------
+    scipy.spatial.QhullError
+        If the points do not span a body.
+    """
+    simplices = ConvexHull(points, qhull_options="Qt Q12").simplices
+    volumes = np.abs(np.linalg.det(points[simplices]))
+    return np.asarray(simplices[volumes > _FLAT_FACET * volumes.max()], dtype=np.int64)
 
 
 def deepest_facet(points: np.ndarray) -> np.ndarray | None:

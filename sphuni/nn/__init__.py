@@ -1,6 +1,7 @@
 """Regularizers, layers and losses that make networks use the hypersphere."""
 
 from sphuni.nn.convert import Conversion as Conversion
+from sphuni.nn.convert import conversion_of as conversion_of
 from sphuni.nn.convert import convert_to_sphere as convert_to_sphere
 from sphuni.nn.convert import no_decay_groups as no_decay_groups
 from sphuni.nn.convert import project_ as project_
@@ -25,9 +26,16 @@ from sphuni.nn.layers import InwardScale as InwardScale
 from sphuni.nn.layers import SphereConv1d as SphereConv1d
 from sphuni.nn.layers import SphereConv2d as SphereConv2d
 from sphuni.nn.layers import SphereConv3d as SphereConv3d
+from sphuni.nn.layers import SphereConvTranspose1d as SphereConvTranspose1d
+from sphuni.nn.layers import SphereConvTranspose2d as SphereConvTranspose2d
+from sphuni.nn.layers import SphereConvTranspose3d as SphereConvTranspose3d
 from sphuni.nn.layers import SphereLinear as SphereLinear
 from sphuni.nn.layers import SphereNorm as SphereNorm
+from sphuni.nn.layers import SphereNorm1d as SphereNorm1d
+from sphuni.nn.layers import SphereNorm3d as SphereNorm3d
+from sphuni.nn.layers import SphereRNNCell as SphereRNNCell
 from sphuni.nn.layers import angular as angular
+from sphuni.nn.layers import shared_steepness as shared_steepness
 from sphuni.nn.losses import ASoftmaxLoss as ASoftmaxLoss
 from sphuni.nn.losses import CenterLoss as CenterLoss
 from sphuni.nn.losses import GASoftmaxLoss as GASoftmaxLoss

@@ -22,18 +22,28 @@ _SEED = 20_240_607
 _SMALLEST, _LARGEST = 1e-15, 1e15
 
 
-def directions(weight: Tensor, *, half_space: bool = False) -> Tensor:
-    """Return unit rows; rows closer than 1e-6 to another (or its antipode) are kicked apart."""
-    rows: Tensor = _Unit.apply(weight)[0]
+def directions(weight: Tensor, *, half_space: bool = False, tangent: bool = False) -> Tensor:
+    """Return unit rows; rows closer than 1e-6 to another (or its antipode) are kicked apart.
+
+    `tangent` promises that gradients will be tangent to the rows, as those of `pair_reduce` are,
+    which saves their projection.
+    """
+    rows, inverse = _Unit.apply(weight, tangent)
     with torch.no_grad():
-        shift = _shift(rows.detach(), half_space)
-    return rows if shift is None else unit_rows(rows + shift)
+        shift = _shift(rows.detach(), inverse[..., 0], half_space)
+    if shift is None:
+        return rows
+    if tangent:  # to the kicked rows, not to these
+        rows, _ = _Unit.apply(weight, False)
+    return unit_rows(rows + shift)
 
 
-def _shift(rows: Tensor, half_space: bool) -> Tensor | None:
+def _shift(rows: Tensor, inverse: Tensor, half_space: bool) -> Tensor | None:
     """What to add to the rows that are zero or coincide with another; None if none do."""
     flat = rows.reshape(-1, *rows.shape[-2:])
-    zero = torch.linalg.vector_norm(flat, dim=-1) < 0.5
+    zero = inverse.reshape(flat.shape[:-1]) == 1  # what zero rows have, and few others
+    if bool(zero.any()):
+        zero &= torch.linalg.vector_norm(flat, dim=-1) < 0.5
     same = _coincident(flat, half_space) & ~zero
     if not bool((zero | same).any()):
         return None
@@ -79,7 +89,7 @@ class _Unit(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(weight: Tensor) -> Any:
+    def forward(weight: Tensor, tangent: bool) -> Any:
         """Return the unit rows and the inverse norms, which are one for zero rows."""
         norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
         low, high = torch.aminmax(norm)
@@ -94,7 +104,8 @@ class _Unit(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(inputs[0], *output)
+        weight, ctx.tangent = inputs
+        ctx.save_for_backward(weight, *output)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
@@ -104,5 +115,7 @@ class _Unit(torch.autograd.Function):
             rows = unit_rows(weight)
             inverse = (weight * rows).sum(-1, keepdim=True)
             inverse = torch.where(inverse == 0, 1.0, inverse).reciprocal()
+        elif ctx.tangent:
+            return gradient * inverse, None
         radial = (gradient * rows).sum(-1, keepdim=True)
-        return (gradient - radial * rows) * inverse
+        return (gradient - radial * rows) * inverse, None

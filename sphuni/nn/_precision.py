@@ -7,6 +7,8 @@ from typing import Any, Concatenate, ParamSpec
 import torch
 from torch import Tensor
 
+from sphuni.nn._vmap import is_transformed, transformed
+
 __all__ = ["check_weight", "in_full_precision", "nothing", "widen"]
 
 P = ParamSpec("P")
@@ -21,6 +23,8 @@ def in_full_precision(
     @functools.wraps(function)
     def wrapper(weight: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         check_weight(weight)
+        if is_transformed(weight):
+            return transformed(weight, lambda batch: wrapper(batch, *args, **kwargs))
         with torch.autocast(weight.device.type, enabled=False):
             return function(widen(weight), *args, **kwargs)
 

@@ -1,37 +1,54 @@
 """Turn an existing network into a SphereNet, and back."""
 
 import dataclasses
+import logging
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sphuni.nn.hook._layers import find_layers
 from sphuni.nn.hook._select import assign_roles, select
-from sphuni.nn.layers import SphereConv1d, SphereConv2d, SphereConv3d, SphereLinear
-from sphuni.nn.layers.angular import Kind
+from sphuni.nn.layers import (
+    SphereConv1d,
+    SphereConv2d,
+    SphereConv3d,
+    SphereConvTranspose1d,
+    SphereConvTranspose2d,
+    SphereConvTranspose3d,
+    SphereLinear,
+    SphereRNNCell,
+)
+from sphuni.nn.layers.angular import Kind, shared_steepness
 
-__all__ = ["Conversion", "convert_to_sphere", "no_decay_groups", "project_"]
+__all__ = ["Conversion", "conversion_of", "convert_to_sphere", "no_decay_groups", "project_"]
+
+M = TypeVar("M", bound=nn.Module)
+_RECORD = "sphuni_conversion"
+_log = logging.getLogger("sphuni")
 
 _CONVOLUTIONS: dict[type[nn.Module], type[Any]] = {
     nn.Conv1d: SphereConv1d,
     nn.Conv2d: SphereConv2d,
     nn.Conv3d: SphereConv3d,
+    nn.ConvTranspose1d: SphereConvTranspose1d,
+    nn.ConvTranspose2d: SphereConvTranspose2d,
+    nn.ConvTranspose3d: SphereConvTranspose3d,
 }
 _PLAIN: tuple[type[nn.Module], ...] = (*_CONVOLUTIONS, nn.Linear)
-_SPHERE: tuple[type[Any], ...] = (*_CONVOLUTIONS.values(), SphereLinear)
+_SPHERE: tuple[type[Any], ...] = (*_CONVOLUTIONS.values(), SphereLinear, SphereRNNCell)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Conversion:
-    """A converted network and what was done to it.
+    """What `convert_to_sphere` did to a network; printing it gives the report.
 
     Attributes
     ----------
     model : nn.Module
-        The network that was given, with layers exchanged in place.
+        The network, whose layers were exchanged in place.
     changed : tuple of (name, description)
     kept : tuple of (name, reason)
         Linear and convolutional layers that were left as they were.
@@ -50,6 +67,8 @@ class Conversion:
             original.bias = sphere.bias
             original.train(sphere.training)
             _replace(self.model, name, original)
+        if getattr(self.model, _RECORD, None) is self:
+            delattr(self.model, _RECORD)
         return self.model
 
     def __str__(self) -> str:
@@ -60,14 +79,15 @@ class Conversion:
 
 
 def convert_to_sphere(
-    model: nn.Module,
+    model: M,
     *,
     kind: Kind = "cosine",
     k: float | None = None,
+    share: str = "filter",
     skip: str | Sequence[str] = ("shortcut", "classifier"),
     output_layer: str | None = "auto",
-) -> Conversion:
-    """Exchange Conv1d, Conv2d, Conv3d and Linear layers for their sphere forms, in place.
+) -> M:
+    """Exchange convolutions and Linear layers for their sphere forms, in place.
 
     Parameters
     ----------
@@ -75,6 +95,8 @@ def convert_to_sphere(
         Weights, biases and state-dict keys are kept (a learnable k adds one key per layer).
     kind, k
         The function of the angle, see `sphuni.nn.SphereConv2d`.
+    share : {"filter", "layer", "network"}, default "filter"
+        With kind="learnable-sigmoid": one k per filter, one per layer, or one for all.
     skip : str or sequence of str, default ("shortcut", "classifier")
         "shortcut" is every convolution with a kernel of size 1, "classifier" the output layer;
         both also match names, as do further regular expressions.
@@ -83,13 +105,14 @@ def convert_to_sphere(
 
     Returns
     -------
-    Conversion
-        `.model` is the network; `.revert()` undoes the exchange; printing it gives a report.
+    nn.Module
+        `model` itself. `conversion_of(model)` is the report, which is also logged, and
+        `conversion_of(model).revert()` puts the plain layers back.
 
     Raises
     ------
     ValueError
-        If nothing is left to convert.
+        If nothing is left to convert, or the model is a single layer.
 
     References
     ----------
@@ -99,7 +122,10 @@ def convert_to_sphere(
     --------
     >>> import torch
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.ReLU())
-    >>> print(convert_to_sphere(network, kind="sigmoid", k=0.3))
+    >>> sphere = convert_to_sphere(network, kind="sigmoid", k=0.3)
+    >>> sphere(torch.zeros(1, 3, 5, 5)).shape
+    torch.Size([1, 8, 3, 3])
+    >>> print(conversion_of(sphere))
     1 layers converted
       0: Conv2d to SphereConv2d
     """
@@ -109,22 +135,43 @@ def convert_to_sphere(
     kept: list[tuple[str, str]] = []
     originals: list[tuple[str, nn.Module]] = []
     made: dict[int, nn.Module] = {}
+    options: dict[str, Any] = {"kind": kind, "k": k, "share": _shared(share, kind, k, model)}
     for name, module in list(model.named_modules(remove_duplicate=False)):
-        if not isinstance(module, _PLAIN) or isinstance(module, _SPHERE) or not name:
+        if not isinstance(module, _PLAIN) or isinstance(module, _SPHERE):
             continue
         reason = _reason_to_keep(name, module, patterns, classifier)
         if reason is not None:
-            kept.append((name, reason))
+            kept.append((name or type(module).__name__, reason))
             continue
         if id(module) not in made:
-            made[id(module)] = _sphere_form(module, kind, k)
+            made[id(module)] = _sphere_form(module, options)
         _replace(model, name, made[id(module)])
         originals.append((name, module))
         changed.append((name, f"{type(module).__name__} to {type(made[id(module)]).__name__}"))
     if not changed:
         listed = "; ".join(f"{name}: {reason}" for name, reason in kept) or "it has none"
         raise ValueError(f"no convolution or linear layer is left to convert ({listed})")
-    return Conversion(model, tuple(changed), tuple(kept), tuple(originals))
+    record = _record(model, changed, kept, originals)
+    setattr(model, _RECORD, record)
+    _log.info("%s", record)
+    return model
+
+
+def conversion_of(model: nn.Module) -> Conversion:
+    """Return what `convert_to_sphere` did to `model`.
+
+    Raises
+    ------
+    ValueError
+        If it was not converted, or has been reverted.
+    """
+    record = getattr(model, _RECORD, None)
+    if not isinstance(record, Conversion):
+        raise ValueError(
+            f"model must have been converted by convert_to_sphere; this {type(model).__name__} "
+            "was not, or was reverted"
+        )
+    return record
 
 
 def no_decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -176,32 +223,44 @@ def project_(model: nn.Module) -> None:
             weight /= norms.reshape(-1, *[1] * (weight.ndim - 1))
 
 
-def _sphere_form(module: Any, kind: Kind, k: float | None) -> nn.Module:
+def _sphere_form(module: Any, options: dict[str, Any]) -> nn.Module:
     """Build the layer without memory, then hand it the parameters themselves."""
-    options: dict[str, Any] = {"kind": kind, "k": k, "bias": module.bias is not None}
+    options = {**options, "bias": module.bias is not None, "device": "meta"}
     if isinstance(module, nn.Linear):
-        size = module.in_features, module.out_features
-        sphere: Any = SphereLinear(*size, device="meta", **options)
+        sphere: Any = SphereLinear(module.in_features, module.out_features, **options)
     else:
-        sphere = _CONVOLUTIONS[type(module)](
-            module.in_channels,
-            module.out_channels,
-            module.kernel_size,
-            stride=module.stride,
-            padding=module.padding,
-            dilation=module.dilation,
-            groups=module.groups,
-            padding_mode=module.padding_mode,
-            device="meta",
-            **options,
-        )
-    if kind == "learnable-sigmoid":
-        start = 0.5 if k is None else k
-        weight = module.weight
-        sphere.angular.k = nn.Parameter(weight.new_full((len(weight),), start - 0.05).float())
+        names = ["stride", "padding", "dilation", "groups", "padding_mode"]
+        names += ["output_padding"] if module.transposed else []
+        geometry = {name: getattr(module, name) for name in names}
+        channels = module.in_channels, module.out_channels
+        sphere = _CONVOLUTIONS[type(module)](*channels, module.kernel_size, **geometry, **options)
+    sphere.angular.materialise(module.weight.device)
     sphere.weight, sphere.bias = module.weight, module.bias
     sphere.train(module.training)
     return sphere
+
+
+def _record(
+    model: nn.Module,
+    changed: list[tuple[str, str]],
+    kept: list[tuple[str, str]],
+    originals: list[tuple[str, nn.Module]],
+) -> Conversion:
+    """The report of this conversion and of those before it, so that all can be undone."""
+    before = getattr(model, _RECORD, None)
+    if isinstance(before, Conversion):
+        changed, originals = [*before.changed, *changed], [*before._originals, *originals]
+    return Conversion(model, tuple(changed), tuple(kept), tuple(originals))
+
+
+def _shared(share: str, kind: str, k: float | None, model: nn.Module) -> str | nn.Parameter:
+    """The parameter that all layers share with share="network", else the word itself."""
+    if share not in ("filter", "layer", "network"):
+        raise ValueError(f"share must be 'filter', 'layer' or 'network'; got {share!r}")
+    if share != "network" or kind != "learnable-sigmoid":
+        return "filter" if share == "network" else share
+    device = next((p.device for p in model.parameters()), None)
+    return shared_steepness(k, device=device)
 
 
 def _reason_to_keep(
@@ -209,6 +268,8 @@ def _reason_to_keep(
 ) -> str | None:
     if parametrize.is_parametrized(module) or "weight" not in dict(module.named_parameters()):
         return "its weight is parametrized"
+    if not name:
+        return "it is the whole model; build the sphere layer itself, such as SphereLinear"
     if type(module) not in _PLAIN:
         return f"a {type(module).__name__}, whose forward pass is its own"
     if name == classifier:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sphuni.nn.functional import uniformity
 from sphuni.nn.hook import Regularizer, regularize
 
-__all__ = ["FeatureUniformity", "lightning_callback", "with_regularizer"]
+__all__ = ["FeatureUniformity", "lightning_callback", "trainer_callback", "with_regularizer"]
 
 
 def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
@@ -76,6 +76,53 @@ def _lightning() -> Any:
     raise ImportError("lightning_callback needs Lightning: pip install lightning")
 
 
+def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
+    """Return a callback that regularises the model of a Hugging Face Trainer.
+
+    Parameters
+    ----------
+    method, **options
+        As in `sphuni.nn.regularize`; `mode` is "decoupled".
+
+    Returns
+    -------
+    transformers.TrainerCallback
+        Gradients are added right before every optimizer step, after clipping; the logged loss is
+        the model's own. Its regularizer is `.regularizer` from the start of training on. With
+        float16 loss scaling take `with_regularizer` instead.
+
+    Raises
+    ------
+    ImportError
+        If `transformers` is not installed.
+    """
+    try:
+        base: Any = importlib.import_module("transformers").TrainerCallback
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "trainer_callback needs transformers: pip install transformers"
+        ) from error
+    options = {**options, "mode": "decoupled"}
+
+    class HypersphericalCallback(base):
+        """Adds the penalty's gradient before every optimizer step."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.regularizer: Regularizer | None = None
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            model: nn.Module = kwargs["model"]
+            self.regularizer = regularize(model, method, **options)
+            self.regularizer.to(next(model.parameters()).device)
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if self.regularizer is not None:
+                self.regularizer.add_gradients()
+
+    return HypersphericalCallback()
+
+
 def with_regularizer(trainer_class: type) -> type:
     """Return a Hugging Face Trainer class that adds a regularizer to its loss.
 
@@ -83,7 +130,7 @@ def with_regularizer(trainer_class: type) -> type:
     ----------
     trainer_class : type
         `transformers.Trainer` or a subclass. A TrainerCallback cannot change the loss, a subclass
-        can.
+        can; see `trainer_callback` for gradients that leave the loss alone.
 
     Returns
     -------
@@ -125,8 +172,13 @@ def with_regularizer(trainer_class: type) -> type:
             return found + penalty.to(found)
 
         def _share(self, num_items_in_batch: Any) -> float:
-            """Losses scaled by the items of the whole step are added up, not averaged."""
-            if num_items_in_batch is None:
+            """Losses that the Trainer adds up over a step take a share, averaged ones the whole."""
+            added_up = getattr(self, "loss_is_scaled_for_ga", None)
+            if added_up is None:
+                by_items = getattr(self, "model_accepts_loss_kwargs", False)
+                added_up = by_items and num_items_in_batch is not None
+                added_up = added_up or getattr(self, "compute_loss_func", None) is not None
+            if not added_up:
                 return 1.0
             return 1.0 / float(getattr(self, "current_gradient_accumulation_steps", 1) or 1)
 

@@ -11,15 +11,15 @@ Every gradient here is the tangent one, that of f(x / |x|): closed form and plai
 agree on the radial part too, or second derivatives would be wrong.
 """
 
-from collections.abc import Sequence
-from functools import partial
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sphuni.kernels import Kernel
+from sphuni.kernels import Antipodal, Kernel
 from sphuni.pairwise import _tiles
 from sphuni.pairwise._schedule import Task, block_size, run_tiles
 
@@ -90,7 +90,7 @@ class PairRows(torch.autograd.Function):
     ) -> Tensor:
         """Return (b, n, k)."""
         out = x.new_zeros(*x.shape[:-1], len(kernels), dtype=torch.float64)
-        run_tiles(partial(_rows_tile, x, y, weights, kernels, out), x, y)
+        run_tiles(functools.partial(_rows_tile, x, y, weights, kernels, out), x, y)
         return out.to(x.dtype)
 
     @staticmethod
@@ -118,7 +118,7 @@ class RowsGradient(torch.autograd.Function):
         grad_x, grad_w = torch.zeros_like(x), torch.zeros_like(weights)
         grad_y = grad_x if y is None else torch.zeros_like(y)
         into = (grad_x, grad_y, grad_w)
-        run_tiles(partial(_gradient_tile, x, y, weights, go, kernels, into), x, y)
+        run_tiles(functools.partial(_gradient_tile, x, y, weights, go, kernels, into), x, y)
         if y is None:
             return tangent(x, grad_x), x.new_zeros(()), grad_w
         return tangent(x, grad_x), tangent(y, grad_y), grad_w
@@ -135,7 +135,9 @@ class RowsGradient(torch.autograd.Function):
         """Second derivatives, tile by tile through plain operations."""
         x, y, weights, go = ctx.saved_tensors
         out = tuple(torch.zeros_like(part) for part in (x, x if y is None else y, weights, go))
-        run_tiles(partial(_second_tile, x, y, weights, go, ctx.kernels, upstream, out), x, y)
+        run_tiles(
+            functools.partial(_second_tile, x, y, weights, go, ctx.kernels, upstream, out), x, y
+        )
         return (
             out[0] + out[1] if y is None else out[0],
             out[1] if y is not None else None,
@@ -156,7 +158,7 @@ def _sums_and_gradients(
     gradients = x.new_zeros((len(kernels), *x.shape) if with_gradient else 0)
     blocks = -(-x.shape[1] // block_size(x.shape[1]))
     partial_sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
-    tile = partial(_sum_tile, x, kernels, partial_sums, gradients, with_gradient)
+    tile = functools.partial(_sum_tile, x, kernels, partial_sums, gradients, with_gradient)
     run_tiles(tile, x, None, strips=True)
     sums = partial_sums.sum(dim=0)
     return sums.to(x.dtype), tangent(x, gradients) if with_gradient else gradients
@@ -179,15 +181,34 @@ def _sum_tile(
     tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
     share = 1.0 if task.diagonal is None else 0.5  # whole rows meet every pair twice
     block = task.left.start // block_size(x.shape[1])
+    if not with_gradient:
+        for k, sums in enumerate(_tile_sums(tile, kernels)):
+            partial_sums[block, task.batch, k] += share * sums
+        return
     for k, kernel in enumerate(kernels):
-        if with_gradient:
-            value, slope, near = _tiles.evaluate_both(tile, kernel)
-            rows = gradients[k, task.batch, task.left]
-            columns = gradients[k, task.batch, task.right] if task.diagonal is None else None
-            _tiles.accumulate(tile, slope, near, left, right, (rows, columns))
+        value, slope, near = _tiles.evaluate_both(tile, kernel)
+        rows = gradients[k, task.batch, task.left]
+        columns = gradients[k, task.batch, task.right] if task.diagonal is None else None
+        _tiles.accumulate(tile, slope, near, left, right, (rows, columns))
+        partial_sums[block, task.batch, k] += share * _add_up(value)
+
+
+def _tile_sums(tile: _tiles.Tile, kernels: tuple[Kernel, ...]) -> Iterator[Tensor]:
+    """Sums of one tile, in which an antipodal kernel shares the values of its base."""
+
+    @functools.cache
+    def one(kernel: Kernel, mirrored: bool) -> Tensor:
+        return _add_up(_tiles.evaluate(_tiles.mirror(tile) if mirrored else tile, kernel))
+
+    for kernel in kernels:
+        if isinstance(kernel, Antipodal):
+            yield one(kernel.base, False) + one(kernel.base, True)
         else:
-            value = _tiles.evaluate(tile, kernel)
-        partial_sums[block, task.batch, k] += share * value.sum(-1).sum(-1, dtype=torch.float64)
+            yield one(kernel, False)
+
+
+def _add_up(matrix: Tensor) -> Tensor:
+    return matrix.sum(-1).sum(-1, dtype=torch.float64)
 
 
 def _rows_tile(

@@ -66,16 +66,14 @@ def compiled_body(kernel: Kernel, d: int, dtype: torch.dtype, device: str, batch
     """Compile the body for one kernel under a code object of its own.
 
     torch.compile counts recompilations per code object and silently runs eagerly past its limit;
-    with one object per (kernel, d, dtype, layout) only sizes vary, and those are dynamic.
+    with one object per (kernel, d, dtype, layout) only sizes vary, and those are dynamic. The
+    kernel is bound as a default argument: a `functools.partial` would be run through a function
+    of torch's own, whose one code object all kernels would share.
     """
     plain = inspect.unwrap(_body)
     code = plain.__code__.replace(co_name=f"pair_body_{compiled_body.cache_info().misses}")
-    own = types.FunctionType(code, plain.__globals__)
-    return torch.compile(
-        functools.partial(own, kernel, _limits(kernel)),
-        dynamic=True,
-        fullgraph=True,
-    )
+    own = types.FunctionType(code, plain.__globals__, argdefs=(kernel, _limits(kernel)))
+    return torch.compile(own, dynamic=True, fullgraph=True)
 
 
 class _Limits(NamedTuple):
@@ -91,7 +89,7 @@ def _limits(kernel: Kernel) -> _Limits:
     return _Limits(kernel.singular, kernel.singular_opposite, kernel.at_one, kernel.at_minus_one)
 
 
-def _body(kernel: Kernel, limits: _Limits, x: Tensor) -> tuple[Tensor, Tensor]:
+def _body(x: Tensor, kernel: Kernel, limits: _Limits) -> tuple[Tensor, Tensor]:
     """Row sums and gradient rows from coordinate planes x of shape (d, n) or (d, n, b).
 
     A point and itself are coincident like any other such pair, which saves a mask in the loop:

@@ -24,6 +24,7 @@ __all__ = [
     "evaluate",
     "evaluate_both",
     "kernel_tile",
+    "mirror",
 ]
 
 DIRECT_DIMENSION = 8
@@ -73,6 +74,12 @@ def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: int 
     wanted = 2 + 2 * gram if any(k.reads_q for k in kernels) else None
     p = gram.mul_(-2).add_(2)
     return Tile(p, p if wanted is None else wanted, near, diagonal, direct=False)
+
+
+def mirror(tile: Tile) -> Tile:
+    """Return the tile of the same points with the columns replaced by their antipodes."""
+    near = None if tile.near is None else tile.near._replace(p=tile.near.q, q=tile.near.p)
+    return tile._replace(p=tile.q, q=tile.p, near=near)
 
 
 def evaluate(tile: Tile, kernel: Kernel) -> Tensor:

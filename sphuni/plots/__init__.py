@@ -4,7 +4,8 @@ matplotlib is loaded when the first picture is drawn. No function touches `matpl
 global state: save with ``figure.savefig(path)``.
 """
 
-from sphuni.plots.configurations import configuration, neighbour_counts
+from sphuni.plots.configurations import configuration, neighbour_counts, voronoi_cells
+from sphuni.plots.holes import contact_graph, deepest_holes
 from sphuni.plots.layers import (
     cosine_histogram,
     layer_map,
@@ -12,13 +13,34 @@ from sphuni.plots.layers import (
     nearest_angles,
     singular_values,
 )
+from sphuni.plots.null_laws import null_density
+from sphuni.plots.page import interactive, render_interactive
+from sphuni.plots.potentials import potential_map
+from sphuni.plots.quadrature import degree_residuals, quadrature_weights
+from sphuni.plots.samples import circle, mollweide, sphere
+from sphuni.plots.uniformity import power_curves, projected_ecdf, uniformity_report
 
 __all__ = [
+    "circle",
     "configuration",
+    "contact_graph",
     "cosine_histogram",
+    "deepest_holes",
+    "degree_residuals",
+    "interactive",
     "layer_map",
     "layer_panel",
+    "mollweide",
     "nearest_angles",
     "neighbour_counts",
+    "null_density",
+    "potential_map",
+    "power_curves",
+    "projected_ecdf",
+    "quadrature_weights",
+    "render_interactive",
     "singular_values",
+    "sphere",
+    "uniformity_report",
+    "voronoi_cells",
 ]

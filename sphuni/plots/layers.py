@@ -61,18 +61,15 @@ def cosine_histogram(
     everywhere and tails can be seen. The null density is proportional to
     :math:`(1 - t^2)^{(d-3)/2}`.
     """
-    axes = new_figure(4.2, 2.8).add_subplot() if ax is None else ax
     heights, bins = _density(counts, edges)
     half = spread(_dimension(d), 4.5)
     low, high = min(float(bins[0]), -half), max(float(bins[-1]), half)
     t, null = cosine_curve(d, low, high, 400)
-    axes.stairs(np.sqrt(heights), bins, fill=True, color=color, alpha=0.45, label="observed")
-    axes.plot(t, np.sqrt(null), color=INK, lw=1.3, label="uniform rows")
+    axes = _small_axes(ax)
+    _against_null(axes, np.sqrt(heights), bins, t, np.sqrt(null), color)
     marks = np.asarray(worst, dtype=np.float64)
     axes.plot(marks, np.zeros_like(marks), "^", color=color, ms=5, clip_on=False)
-    axes.set(xlabel="cosine of a pair of rows", ylabel="density, square-root scale", ylim=(0, None))
-    tidy(axes)
-    axes.legend(frameon=False, fontsize="small")
+    axes.set(xlabel="cosine of a pair of rows", ylabel="density, square-root scale")
     return figure_of(axes)
 
 
@@ -111,14 +108,11 @@ def nearest_angles(
     """
     if n < 2:
         raise ValueError(f"n must be at least 2 for rows to have neighbours; got {n}")
-    axes = new_figure(4.2, 2.8).add_subplot() if ax is None else ax
     heights, bins = _density(counts, edges)
     degrees, null = nearest_curve(n, _dimension(d))
-    axes.stairs(heights, bins, fill=True, color=color, alpha=0.45, label="observed")
-    axes.plot(degrees, null, color=INK, lw=1.3, label="uniform rows")
-    axes.set(xlabel="angle to the nearest row, degrees", ylabel="density", ylim=(0, None))
-    tidy(axes)
-    axes.legend(frameon=False, fontsize="small")
+    axes = _small_axes(ax)
+    _against_null(axes, heights, bins, degrees, null, color)
+    axes.set(xlabel="angle to the nearest row, degrees", ylabel="density")
     return figure_of(axes)
 
 
@@ -157,7 +151,7 @@ def singular_values(
             "values must be a 1-D array of at least 2 singular values, not all zero; got shape "
             f"{ordered.shape}"
         )
-    axes = new_figure(4.2, 2.8).add_subplot() if ax is None else ax
+    axes = _small_axes(ax)
     rank = np.linspace(0.0, 1.0, 400)
     null = marchenko_pastur(rank, n, _dimension(d))
     floor = 1e-3 * max(ordered[0], null[0])
@@ -279,6 +273,27 @@ def layer_map(
     tidy(axes, left=True)
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure_of(axes)
+
+
+def _small_axes(ax: "Axes | None") -> "Axes":
+    """Return the given axes, or those of a new figure of the size of one panel."""
+    return new_figure(4.2, 2.8).add_subplot() if ax is None else ax
+
+
+def _against_null(
+    axes: "Axes",
+    heights: np.ndarray,
+    edges: np.ndarray,
+    x: np.ndarray,
+    null: np.ndarray,
+    color: str,
+) -> None:
+    """Draw a histogram and, over it, the curve that uniform rows would give."""
+    axes.stairs(heights, edges, fill=True, color=color, alpha=0.45, label="observed")
+    axes.plot(x, null, color=INK, lw=1.3, label="uniform rows")
+    axes.set_ylim(0, None)
+    tidy(axes)
+    axes.legend(frameon=False, fontsize="small")
 
 
 def _apart(y: np.ndarray, size: int, most: int) -> list[int]:

@@ -13,6 +13,7 @@ __all__ = [
     "AngleKernel",
     "CircleAndersonDarling",
     "CircleCap",
+    "CircleQuartic",
     "CircleSquare",
     "HalfTangent",
     "LogOnePlusChord",
@@ -80,6 +81,27 @@ class CircleSquare(AngleKernel):
         if order == 0:
             return x * x - x + 1.0 / 6.0
         return (2.0 * x - 1.0) / _PI2 if order == 1 else torch.full_like(x, 2.0 / _PI2**2)
+
+    def mean(self, d: int) -> float:
+        """0 on the circle."""
+        return 0.0 if d == 2 else super().mean(d)
+
+
+@dataclasses.dataclass(frozen=True)
+class CircleQuartic(AngleKernel):
+    """(1 - 2 x)^4 - 1/5 with x = theta / (2 pi): whether an even number of 4 points lie between."""
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and messages."""
+        return "four-point overlap"
+
+    def of_angle(self, theta: Tensor, order: int) -> Tensor:
+        """The polynomial or a derivative."""
+        u = 1.0 - theta / math.pi
+        if order == 0:
+            return u.square().square() - 0.2
+        return -4.0 / math.pi * u**3 if order == 1 else 12.0 / math.pi**2 * u * u
 
     def mean(self, d: int) -> float:
         """0 on the circle."""

@@ -15,7 +15,7 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import pair_reduce
 from sphuni.stats import _registry
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._null import Null, choose
+from sphuni.stats._null import Null, choose, choose_all
 from sphuni.stats._pvalues import tails_of
 from sphuni.stats._result import TestTable, UniformityTestResult
 from sphuni.stats.laws import TailedTable
@@ -51,7 +51,7 @@ def uniformity_test(
     rng : int, numpy Generator, torch Generator or None
         Seed of the simulation. With null="auto" and None the table has a fixed seed and is kept.
     workers : int, default 1
-        Threads for the simulation; the answer does not depend on it.
+        Processes for the simulation; the answer does not depend on it.
     **parameters
         Parameters of the test, such as ``antipodal=True`` for points taken as lines.
 
@@ -130,17 +130,13 @@ def uniformity_tests(
     chosen, skipped = _select(tests, n, d, antipodal)
     sums = _shared_sums(points, chosen, d)
     results = []
-    for test in chosen:
-        wanted = [sums[term.kernel] for term in test.terms(d)]
-        try:
-            choice = choose(test, n, d, asked)
-        except ValueError as reason:
+    for test, choice in zip(chosen, choose_all(chosen, n, d, asked), strict=True):
+        if isinstance(choice, ValueError):
             if tests != "all":
-                raise
-            skipped[test.name] = str(reason)
+                raise choice
+            skipped[test.name] = str(choice)
             continue
-        summary = tuple(wanted) if wanted else test.summary(points, d)
-        statistic = test.from_summary(summary, n, d)
+        statistic = test.statistic_with(points, d, sums)
         results.append(_result(test, statistic, n, d, choice, points.dtype))
     return TestTable(tuple(results), skipped)
 
@@ -241,7 +237,7 @@ def _select(
 
 def _shared_sums(points: Tensor, tests: Sequence[UniformityTest], d: int) -> dict[Kernel, Tensor]:
     """Every kernel's pair sum, each computed once and all in one pass."""
-    kernels = list(dict.fromkeys(term.kernel for test in tests for term in test.terms(d)))
+    kernels = list(dict.fromkeys(kernel for test in tests for kernel in test.kernels(d)))
     if not kernels:
         return {}
     sums = pair_reduce(points, kernel=kernels).unbind(-1)

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -67,13 +68,16 @@ class UniformityTest(abc.ABC):
         """Pair sums that the statistic is made of, so that several tests can share one pass."""
         return ()
 
+    def kernels(self, d: int) -> tuple[Kernel, ...]:
+        """Kernels whose pair sums `statistic_with` wants."""
+        return tuple(term.kernel for term in self.terms(d))
+
     def summary(self, points: Tensor, d: int) -> Tensor | tuple[Tensor, ...]:
         """What `from_summary` needs of points (..., n, k), k <= d, that lie in R^d.
 
         By default the pair sums of the kernels of `terms`, in order.
         """
-        kernels = [term.kernel for term in self.terms(d)]
-        return pair_reduce(points, kernel=kernels).unbind(-1)
+        return pair_reduce(points, kernel=self.kernels(d)).unbind(-1)
 
     @abc.abstractmethod
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
@@ -86,6 +90,14 @@ class UniformityTest(abc.ABC):
     def best_law(self, n: int, d: int) -> LawChoice | None:
         """The law whose size is right at this n and d; None calls for Monte Carlo."""
         return None
+
+    def simulated_at(self, n: int) -> int:
+        """How many points a simulated table has; fewer than n where the law has settled."""
+        return n
+
+    def cost(self, n: int, d: int) -> float:
+        """Rough number of operations that one simulated statistic takes."""
+        return float(n) * (n * (min(n, d) + 60) if self.pairwise else 60)
 
     def refine(self, table: Empirical, n: int, d: int) -> LawChoice:
         """Put a known tail in the place of the simulated one, where a test has one."""
@@ -103,3 +115,9 @@ class UniformityTest(abc.ABC):
         """The statistic (...,) of points (..., n, k), which lie in R^d (by default d = k)."""
         d = points.shape[-1] if d is None else d
         return self.from_summary(self.summary(points, d), points.shape[-2], d)
+
+    def statistic_with(self, points: Tensor, d: int, sums: Mapping[Kernel, Tensor]) -> Tensor:
+        """The statistic of points whose pair sums of `kernels` are known."""
+        kernels = self.kernels(d)
+        summary = tuple(sums[k] for k in kernels) if kernels else self.summary(points, d)
+        return self.from_summary(summary, points.shape[-2], d)

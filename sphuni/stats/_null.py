@@ -1,18 +1,17 @@
-"""Which null law a test is read against, and its Monte-Carlo tables."""
+"""Which null law a test is read against."""
 
 import dataclasses
-import functools
 import zlib
-
-import numpy as np
-import torch
+from collections.abc import Sequence
 
 from sphuni._rng import seeds
 from sphuni._typing import Seed
+from sphuni._workers import check_workers
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats.laws.monte_carlo import Empirical, simulate
+from sphuni.stats._tables import tables
+from sphuni.stats.laws.monte_carlo import Empirical
 
-__all__ = ["Null", "choose", "monte_carlo_law"]
+__all__ = ["Null", "choose", "choose_all", "monte_carlo_law"]
 
 _BUDGET = 4e10
 _FEWEST = 199
@@ -36,60 +35,96 @@ class Null:
             )
         if self.n_resamples < 1:
             raise ValueError(f"n_resamples must be at least 1; got {self.n_resamples}")
+        check_workers(self.workers)
 
 
 def choose(test: UniformityTest, n: int, d: int, asked: Null) -> LawChoice:
     """The law that was asked for, or for "auto" the one whose size is right at n and d."""
+    (choice,) = choose_all([test], n, d, asked)
+    if isinstance(choice, ValueError):
+        raise choice
+    return choice
+
+
+def monte_carlo_law(test: UniformityTest, n: int, d: int, asked: Null) -> LawChoice:
+    """A simulated table; "auto" without a seed has a fixed one for every n and d."""
+    (choice,) = _simulated([test], n, d, asked)
+    if isinstance(choice, ValueError):
+        raise choice
+    return choice
+
+
+def choose_all(
+    tests: Sequence[UniformityTest], n: int, d: int, asked: Null
+) -> list[LawChoice | ValueError]:
+    """The law of every test, or why there is none; simulated ones share their uniform sets."""
+    choices = [_without_simulation(test, n, d, asked) for test in tests]
+    missing = [test for test, choice in zip(tests, choices, strict=True) if choice is None]
+    simulated = iter(_simulated(missing, n, d, asked))
+    return [next(simulated) if choice is None else choice for choice in choices]
+
+
+def _without_simulation(
+    test: UniformityTest, n: int, d: int, asked: Null
+) -> LawChoice | ValueError | None:
+    """A law in formulas, None where one must be simulated, or why neither will do."""
     if asked.null == "monte-carlo":
-        return monte_carlo_law(test, n, d, asked)
+        return None
     if asked.null == "auto":
-        return test.best_law(n, d) or monte_carlo_law(test, n, d, asked)
+        return test.best_law(n, d)
     law = test.asymptotic_law(n, d) if asked.null == "asymptotic" else test.best_law(n, d)
     if law is None or (asked.null == "exact" and law.kind != "exact"):
-        raise ValueError(
+        return ValueError(
             f"test {test.name!r} has no {asked.null} null law at n = {n}, d = {d}; "
             "use null='auto' or null='monte-carlo'"
         )
     return law
 
 
-def monte_carlo_law(test: UniformityTest, n: int, d: int, asked: Null) -> LawChoice:
-    """A simulated table, kept in memory; "auto" without a seed has a fixed one per test, n, d."""
-    if asked.rng is None and asked.null == "auto":
-        seed = zlib.crc32(f"{test!r} {n} {d}".encode())
-    elif isinstance(asked.rng, int):
-        seed = asked.rng
-    else:
-        seed = seeds(asked.rng, 1)[0]
-    count = asked.n_resamples if asked.null == "monte-carlo" else _affordable(test, n, d, asked)
-    law = Empirical(_table(test, n, d, count, seed, asked.workers))
-    if asked.null == "auto":
+def _simulated(
+    tests: Sequence[UniformityTest], n: int, d: int, asked: Null
+) -> list[LawChoice | ValueError]:
+    """Tables, one simulation for all tests that want the same number of points and sets."""
+    if not tests:
+        return []
+    fixed = asked.rng is None and asked.null == "auto"
+    seed = None if fixed else asked.rng if isinstance(asked.rng, int) else seeds(asked.rng, 1)[0]
+    keep = fixed or isinstance(asked.rng, int)
+    answers: list[LawChoice | ValueError | None] = [None] * len(tests)
+    groups: dict[tuple[int, int], list[int]] = {}
+    for place, test in enumerate(tests):
+        at = test.simulated_at(n)
+        count = asked.n_resamples if asked.null == "monte-carlo" else affordable(test, at, d, asked)
+        if count:
+            groups.setdefault((at, count), []).append(place)
+        else:
+            answers[place] = _too_dear(test, n, d)
+    for (at, count), places in groups.items():
+        number = zlib.crc32(f"{at} {d}".encode()) if seed is None else seed
+        group = [tests[place] for place in places]
+        samples = tables(group, at, d, count, number, workers=asked.workers, keep=keep)
+        for place, sample in zip(places, samples, strict=True):
+            answers[place] = _read(tests[place], Empirical(sample), n, at, d, asked)
+    return [answer for answer in answers if answer is not None]
+
+
+def _read(test: UniformityTest, law: Empirical, n: int, at: int, d: int, asked: Null) -> LawChoice:
+    """The choice that a table stands for."""
+    if asked.null == "auto" and at == n:
         return test.refine(law, n, d)
-    return LawChoice(law, "monte-carlo", f"{count} simulated uniform sets")
+    where = "" if at == n else f" of {at} points, where the law has settled"
+    return LawChoice(law, "monte-carlo", f"{law.sample.size} simulated uniform sets{where}")
 
 
-def _affordable(test: UniformityTest, n: int, d: int, asked: Null) -> int:
-    """As many simulated sets as "auto" may spend, at most those asked for."""
-    cost = float(n) * (n * (min(n, d) + 60) if test.pairwise else 60)
-    count = min(asked.n_resamples, int(_BUDGET / cost))
-    if count < min(asked.n_resamples, _FEWEST):
-        raise ValueError(
-            f"test {test.name!r} has no trustworthy null law at n = {n}, d = {d}, and simulating "
-            f"one would take about {cost * _FEWEST:.0e} operations; "
-            "ask for it by null='monte-carlo', or take fewer points"
-        )
-    return count
+def affordable(test: UniformityTest, n: int, d: int, asked: Null) -> int:
+    """As many simulated sets as "auto" may spend, at most those asked for; 0 if too few."""
+    count = min(asked.n_resamples, int(_BUDGET / test.cost(n, d)))
+    return count if count >= min(asked.n_resamples, _FEWEST) else 0
 
 
-@functools.lru_cache(maxsize=256)
-def _table(test: UniformityTest, n: int, d: int, count: int, seed: int, workers: int) -> np.ndarray:
-    sample = simulate(
-        lambda points: test.statistic(points, d).to(torch.float64),
-        n,
-        d,
-        count,
-        rng=seed,
-        workers=workers,
-        full=not test.invariant,
+def _too_dear(test: UniformityTest, n: int, d: int) -> ValueError:
+    return ValueError(
+        f"test {test.name!r} has no trustworthy null law at n = {n}, d = {d}, and simulating one "
+        f"would take about {test.cost(n, d) * _FEWEST:.0e} operations; ask for it by "
+        "null='monte-carlo', or take fewer points"
     )
-    return np.sort(sample)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sphuni.stats._base import UniformityTest
 from sphuni.stats.circle_pairs import (
+    FeltzGoldin,
     HermansRasson,
     Pycke,
     PyckeQ,
@@ -25,9 +26,12 @@ from sphuni.stats.circular import (
     Rao,
     Watson1976,
 )
-from sphuni.stats.classical import Bingham, GineGn, Rayleigh
+from sphuni.stats.classical import Bingham, GineGn, Rayleigh, RayleighHD
 from sphuni.stats.coverage import MaxUncover, NumUncover, Vacancy
-from sphuni.stats.packing import Packing
+from sphuni.stats.directions import CuestaAlbertos, SlicedWasserstein
+from sphuni.stats.line import AndersonDarling, CramerVonMises, KolmogorovSmirnov
+from sphuni.stats.omnibus import Omnibus
+from sphuni.stats.packing import MaxAngle, Packing
 from sphuni.stats.pairs import (
     Ajne,
     Bakshaev,
@@ -37,6 +41,7 @@ from sphuni.stats.pairs import (
     Softmax,
     Stereographic,
 )
+from sphuni.stats.poisson_kernel import MMD, QuadratikU, QuadratikV
 from sphuni.stats.projected import PAD, PCvM, PRt
 from sphuni.stats.series import Sobolev, Stein
 
@@ -58,13 +63,22 @@ _CLASSES: tuple[type[UniformityTest], ...] = (
     Stereographic,
     Sobolev,
     Stein,
+    MMD,
+    QuadratikU,
+    QuadratikV,
+    RayleighHD,
     Packing,
+    MaxAngle,
+    CuestaAlbertos,
+    SlicedWasserstein,
+    Omnibus,
     RayleighM,
     Watson,
     Rothman,
     HermansRasson,
     Pycke,
     PyckeQ,
+    FeltzGoldin,
     Kuiper,
     Watson1976,
     Range,
@@ -78,6 +92,9 @@ _CLASSES: tuple[type[UniformityTest], ...] = (
     NumUncover,
     HodgesAjne,
     Cressie,
+    KolmogorovSmirnov,
+    CramerVonMises,
+    AndersonDarling,
 )
 
 TESTS: dict[str, type[UniformityTest]] = {test.name: test for test in _CLASSES}

@@ -12,13 +12,24 @@ from torch import Tensor
 from sphuni.kernels import Riesz
 from sphuni.sphere import root
 from sphuni.stats import _coefficients as co
-from sphuni.stats._angular import PyckeSeries
-from sphuni.stats._base import Term
+from sphuni.stats._angular import CircleQuartic, PyckeSeries
+from sphuni.stats._base import LawChoice, Term
 from sphuni.stats._kernels import Centred, Latitude, OneMinusSine
+from sphuni.stats.classical import Rayleigh
 from sphuni.stats.projected import PRt
 from sphuni.stats.sobolev import SobolevTest
 
-__all__ = ["HermansRasson", "Pycke", "PyckeQ", "RayleighM", "Rothman", "Watson", "sorted_turns"]
+__all__ = [
+    "FeltzGoldin",
+    "HermansRasson",
+    "Pycke",
+    "PyckeQ",
+    "RayleighM",
+    "Rothman",
+    "Watson",
+    "sorted_turns",
+    "watson_of_turns",
+]
 
 _FLOAT = NDArray[np.float64]
 _BETA = math.pi**2 / 36.0 / (0.5 - 4.0 / math.pi**2)
@@ -77,6 +88,10 @@ class RayleighM(SobolevTest):
         """2 cos(m theta)."""
         return np.asarray(2.0 * np.cos(self.m * np.arccos(t)))
 
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """That of Rayleigh's test: m theta is uniform too."""
+        return super().best_law(n, d) if self.antipodal else Rayleigh().best_law(n, d)
+
 
 @dataclasses.dataclass(frozen=True)
 class Watson(SobolevTest):
@@ -94,15 +109,12 @@ class Watson(SobolevTest):
     circle_only: ClassVar[bool] = True
 
     def summary(self, points: Tensor, d: int) -> Tensor:
-        """Sum of squared deviations of the sorted angles from an even grid."""
-        u = sorted_turns(points)
-        n = u.shape[-1]
-        gap = u - (torch.arange(1, n + 1, dtype=u.dtype, device=u.device) - 0.5) / n
-        return (gap - gap.mean(-1, keepdim=True)).square().sum(-1)
+        """The statistic itself, from sorted angles."""
+        return watson_of_turns(sorted_turns(points))
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
-        """Add 1 / (12 n)."""
-        return torch.as_tensor(summary) + 1.0 / (12.0 * n)
+        """As it is."""
+        return torch.as_tensor(summary)
 
     def check(self, n: int, d: int) -> None:
         """Refuse lines: double the angles instead."""
@@ -128,6 +140,47 @@ class Watson(SobolevTest):
         """Half of the second Bernoulli polynomial."""
         x = np.arccos(t) / (2.0 * math.pi)
         return np.asarray(0.5 * (x * x - x + 1.0 / 6.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class FeltzGoldin(SobolevTest):
+    r"""Feltz and Goldin's four-point Cramér-von Mises test of the circle.
+
+    :math:`S = \frac1{96 n} \sum_{i,j} ((1 - \theta_{ij} / \pi)^4 - \tfrac15)`.
+
+    Notes
+    -----
+    Four uniform points cut the circle into two sets of alternate arcs. The statistic is
+    1 / 4! times the mean square of the difference between the share of the points in one of the
+    sets and its length, times n; with two points it would be Watson's, and the kernel follows
+    from the chance (1 + (1 - theta / pi)^4) / 2 that two points fall into the same set. Its
+    Fourier coefficients give the limit law.
+
+    References
+    ----------
+    C. J. Feltz, G. A. Goldin, "Partition-based goodness-of-fit tests on the line and the circle",
+    Australian & New Zealand Journal of Statistics 43 (2001) 207-220,
+    doi:10.1111/1467-842X.00166.
+    """
+
+    name: ClassVar[str] = "fg01"
+    aliases: ClassVar[tuple[str, ...]] = ("feltz_goldin",)
+    detects: ClassVar[str] = "every departure on the circle, finer ones than watson"
+    reference: ClassVar[str] = "Feltz & Goldin 2001, doi:10.1111/1467-842X.00166"
+    circle_only: ClassVar[bool] = True
+
+    def pair_terms(self, d: int) -> tuple[Term, ...]:
+        """The quartic."""
+        return (Term(1.0 / 48.0, CircleQuartic()),)
+
+    def coefficients(self, d: int, count: int) -> _FLOAT:
+        """Those of the second and fourth Bernoulli polynomials."""
+        square = (math.pi * np.arange(1.0, count + 1)) ** 2
+        return np.asarray((0.5 - 3.0 / square) / square / 6.0)
+
+    def at_one(self, d: int) -> float:
+        """1/120."""
+        return 1.0 / 120.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,6 +316,13 @@ class PyckeQ(SobolevTest):
     def at_one(self, d: int) -> float:
         """2 / (1 - q)."""
         return 2.0 / (1.0 - self.q)
+
+
+def watson_of_turns(u: Tensor) -> Tensor:
+    """Watson's U^2 of sorted turns (..., n)."""
+    n = u.shape[-1]
+    gap = u - (torch.arange(1, n + 1, dtype=u.dtype, device=u.device) - 0.5) / n
+    return (gap - gap.mean(-1, keepdim=True)).square().sum(-1) + 1.0 / (12.0 * n)
 
 
 def sorted_turns(points: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The classical Sobolev tests: Rayleigh, Bingham, Giné."""
 
 import dataclasses
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,13 +11,16 @@ from torch import Tensor
 
 from sphuni.special import harmonic_dimension
 from sphuni.sphere import root
-from sphuni.stats._base import Term
+from sphuni.stats._base import LawChoice, Term
 from sphuni.stats._kernels import OneMinusSine
+from sphuni.stats.laws.circular import Normal
+from sphuni.stats.laws.rayleigh import RayleighLaw
 from sphuni.stats.sobolev import SobolevTest
 
-__all__ = ["Bingham", "GineGn", "Rayleigh"]
+__all__ = ["Bingham", "GineGn", "Rayleigh", "RayleighHD"]
 
 _FLOAT = NDArray[np.float64]
+_EXACT_UP_TO = 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +63,44 @@ class Rayleigh(SobolevTest):
     def values(self, t: _FLOAT, d: int) -> _FLOAT:
         """psi(t) = d t."""
         return d * t
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """The exact law up to n = 40 on the circle and S^2."""
+        if d <= 3 and 2 <= n <= _EXACT_UP_TO:
+            law = self._placed(RayleighLaw(n, d), n, d)
+            return LawChoice(law, "exact", f"length of a sum of {n} uniform unit vectors")
+        return super().best_law(n, d)
+
+
+@dataclasses.dataclass(frozen=True)
+class RayleighHD(Rayleigh):
+    r"""Rayleigh's statistic standardised for high dimension, :math:`(S - d) / \sqrt{2 d}`.
+
+    References
+    ----------
+    D. Paindaveine, T. Verdebout, "On high-dimensional sign tests", Bernoulli 22 (2016) 1745-1769,
+    doi:10.3150/15-BEJ710.
+    """
+
+    name: ClassVar[str] = "rayleigh_hd"
+    reference: ClassVar[str] = "Paindaveine & Verdebout 2016, doi:10.3150/15-BEJ710"
+
+    @classmethod
+    def defined(cls, d: int) -> bool:
+        """From d = 3 on."""
+        return d >= 3
+
+    def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
+        """Centred and scaled."""
+        return (super().from_summary(summary, n, d) - d) / math.sqrt(2.0 * d)
+
+    def affine(self, n: int, d: int) -> tuple[float, float]:
+        """Scale and offset of the same."""
+        return 1.0 / math.sqrt(2.0 * d), -math.sqrt(0.5 * d)
+
+    def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
+        """Normal, as d grows; "auto" takes the law of Rayleigh's statistic at n and d."""
+        return LawChoice(Normal(1.0), "asymptotic", "normal, as d grows")
 
 
 @dataclasses.dataclass(frozen=True)

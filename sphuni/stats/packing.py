@@ -13,10 +13,11 @@ from sphuni.sphere import root
 from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats.laws import Empirical, SmallestDistance, TailedTable
 
-__all__ = ["Packing"]
+__all__ = ["MaxAngle", "Packing"]
 
 _PAIRS_LAW_FROM = 50
 _DENSE_UP_TO = 512
+_ROWS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Packing(UniformityTest):
     """
 
     name: ClassVar[str] = "packing"
-    aliases: ClassVar[tuple[str, ...]] = ("cj12", "coherence", "max_cosine")
+    aliases: ClassVar[tuple[str, ...]] = ("cj12", "coherence", "max_cosine", "min_angle")
     detects: ClassVar[str] = "a nearly coincident pair; in the lower tail, points kept apart"
     reference: ClassVar[str] = "Cai, Fan & Jiang 2013, arXiv:1306.0256"
     antipodal: bool = False
@@ -78,6 +79,45 @@ class Packing(UniformityTest):
         return _median_chord(n, d, self.antipodal) / (-statistic).sqrt()
 
 
+@dataclasses.dataclass(frozen=True)
+class MaxAngle(Packing):
+    r"""The test of the most opposite pair, :math:`S = -\min_{i<j} |x_i + x_j|^2`.
+
+    The mirror image of `packing`: large when two points are nearly antipodal, and in the lower
+    tail when the largest angle stays further below pi than chance would have it.
+
+    References
+    ----------
+    T. Cai, J. Fan, T. Jiang, "Distributions of angles in random packing on spheres", Journal of
+    Machine Learning Research 14 (2013) 1837-1864, arXiv:1306.0256.
+    """
+
+    name: ClassVar[str] = "max_angle"
+    aliases: ClassVar[tuple[str, ...]] = ("cfj_max",)
+    detects: ClassVar[str] = "a nearly antipodal pair"
+    antipodal: bool = dataclasses.field(default=False, init=False)
+
+    def summary(self, points: Tensor, d: int) -> Tensor:
+        """The smallest length of a sum of two points."""
+        return _smallest_sum(points)
+
+    def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
+        """The Poisson law of opposite pairs, with the exact probability for one pair."""
+        words = "independent pairs, each with the exact beta law"
+        kind = "exact" if n == 2 else "asymptotic"
+        return LawChoice(SmallestDistance(n, d, pairs=True), kind, words)
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """The same, where pairs are many enough."""
+        return self.asymptotic_law(n, d) if n == 2 or n > _PAIRS_LAW_FROM else None
+
+    def refine(self, table: Empirical, n: int, d: int) -> LawChoice:
+        """Keep the law of pairs in the upper tail, as in `packing`."""
+        law = TailedTable(table.sample, SmallestDistance(n, d, pairs=True))
+        words = f"upper tail by independent pairs, lower tail by {table.sample.size} simulated sets"
+        return LawChoice(law, "monte-carlo", words)
+
+
 def _median_chord(n: int, d: int, antipodal: bool) -> float:
     """Median of the smallest chord by the law of independent pairs."""
     share = -math.expm1(-math.log(2.0) / (0.5 * n * (n - 1)))
@@ -101,3 +141,22 @@ def _dense_smallest(points: Tensor, antipodal: bool) -> Tensor:
         second = torch.where((first * second).sum(-1, keepdim=True).detach() < 0, -second, second)
     squared = (first - second).square().sum(-1)
     return root(squared)
+
+
+def _smallest_sum(points: Tensor) -> Tensor:
+    """The smallest |x_i + x_j|, i < j: the pair from blocks of the Gram matrix, exactly summed."""
+    rows = points.detach().double()
+    n = rows.shape[-2]
+    lowest = torch.full(rows.shape[:-2], torch.inf, dtype=torch.float64, device=rows.device)
+    place = torch.zeros(rows.shape[:-2], dtype=torch.long, device=rows.device)
+    for start in range(0, n, _ROWS):
+        gram = rows[..., start : start + _ROWS, :] @ rows.mT
+        gram.diagonal(start, dim1=-2, dim2=-1).fill_(torch.inf)
+        value, index = gram.flatten(-2).min(-1)
+        place = torch.where(value < lowest, index + start * n, place)
+        lowest = torch.minimum(lowest, value)
+    first, second = (
+        points.double().gather(-2, index[..., None, None].expand(*index.shape, 1, rows.shape[-1]))
+        for index in (place // n, place % n)
+    )
+    return root((first + second)[..., 0, :].square().sum(-1))

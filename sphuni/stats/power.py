@@ -1,42 +1,26 @@
 """Size and power of tests, by simulation."""
 
-import concurrent.futures
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from scipy import special
 
-from sphuni import distributions
 from sphuni._result import Result
-from sphuni._rng import seeds
 from sphuni._typing import Seed
-from sphuni.stats import _registry
+from sphuni.stats import _registry, alternatives
 from sphuni.stats._base import UniformityTest
-from sphuni.stats._null import Null, choose
-from sphuni.stats.laws.monte_carlo import gram_sample
+from sphuni.stats._null import Null, choose_all
+from sphuni.stats._sets import Progress, statistics_under
+from sphuni.stats.laws import Law
 
-__all__ = ["PowerResult", "power", "size"]
+__all__ = ["PowerResult", "PowerTable", "power", "power_table", "size"]
 
-_CHUNK_NUMBERS = 1 << 20
+_FLOAT = NDArray[np.float64]
 _CONFIDENCE = 0.95
-
-_ALTERNATIVES: dict[str, Callable[..., Any]] = {
-    "uniform": distributions.random_points,
-    "von_mises_fisher": distributions.von_mises_fisher,
-    "watson": distributions.watson,
-    "small_circle": distributions.small_circle,
-    "spherical_cauchy": distributions.spherical_cauchy,
-    "uniform_cap": distributions.uniform_cap,
-    "angular_central_gaussian": distributions.angular_central_gaussian,
-    "clusters": distributions.clusters,
-    "spherical_ensemble": distributions.spherical_ensemble,
-    "haar_blocks": distributions.haar_blocks,
-}
-
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, repr=True)
@@ -77,6 +61,28 @@ class PowerResult(Result):
     null: str
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
+class PowerTable(Result):
+    """How often several tests reject the same simulated sets.
+
+    Attributes
+    ----------
+    results : tuple of PowerResult
+        Test by test, the levels of each in the order asked for.
+    skipped : dict
+        Tests of "all" that were left out, with the reason.
+    """
+
+    results: tuple[PowerResult, ...]
+    skipped: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[PowerResult]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+
 def power(
     test: str | UniformityTest,
     alternative: str | Callable[..., Any],
@@ -100,8 +106,8 @@ def power(
     test : str
         Name of the test.
     alternative : str or callable
-        A sampler of `sphuni.distributions` by name, or a function ``(n, d, *, batch, rng)`` that
-        returns points of shape (batch, n, d).
+        A sampler of `sphuni.stats.alternatives` by name, or a function ``(n, d, *, batch, rng)``
+        that returns points of shape (batch, n, d); importable by name if workers > 1.
     n, d : int
         Points per set and ambient dimension.
     alpha : float, default 0.05
@@ -113,7 +119,7 @@ def power(
     rng : int, numpy Generator, torch Generator or None
         Seed; the answer does not depend on `workers`.
     workers : int, default 1
-        Threads.
+        Processes.
     progress : callable, optional
         Called with the sets done and in all.
     test_parameters : dict, optional
@@ -131,15 +137,12 @@ def power(
     >>> result.upper < 0.3  # blind to alternatives that are symmetric under x to -x
     True
     """
-    draw, name = _sampler(alternative)
-    batched = lambda count, seed: torch.as_tensor(  # noqa: E731
-        np.asarray(draw(n, d, batch=(count,), rng=seed, **parameters))
-    )
     built = _registry.build(test, test_parameters or {})
-    return _estimate(
-        built, name, batched, n, d, alpha, n_sets, Null(null, n_resamples, None, workers),
-        rng, progress,
+    table = power_table(
+        [built], alternative, n=n, d=d, alphas=(alpha,), n_sets=n_sets, null=null,
+        n_resamples=n_resamples, rng=rng, workers=workers, progress=progress, **parameters,
     )  # fmt: skip
+    return table.results[0]
 
 
 def size(
@@ -175,98 +178,180 @@ def size(
     >>> result.upper_interval[0] < 0.05 < result.upper_interval[1]
     True
     """
-    built = _registry.build(test, parameters)
-
-    def draw(count: int, seed: int) -> torch.Tensor:
-        return gram_sample(n, d, count, np.random.default_rng(seed), full=not built.invariant)
-
-    return _estimate(
-        built, "uniform", draw, n, d, alpha, n_sets, Null(null, n_resamples, None, workers),
-        rng, progress,
+    return power(
+        test, "uniform", n=n, d=d, alpha=alpha, n_sets=n_sets, null=null,
+        n_resamples=n_resamples, rng=rng, workers=workers, progress=progress,
+        test_parameters=parameters,
     )  # fmt: skip
 
 
-def _estimate(
+def power_table(
+    tests: str | Sequence[str | UniformityTest] = "all",
+    alternative: str | Callable[..., Any] = "uniform",
+    *,
+    n: int,
+    d: int,
+    alphas: Sequence[float] = (0.05,),
+    n_sets: int = 2000,
+    null: str = "auto",
+    n_resamples: int = 9999,
+    rng: Seed = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+    **parameters: Any,
+) -> PowerTable:
+    """Estimate how often several tests reject, all on the same simulated sets.
+
+    Parameters
+    ----------
+    tests : "all" or sequence of str, default "all"
+        Names; "all" takes those that suit n, d and `null`.
+    alternative : str or callable, default "uniform"
+        As in `power`; "uniform" gives sizes.
+    alphas : sequence of float, default (0.05,)
+        Levels.
+    n, d, n_sets, null, n_resamples, rng, workers, progress, **parameters
+        As in `power`.
+
+    Returns
+    -------
+    PowerTable
+
+    Notes
+    -----
+    The pairs of points are visited once for all tests, and each law is asked for a few statistics
+    only: p-values are monotone, so the sorted statistics are searched for the critical one.
+
+    Examples
+    --------
+    >>> table = power_table(["rayleigh", "bingham"], "watson", n=40, d=3, kappa=9.0, rng=0)
+    >>> [round(result.upper, 1) for result in table]
+    [0.2, 1.0]
+    """
+    for alpha in alphas:
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha must be a level strictly between 0 and 1; got {alpha}")
+    if n_sets < 1:
+        raise ValueError(f"n_sets must be at least 1; got {n_sets}")
+    sampler, name = alternatives.find(alternative)
+    chosen, skipped = _chosen(tests, n, d)
+    asked = Null(null, n_resamples, None, workers)
+    kept, laws = [], []
+    for test, choice in zip(chosen, choose_all(chosen, n, d, asked), strict=True):
+        if not isinstance(choice, ValueError):
+            kept.append(test)
+            laws.append(choice)
+        elif tests == "all":
+            skipped[test.name] = str(choice)
+        else:
+            raise choice
+    values = statistics_under(
+        kept, sampler, n, d, n_sets,
+        parameters=parameters, rng=rng, workers=workers, progress=progress,
+    )  # fmt: skip
+    results = []
+    for test, choice, column in zip(kept, laws, values.T, strict=True):
+        counts = _Rejections(choice.law, np.sort(column[~np.isnan(column)]))
+        results += [
+            _result(test, counts, n_sets, choice.kind, name, n, d, alpha) for alpha in alphas
+        ]
+    return PowerTable(tuple(results), skipped)
+
+
+def _chosen(
+    tests: str | Sequence[str | UniformityTest], n: int, d: int
+) -> tuple[list[UniformityTest], dict[str, str]]:
+    """Build the tests asked for; of "all" those that are defined, with reasons for the others."""
+    if isinstance(tests, str) and tests != "all":
+        raise TypeError(f"tests must be 'all' or a sequence of names; got {tests!r}")
+    chosen: list[UniformityTest] = []
+    skipped: dict[str, str] = {}
+    for name in _registry.TESTS if tests == "all" else tests:
+        test = _registry.build(name, {})
+        try:
+            test.check(n, d)
+        except ValueError as reason:
+            if tests != "all":
+                raise
+            skipped[test.name] = str(reason)
+        else:
+            chosen.append(test)
+    return chosen, skipped
+
+
+def _result(
     test: UniformityTest,
+    counts: "_Rejections",
+    total: int,
+    kind: str,
     alternative: str,
-    draw: Callable[[int, int], torch.Tensor],
     n: int,
     d: int,
     alpha: float,
-    n_sets: int,
-    asked: Null,
-    rng: Seed,
-    progress: Progress | None,
 ) -> PowerResult:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must be a level strictly between 0 and 1; got {alpha}")
-    if n_sets < 1:
-        raise ValueError(f"n_sets must be at least 1; got {n_sets}")
-    test.check(n, d)
-    choice = choose(test, n, d, asked)
-    statistics = _statistics(test, draw, n, d, n_sets, rng, asked.workers, progress)
-    tails = choice.law.tails(statistics)
-    upper, lower = tails.upper <= alpha, tails.lower <= alpha
-    either = 2 * np.minimum(tails.upper, tails.lower) <= alpha
+    upper, lower = counts.at(alpha)
+    # 2 min(p, p_lower) <= alpha; the two cannot both be that small
+    either = sum(counts.at(0.5 * alpha))
     return PowerResult(
         test=test.name,
         alternative=alternative,
         n=n,
         d=d,
         alpha=alpha,
-        n_sets=n_sets,
-        upper=float(upper.mean()),
-        lower=float(lower.mean()),
-        two_sided=float(either.mean()),
-        upper_interval=_interval(int(upper.sum()), n_sets),
-        lower_interval=_interval(int(lower.sum()), n_sets),
-        two_sided_interval=_interval(int(either.sum()), n_sets),
-        null=choice.kind,
+        n_sets=total,
+        upper=upper / total,
+        lower=lower / total,
+        two_sided=either / total,
+        upper_interval=clopper_pearson(upper, total, _CONFIDENCE),
+        lower_interval=clopper_pearson(lower, total, _CONFIDENCE),
+        two_sided_interval=clopper_pearson(either, total, _CONFIDENCE),
+        null=kind,
     )
 
 
-def _statistics(
-    test: UniformityTest,
-    draw: Callable[[int, int], torch.Tensor],
-    n: int,
-    d: int,
-    n_sets: int,
-    rng: Seed,
-    workers: int,
-    progress: Progress | None,
-) -> np.ndarray:
-    step = max(1, _CHUNK_NUMBERS // (n * max(n, d)))
-    sizes = [min(step, n_sets - start) for start in range(0, n_sets, step)]
-    tasks = list(zip(sizes, seeds(rng, len(sizes)), strict=True))
+class _Rejections:
+    """Counts of sorted statistics that a law rejects; p-values are monotone, so few are asked."""
 
-    def work(task: tuple[int, int]) -> np.ndarray:
-        with torch.no_grad():
-            return test.statistic(draw(*task), d).double().numpy()
+    def __init__(self, law: Law, ordered: _FLOAT) -> None:
+        self.law, self.ordered = law, ordered
+        self.seen: dict[int, tuple[float, float]] = {}
 
-    parts, done = [], 0
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for count, part in zip(sizes, pool.map(work, tasks), strict=True):
-            parts.append(part)
-            done += count
-            if progress is not None:
-                progress(done, n_sets)
-    return np.concatenate(parts)
+    def _logs(self, index: int) -> tuple[float, float]:
+        if index not in self.seen:
+            tails = self.law.tails(self.ordered[index : index + 1])
+            self.seen[index] = float(tails.log_upper[0]), float(tails.log_lower[0])
+        return self.seen[index]
+
+    def at(self, alpha: float) -> tuple[int, int]:
+        """How many upper and how many lower p-values are at most alpha."""
+        level, size = math.log(alpha) * (1 - 1e-12), self.ordered.size
+        first = _first(size, lambda i: self._logs(i)[0] <= level, round((1 - alpha) * size))
+        last = _first(size, lambda i: not self._logs(i)[1] <= level, round(alpha * size))
+        return size - first, last
 
 
-def _sampler(alternative: str | Callable[..., Any]) -> tuple[Callable[..., Any], str]:
-    if not isinstance(alternative, str):
-        return alternative, getattr(alternative, "__name__", type(alternative).__name__)
-    if alternative not in _ALTERNATIVES:
-        raise ValueError(
-            f"alternative must be one of {', '.join(_ALTERNATIVES)}, or a function; "
-            f"got {alternative!r}"
-        )
-    return _ALTERNATIVES[alternative], alternative
+def _first(size: int, holds: Callable[[int], bool], guess: int) -> int:
+    """First index in 0 .. size from which on a condition holds, sought near `guess` first."""
+    low, high = 0, size
+    reach = max(1, round(math.sqrt(size) / 2))
+    for index in (guess - reach, guess + reach):
+        if low <= index < high:
+            if holds(index):
+                high = index
+            else:
+                low = index + 1
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
-def _interval(count: int, total: int) -> tuple[float, float]:
-    """Clopper-Pearson."""
-    tail = 0.5 * (1 - _CONFIDENCE)
+def clopper_pearson(count: int, total: int, confidence: float) -> tuple[float, float]:
+    """Exact interval of a share of which `count` of `total` were seen."""
+    tail = 0.5 * (1 - confidence)
     low = float(special.betaincinv(count, total - count + 1, tail)) if count else 0.0
     high = float(special.betaincinv(count + 1, total - count, 1 - tail)) if count < total else 1.0
     return low, high

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sphuni.special import cosine_quadrature, harmonic_dimension
+from sphuni.special import cosine_quadrature, gegenbauer, harmonic_dimension
 from sphuni.stats._base import LawChoice, Term, UniformityTest
+from sphuni.stats._binned import pair_rule
 from sphuni.stats.laws import Affine, Corrected, Law, WeightedChi2, corrected
+from sphuni.stats.laws.pair_sums import PairSums, pair_sums
 
 __all__ = ["SobolevTest"]
 
@@ -28,6 +30,8 @@ _INFINITE = 1 << 60
 _TABLE_UP_TO = 200
 _LARGEST_CHANGE = 0.4
 _HEAVIEST_PAIR = 0.1
+_LARGEST_TRIANGLE = 0.005
+_MOST_SHARED = 48
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +148,10 @@ class SobolevTest(UniformityTest):
             words = f"{_describe(law)}; approximate, because close pairs dominate the sum"
         return LawChoice(self._placed(fixed, n, d), "asymptotic", words)
 
+    def pair_law(self, n: int, d: int) -> PairSums:
+        """The law with the lowest harmonics as chi-squares and the rest pair by pair."""
+        return _pair_law(self, n, d)
+
     def _close(self, fixed: Corrected, n: int, d: int) -> bool:
         """Whether the corrected law is near the true one: small corrections, no heavy kernel."""
         moments = self._moments(d)
@@ -256,6 +264,45 @@ def _moments(test: SobolevTest, d: int) -> _Moments:
     third = float(weights @ psi**3) if 3 * order < d - 1 else math.inf
     fourth = float(weights @ psi**4) if 4 * order < d - 1 else math.inf
     return _Moments(second, third, fourth, scale**3 * float(np.sum(values**3 / dimensions**2)))
+
+
+@functools.lru_cache(maxsize=64)
+def _pair_law(test: SobolevTest, n: int, d: int) -> PairSums:
+    values, dimensions = _spectrum(test, d)
+    scale = 2.0 if test.antipodal else 1.0
+    eigen = scale * values / dimensions
+    places, shares = pair_rule(d)
+    kernels = test.terms(d)
+    psi = 0.5 * sum(
+        term.factor * (term.kernel.value(*places).numpy() - term.kernel.mean(d)) for term in kernels
+    )
+    pairs = 0.5 * n * (n - 1)
+    low = _shared_degrees(eigen, dimensions, float(np.minimum(psi**2, n * n) @ shares))
+    cosines = 0.25 * (places[1] - places[0]).numpy()
+    shared = scale * values[:low] @ gegenbauer(max(low, 1), cosines, d)[1 : low + 1]
+    kept = np.flatnonzero(eigen[:low] > 0)
+    factor, offset = test.affine(n, d)
+    moments = test._moments(d)
+    constant = test._constant(d) if test.form == "V" else 0.0
+    finite = math.isfinite(test._constant(d))
+    return pair_sums(
+        factor * 2.0 / n * (psi - shared),
+        pairs * shares,
+        factor * eigen[kept],
+        dimensions[kept],
+        offset=factor * constant + offset,
+        mean=factor * constant + offset,
+        variance=factor**2 * 2.0 * (1.0 - 1.0 / n) * moments.second,
+        whole=factor * 2.0 / n * psi,
+        far=test._placed(_limit(test, d), n, d) if finite and _limit(test, d) else None,  # type: ignore[arg-type]
+    )
+
+
+def _shared_degrees(eigen: _FLOAT, dimensions: _FLOAT, square: float) -> int:
+    """How many low degrees must be kept out of the pairs: the rest adds little by triangles."""
+    rest = np.cumsum((eigen**3 * dimensions)[::-1])[::-1]
+    needed = int(np.sum(8.0 * rest > _LARGEST_TRIANGLE * (2.0 * square) ** 1.5))
+    return min(needed, _MOST_SHARED)
 
 
 @functools.lru_cache(maxsize=64)

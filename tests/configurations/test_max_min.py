@@ -2,11 +2,17 @@ import numpy as np
 import pytest
 import torch
 
+import sphuni
 from sphuni import random_points
-from sphuni.configurations import construct
+from sphuni.configurations import construct, optimize
 from sphuni.configurations._contacts import contacts
-from sphuni.configurations._holes import facets, holes, lowest_poles, pole_values
-from sphuni.configurations._slp import ascend, multipliers, step_along, tangents
+from sphuni.configurations._holes import holes
+from sphuni.configurations._members import step_along, tangents
+from sphuni.configurations._poles import lowest_poles, pole_values
+from sphuni.configurations._slp import ascend
+from sphuni.configurations._sparse import add_blocks
+from sphuni.configurations._tied import multipliers
+from sphuni.geometry._hull import facets
 from sphuni.kernels import Riesz
 
 
@@ -110,3 +116,65 @@ def test_multipliers_of_a_point_that_is_not_optimal_leave_a_remainder():
     weights, residual = multipliers(members)
     assert weights.sum() == pytest.approx(1)
     assert residual > 0.1
+
+
+@pytest.mark.parametrize(
+    ("family", "n", "d"),
+    [
+        (lambda x, margin: contacts(x, min(margin, 9.0)), 7, 3),
+        (lambda x, margin: contacts(x, min(margin, 9.0), lines=True), 6, 4),
+        (holes, 9, 3),
+        (lambda x, margin: holes(x, margin, lines=True), 6, 3),
+        (lambda x, margin: pole_values(x, margin, kernel=Riesz(2.0)), 8, 3),
+        (lambda x, margin: pole_values(x, margin, kernel=Riesz(1.0)), 9, 4),
+    ],
+)
+def test_curvature_of_every_member_by_differences(family, n, d):
+    points = random_points(n, d, rng=11)
+    members = family(points, np.inf)
+    index = int(members.values.argmin())
+    weights = np.zeros(len(members.values))
+    weights[index] = 1.0
+    move = np.random.default_rng(3).standard_normal((n, d - 1))
+    h = 1e-4
+    high, low = (family(step_along(points, k * h * move), 0.0).values.min() for k in (1, -1))
+    bend = (high - 2 * members.values[index] + low) / h**2
+    # second differences see the retraction's curve x + u - |u|^2 x / 2, as the Hessian does
+    assert move.ravel() @ members.curvature(weights) @ move.ravel() == pytest.approx(
+        bend, rel=1e-4, abs=1e-4
+    )
+
+
+def test_blocks_are_added_where_indices_meet():
+    blocks = np.ones((2, 2, 1, 2, 1))
+    index = np.array([[0, 1], [1, 2]])
+    assert add_blocks(blocks, index, 3) == pytest.approx(
+        np.array([[1.0, 1, 0], [1, 2, 1], [0, 1, 1]])
+    )
+
+
+def test_second_order_of_a_strict_optimum_that_is_no_vertex():
+    result = optimize("polarization", n=9, s=1.0, restarts=2)
+    certificate = result.certificate
+    assert certificate.residual < 1e-13
+    assert certificate.tied_moves > 0
+    assert certificate.smallest_eigenvalue > 0.01
+    assert certificate.flat_modes == 0
+
+
+def test_second_order_has_nothing_to_say_at_a_vertex():
+    certificate = optimize("tammes", n=12, restarts=2).certificate
+    assert (certificate.tied_moves, certificate.smallest_eigenvalue) == (0, None)
+
+
+@pytest.mark.parametrize(("n", "s", "value"), [(4, 2.0, 2.5), (6, 2.0, 4.5), (12, 2.0, 11.25)])
+def test_polarization_of_platonic_solids(n, s, value):
+    result = optimize("polarization", n=n, s=s, restarts=2)
+    assert result.value == pytest.approx(value, abs=1e-13)
+
+
+def test_polarization_of_five_points_beats_the_three_plus_two():
+    triangle = np.column_stack([construct("polygon_3"), np.zeros(3)])
+    bipyramid = np.concatenate([triangle, [[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]])
+    least = float(sphuni.polarization(bipyramid, s=1.0).value)
+    assert optimize("polarization", n=5, s=1.0, restarts=2).value > least + 1e-3

@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from sphuni import random_points
+from sphuni._rng import seeds
+from sphuni.configurations import _objectives
 from sphuni.configurations._contacts import packing_energy
 from sphuni.configurations._determinants import _logdet_derivatives, _minus_logdet
+from sphuni.configurations._native import minimize_native
 from sphuni.configurations._objectives import choose_engine, energy_objective
 from sphuni.configurations.minimize import minimize
 from sphuni.configurations.polish import (
@@ -16,8 +19,9 @@ from sphuni.configurations.polish import (
     rotation_modes,
     tangent_basis,
 )
+from sphuni.configurations.problems import random_starts
 from sphuni.kernels import Dirichlet, Gaussian, Riesz
-from sphuni.pairwise import _inductor, pair_reduce
+from sphuni.pairwise import native_gradient, pair_reduce
 
 
 def starts(n, d, batch, seed=0):
@@ -143,14 +147,12 @@ def test_rotations_are_flat_directions():
 
 
 def test_engine_choice_depends_on_sizes_only(monkeypatch):
-    monkeypatch.setattr(_inductor, "compiler_missing", lambda: None)
+    monkeypatch.setattr(_objectives, "compiled_kind", lambda kernel, d: "native")
     assert choose_engine("auto", 12, 3, 64) == "blockwise"
     assert choose_engine("auto", 200, 3, 64) == "compiled"
     assert choose_engine("auto", 200, 12, 64) == "blockwise"
-    monkeypatch.setattr(_inductor, "compiler_missing", lambda: "no compiler")
+    monkeypatch.setattr(_objectives, "compiled_kind", lambda kernel, d: None)
     assert choose_engine("auto", 200, 3, 64) == "blockwise"
-    with pytest.raises(ValueError, match="engine must be 'auto', 'blockwise' or 'compiled'"):
-        choose_engine("reference", 12, 3, 64)
 
 
 COMPILED = """
@@ -182,3 +184,45 @@ def test_the_compiled_engine_agrees():
     # in a process of its own: torch.compile cannot trace the type checks that these tests add
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("n", "d"), [(12, 3), (24, 4)])
+def test_native_loops_find_the_minima_of_the_planes(n, d):
+    starts = torch.from_numpy(random_starts(n, d, 5, seeds(0, 16)))
+    options = {"tolerance": 1e-7, "largest_step": 0.2}
+    found = minimize_native(lambda x: native_gradient(x, Riesz(1.0)), starts, **options)
+    plain = minimize(energy_objective(Riesz(1.0), d, "blockwise"), starts, **options)
+    assert bool(found.converged.all())
+    assert float(found.gradient.max()) <= 1e-7
+    assert torch.linalg.vector_norm(found.points, dim=-1).numpy() == pytest.approx(1, abs=1e-14)
+    same = (found.values - plain.values).abs() < 1e-9
+    assert float(same.double().mean()) > 0.7
+    assert float(found.values.min()) == pytest.approx(float(plain.values.min()), abs=1e-10)
+
+
+def test_a_native_lane_does_not_depend_on_the_others():
+    starts = torch.from_numpy(random_starts(9, 3, 5, seeds(0, 6)))
+    gradient = lambda x: native_gradient(x, Riesz(1.0))  # noqa: E731
+    together = minimize_native(gradient, starts)
+    alone = minimize_native(gradient, starts[3:4])
+    assert torch.equal(together.points[3], alone.points[0])
+    assert int(together.iterations[3]) == int(alone.iterations[0])
+
+
+def test_native_loops_stop_at_the_limit_and_say_so():
+    starts = torch.from_numpy(random_starts(9, 3, 5, seeds(0, 3)))
+    found = minimize_native(lambda x: native_gradient(x, Riesz(1.0)), starts, max_iterations=5)
+    assert not bool(found.converged.any())
+    assert found.iterations.tolist() == [5, 5, 5]
+    assert bool(torch.isfinite(found.values).all())
+
+
+def test_native_loops_give_up_where_the_gradient_lies():
+    def liar(points):
+        value, gradient = native_gradient(points, Riesz(1.0))
+        return value, -gradient
+
+    starts = torch.from_numpy(random_starts(6, 3, 5, seeds(0, 2)))
+    found = minimize_native(liar, starts, max_iterations=500)
+    assert not bool(found.converged.any())
+    assert int(found.iterations.max()) < 500

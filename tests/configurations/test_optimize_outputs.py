@@ -6,14 +6,12 @@ import sys
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from sphuni import random_points
 from sphuni.cli import _output
 from sphuni.cli import optimize as command
 from sphuni.cli import records as records_command
 from sphuni.configurations import construct, optimize, save_points
-from sphuni.plots.configurations import configuration, neighbour_counts
 
 
 def shell(*words):
@@ -143,38 +141,3 @@ def test_save_points_refuses(tmp_path, points, name, message):
     with pytest.raises(ValueError, match=message):
         save_points(points, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "sides"), [("cross_3", 4), ("cube_3", 3), ("icosahedron", 5), ("dodecahedron", 3)]
-)
-def test_neighbours_of_regular_solids(name, sides):
-    assert set(neighbour_counts(construct(name)).tolist()) == {sides}
-
-
-def test_neighbours_obey_euler():
-    counts = neighbour_counts(random_points(80, 3, rng=0))
-    assert (6 - counts).sum() == 12
-
-
-@pytest.mark.parametrize("problem", ["thomson", "tammes", "covering"])
-def test_pictures_show_every_cell_on_one_side_at_least(problem):
-    result = optimize(problem, n=14, restarts=4)
-    figure = configuration(result)
-    assert isinstance(figure, Figure)
-    (axes,) = figure.axes
-    drawn = [len(group.get_paths()) for group in axes.collections]
-    assert len(drawn) == 2
-    assert 14 <= sum(drawn) <= 28
-    marks, edges = axes.lines[:1], [line for line in axes.lines if line.get_linewidth() == 1.6]
-    assert len(marks) == 1
-    assert (len(edges) > 0) == (problem != "thomson")
-
-
-def test_pictures_of_lines_and_of_bare_points():
-    lines = optimize("tammes", n=6, restarts=2, antipodal=True)
-    (axes,) = configuration(lines).axes
-    assert sum(len(group.get_paths()) for group in axes.collections) >= 12
-    assert isinstance(configuration(construct("dodecahedron")), Figure)
-    with pytest.raises(ValueError, match=r"points must have shape \(n, 3\)"):
-        configuration(construct("24-cell"))

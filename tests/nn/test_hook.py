@@ -122,7 +122,11 @@ def test_bad_requests_list_what_exists():
     ):
         snn.regularize(model, "hs-mhee")
     with pytest.raises(
-        ValueError, match=r"exclude='atention' matches no layer. Its layers are conv1"
+        ValueError, match=r"include='atention' matches no layer. Its layers are conv1"
+    ):
+        snn.regularize(model, include="atention")
+    with pytest.warns(
+        UserWarning, match=r"exclude='atention' matches no layer, so it excludes nothing"
     ):
         snn.regularize(model, exclude="atention")
     with pytest.raises(ValueError, match="no layer of the model is left"):
@@ -167,6 +171,13 @@ def test_neither_first_layer_nor_classifier_is_projected():
     kinds = [type(objective).__name__ for objective in reg.objectives]
     assert kinds == ["Plain", "RandomProjection", "Plain"]
     assert "half_space=False" in reg.describe().rows[2].objective
+
+
+def test_the_first_layer_is_projected_if_that_is_asked_for():
+    model = nn.Sequential(nn.Linear(50, 9), nn.Linear(50, 9))
+    reg = snn.regularize(model, "rp-comhe", k=4, C=2, project_first=True)
+    kinds = [type(objective).__name__ for objective in reg.objectives]
+    assert kinds == ["RandomProjection", "Plain"]
 
 
 @pytest.mark.parametrize(
@@ -350,6 +361,26 @@ def test_copies_belong_to_the_copied_model(copier):
     twin, twin_reg = copier((model, reg))
     assert twin_reg.model is twin
     assert twin_reg().item() == reg().item()
+
+
+def test_weight_averaging_and_weight_decay_never_touch_the_inner_problem():
+    model = net()
+    reg = snn.regularize(model, "hs-mhp")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.5)
+    averaged = torch.optim.swa_utils.AveragedModel(model, use_buffers=True)
+    for _ in range(2):
+        optimizer.zero_grad()
+        reg().backward()
+        poles = {key: value.clone() for key, value in reg.state_dict().items()}
+        optimizer.step()
+        averaged.update_parameters(model)
+        for key, value in reg.state_dict().items():
+            assert torch.equal(value, poles[key])
+    assert {key.removeprefix("module.") for key in averaged.state_dict()} == {
+        *model.state_dict(),
+        "n_averaged",
+    }
+    snn.regularize(averaged.module, "hs-mhp")().backward()
 
 
 def test_evaluation_mode_changes_nothing():

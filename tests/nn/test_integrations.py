@@ -62,6 +62,7 @@ def test_lightning_is_named_where_it_is_missing(monkeypatch):
 
 class Trainer:
     current_gradient_accumulation_steps = 4
+    model_accepts_loss_kwargs = True
 
     def __init__(self, name):
         self.name = name
@@ -82,6 +83,11 @@ def test_trainer_adds_the_penalty_to_training_losses_only():
     loss, outputs = trainer.compute_loss(model, x, return_outputs=True, num_items_in_batch=8)
     torch.testing.assert_close(loss, plain + reg() / 4)
     assert outputs == "outputs"
+    trainer.model_accepts_loss_kwargs = False
+    loss = trainer.compute_loss(model, x, num_items_in_batch=8)
+    torch.testing.assert_close(loss, plain + reg())
+    trainer.loss_is_scaled_for_ga = True
+    torch.testing.assert_close(trainer.compute_loss(model, x), plain + reg() / 4)
     model.eval()
     torch.testing.assert_close(trainer.compute_loss(model, x), plain)
 

@@ -7,6 +7,7 @@ import sphuni as su
 import sphuni.nn as snn
 from sphuni.nn import functional as F
 from sphuni.nn.regularizers import GroupProjection, LearnedProjection, Plain, RandomProjection
+from sphuni.nn.regularizers._together import evaluate
 from sphuni.nn.regularizers.projections import _angle_error
 
 F64 = torch.float64
@@ -58,7 +59,7 @@ def test_half_space_pole_objectives_are_projected_because_they_are_constant(meth
 
 
 def test_poles_can_be_reset():
-    objective = snn.build("mhp", reset_every=2, inner_steps=0)
+    objective = snn.build("mhp", reset_every=2, inner_steps=0, redraw=0.0)
     w = weights(5, 4)
     seen = []
     for _ in range(4):
@@ -67,6 +68,27 @@ def test_poles_can_be_reset():
     assert torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[1], seen[2])
     assert torch.equal(seen[2], seen[3])
+
+
+@pytest.mark.parametrize("method", ["mhp", "mhc"])
+def test_every_call_keeps_the_worst_poles_and_draws_the_others_afresh(method):
+    objective, w = snn.build(method, n_aux=6, inner_steps=0), weights(9, 4)
+    objective(w)
+    value, before = objective(w).item(), objective.poles[0].clone()
+    for _ in range(5):
+        last, value, now = value, objective(w).item(), objective.poles[0]
+        assert value >= last - 1e-12
+        same = torch.cdist(now, before) < 1e-9
+        assert same[:3].any(1).all()
+        assert not same[3:].any()
+        before = now.clone()
+    single = snn.build(method, n_aux=1, inner_steps=0)
+    single(w)
+    start = single.poles.clone()
+    single(w)
+    assert torch.equal(single.poles, start)
+    with pytest.raises(ValueError, match=r"redraw must lie in \[0, 1\); got 1"):
+        snn.build(method, redraw=1.0)
 
 
 def test_random_projection_is_the_mean_over_its_draws():
@@ -82,6 +104,33 @@ def test_random_projection_is_the_mean_over_its_draws():
     assert [frozen(w).item() for _ in range(3)] == [first.item()] * 3
     narrow = weights(6, 3)
     assert objective(narrow).item() == F.mhe(narrow, half_space=True).item()
+
+
+@pytest.mark.parametrize("method", ["rp-comhe", "group-comhe"])
+@pytest.mark.parametrize("inner", ["hs-mhe", "hs-mhs", "hs-mhp"])
+def test_layers_evaluated_together_are_those_evaluated_alone(method, inner):
+    shapes = [(9, 20), (9, 33), (7, 20), (9, 12), (9, 4), (300, 20)]
+
+    def objectives():
+        made = [snn.build(method, objective=inner, k=5, C=3, seed=i) for i in range(len(shapes))]
+        for one, (n, d) in zip(made, shapes, strict=True):
+            one.allocate(n, d, like=torch.ones(1))
+        return made
+
+    rows = [weights(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
+    together, alone = objectives(), objectives()
+    for _ in range(2):
+        values = evaluate(together, rows)
+        expected = [objective(one) for objective, one in zip(alone, rows, strict=True)]
+        torch.testing.assert_close(torch.stack(values), torch.stack(expected))
+        for a, b in zip(
+            torch.autograd.grad(sum(values), rows),
+            torch.autograd.grad(sum(expected), rows),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-9)
+    assert [one.draws for one in together] == [2] * len(shapes)
+    assert [one.objective.draws for one in together] == [one.objective.draws for one in alone]
 
 
 def test_redrawing_every_few_calls():

@@ -8,6 +8,7 @@ from scipy import stats
 
 from sphuni.special import harmonic_dimension
 from sphuni.stats import build_test
+from sphuni.stats._simulate import simulate_tests
 from sphuni.stats.laws import Empirical, SmallestDistance, WeightedChi2
 from sphuni.stats.laws.circular import HodgesAjneLaw, KuiperLaw, LargestGap, Watson1976Law
 from sphuni.stats.laws.monte_carlo import gram_sample, simulate
@@ -171,10 +172,12 @@ def test_monte_carlo_pvalue_is_never_zero():
 
 
 def test_simulation_does_not_depend_on_workers():
-    statistic = build_test("rayleigh").statistic
-    one = simulate(lambda x: statistic(x, 5), 40, 5, 3000, rng=3)
-    two = simulate(lambda x: statistic(x, 5), 40, 5, 3000, rng=3, workers=2)
+    tests = [build_test("rayleigh"), build_test("pad")]
+    one = simulate_tests(tests, 40, 5, 1200, rng=3)
+    two = simulate_tests(tests, 40, 5, 1200, rng=3, workers=2)
     assert np.array_equal(one, two)
+    statistic = build_test("rayleigh").statistic
+    assert np.array_equal(one[:, 0], simulate(lambda x: statistic(x, 5), 40, 5, 1200, rng=3))
 
 
 def test_gram_sample_has_the_law_of_cosines():

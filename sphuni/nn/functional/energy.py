@@ -82,7 +82,7 @@ def mhe(
     kernel = tempered_riesz(s, metric, floor, weight.dtype)
     if n == 1:
         return nothing(weight) + (kernel.at_minus_one if half_space else 0.0)
-    rows = directions(weight, half_space=half_space)
+    rows = directions(weight, half_space=half_space, tangent=True)
     used = kernel.antipodal() if half_space else kernel
     mean = pair_reduce(rows, kernel=used) / (n * (n - 1) / 2)
     if not half_space:

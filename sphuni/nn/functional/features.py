@@ -7,9 +7,8 @@ from sphuni.geometry.separation import nearest_distances
 from sphuni.kernels import Gaussian, Kernel
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import check_weight, in_full_precision, nothing, widen
-from sphuni.nn.functional.poles import safe_norm
 from sphuni.pairwise import pair_reduce
-from sphuni.sphere import unit_rows
+from sphuni.sphere import root, unit_rows
 
 __all__ = ["alignment", "koleo", "uniformity"]
 
@@ -54,7 +53,7 @@ def uniformity(features: Tensor, /, *, t: float = 2.0, half_space: bool = False)
         raise ValueError(f"t must lie in (0, 100]; got {t}")
     if n == 1:
         return nothing(features)
-    rows = directions(features, half_space=half_space).double()
+    rows = directions(features, half_space=half_space, tangent=True).double()
     kernel: Kernel = Gaussian(t**0.5)
     used = kernel.antipodal() if half_space else kernel
     pairs = n * (n - 1) * (1.0 if half_space else 0.5)
@@ -96,9 +95,8 @@ def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0) -> Tensor:
         raise ValueError(f"alpha must be at least 1; got {alpha}")
     with torch.autocast(x.device.type, enabled=False):
         difference = unit_rows(widen(x)) - unit_rows(widen(y))
-        if alpha == 2:
-            return difference.square().sum(-1).mean(-1)
-        return (safe_norm(difference) ** alpha).mean(-1)
+        squared = difference.square().sum(-1)
+        return (squared if alpha == 2 else root(squared) ** alpha).mean(-1)
 
 
 @in_full_precision

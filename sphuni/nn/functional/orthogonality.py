@@ -8,9 +8,8 @@ from sphuni._typing import Seed
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import in_full_precision, nothing
 from sphuni.nn._preset import Preset, check_preset
-from sphuni.nn.functional.poles import safe_norm
 from sphuni.pairwise import nearest
-from sphuni.sphere import unit_rows
+from sphuni.sphere import root, unit_rows
 
 __all__ = ["dso", "mutual_coherence", "orthogonal", "so", "srip"]
 
@@ -201,8 +200,8 @@ def srip(
     vector = (start if reference else start - 0.5).to(residual).expand(residual.shape[:-1])
     for _ in range(steps):
         vector = unit_rows((residual @ vector[..., None])[..., 0])
-    norm = safe_norm((residual @ vector[..., None])[..., 0])
-    return norm.square() if reference else norm
+    squared = (residual @ vector[..., None]).square().sum(dim=(-2, -1))
+    return squared if reference else root(squared)
 
 
 def _residual(rows: Tensor, *, smaller: bool = True) -> Tensor:

@@ -13,8 +13,7 @@ from sphuni.nn.functional import _reference
 from sphuni.pairwise import pair_reduce
 from sphuni.sphere import root, unit_rows
 
-__all__ = ["mhc", "mhp", "r_mhp", "safe_norm"]
-
+__all__ = ["mhc", "mhp", "r_mhp"]
 
 _GAMMA = 10.0
 
@@ -111,7 +110,7 @@ def r_mhp(weight: Tensor, /, *, preset: Preset = "paper") -> Tensor:
     1.0
     """
     rows = weight if check_preset(preset) == "reference" else unit_rows(weight)
-    return safe_norm(rows.sum(dim=-2))
+    return root(rows.sum(dim=-2).square().sum(dim=-1))
 
 
 @in_full_precision
@@ -180,12 +179,6 @@ def mhc(
     return 2 * torch.atan2(chord, rest)
 
 
-def safe_norm(v: Tensor) -> Tensor:
-    """Euclidean norm over the last axis whose gradient at zero is zero."""
-    squared = v.square().sum(dim=-1)
-    return root(squared)
-
-
 def _depth(poles: Tensor, rows: Tensor, half_space: bool) -> Tensor:
     """Chordal distance of the deepest pole to its nearest row; that row is found by cosine."""
     cosines = poles @ rows.detach().mT
@@ -194,7 +187,7 @@ def _depth(poles: Tensor, rows: Tensor, half_space: bool) -> Tensor:
     if half_space:
         flip = (poles * closest).sum(-1, keepdim=True).detach() < 0
         closest = torch.where(flip, -closest, closest)
-    return safe_norm(poles - closest).amax(dim=-1)
+    return root((poles - closest).square().sum(dim=-1)).amax(dim=-1)
 
 
 def _unit_poles(poles: Tensor, rows: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Which layers are meant: by type, name or regular expression; and which is the classifier."""
 
+import functools
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -16,6 +18,7 @@ Pattern: TypeAlias = str | type[nn.Module]
 _Test: TypeAlias = Callable[[Layer], bool]
 
 DEFAULT_KINDS = ("linear", "conv", "lstm", "gru", "rnn", "attention", "bilinear")
+_CALLER = 4  # frames from a warning here to whoever called `regularize`
 _CLASSIFIERS = {"fc", "classifier", "head", "heads", "score", "logits", "output", "out",
                 "lm_head", "predictor", "readout", "proj_out", "fc_out", "last_linear"}  # fmt: skip
 
@@ -30,14 +33,19 @@ def select(
     Raises
     ------
     ValueError
-        If a pattern matches nothing, or nothing is left; what exists is listed.
+        If a pattern of `include` matches nothing, or nothing is left; what exists is listed.
+
+    Warns
+    -----
+    UserWarning
+        If a pattern of `exclude` matches nothing.
     """
     if include is None:
         chosen = [layer for layer in layers if layer.kind.startswith(DEFAULT_KINDS)]
     else:
-        wanted = [_test(pattern, layers, "include") for pattern in _listed(include)]
+        wanted = [_included(pattern, layers) for pattern in _listed(include)]
         chosen = [layer for layer in layers if any(test(layer) for test in wanted)]
-    unwanted = [_test(pattern, layers, "exclude") for pattern in _listed(exclude)]
+    unwanted = list(map(functools.partial(_excluded, layers), _listed(exclude)))
     chosen = [layer for layer in chosen if not any(test(layer) for test in unwanted)]
     if not chosen:
         raise ValueError(f"no layer of the model is left to regularise. {_inventory(layers)}")
@@ -86,26 +94,44 @@ def _listed(patterns: Pattern | Sequence[Pattern] | None) -> Sequence[Pattern]:
     return (patterns,) if isinstance(patterns, str | type) else patterns
 
 
-def _test(pattern: Pattern, layers: list[Layer], argument: str) -> _Test:
-    """Turn one pattern into a test, refusing it if no layer passes."""
-    if isinstance(pattern, type):
-        shown = pattern.__name__
-        test: _Test = lambda layer: layer.type == shown  # noqa: E731
-    else:
-        shown = pattern
-        try:
-            regex = re.compile(pattern)
-        except re.error as error:
-            raise ValueError(
-                f"{argument} must be a layer type, name or regular expression; {pattern!r} is "
-                f"none: {error}"
-            ) from error
-        test = lambda layer: (  # noqa: E731
-            layer.type == shown or layer.module == shown or regex.search(layer.name) is not None
-        )
+def _included(pattern: Pattern, layers: list[Layer]) -> _Test:
+    test = _test(pattern, "include")
     if not any(test(layer) for layer in layers):
-        raise ValueError(f"{argument}={shown!r} matches no layer. {_inventory(layers)}")
+        raise ValueError(f"include={_shown(pattern)!r} matches no layer. {_inventory(layers)}")
     return test
+
+
+def _excluded(layers: list[Layer], pattern: Pattern) -> _Test:
+    """One recipe serves many models, so a pattern without a match is not an error here."""
+    test = _test(pattern, "exclude")
+    if layers and not any(test(layer) for layer in layers):
+        warnings.warn(
+            f"exclude={_shown(pattern)!r} matches no layer, so it excludes nothing. "
+            f"{_inventory(layers)}",
+            stacklevel=_CALLER,
+        )
+    return test
+
+
+def _test(pattern: Pattern, argument: str) -> _Test:
+    """Turn one pattern into a test."""
+    shown = _shown(pattern)
+    if isinstance(pattern, type):
+        return lambda layer: layer.type == shown
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(
+            f"{argument} must be a layer type, name or regular expression; {pattern!r} is "
+            f"none: {error}"
+        ) from error
+    return lambda layer: (
+        layer.type == shown or layer.module == shown or regex.search(layer.name) is not None
+    )
+
+
+def _shown(pattern: Pattern) -> str:
+    return pattern.__name__ if isinstance(pattern, type) else pattern
 
 
 def _inventory(layers: list[Layer]) -> str:

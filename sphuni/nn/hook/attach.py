@@ -1,6 +1,7 @@
 """One line that regularises a network."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -30,6 +31,7 @@ def regularize(
     mode: Mode = "graph",
     schedule: Schedule | None = None,
     preset: Preset = "paper",
+    project_first: bool = False,
     seed: int = 0,
     **options: Any,
 ) -> Regularizer:
@@ -46,7 +48,8 @@ def regularize(
         the authors' code; `print(reg.describe())` shows them. The penalties of layers add up.
     include, exclude : str, module class, or sequence of those, optional
         Layer types ("Conv2d"), layer names, or regular expressions searched in weight names.
-        Default: linear, convolutional, recurrent and attention layers; embeddings are not.
+        Default: linear, convolutional, recurrent and attention layers; embeddings are not. What
+        `exclude` asks for need not exist: that is a warning.
     output_layer : str or None, default "auto"
         Name of the classifier, which gets `output_weight`, full space and no projection. "auto"
         takes the last linear layer with a usual name, else the last layer if it is linear.
@@ -62,6 +65,10 @@ def regularize(
         Factor on all coefficients at call number 0, 1, ...
     preset : {"paper", "reference"}, default "paper"
         The definitions, or what the authors' code computes.
+    project_first : bool, default False
+        Let compressed methods project the first layer too, which the authors leave alone as it
+        has few inputs in a network for images. In a network of two layers they do nothing
+        without it.
     seed : int, default 0
         Of everything random. Ranks of a distributed job use the same, so that they agree.
     **options
@@ -74,10 +81,15 @@ def regularize(
     Raises
     ------
     ValueError
-        If the method is unknown, a pattern matches nothing, or no layer is left; the message
-        lists what exists.
+        If the method is unknown, a pattern of `include` matches nothing, or no layer is left; the
+        message lists what exists.
     TypeError
         If an option is unknown or `model` is not a module.
+
+    Warns
+    -----
+    UserWarning
+        If a pattern of `exclude` matches nothing.
 
     Examples
     --------
@@ -97,6 +109,8 @@ def regularize(
             "with model.to_empty(device='cpu') and its state dict"
         )
     chosen = assign_roles(select(layers, include, exclude), output_layer)
+    if project_first:
+        chosen = [replace(one, role="hidden") if one.role == "first" else one for one in chosen]
     hidden, output = coefficients(found, options)
     weights = (
         hidden if weight is None else float(weight),

@@ -12,6 +12,7 @@ from sphuni.nn.hook import _opaque
 from sphuni.nn.hook._layers import Layer, read_rows
 from sphuni.nn.hook._tables import Plan, PlanRow, Summary, measure_layer
 from sphuni.nn.regularizers import Objective, find_method
+from sphuni.nn.regularizers._together import evaluate
 
 __all__ = ["Mode", "Regularizer", "Schedule"]
 
@@ -78,12 +79,12 @@ class Regularizer(nn.Module):
             )
         if torch.compiler.is_compiling():
             return _opaque.penalty([read_rows(model, layer) for layer in self.layers], self._token)
-        total: Tensor | None = None
         factor = self._advance()
-        for index in range(len(self.layers)) if factor else ():
-            value = self._layer_penalty(index, read_rows(model, self.layers[index]), factor)
-            if value is not None:
-                total = value if total is None else total + value.to(total.device)
+        read = ((i, read_rows(model, layer)) for i, layer in enumerate(self.layers))
+        rows = {i: one for i, one in read if self._counts(i, one)} if factor else {}
+        total: Tensor | None = None
+        for value in self._penalties(rows, factor):
+            total = value if total is None else total + value.to(total.device)
         return torch.zeros((), device=_device(model)) if total is None else total
 
     def penalty_and_gradients(self, rows: Sequence[Tensor]) -> list[Tensor]:
@@ -97,8 +98,8 @@ class Regularizer(nn.Module):
         for index, one in enumerate(rows if factor else ()):
             with torch.enable_grad():
                 leaf = one.detach().requires_grad_()
-                part = self._layer_penalty(index, leaf, factor)
-            if part is not None:
+                parts = self._penalties({index: leaf}, factor) if self._counts(index, leaf) else ()
+            for part in parts:
                 (gradients[index],) = torch.autograd.grad(part, leaf)
                 value = value + part.detach().to(value)
         return [value, *gradients]
@@ -117,9 +118,9 @@ class Regularizer(nn.Module):
             parameters = [p for p in owner.parameters() if p.requires_grad]
             with torch.enable_grad():
                 rows = read_rows(model, self.layers[index])
-                value = self._layer_penalty(index, rows, factor * scale)
-            if value is None or not parameters:
-                continue
+                if not parameters or not self._counts(index, rows):
+                    continue
+                (value,) = self._penalties({index: rows}, factor * scale)
             gradients = torch.autograd.grad(value, parameters, allow_unused=True)
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 if gradient is None:
@@ -222,16 +223,19 @@ class Regularizer(nn.Module):
     def _coefficient(self, layer: Layer) -> float:
         return self.weights[1] if layer.role == "output" else self.weights[0]
 
-    def _layer_penalty(self, index: int, rows: Tensor, factor: float) -> Tensor | None:
-        """The weighted penalty of one layer, or None where it is frozen or has no weight."""
-        layer, coefficient = self.layers[index], self._coefficient(self.layers[index])
-        if coefficient == 0:
-            return None
-        if torch.is_grad_enabled() and not rows.requires_grad:
-            return None
-        value: Tensor = self.objectives[index](rows)
-        self.stats[layer.name] = value.detach()
-        return factor * coefficient * value
+    def _counts(self, index: int, rows: Tensor) -> bool:
+        """Whether a layer has a penalty: not where it has no weight or is frozen."""
+        frozen = torch.is_grad_enabled() and not rows.requires_grad
+        return self._coefficient(self.layers[index]) != 0 and not frozen
+
+    def _penalties(self, rows: dict[int, Tensor], factor: float) -> list[Tensor]:
+        """The weighted penalties of some layers, given by their index."""
+        objectives: list[Any] = [self.objectives[i] for i in rows]
+        weighted = []
+        for i, value in zip(rows, evaluate(objectives, list(rows.values())), strict=True):
+            self.stats[self.layers[i].name] = value.detach()
+            weighted.append(factor * self._coefficient(self.layers[i]) * value)
+        return weighted
 
 
 def _objective_text(objective: nn.Module) -> str:

@@ -5,11 +5,12 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AngularFunction", "Kind", "angular", "safe_angle"]
+__all__ = ["AngularFunction", "Kind", "angular", "safe_angle", "shared_steepness"]
 
 Kind: TypeAlias = Literal["linear", "cosine", "sigmoid", "learnable-sigmoid"]
 _KINDS = ("linear", "cosine", "sigmoid", "learnable-sigmoid")
 _LEAST_K = 0.05
+_START_K = 0.5
 _ROUNDING = 4
 
 
@@ -70,6 +71,31 @@ def angular(
     return top / torch.tanh(torch.pi / (4 * steepness))
 
 
+def shared_steepness(
+    k: float | None = None, *, device: torch.device | str | None = None
+) -> nn.Parameter:
+    """Return a learnable steepness for `share=` of several layers: one k for a network.
+
+    Parameters
+    ----------
+    k : float, default 0.5
+        Where it starts.
+    device : optional
+
+    Examples
+    --------
+    >>> k = shared_steepness(0.4)
+    >>> layers = [AngularFunction("learnable-sigmoid", n, share=k) for n in (8, 16)]
+    >>> layers[0].k is layers[1].k
+    True
+    """
+    return _steepness(1, _START_K if k is None else k, device)
+
+
+def _steepness(count: int, start: float, device: torch.device | str | None) -> nn.Parameter:
+    return nn.Parameter(torch.full((count,), start - _LEAST_K, device=device))
+
+
 class AngularFunction(nn.Module):
     """`angular` as a module that takes cosines of shape (batch, filters, ...).
 
@@ -106,7 +132,7 @@ class AngularFunction(nn.Module):
         super().__init__()
         if kind not in _KINDS:
             raise ValueError(f"kind must be one of {', '.join(map(repr, _KINDS))}; got {kind!r}")
-        start = k if k is not None else (0.5 if kind == "learnable-sigmoid" else 0.3)
+        start = k if k is not None else (_START_K if kind == "learnable-sigmoid" else 0.3)
         if start <= 0:
             raise ValueError(f"k must be positive; got {k}")
         self.kind, self.fixed_k, self.a, self.b, self.axis = kind, start, a, b, axis
@@ -115,8 +141,12 @@ class AngularFunction(nn.Module):
         if isinstance(share, nn.Parameter):
             self.k = share
         else:
-            count = filters if share == "filter" else 1
-            self.k = nn.Parameter(torch.full((count,), start - _LEAST_K, device=device))
+            self.k = _steepness(filters if share == "filter" else 1, start, device)
+
+    def materialise(self, device: torch.device) -> None:
+        """Give a learnable k that was made on the meta device its values."""
+        if "k" in self._parameters and self.k.is_meta:
+            self.k = _steepness(self.k.numel(), self.fixed_k, device)
 
     def forward(self, cosine: Tensor) -> Tensor:
         """Apply the function to cosines."""

@@ -1,4 +1,4 @@
-"""SphereNet layers: a neuron answers with a function of its angle to the input."""
+"""SphereNet convolutions and linear layers: a neuron answers with a function of its angle."""
 
 import math
 from collections.abc import Sequence
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from sphuni.nn.layers.angular import AngularFunction, Kind
 
-__all__ = ["SphereConv1d", "SphereConv2d", "SphereConv3d", "SphereLinear", "SphereNorm"]
+__all__ = ["EPS", "SphereConv1d", "SphereConv2d", "SphereConv3d", "SphereLinear"]
 
-_EPS = 1e-6
+EPS = 1e-6
 _CONV: dict[int, Any] = {
     1: torch_functional.conv1d,
     2: torch_functional.conv2d,
@@ -42,7 +42,7 @@ class _SphereConv(nn.modules.conv._ConvNd):
         a: float = -2 / math.pi,
         b: float = 1.0,
         share: Literal["filter", "layer"] | nn.Parameter = "filter",
-        eps: float = _EPS,
+        eps: float = EPS,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -159,52 +159,6 @@ class SphereConv3d(_SphereConv):
     _rank = 3
 
 
-class SphereNorm(SphereConv2d):
-    """The cosine convolution used as a normaliser, optionally rescaled.
-
-    Parameters
-    ----------
-    rescale : "learned", float or None, default None
-        None: cosines as they are. "learned": beta * cos + gamma per filter. A number: that
-        multiple.
-    **options
-        Of `SphereConv2d`, but `kind`.
-
-    Notes
-    -----
-    The paper finds that it works best followed by batch normalisation and without rescaling.
-
-    References
-    ----------
-    W. Liu et al., "Deep hyperspherical learning", NeurIPS 2017. arXiv:1711.03189, section 4.4.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | Sequence[int],
-        *,
-        rescale: Literal["learned"] | float | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, kind="cosine", **options)
-        self.rescale = rescale
-        if rescale == "learned":
-            self.beta = nn.Parameter(torch.ones(out_channels, device=self.weight.device))
-            self.gamma = nn.Parameter(torch.zeros(out_channels, device=self.weight.device))
-        elif isinstance(rescale, str):
-            raise ValueError(f"rescale must be 'learned', a number or None; got {rescale!r}")
-
-    def _rescaled(self, answer: Tensor) -> Tensor:
-        if self.rescale is None:
-            return answer
-        if isinstance(self.rescale, str):
-            beta, gamma = (v.to(answer.dtype)[:, None, None] for v in (self.beta, self.gamma))
-            return beta * answer + gamma
-        return self.rescale * answer
-
-
 class SphereLinear(nn.Linear):
     """A linear layer that answers g(angle between neuron and input).
 
@@ -236,7 +190,7 @@ class SphereLinear(nn.Linear):
         a: float = -2 / math.pi,
         b: float = 1.0,
         share: Literal["filter", "layer"] | nn.Parameter = "filter",
-        eps: float = _EPS,
+        eps: float = EPS,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from sphuni.nn.functional.poles import safe_norm
+from sphuni.sphere import root
 
 __all__ = ["CenterLoss", "contrastive", "triplet"]
 
@@ -42,7 +42,7 @@ def contrastive(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Ten
     first, second = torch.triu_indices(len(wide), len(wide), 1, device=wide.device)
     if first.numel() == 0:
         return wide.sum() * 0
-    distance = safe_norm(wide[first] - wide[second])
+    distance = root((wide[first] - wide[second]).square().sum(-1))
     apart = (margin - distance).clamp_min(0).square()
     return torch.where(labels[first] == labels[second], distance.square(), apart).mean()
 
@@ -89,7 +89,8 @@ def triplet(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
         used = positive.any(dim=1) & (~same).any(dim=1)
     if not bool(used.any()):
         return wide.sum() * 0
-    pull, push = safe_norm(wide - wide[farthest]), safe_norm(wide - wide[closest])
+    pull = root((wide - wide[farthest]).square().sum(-1))
+    push = root((wide - wide[closest]).square().sum(-1))
     return (pull - push + margin).clamp_min(0)[used].mean()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sphuni.nn.layers.angular import angular, safe_angle
 from sphuni.nn.losses.margin import psi
+from sphuni.sphere import root
 
 __all__ = ["ASoftmaxLoss", "GASoftmaxLoss", "SSoftmaxLoss", "WSoftmaxLoss", "angular_logits"]
 
@@ -68,7 +69,8 @@ def angular_logits(
         dtype = torch.promote_types(features.dtype, torch.float32)
         x, w = features.to(dtype), weight.to(dtype)
         cosines = torch_functional.normalize(x) @ torch_functional.normalize(w).T
-        length: Tensor | float = _length(x) if scale is None else scale
+        squared = x.square().sum(-1, keepdim=True)
+        length: Tensor | float = root(squared) if scale is None else scale
         plain = cosines if g == "cosine" else angular(safe_angle(cosines), g, k=k)
         if labels is None or m == 1:
             return length * plain
@@ -271,13 +273,6 @@ class SSoftmaxLoss(GASoftmaxLoss):
         reduction: Reduction = "mean",
     ) -> None:
         super().__init__(in_features, num_classes, g=g, m=m, k=k, scale=scale, reduction=reduction)
-
-
-def _length(x: Tensor) -> Tensor:
-    """Norms of rows (batch, 1), with a zero gradient at zero."""
-    squared = x.square().sum(-1, keepdim=True)
-    zero = squared == 0
-    return torch.where(zero, 0.0, torch.where(zero, 1.0, squared).sqrt())
 
 
 def _check(features: Tensor, weight: Tensor, labels: Tensor | None) -> None:

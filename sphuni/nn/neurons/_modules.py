@@ -224,7 +224,7 @@ def _kind(module: nn.Module) -> str:
     if isinstance(module, nn.RNNBase):
         return str(module.mode).split("_")[0].lower()
     if isinstance(module, nn.RNNCellBase):
-        return type(module).__name__.removesuffix("Cell").lower()
+        return type(module).__name__.removesuffix("Cell").removeprefix("Sphere").lower()
     if isinstance(module, _NORMS) or type(module).__name__.lower().endswith("norm"):
         return "norm"
     for kind, types in _KINDS.items():

@@ -90,7 +90,7 @@ def _methods() -> dict[str, Method]:
 
 
 _TABLE = _methods()
-_POLES = ("n_aux", "inner_steps", "inner_lr", "reset_every")
+_POLES = ("n_aux", "inner_steps", "inner_lr", "reset_every", "redraw")
 _PROJECTIONS: dict[str, tuple[type[Any], tuple[str, ...], dict[str, Any]]] = {
     "random": (RandomProjection, ("k", "C", "redraw_every"), {}),
     "group": (GroupProjection, ("size", "k", "C", "redraw_every"), {}),

@@ -34,7 +34,10 @@ class Poles(Objective):
     inner_lr : float, default 0.05
         First step length, in radians.
     reset_every : int, default 0
-        Draw the poles afresh every so many calls; 0 is never.
+        Draw all poles afresh every so many calls; 0 is never.
+    redraw : float, default 0.5
+        Share of the poles, the least bad ones, that every call draws afresh. Without it all of
+        them settle in one hole and miss those that open elsewhere.
     seed : int, default 0
     """
 
@@ -49,6 +52,7 @@ class Poles(Objective):
         inner_steps: int = 5,
         inner_lr: float = 0.05,
         reset_every: int = 0,
+        redraw: float = 0.5,
         seed: int = 0,
     ) -> None:
         super().__init__(seed=seed)
@@ -57,10 +61,13 @@ class Poles(Objective):
                 "n_aux must be >= 1, inner_steps >= 0, inner_lr > 0 and reset_every >= 0; got "
                 f"{n_aux}, {inner_steps}, {inner_lr} and {reset_every}"
             )
+        if not 0 <= redraw < 1:
+            raise ValueError(f"redraw must lie in [0, 1); got {redraw}")
         self.kind = kind
         self.options = dict(options)
         self.n_aux, self.inner_steps, self.inner_lr = n_aux, inner_steps, inner_lr
         self.reset_every = reset_every
+        self.kept = n_aux - int(redraw * n_aux)
         self.register_buffer("poles", torch.empty(0))
 
     def allocate(self, n: int, d: int, *, like: Tensor, batch: int = 1) -> None:
@@ -77,7 +84,10 @@ class Poles(Objective):
             if self.reset_every and self.draws and self.draws % self.reset_every == 0:
                 self.poles = self._fresh(batch, d, rows)
             with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
-                self._improve(directions(widen(rows.detach())))
+                unit = directions(widen(rows.detach()))
+                if self.draws and self.kept < self.n_aux:
+                    self._renew(unit)
+                self._improve(unit)
         function = mhp if self.kind == "mhp" else mhc
         return function(rows, poles=self.poles, **self.options)
 
@@ -91,6 +101,16 @@ class Poles(Objective):
             batch, self.n_aux, d, generator=self.generator(like.device, 3), dtype=torch.float64
         )
         return unit_rows(noise).to(like.device, dtype)
+
+    def _renew(self, rows: Tensor) -> None:
+        """Draw all but the worst poles afresh; what is kept moves to the front."""
+        fresh = self._fresh(rows.shape[0], rows.shape[-1], self.poles)
+        heights = torch.stack(
+            [self._height(z.to(one), one) for z, one in zip(self.poles, rows, strict=True)]
+        )
+        worst = heights.topk(self.kept, dim=-1, largest=False).indices
+        kept = self.poles.gather(1, worst[..., None].expand(-1, -1, self.poles.shape[-1]))
+        self.poles = torch.cat([kept, fresh[:, self.kept :]], dim=1)
 
     def _improve(self, rows: Tensor) -> None:
         for index, one in enumerate(rows):

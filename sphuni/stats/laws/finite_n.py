@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sphuni.stats.laws._tails import Tails, Values
 from sphuni.stats.laws.weighted_chi2 import WeightedChi2
 
-__all__ = ["Corrected", "corrected"]
+__all__ = ["Corrected", "corrected", "with_moments"]
 
 _FLOAT = NDArray[np.float64]
 _SLOPES = (0.4, 2.5)
@@ -104,6 +104,13 @@ def corrected(
     """
     variance = 2.0 * (1.0 - 1.0 / n) * second
     cubic = 4.0 * (n - 1) / n**2 * third + 8.0 * (n - 1) * (n - 2) / n**2 * triangle
+    return with_moments(base, variance, cubic, bounded_below=bounded_below)
+
+
+def with_moments(
+    base: WeightedChi2, variance: float, cubic: float, *, bounded_below: bool
+) -> Corrected:
+    """Correct the limit law to a variance and a third central moment."""
     excess = variance / base.variance - 1.0
     skew = (cubic - base.cumulant(3)) / base.variance**1.5
     polynomial = _polynomial(base, excess, skew, bounded_below)

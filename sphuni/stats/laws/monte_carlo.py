@@ -1,6 +1,5 @@
 """Null laws by simulation."""
 
-import concurrent.futures
 import dataclasses
 from collections.abc import Callable, Iterator
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from sphuni._rng import seeds
 from sphuni.stats.laws._tails import Law, Tails, Values
 
-__all__ = ["Empirical", "TailedTable", "gram_sample", "simulate"]
+__all__ = ["Empirical", "TailedTable", "chunks", "gram_sample", "simulate"]
 
 _FLOAT = NDArray[np.float64]
 _CHUNK_NUMBERS = 1 << 20
@@ -55,7 +54,7 @@ class Empirical:
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         count = self.sample.size
-        slack = _TIE * max(1.0, float(np.abs(self.sample[[0, -1]]).max()))
+        slack = _TIE * float(np.abs(self.sample[[0, -1]]).max())
         above = count - np.searchsorted(self.sample, np.asarray(x) - slack, side="left")
         below = np.searchsorted(self.sample, np.asarray(x) + slack, side="right")
         nan = np.where(np.isnan(x), np.nan, 0.0)
@@ -112,17 +111,15 @@ def simulate(
     count: int,
     *,
     rng: int,
-    workers: int = 1,
     full: bool = False,
 ) -> _FLOAT:
     """Evaluate `statistic` on `count` uniform sets; the last axis of its result may hold several.
 
-    The sets come in chunks with a seed each, so the answer does not depend on `workers`. With
-    `full` the points have all d coordinates, for statistics that are not rotation invariant.
+    The sets are those of `simulate_tests` with the same `rng`. With `full` the points have all d
+    coordinates, for statistics that are not rotation invariant.
     """
     width = d if full else min(n, d)
-    size = int(np.clip(_CHUNK_NUMBERS // (n * max(width, n // 2)), 1, _MOST_CHUNK))
-    sizes = list(_chunks(count, size))
+    sizes = list(chunks(count, n, width))
 
     def work(task: tuple[int, int]) -> _FLOAT:
         seed, many = task
@@ -130,13 +127,12 @@ def simulate(
         with torch.no_grad():
             return statistic(points).numpy()
 
-    tasks = list(zip(seeds(rng, len(sizes)), sizes, strict=True))
-    if workers == 1:
-        return np.concatenate([work(task) for task in tasks])
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        return np.concatenate(list(pool.map(work, tasks)))
+    tasks = zip(seeds(rng, len(sizes)), sizes, strict=True)
+    return np.concatenate([work(task) for task in tasks])
 
 
-def _chunks(count: int, size: int) -> Iterator[int]:
+def chunks(count: int, n: int, width: int) -> Iterator[int]:
+    """Sizes of the chunks in which `count` sets of n points of `width` numbers are drawn."""
+    size = int(np.clip(_CHUNK_NUMBERS // (n * max(width, n // 2)), 1, _MOST_CHUNK))
     for start in range(0, count, size):
         yield min(size, count - start)

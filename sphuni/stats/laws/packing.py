@@ -21,6 +21,9 @@ class SmallestDistance:
         Number of points, at least 2, and ambient dimension.
     antipodal : bool
         Whether points are lines, so that p is the smaller of the chords to y and -y.
+    pairs : bool
+        Take pairs as independent on the circle too, where the smallest gap has an exact law but
+        the gap to the nearest antipode has not.
 
     Notes
     -----
@@ -33,6 +36,7 @@ class SmallestDistance:
     n: int
     d: int
     antipodal: bool = False
+    pairs: bool = False
 
     @property
     def mean(self) -> float:
@@ -48,16 +52,20 @@ class SmallestDistance:
         """Both tails at `x` = -(smallest squared chord)."""
         p = np.clip(-np.asarray(x, dtype=np.float64), 0.0, 2.0 if self.antipodal else 4.0)
         with np.errstate(divide="ignore"):
-            log_lower = self._circle(p) if self.d == 2 else self._pairs(p)
+            log_lower = self._circle(p) if self._exact else self._pairs(p)
             log_upper = np.where(
                 log_lower > -1e-8, np.log(-log_lower), np.log(-np.expm1(log_lower))
             )
-        if self.d != 2:
+        if not self._exact:
             # 1 - (1-q)^N is N q where q is too small for the difference to show
             log_q = self._log_q(p)
             tiny = log_q + math.log(self._count) < -18.0
             log_upper = np.where(tiny, log_q + math.log(self._count), log_upper)
         return Tails(log_upper, log_lower)
+
+    @property
+    def _exact(self) -> bool:
+        return self.d == 2 and not self.pairs
 
     @property
     def _count(self) -> float:

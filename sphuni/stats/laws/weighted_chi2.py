@@ -17,6 +17,8 @@ _NODES = 160
 _MOST_NODES = 5120
 _CHUNK = 1 << 21
 _MANY = 513
+_SERIES_BELOW = 0.2
+_SERIES_TERMS = 23
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -154,7 +156,18 @@ class WeightedChi2:
 
     def _exponent(self, z: Values, x: _FLOAT) -> Values:
         """K(z) - z x of the centred law."""
-        return -0.5 * _log1p_less(-2.0 * z[..., None] * self.weights) @ self.degrees - z * x
+        reach = 2.0 * float(np.abs(z).max())
+        large = reach * self.weights > _SERIES_BELOW
+        weights, degrees = self.weights[large], self.degrees[large]
+        total = -0.5 * _log1p_less(-2.0 * z[..., None] * weights) @ degrees - z * x
+        if large.all():
+            return total
+        # the many small weights together are a power series in z
+        twice, count = 2.0 * self.weights[~large], self.degrees[~large]
+        series = np.zeros_like(z)
+        for r in range(_SERIES_TERMS, 1, -1):
+            series = series * z + float(twice**r @ count) / r
+        return total + 0.5 * series * z * z
 
     def _slope(self, z: _FLOAT, x: _FLOAT) -> _FLOAT:
         """Derivative of K(z) - z x - log |z| on the real axis; increasing in z."""
@@ -186,9 +199,11 @@ class WeightedChi2:
 
 def _log1p_less(s: Values) -> Values:
     """log(1 + s) - s for complex or real s, accurate relative to itself for small s."""
+    result = np.log(1.0 + s) - s
     small = np.abs(s) < 0.05
-    t = np.where(small, s, 0.0)
+    t = s[small]
     series = np.full_like(t, -1.0 / 14.0)
     for k in range(13, 1, -1):
         series = series * t + (-1.0) ** (k + 1) / k
-    return np.where(small, series * t * t, np.log1p(s) - s)
+    result[small] = series * t * t
+    return result

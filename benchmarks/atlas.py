@@ -1,0 +1,231 @@
+"""The atlas: best configurations found by this package's own solver, with their certificates.
+
+python -m benchmarks.atlas [--minutes 55] [--pass K] [PIECE ...]
+
+Writes results.csv and points.npz to the package's data folder after every size, so that a run can
+be stopped at any moment; a later run goes on with the sizes that are missing. Pass K = 0, 1, ...
+uses seed K: a later pass repeats every size with other starts and keeps the better outcome.
+"""
+
+import argparse
+import csv
+import io
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import sphuni
+from sphuni._files import write_bytes, write_text
+from sphuni.configurations import OptimizeResult, optimize
+
+__all__ = ["PIECES", "Piece", "main"]
+
+FOLDER = Path(sphuni.__file__).parent / "configurations" / "data" / "atlas"
+COLUMNS = (
+    *("problem", "n", "d", "s", "antipodal", "value", "digits", "status", "source", "doi"),
+    *("hits", "tried", "starts", "passes", "residual", "smallest_eigenvalue", "tied_moves"),
+    *("active", "free_points", "spread", "symmetry_order", "second_value", "second_lower"),
+    *("seed", "seconds"),
+)
+LARGEST_STORED = 6_000
+
+
+class Piece(NamedTuple):
+    """Sizes of one problem, at most an hour of two cores together."""
+
+    problem: str
+    d: int
+    s: float | None
+    sizes: Sequence[int]
+    restarts: int | None
+
+
+PIECES = {
+    "polarization-d3-s1": Piece("polarization", 3, 1.0, range(5, 51), 16),
+    "polarization-d3-s2": Piece("polarization", 3, 2.0, range(5, 51), 16),
+    "covering-d3": Piece("covering", 3, None, range(5, 61), 32),
+    "covering-d4": Piece("covering", 4, None, range(6, 31), 32),
+    "polarization-d4-s1": Piece("polarization", 4, 1.0, range(6, 31), 16),
+    "polarization-d4-s2": Piece("polarization", 4, 2.0, range(6, 31), 16),
+    "tammes-d3": Piece("tammes", 3, None, range(7, 131), None),
+    "tammes-d4": Piece("tammes", 4, None, range(6, 51), None),
+    "tammes-d5": Piece("tammes", 5, None, range(7, 51), None),
+    "maxdet": Piece("maxdet", 3, None, [(k + 1) ** 2 for k in range(1, 16)], 64),
+    "thomson": Piece("thomson", 3, None, range(2, 205), None),
+}
+
+
+def main() -> int:
+    """Compute the sizes that are missing, small ones of all pieces first."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pieces", nargs="*", metavar="PIECE", help=f"from {', '.join(PIECES)}")
+    parser.add_argument("--minutes", type=float, default=55.0, help="stop after so many (55)")
+    parser.add_argument("--pass", dest="turn", type=int, default=0, metavar="K", help="seed (0)")
+    parser.add_argument("--limit", type=float, help="seconds for one size")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.pieces if name not in PIECES]
+    if unknown:
+        parser.error(f"no piece {unknown[0]!r}; there are {', '.join(PIECES)}")
+    end = time.monotonic() + 60 * arguments.minutes
+    FOLDER.mkdir(exist_ok=True)
+    pieces = [PIECES[name] for name in arguments.pieces or PIECES]
+    for n in sorted({n for piece in pieces for n in piece.sizes}):
+        for piece in pieces:
+            if time.monotonic() > end:
+                return 0
+            if n in piece.sizes:
+                compute(piece, n, arguments.turn, arguments.limit)
+    return 0
+
+
+def compute(piece: Piece, n: int, turn: int, limit: float | None) -> None:
+    """Run one size in one pass, unless that has been done, and store the better outcome."""
+    rows = read_rows()
+    key = row_key(piece.problem, n, piece.d, piece.s)
+    old = rows.get(key)
+    if old is not None and int(old["passes"]) > turn:
+        return
+    began = time.process_time()
+    result = optimize(
+        piece.problem,
+        n=n,
+        d=piece.d,
+        s=piece.s,
+        restarts=piece.restarts,
+        rng=turn,
+        time_limit=limit,
+    )
+    row = describe(result, time.process_time() - began)
+    sign = 1.0 if result.direction == "lower" else -1.0
+    slack = 1e-12 * max(1.0, abs(result.value))
+    worse = old is not None and sign * (result.value - float(old["value"])) > -slack
+    if worse and old is not None:
+        same = abs(result.value - float(old["value"])) <= 1e-10 * max(1.0, abs(result.value))
+        row = old | {
+            "hits": int(old["hits"]) + (result.hits if same else 0),
+            "tried": int(old["tried"]) + result.tried,
+            "starts": int(old["starts"]) + result.starts,
+        }
+    row["passes"] = turn + 1
+    rows[key] = row
+    write_rows(rows)
+    if not worse:
+        store_points(key, np.asarray(result.points))
+    print(
+        *(result.problem, n, piece.d, piece.s, repr(result.value), result.gap),
+        *(result.hits, result.tried, row["residual"], f"{row['seconds']} s"),
+        flush=True,
+    )
+
+
+def describe(result: OptimizeResult, seconds: float) -> dict[str, Any]:
+    """Lay out one outcome in the columns of the records, the certificate after them."""
+    certificate = result.certificate
+    second, lower = second_evaluation(result)
+    return {
+        "problem": result.problem,
+        "n": result.n,
+        "d": result.d,
+        "s": "" if result.s is None else f"{result.s:g}",
+        "antipodal": "false",
+        "value": repr(result.value),
+        "digits": digits(result, second),
+        "status": "putative",
+        "source": f"sphuni atlas, {result.starts} starts from seed {result.seed}",
+        "doi": "",
+        "hits": result.hits,
+        "tried": result.tried,
+        "starts": result.starts,
+        "residual": f"{certificate.residual:.3g}",
+        "smallest_eigenvalue": _number(certificate.smallest_eigenvalue),
+        "tied_moves": _number(certificate.tied_moves),
+        "active": "" if certificate.multipliers is None else len(certificate.multipliers),
+        "free_points": _number(certificate.free_points),
+        "spread": _number(certificate.spread),
+        "symmetry_order": _number(certificate.symmetry_order),
+        "second_value": "" if second is None else repr(second),
+        "second_lower": "" if lower is None else repr(lower),
+        "seed": result.seed,
+        "seconds": f"{seconds:.1f}",
+    }
+
+
+def second_evaluation(result: OptimizeResult) -> tuple[float | None, float | None]:
+    """Evaluate covering and polarization by another algorithm than the solver's.
+
+    Polarization: branch and bound, value and certified lower bound. Covering: ascent to the
+    deepest hole from random places, which knows no hull; its value is a certified lower bound.
+    """
+    if result.problem == "polarization":
+        checked = sphuni.polarization(result.points, s=result.s)
+        return float(checked.value), float(checked.lower)
+    if result.problem == "covering":
+        lower = float(sphuni.covering_radius(result.points, method="bounds").lower)
+        return lower, lower
+    return None, None
+
+
+def digits(result: OptimizeResult, second: float | None) -> int:
+    """Significant digits on which the evaluations agree and the residual allows, at most 15."""
+    scale = max(abs(result.value), 1e-300)
+    doubt = 4e-16 if second is None else max(4e-16, abs(result.value - second) / scale)
+    doubt = max(doubt, result.certificate.residual**2, result.certificate.spread or 0.0)
+    return max(2, min(15, int(-math.log10(doubt))))
+
+
+def row_key(problem: str, n: int, d: int, s: float | None) -> str:
+    """Name a size in the files."""
+    exponent = "" if s is None or problem in ("thomson", "log") else f"_s{s:g}"
+    return f"{problem}_d{d}{exponent}_n{n}"
+
+
+def read_rows() -> dict[str, dict[str, Any]]:
+    """Read the table, by key."""
+    path = FOLDER / "results.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {
+        row_key(r["problem"], int(r["n"]), int(r["d"]), float(r["s"]) if r["s"] else None): r
+        for r in rows
+    }
+
+
+def write_rows(rows: dict[str, dict[str, Any]]) -> None:
+    """Write the table in order of problem, dimension, exponent and size."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        sorted(rows.values(), key=lambda r: (r["problem"], int(r["d"]), str(r["s"]), int(r["n"])))
+    )
+    write_text(FOLDER / "results.csv", stream.getvalue())
+
+
+def store_points(key: str, points: np.ndarray) -> None:
+    """Keep coordinates of sets that are not too large."""
+    if points.size > LARGEST_STORED:
+        return
+    path = FOLDER / "points.npz"
+    kept: dict[str, np.ndarray] = {}
+    if path.exists():
+        with np.load(path) as file:
+            kept = dict(file)
+    kept[key] = points
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{name: kept[name] for name in sorted(kept)})
+    write_bytes(path, stream.getvalue())
+
+
+def _number(value: float | int | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""How often each test rejects: uniform points (its size) and eight departures (its power)."""

@@ -1,0 +1,42 @@
+"""Measure size and power of every test; see the results in benchmarks/results/.
+
+python -m benchmarks.calibration [sizes] [power] [draw]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.calibration import curves, draw, sizes
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main() -> int:
+    """Run what is named on the command line, or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", choices=[[], "sizes", "power", "draw"])
+    parser.add_argument("--minutes", type=float, default=150.0, help="time for sizes")
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--only", action="append", default=[], help="this test only")
+    parser.add_argument("--fresh", action="store_true", help="forget earlier counts")
+    arguments = parser.parse_args()
+    what = arguments.what or ["sizes", "power", "draw"]
+    counts = RESULTS / "calibration_counts.csv"
+    if "sizes" in what:
+        if arguments.fresh:
+            counts.unlink(missing_ok=True)
+        only = tuple(arguments.only)
+        sizes.run(counts, minutes=arguments.minutes, workers=arguments.workers, only=only)
+    if "power" in what:
+        curves.run(RESULTS / "power.csv", workers=arguments.workers)
+    if "draw" in what:
+        passed, total = sizes.write_table(counts, RESULTS / "calibration.csv")
+        print(f"{passed} of {total} cells pass")
+        draw.sizes_figure(counts).savefig(RESULTS / "calibration.png", dpi=130)
+        draw.power_figure(RESULTS / "power.csv").savefig(RESULTS / "power.png", dpi=130)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

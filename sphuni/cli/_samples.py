@@ -1,0 +1,334 @@
+"""From a file to unit rows: tables of coordinates or angles, and NumPy arrays."""
+
+import csv
+import dataclasses
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sphuni.cli._output import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Layout", "Sample", "read_sample"]
+
+_DELIMITERS = "\t;,"
+_MISSING = {"", "na", "nan", "null", "none", "-"}
+_NAMES = {
+    "lonlat": (("lon", "long", "longitude", "ra"), ("lat", "latitude", "dec")),
+    "colatitude": (
+        ("lon", "long", "longitude", "phi", "azimuth", "node", "om"),
+        ("colat", "colatitude", "theta", "inclination", "i"),
+    ),
+}
+_UNIT_SLACK = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How the numbers of a file are to be read."""
+
+    kind: str = "xyz"
+    columns: str | None = None
+    unit: str | None = None
+    array: str | None = None
+    normalize: bool = False
+    drop_missing: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Unit rows (n, d) and what a careful reader should know about how they were read."""
+
+    points: "np.ndarray"
+    remarks: tuple[str, ...]
+
+
+def read_sample(path: str, layout: Layout) -> Sample:
+    """Read unit rows from .csv, .tsv, .txt, .npy or .npz, or a table from standard input ("-")."""
+    suffix = "" if path == "-" else Path(path).suffix.lower()
+    if suffix in (".npy", ".npz"):
+        values, names = _array(path, layout.array)
+    elif layout.array is not None:
+        raise UsageError("--array names an array of an .npz file; this is none")
+    else:
+        values, names = _table(path)
+    remarks: list[str] = []
+    values = _present(_chosen(values, names, layout, remarks), path, layout, remarks)
+    points = _coordinates(values, layout) if layout.kind == "xyz" else _angles(values, layout)
+    return Sample(points, (*remarks, *_ties(points)))
+
+
+def _array(path: str, wanted: str | None) -> "tuple[np.ndarray, list[str]]":
+    import numpy as np
+
+    from sphuni._errors import RefusedFileError, UnreadableFileError
+
+    try:
+        loaded: Any = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.lib.npyio.NpzFile):
+            with loaded:
+                loaded = loaded[_key(path, loaded.files, wanted)]
+        elif wanted is not None:
+            raise UsageError("--array names an array of an .npz file; this is an .npy file")
+    except (ValueError, EOFError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UnreadableFileError(f"cannot read {path!r}: {reason}") from error
+    if loaded.ndim == 1:
+        loaded = loaded[:, None]
+    if loaded.ndim != 2 or loaded.dtype.kind not in "fiu":
+        raise RefusedFileError(
+            f"{path!r} must hold real numbers of shape (n, d), one point a row; "
+            f"got {loaded.dtype} of shape {loaded.shape}"
+        )
+    return loaded.astype(np.float64), []
+
+
+def _key(path: str, names: list[str], wanted: str | None) -> str:
+    if wanted is None and len(names) == 1:
+        return names[0]
+    if wanted is None:
+        raise UsageError(f"{path!r} holds several arrays; choose one by --array: {_list(names)}")
+    if wanted not in names:
+        raise UsageError(f"{path!r} has no array {wanted!r}; it has {_list(names)}")
+    return wanted
+
+
+def _table(path: str) -> "tuple[np.ndarray, list[str]]":
+    """Read delimited text: cells that are no number become NaN, a column of them all NaN."""
+    import numpy as np
+
+    from sphuni._errors import RefusedFileError
+
+    rows = list(_rows(path))
+    if not rows:
+        raise RefusedFileError(f"{path!r} holds no rows")
+    first = rows[0]
+    names = [] if any(_number(cell) is not None for cell in first) else first
+    body = rows[1:] if names else rows
+    width = len(first)
+    for line, row in enumerate(body, start=2 if names else 1):
+        if len(row) != width:
+            raise RefusedFileError(
+                f"row {line} of {path!r} has {len(row)} cells; the first row has {width}"
+            )
+    if not body:
+        raise RefusedFileError(f"{path!r} holds a header and no rows")
+    values = np.array([[_value(cell) for cell in row] for row in body])
+    for column in np.flatnonzero(np.isnan(values).any(axis=0)):
+        _check_column(path, body, names, int(column))
+    return values, names
+
+
+def _rows(path: str) -> Iterable[list[str]]:
+    from sphuni._errors import UnreadableFileError
+
+    try:
+        content = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnreadableFileError(
+            f"cannot read {path!r} as text; give a .csv, .tsv, .npy or .npz file"
+        ) from error
+    except OSError as error:
+        raise UnreadableFileError(f"cannot read {path!r}: {error.strerror}") from error
+    lines = [line for line in content.splitlines() if line.strip() and line.lstrip()[0] != "#"]
+    mark = next((d for d in _DELIMITERS if lines and d in lines[0]), None)
+    if mark is None:
+        return (line.split() for line in lines)
+    return ([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=mark))
+
+
+def _check_column(path: str, body: list[list[str]], names: list[str], column: int) -> None:
+    """Refuse a column of numbers with a word in it; a column of words is left for later."""
+    from sphuni._errors import RefusedFileError
+
+    words = [
+        line
+        for line, row in enumerate(body)
+        if _number(row[column]) is None and row[column].lower() not in _MISSING
+    ]
+    if words and len(words) < len(body):
+        line = words[0]
+        raise RefusedFileError(
+            f"row {line + (2 if names else 1)} of {path!r} has {body[line][column]!r} in column "
+            f"{names[column] if names else column + 1}, where the others have numbers"
+        )
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _value(cell: str) -> float:
+    number = _number(cell)
+    return float("nan") if number is None else number
+
+
+def _chosen(
+    values: "np.ndarray", names: list[str], layout: Layout, remarks: list[str]
+) -> "np.ndarray":
+    """The columns asked for, or those that the layout needs."""
+    import numpy as np
+
+    numeric = [j for j in range(values.shape[1]) if not np.isnan(values[:, j]).all()]
+    needed = {"lonlat": 2, "colatitude": 2, "angles": 1}.get(layout.kind)
+    if layout.columns is not None:
+        kept = [_column(text, names, values.shape[1]) for text in layout.columns.split(",")]
+    else:
+        kept = _by_name(names, layout.kind) or numeric
+        left = [names[j] if names else str(j + 1) for j in range(values.shape[1]) if j not in kept]
+        if left and not (needed is not None and len(kept) != needed):
+            remarks.append(f"left out column {_list(left)}")
+    if needed is not None and len(kept) != needed:
+        shown = _list([names[j] if names else str(j + 1) for j in range(values.shape[1])])
+        raise UsageError(
+            f"--{layout.kind} takes {needed} column{'s' if needed > 1 else ''}; got {len(kept)}. "
+            f"Choose by --columns from: {shown}"
+        )
+    empty = [j for j in kept if j not in numeric]
+    if empty or not kept:
+        where = f"column {names[empty[0]] if names else empty[0] + 1}" if empty else "the file"
+        raise UsageError(f"{where} holds no numbers")
+    return values[:, kept]
+
+
+def _by_name(names: list[str], kind: str) -> list[int]:
+    """Columns whose names say longitude and latitude."""
+    lower = [name.lower() for name in names]
+    found = [[j for j, name in enumerate(lower) if name in one] for one in _NAMES.get(kind, ())]
+    return [places[0] for places in found] if found and all(len(p) == 1 for p in found) else []
+
+
+def _column(text: str, names: list[str], width: int) -> int:
+    text = text.strip()
+    if text in names:
+        return names.index(text)
+    if re.fullmatch(r"\d{1,9}", text) and 1 <= int(text) <= width:
+        return int(text) - 1
+    shown = f"{_list(names)}, or numbers" if names else "numbers"
+    raise UsageError(f"there is no column {text!r}; columns are {shown} 1 to {width}")
+
+
+def _present(values: "np.ndarray", path: str, layout: Layout, remarks: list[str]) -> "np.ndarray":
+    """Refuse rows with missing or infinite numbers, or drop them where that was asked for."""
+    import numpy as np
+
+    from sphuni._errors import RefusedFileError
+
+    good = np.isfinite(values).all(axis=1)
+    bad = np.flatnonzero(~good)
+    if not bad.size:
+        return values
+    if not layout.drop_missing or bad.size == len(values):
+        remedy = "" if layout.drop_missing else "; repair them or leave them out by --drop-missing"
+        raise RefusedFileError(
+            f"{bad.size} of the {len(values)} points of {path!r} have a missing or infinite "
+            f"number, the first is point {bad[0] + 1}{remedy}"
+        )
+    remarks.append(f"dropped {bad.size} points with missing numbers")
+    return values[good]
+
+
+def _coordinates(values: "np.ndarray", layout: Layout) -> "np.ndarray":
+    import numpy as np
+
+    from sphuni._errors import RefusedFileError
+
+    if layout.unit is not None:
+        raise UsageError(f"--{layout.unit} is for --lonlat, --colatitude and --angles")
+    if values.shape[1] < 2:
+        raise UsageError(
+            "points need two or more coordinates; one column is one angle a point: say --angles"
+        )
+    norms = np.linalg.norm(values, axis=1)
+    if np.any(norms == 0):
+        row = int(np.flatnonzero(norms == 0)[0])
+        raise RefusedFileError(
+            f"point {row + 1} is the zero vector and has no direction. "
+            "For angles say --lonlat, --colatitude or --angles"
+        )
+    worst = int(np.argmax(np.abs(norms - 1)))
+    if not layout.normalize and abs(norms[worst] - 1) > _UNIT_SLACK:
+        raise RefusedFileError(
+            f"points must have norm 1 to within {_UNIT_SLACK:g}; point {worst + 1} has norm "
+            f"{norms[worst]:.6g}. If only directions matter say --normalize; for angles say "
+            "--lonlat, --colatitude or --angles; leave out other columns by --columns"
+        )
+    return np.asarray(values / norms[:, None])
+
+
+def _angles(values: "np.ndarray", layout: Layout) -> "np.ndarray":
+    import numpy as np
+
+    turns = np.radians(values) if _unit(values, layout) == "degrees" else values
+    if layout.kind == "angles":
+        return np.concatenate([np.cos(turns), np.sin(turns)], axis=1)
+    longitude, second = turns.T
+    latitude = second if layout.kind == "lonlat" else 0.5 * np.pi - second
+    _check_latitude(values[:, 1], latitude, layout)
+    flat = np.cos(latitude)
+    points = np.stack(
+        [flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=1
+    )
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
+
+
+def _unit(values: "np.ndarray", layout: Layout) -> str:
+    """Degrees unless told otherwise; refuse to guess where every number could be radians."""
+    import numpy as np
+
+    if layout.unit is not None:
+        return layout.unit
+    if np.abs(values[:, 0]).max() <= 2 * np.pi and np.abs(values).max() <= 2 * np.pi:
+        raise UsageError(
+            f"no angle exceeds {np.abs(values).max():.4g}: these may be radians. "
+            "Say --radians or --degrees"
+        )
+    return "degrees"
+
+
+def _check_latitude(given: "np.ndarray", latitude: "np.ndarray", layout: Layout) -> None:
+    import numpy as np
+
+    from sphuni._errors import RefusedFileError
+
+    beyond = np.flatnonzero(np.abs(latitude) > 0.5 * np.pi + 1e-9)
+    if beyond.size:
+        name, low, high = ("latitude", "-90", "90")
+        if layout.kind == "colatitude":
+            name, low, high = ("colatitude", "0", "180")
+        raise RefusedFileError(
+            f"{name} must lie between {low} and {high} degrees; point {beyond[0] + 1} has "
+            f"{given[beyond[0]]:g} ({layout.unit or 'degrees'}). "
+            "If the columns are in another order say --columns"
+        )
+
+
+def _ties(points: "np.ndarray") -> list[str]:
+    """Say how many points repeat an earlier one: tests of small distances see nothing else."""
+    import numpy as np
+
+    _, first, counts = np.unique(points, axis=0, return_index=True, return_counts=True)
+    if counts.max() == 1:
+        return []
+    where = first[counts > 1].min()
+    repeated = len(points) - len(counts)
+    subject = "point repeats" if repeated == 1 else "points repeat"
+    return [
+        f"{repeated} {subject} an earlier one exactly (the first repeated is point {where + 1}); "
+        "tests that are infinite at distance 0 (packing, pycke, riesz with s <= 0) see only this"
+    ]
+
+
+def _list(names: Iterable[str]) -> str:
+    from sphuni.analysis._text import shorten
+
+    names = list(names)
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return ", ".join(shorten(name, 40) for name in names[:12]) + more

@@ -1,0 +1,391 @@
+"""`sphuni test`: tests of uniformity of the points of a file."""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+from typing import TYPE_CHECKING, Any
+
+from sphuni.cli import _output, _samples
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sphuni.stats import TestTable, UniformityTestResult
+
+__all__ = ["add_parser", "run"]
+
+_TAILS = {"upper": "pvalue", "lower": "pvalue_lower", "two-sided": "pvalue_two_sided"}
+_CORRECTIONS = ("holm", "hochberg", "bonferroni", "bh", "by", "none")
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+def add_parser(commands: Any) -> None:
+    """Add this subcommand."""
+    parser = commands.add_parser(
+        "test",
+        help="tests of uniformity of the points of a file",
+        description=(
+            "Test whether the points of a file (.csv, .tsv, .txt, .npy, .npz; - reads a table from "
+            "standard input) are independent and uniform on the circle or sphere. The file holds "
+            "one point a row: its unit coordinates, or angles in degrees."
+        ),
+        epilog="example: sphuni test comets.csv --lonlat --tests all --alpha 0.05",
+    )
+    parser.add_argument("path", nargs="?", help="file of points")
+    parser.add_argument("--list", action="store_true", help="list the tests and stop")
+    parser.add_argument("-d", type=int, help="with --list: only tests for this ambient dimension")
+    _add_layout(parser)
+    _add_choice(parser)
+    _output.add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_layout(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how the file is read")
+    kind = group.add_mutually_exclusive_group()
+    add = kind.add_argument
+    for name, text in (
+        ("lonlat", "two columns: longitude, latitude"),
+        (
+            "colatitude",
+            "two columns: longitude, angle from the pole (an orbit's node, inclination)",
+        ),
+        ("angles", "one column: angles on the circle"),
+    ):
+        add(f"--{name}", dest="kind", action="store_const", const=name, default="xyz", help=text)
+    unit = group.add_mutually_exclusive_group()
+    for name in ("degrees", "radians"):
+        shown = f"angles are in {name}" + (" (default)" if name == "degrees" else "")
+        unit.add_argument(f"--{name}", dest="unit", action="store_const", const=name, help=shown)
+    add = group.add_argument
+    add("--columns", metavar="A,B,...", help="columns to read, by name or by number from 1")
+    add("--array", metavar="NAME", help="which array of an .npz file")
+    add("--normalize", action="store_true", help="scale rows to length 1 first")
+    add("--drop-missing", action="store_true", help="leave out points with missing numbers")
+    add("--antipodal", action="store_true", help="take points as lines: x and -x are the same")
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is tested")
+    add = group.add_argument
+    add(
+        "--tests",
+        action="append",
+        metavar="LIST",
+        help=(
+            "names with commas between them, parameters after colons, such as "
+            "rayleigh,riesz:s=0.5,sobolev:weights=1/0/2; or all (default)"
+        ),
+    )
+    add(
+        "--null",
+        choices=("auto", "exact", "asymptotic", "monte-carlo"),
+        default="auto",
+        help="law the statistics are read against (default: the one whose size is right)",
+    )
+    add("--resamples", type=int, default=9999, metavar="M", help="simulated sets (default 9999)")
+    add("--seed", type=_output.parse_count, help="seed of the simulation")
+    add("--workers", type=int, default=1, metavar="K", help="parallel work (default 1)")
+    add("--tail", choices=tuple(_TAILS), default="upper", help="upper: clustered; lower: regular")
+    add(
+        "--correction",
+        choices=_CORRECTIONS,
+        default="holm",
+        help="adjustment of the p-values for their number (default holm)",
+    )
+    add("--alpha", type=float, metavar="A", help="exit with 1 if an adjusted p is below A")
+    add("--json", action="store_true", help="print JSON")
+    add("--picture", metavar="FILE", help="draw the points and the p-values (.png, .svg, .pdf)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, test, print, draw, compare with alpha."""
+    if arguments.list:
+        return _list(arguments)
+    _check(arguments)
+    tests = _tests(arguments.tests or ["all"], antipodal=arguments.antipodal)
+    layout = _samples.Layout(
+        arguments.kind, arguments.columns, arguments.unit, arguments.array, arguments.normalize,
+        arguments.drop_missing,
+    )  # fmt: skip
+    sample = _samples.read_sample(arguments.path, layout)
+    if not arguments.quiet:
+        for remark in sample.remarks:
+            _output.say(f"note: {remark}")
+    outcome = _Outcome.of(_table(sample.points, tests, arguments), arguments)
+    if arguments.picture:
+        _draw(sample.points, outcome, arguments)
+    text = outcome.as_json(arguments) if arguments.json else outcome.as_text()
+    _output.write(lambda: print(text))
+    return _output.FAILED_RULE if outcome.rejected else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be meant before anything is read or computed."""
+    if arguments.path is None:
+        raise _output.UsageError("give a file of points, or --list for the names of the tests")
+    if arguments.d is not None:
+        raise _output.UsageError("-d goes with --list; the dimension of points is that of the file")
+    if arguments.alpha is not None and not 0 < arguments.alpha < 1:
+        raise _output.UsageError(
+            f"--alpha must lie strictly between 0 and 1; got {arguments.alpha}"
+        )
+    if arguments.unit is not None and arguments.kind == "xyz":
+        raise _output.UsageError(f"--{arguments.unit} is for --lonlat, --colatitude and --angles")
+    if arguments.picture is not None:
+        if not arguments.picture.lower().endswith(_PICTURES):
+            raise _output.UsageError(
+                f"--picture must end in {', '.join(_PICTURES)}; got {arguments.picture!r}"
+            )
+        _output.check_folder(arguments.picture)
+
+
+def _tests(lists: "Sequence[str]", *, antipodal: bool) -> Any:
+    """Build the tests named, or return "all"."""
+    from sphuni.stats import build_test
+
+    names = [name.strip() for text in lists for name in text.split(",") if name.strip()]
+    if "all" in names:
+        if len(set(names)) > 1:
+            raise _output.UsageError("--tests takes names or all, not both")
+        return "all"
+    if not names:
+        raise _output.UsageError("--tests holds no name")
+    built = []
+    lines = {"antipodal": True} if antipodal else {}
+    for text in names:
+        name, *settings = text.split(":")
+        try:
+            built.append(build_test(name, **lines, **dict(_setting(text, p) for p in settings)))
+        except TypeError as error:
+            raise _output.UsageError(str(error)) from error
+    return built
+
+
+def _setting(text: str, part: str) -> tuple[str, Any]:
+    """Read `key=value`: a number, true or false, or several numbers with slashes."""
+    key, equals, value = part.partition("=")
+    if not equals or not key.isidentifier():
+        raise _output.UsageError(f"write a test's parameters as name:key=value; got {text!r}")
+    if value.lower() in ("true", "false"):
+        return key, value.lower() == "true"
+    try:
+        numbers = tuple(int(v) if v.lstrip("+-").isdigit() else float(v) for v in value.split("/"))
+    except ValueError as error:
+        raise _output.UsageError(
+            f"parameter {key} must be a number, or several with / between them; got {value!r}"
+        ) from error
+    return key, numbers if "/" in value else numbers[0]
+
+
+def _table(points: Any, tests: Any, arguments: argparse.Namespace) -> "TestTable":
+    from sphuni.stats import uniformity_tests
+
+    # without a seed "auto" takes its own fixed tables; "monte-carlo" would take fresh ones
+    fixed = 0 if arguments.null == "monte-carlo" else None
+    line = _output.progress_line(quiet=arguments.quiet)
+    if line is not None:
+        sys.stderr.write(f"testing {points.shape[0]} points in R^{points.shape[1]} ...")
+        sys.stderr.flush()
+    try:
+        return uniformity_tests(
+            points,
+            tests,
+            null=arguments.null,
+            n_resamples=arguments.resamples,
+            rng=fixed if arguments.seed is None else arguments.seed,
+            workers=arguments.workers,
+            antipodal=arguments.antipodal and tests == "all",
+        )
+    finally:
+        if line is not None:
+            line.clear()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outcome:
+    """The table of results, the adjusted p-values of one tail, and what was rejected."""
+
+    table: "TestTable"
+    labels: tuple[str, ...]
+    adjusted: tuple[float, ...]
+    rejected: tuple[str, ...]
+    tail: str
+    correction: str
+    alpha: float | None
+
+    @classmethod
+    def of(cls, table: "TestTable", arguments: argparse.Namespace) -> "_Outcome":
+        """Adjust the p-values of the tail asked for, and compare them with alpha."""
+        from sphuni.stats import adjust_pvalues
+
+        if not len(table):
+            raise _output.UsageError("no test suits these points; see --list -d")
+        pvalues = [float(getattr(result, _TAILS[arguments.tail])) for result in table]
+        adjusted = tuple(float(p) for p in adjust_pvalues(pvalues, method=arguments.correction))
+        labels = tuple(_label(result) for result in table)
+        level = -math.inf if arguments.alpha is None else arguments.alpha
+        rejected = tuple(name for name, p in zip(labels, adjusted, strict=True) if p < level)
+        tail, correction = arguments.tail, arguments.correction
+        return cls(table, labels, adjusted, rejected, tail, correction, arguments.alpha)
+
+    def as_text(self) -> str:
+        """Lay out for reading."""
+        first = self.table.results[0]
+        heads = ("test", "statistic", "effect", "p", "p lower", "adj. p", "null")
+        rows = [
+            (
+                label,
+                f"{float(r.statistic):.6g}",
+                f"{float(r.effect_size):.3g}".replace("nan", "-"),
+                _probability(float(r.pvalue)),
+                _probability(float(r.pvalue_lower)),
+                _probability(p),
+                r.null,
+            )
+            for label, r, p in zip(self.labels, self.table, self.adjusted, strict=True)
+        ]
+        kind = "lines" if first.parameters.get("antipodal") else "points"
+        lines = [f"{first.n} {kind} in R^{first.d}", "", *_grid([heads, *rows]), ""]
+        lines += [
+            "p: as clustered by chance; p lower: as regular by chance; "
+            f"adj. p: {self.tail} tail, {_corrected(self.correction, len(rows))}"
+        ]
+        if self.table.skipped:
+            lines.append(f"not run: {', '.join(self.table.skipped)} (--json gives the reasons)")
+        lines += [f"{label}: {note}" for label, note in self._remarks()]
+        return "\n".join([*lines, self._verdict()])
+
+    def _remarks(self) -> "list[tuple[str, str]]":
+        pairs = zip(self.labels, self.table, strict=True)
+        return [(label, note) for label, result in pairs for note in result.notes]
+
+    def _verdict(self) -> str:
+        least = min(range(len(self.labels)), key=lambda j: self.adjusted[j])
+        text = f"smallest adjusted p: {_probability(self.adjusted[least])} ({self.labels[least]})"
+        if self.alpha is None:
+            return text
+        names = ", ".join(self.rejected) or "none"
+        return f"{text}; below alpha = {self.alpha:g}: {names}"
+
+    def as_json(self, arguments: argparse.Namespace) -> str:
+        """Everything, with null where a number is not finite."""
+        tests = [
+            {"label": label, **result.to_dict(), "pvalue_adjusted": p}
+            for label, result, p in zip(self.labels, self.table, self.adjusted, strict=True)
+        ]
+        content = {
+            "schema": "sphuni.test.result",
+            "version": 1,
+            "file": arguments.path,
+            "n": self.table.results[0].n,
+            "d": self.table.results[0].d,
+            "tail": self.tail,
+            "correction": self.correction,
+            "alpha": self.alpha,
+            "rejected": list(self.rejected),
+            "tests": tests,
+            "skipped": self.table.skipped,
+        }
+        return json.dumps(_finite(content), indent=1, allow_nan=False)
+
+
+def _label(result: "UniformityTestResult") -> str:
+    """Name of the test, with the parameters that differ from their defaults."""
+    from sphuni.stats import build_test
+
+    usual = build_test(result.test).parameters()
+    given = [
+        f"{key}={_brief(value)}"
+        for key, value in result.parameters.items()
+        if key != "antipodal" and value != usual.get(key)
+    ]
+    return f"{result.test}({', '.join(given)})" if given else result.test
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "/".join(map(_brief, value))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if number else str(value).lower()
+
+
+def _corrected(method: str, count: int) -> str:
+    return "not adjusted" if method == "none" else f"{method} over {count} tests"
+
+
+def _probability(p: float) -> str:
+    return f"{p:.4f}" if p >= 0.001 else f"{p:.1e}" if p > 0 else "0"
+
+
+def _grid(rows: "Sequence[Sequence[str]]") -> list[str]:
+    """Columns of equal width: names to the left, numbers to the right."""
+    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
+    last = len(widths) - 1
+    return [
+        "  ".join(
+            cell.ljust(width) if j in (0, last) else cell.rjust(width)
+            for j, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _draw(points: Any, outcome: _Outcome, arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from sphuni._files import atomic_writer
+    from sphuni.plots import uniformity_report
+
+    figure = uniformity_report(
+        points,
+        dict(zip(outcome.labels, outcome.adjusted, strict=True)),
+        alpha=arguments.alpha,
+        xlabel=f"adjusted p ({outcome.tail} tail, {outcome.correction})",
+        antipodal=arguments.antipodal,
+    )
+    with atomic_writer(arguments.picture) as stream:
+        figure.savefig(stream, format=Path(arguments.picture).suffix[1:].lower(), dpi=160)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    """Print the catalogue of tests."""
+    if arguments.path is not None:
+        raise _output.UsageError("--list takes no file")
+    from sphuni.stats import available_tests
+
+    tests = available_tests(arguments.d)
+    if arguments.json:
+        catalogue = [dataclasses.asdict(info) for info in tests]
+        content = {"schema": "sphuni.tests", "version": 1, "tests": catalogue}
+        text = json.dumps(_finite(content), indent=1, allow_nan=False)
+    else:
+        heads = ("test", "where", "parameters", "detects")
+        rows = [(i.name, i.where, _defaults(i.parameters), i.detects) for i in tests]
+        text = "\n".join(_grid_left([heads, *rows]))
+    _output.write(lambda: print(text))
+    return 0
+
+
+def _defaults(parameters: dict[str, Any]) -> str:
+    return " ".join(
+        f"{key}={_brief(value)}" for key, value in parameters.items() if key != "antipodal"
+    )
+
+
+def _grid_left(rows: "Sequence[Sequence[str]]") -> list[str]:
+    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]) - 1)]
+    return [
+        "  ".join([*(c.ljust(w) for c, w in zip(row[:-1], widths, strict=True)), row[-1]])
+        for row in rows
+    ]

@@ -1,0 +1,262 @@
+"""`sphuni train`: experiments with paired seeds, and the tables of their results."""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from sphuni.cli import _output
+
+if TYPE_CHECKING:
+    from sphuni.training.archive import Results
+    from sphuni.training.experiment import Experiment
+    from sphuni.training.plan import Step
+
+__all__ = ["add_parser", "run"]
+
+_SECONDS_BETWEEN_LINES = 60.0
+
+
+def add_parser(commands: Any) -> None:
+    """Add this subcommand."""
+    parser = commands.add_parser(
+        "train",
+        help="put the papers to the test: paired seeds, error bars, verdicts",
+        description=(
+            "Run an experiment, by name or from a TOML file of your own, or print the tables of "
+            "results. A run that was stopped goes on where it was when the same command is given "
+            "again. Nothing is downloaded."
+        ),
+    )
+    add = parser.add_argument
+    add("experiment", nargs="?", help="name (see --list), or a file that ends with .toml")
+    add("--list", action="store_true", help="show experiments, the data they need, their time")
+    add("--table", metavar="PATH", help="tables from a folder of runs or of compressed logs")
+    add("--out", metavar="DIR", default="runs", help="folder of results (default runs)")
+    add("--seeds", type=_output.parse_count, metavar="N", help="in place of the experiment's own")
+    add("--data", metavar="DIR", help="folder of data (default: the variable SPHUNI_DATA)")
+    add("--workers", type=int, default=1, metavar="N", help="runs at a time (default 1)")
+    add("--threads", type=int, default=1, metavar="N", help="threads of each run (default 1)")
+    add("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    add("--pack", metavar="DIR", help="with --table: write compressed logs into this folder")
+    add("--plots", metavar="DIR", help="with --table: write pictures into this folder")
+    add("--write", metavar="PAGE", nargs="+", help="with --table: fill the marked places of pages")
+    add("--markdown", action="store_true", help="print tables as Markdown")
+    add("--json", action="store_true", help="print tables as JSON")
+    _output.add_common(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List, print tables, or run an experiment."""
+    chosen = [bool(arguments.experiment), arguments.list, bool(arguments.table)]
+    if sum(chosen) != 1:
+        raise _output.UsageError("name one experiment, or give --list, or --table PATH")
+    if arguments.list:
+        return _list(arguments)
+    if arguments.table:
+        return _tables(arguments)
+    return _train(arguments)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    """Show every packaged experiment."""
+    from sphuni.training import schema
+    from sphuni.training.data import data_folder
+    from sphuni.training.plan import missing_data
+
+    folder = data_folder(arguments.data)
+    entries = []
+    for name in schema.available():
+        experiment = schema.load(name)
+        absent = missing_data(experiment, folder)
+        entries.append(
+            {
+                "name": name,
+                "title": experiment.title,
+                "minutes": experiment.budget_minutes,
+                "device": experiment.device,
+                "seeds": experiment.seeds,
+                "arms": len(experiment.arms),
+                "cases": [case.name for case in experiment.cases],
+                "missing": absent,
+                "note": experiment.note,
+            }
+        )
+    if arguments.json:
+        _output.write(lambda: print(json.dumps(entries, indent=1)))
+        return 0
+    _output.write(lambda: print("\n".join(_entry(entry) for entry in entries)))
+    return 0
+
+
+def _entry(entry: dict[str, Any]) -> str:
+    place = " on a GPU" if entry["device"] == "cuda" else ""
+    size = f"{len(entry['cases'])} data x {entry['arms']} methods x {entry['seeds']} seeds"
+    lines = [
+        f"{entry['name']}: {entry['title']}",
+        f"    {size}, about {entry['minutes']:g} minutes{place}",
+    ]
+    if entry["note"]:
+        lines.append(f"    {entry['note']}")
+    lines += [f"    skipped: {case}: {reason}" for case, reason in entry["missing"].items()]
+    return "\n".join(lines)
+
+
+def _tables(arguments: argparse.Namespace) -> int:
+    """Print the tables of results; pack them, draw them, put them into pages."""
+    from sphuni._files import write_text
+    from sphuni.training import tables
+    from sphuni.training.archive import pack, read_results
+    from sphuni.training.compare import compare
+
+    found = read_results(Path(arguments.table))
+    if arguments.pack:
+        folder = _made(arguments.pack)
+        _tell(arguments, [f"wrote {pack(results, folder)}" for results in found])
+    comparisons = [compare(results) for results in found]
+    for name in arguments.write or ():
+        page = Path(name)
+        links = "" if page.parent.name == "experiments" else "docs/experiments/"
+        write_text(page, tables.insert(page.read_text(encoding="utf-8"), comparisons, links=links))
+    if arguments.plots:
+        _draw(arguments, found)
+    if arguments.json:
+        shown = json.dumps([tables.as_dict(one) for one in comparisons], indent=1, allow_nan=False)
+    else:
+        layout = tables.markdown if arguments.markdown else tables.text
+        shown = "\n\n\n".join(layout(one) for one in comparisons)
+    _output.write(lambda: print(shown))
+    return 0
+
+
+def _draw(arguments: argparse.Namespace, found: "list[Results]") -> None:
+    from sphuni.training.curves import draw
+
+    folder = _made(arguments.plots)
+    for results in found:
+        _tell(arguments, [f"wrote {path}" for path in draw(results, folder)])
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    """Do the runs of an experiment, then print its tables."""
+    from sphuni.training import ranks, schema, tables
+    from sphuni.training.archive import read_results
+    from sphuni.training.compare import compare
+    from sphuni.training.data import data_folder
+    from sphuni.training.plan import missing_data, run_experiment
+
+    sys.path.insert(0, str(Path.cwd()))  # so that model.name may name a module of the user's
+    source = schema.source(arguments.experiment)
+    experiment = schema.load(arguments.experiment)
+    folder = data_folder(arguments.data)
+    device = _device(arguments, experiment)
+    absent = missing_data(experiment, folder)
+    _tell(arguments, [f"skipped: {case}: {reason}" for case, reason in absent.items()])
+    if len(absent) == len(experiment.cases):
+        _output.say(f"nothing to do: all data of {experiment.name!r} are missing")
+        return _output.UNREADABLE
+    progress = _Progress(quiet=arguments.quiet)
+    try:
+        outcomes = run_experiment(
+            experiment,
+            _made(arguments.out),
+            seeds=arguments.seeds,
+            data_folder=folder,
+            device=device,
+            workers=arguments.workers,
+            source=source,
+            on_step=progress,
+        )
+    except KeyboardInterrupt:
+        _output.say("interrupted; the same command goes on from the last checkpoint")
+        return _output.INTERRUPTED
+    finally:
+        progress.clear()
+    if not ranks.is_first():
+        return 0
+    (results,) = read_results(Path(arguments.out) / experiment.name)
+    _output.write(lambda: print(tables.text(compare(results))))
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    _tell(arguments, [f"{o.case}/{o.arm}, seed {o.seed} diverged: {o.reason}" for o in failed])
+    return _output.PARTIAL if failed else 0
+
+
+class _Progress:
+    """A line on a terminal, or one now and then in a file."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.line = _output.progress_line(quiet=quiet)
+        self.started = self.last = time.monotonic()
+        self.found = 0
+
+    def __call__(self, step: "Step") -> None:
+        """Show a step; runs that were done before tell nothing about the time left."""
+        now = time.monotonic()
+        if not step.trained:
+            self.found += 1
+        outcome = step.outcome
+        name = f"{outcome.stage} {outcome.case} {outcome.arm} seed {outcome.seed}"
+        left = self._left(step, now - self.started)
+        if self.line is not None:
+            shown = _Shown(step.done, step.total, step.done / step.total, left, name)
+            self.line(cast(Any, shown))
+        elif not self.quiet and now - self.last >= _SECONDS_BETWEEN_LINES:
+            self.last = now
+            time_left = "" if math.isnan(left) else f", {left / 60:.0f} minutes left"
+            _output.say(f"{step.done}/{step.total} runs{time_left}, {name}")
+
+    def _left(self, step: "Step", seconds: float) -> float:
+        trained = step.done - self.found
+        return seconds / trained * (step.total - step.done) if trained else math.nan
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self.line is not None:
+            self.line.clear()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shown:
+    """What the progress line needs to know."""
+
+    done: int
+    total: int
+    fraction: float
+    seconds_left: float
+    name: str
+
+
+def _device(arguments: argparse.Namespace, experiment: "Experiment") -> str:
+    """The device to train on; torch takes as many threads as were asked for."""
+    import torch
+
+    from sphuni.training import ranks
+
+    torch.set_num_threads(max(1, arguments.threads))
+    joined = ranks.join()
+    if joined is not None:
+        return joined
+    if arguments.device != "auto":
+        return str(arguments.device)
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    if experiment.device == "cuda" and found == "cpu":
+        _output.say(f"note: {experiment.name!r} is sized for a GPU; on a CPU it takes very long")
+    return found
+
+
+def _made(name: str) -> Path:
+    folder = Path(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _tell(arguments: argparse.Namespace, lines: list[str]) -> None:
+    if not arguments.quiet:
+        for line in lines:
+            _output.say(line)

@@ -1,0 +1,284 @@
+"""The minimiser's own arithmetic in native loops, one start after the other in the cache.
+
+The same method as `minimize`, laid out (b, d n): a start's whole memory stays in the cache, where
+planes with the starts innermost would stream it from far away at every step.
+"""
+
+import functools
+import importlib
+import inspect
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni.configurations.minimize import Minima
+
+__all__ = ["available", "minimize_native"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Points (b, n, d) to values (b,) and gradients (b, n, d), whose radial part is not used."""
+
+_RUNNING, _CONVERGED, _GIVEN_UP = 0, 1, 2
+_FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})  # but NaN and inf are respected
+
+
+@functools.lru_cache(maxsize=1)
+def available() -> bool:
+    """Whether numba can be imported."""
+    try:
+        importlib.import_module("numba")
+    except ImportError:
+        return False
+    return True
+
+
+def minimize_native(
+    gradient: Gradient,
+    starts: Tensor,
+    *,
+    tolerance: float = 1e-6,
+    largest_step: float = 0.1,
+    memory: int = 8,
+    max_iterations: int = 20_000,
+    slack: float = 1e-13,
+    deadline: float = float("inf"),
+) -> Minima:
+    """Minimise a function of n points on the sphere from many starts; see `minimize`."""
+    b, n, d = starts.shape
+    trial = starts.transpose(1, 2).contiguous().numpy().reshape(b, d * n).copy()
+    lanes, best = _Lanes(b, d * n, memory), _Lanes(b, d * n, 0)
+    place = np.arange(b)
+    options = (tolerance, largest_step, slack)
+    for tick in range(max_iterations):
+        value, raw = _evaluate(gradient, trial, d)
+        _advance()(*lanes.arrays, trial, value, raw, d, tick == 0, *options)
+        finished = lanes.status != _RUNNING
+        late = time.monotonic() > deadline or tick == max_iterations - 1
+        if late or finished.all() or (finished.mean() > 0.25 and len(place) > 4):
+            out = np.ones_like(finished) if late else finished
+            best.take(place[out], lanes, out, tick + 1)
+            if out.all():
+                break
+            place, trial = place[~out], trial[~out]
+            lanes = lanes.select(~out)
+    return Minima(
+        torch.from_numpy(best.x).view(b, d, n).transpose(1, 2).contiguous(),
+        torch.from_numpy(best.f),
+        torch.from_numpy(best.longest),
+        torch.from_numpy(best.ticks),
+        torch.from_numpy(best.status == _CONVERGED),
+    )
+
+
+class _Lanes:
+    """Position, value, gradient, direction, step and memory of every start at work."""
+
+    def __init__(self, b: int, width: int, memory: int) -> None:
+        self.x, self.g, self.p = np.zeros((3, b, width))
+        self.f, self.alpha, self.gamma = np.zeros((3, b))
+        self.s, self.y = np.zeros((2, b, memory, width))
+        self.rho = np.zeros((b, memory))
+        self.head, self.resets, self.status, self.ticks = np.zeros((4, b), dtype=np.int64)
+        self.longest = np.zeros(b)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """What the native loop reads and writes, in its order."""
+        memory = (self.s, self.y, self.rho, self.head)
+        state = (self.x, self.f, self.g, self.p, self.alpha, self.gamma)
+        return (*state, *memory, self.resets, self.status, self.longest)
+
+    def select(self, keep: np.ndarray) -> "_Lanes":
+        """Leave out the starts that have finished."""
+        other = object.__new__(_Lanes)
+        for name, array in vars(self).items():
+            setattr(other, name, np.ascontiguousarray(array[keep]))
+        return other
+
+    def take(self, where: np.ndarray, lanes: "_Lanes", which: np.ndarray, ticks: int) -> None:
+        """Note the outcome of some starts."""
+        self.x[where], self.f[where] = lanes.x[which], lanes.f[which]
+        self.longest[where], self.status[where] = lanes.longest[which], lanes.status[which]
+        self.ticks[where] = ticks
+
+
+def _evaluate(gradient: Gradient, planes: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
+    value, raw = gradient(torch.from_numpy(planes).view(len(planes), d, -1).transpose(1, 2))
+    return value.numpy(), raw.transpose(1, 2).contiguous().numpy().reshape(planes.shape)
+
+
+@functools.lru_cache(maxsize=1)
+def _advance() -> Callable[..., None]:
+    """Compile the loop over the starts (some seconds, once in a process)."""
+    jit = importlib.import_module("numba").njit(
+        nogil=True, fastmath=set(_FAST), error_model="numpy"
+    )
+    scope: dict[str, Any] = {"np": np}
+    for function in _PARTS:
+        code = inspect.unwrap(function).__code__
+        scope[function.__name__] = jit(types.FunctionType(code, scope))
+    return scope["_tick"]
+
+
+def _tick(
+    x: Array,
+    f: Array,
+    g: Array,
+    p: Array,
+    alpha: Array,
+    gamma: Array,
+    past_s: Array,
+    past_y: Array,
+    rho: Array,
+    head: Any,
+    resets: Any,
+    status: Any,
+    longest: Array,
+    trial: Array,
+    value: Array,
+    raw: Array,
+    d: int,
+    first: bool,
+    tolerance: float,
+    largest: float,
+    slack: float,
+) -> None:
+    """Judge every start's trial point, choose its next direction and next trial point."""
+    for lane in range(x.shape[0]):
+        if status[lane] != 0:
+            continue
+        fresh = raw[lane]
+        _tangent(fresh, trial[lane], d)
+        size = _longest(fresh, d)
+        slope = 0.0 if first else _dot(p[lane], g[lane])
+        allowed = f[lane] + 1e-4 * alpha[lane] * slope + slack * abs(f[lane])
+        if first or (value[lane] <= allowed and np.isfinite(size)):
+            if first:
+                gamma[lane] = 0.1 * largest / max(size, 1e-300)
+            else:
+                slot = head[lane] % rho.shape[1]
+                _difference(past_s[lane, slot], trial[lane], x[lane])
+                _difference(past_y[lane, slot], fresh, g[lane])
+                sy = _dot(past_s[lane, slot], past_y[lane, slot])
+                yy = _dot(past_y[lane, slot], past_y[lane, slot])
+                rho[lane, slot] = 0.0
+                if sy > 0 and yy > 1e-300:
+                    rho[lane, slot], gamma[lane] = 1 / sy, sy / yy
+                    head[lane] += 1
+            _copy(x[lane], 1.0, trial[lane])
+            _copy(g[lane], 1.0, fresh)
+            f[lane], longest[lane], alpha[lane] = value[lane], size, 1.0
+            if size <= tolerance:
+                status[lane] = 1
+                continue
+            history = (past_s[lane], past_y[lane], rho[lane], head[lane])
+            _direction(x[lane], g[lane], p[lane], gamma[lane], history, d, largest)
+        else:
+            rise = value[lane] - f[lane] - alpha[lane] * slope
+            shrink = 0.1
+            if rise > 0 and np.isfinite(rise):
+                shrink = min(0.5, max(0.1, -0.5 * alpha[lane] * slope / rise))
+            alpha[lane] *= shrink
+            if alpha[lane] < 1e-9:
+                resets[lane] += 1
+                if resets[lane] > 2:
+                    status[lane] = 2
+                    continue
+                for slot in range(rho.shape[1]):
+                    rho[lane, slot] = 0.0
+                alpha[lane], gamma[lane] = 1.0, 1e-3 * largest / max(longest[lane], 1e-300)
+                _copy(p[lane], -gamma[lane], g[lane])
+        _retract(trial[lane], x[lane], alpha[lane], p[lane], d)
+
+
+def _direction(
+    x: Array, g: Array, p: Array, gamma: float, history: Any, d: int, largest: float
+) -> None:
+    """Two-loop recursion into p, projected to the tangent space and limited in length."""
+    past_s, past_y, rho, head = history
+    memory = rho.shape[0]
+    weights = np.zeros(memory)
+    _copy(p, 1.0, g)
+    for back in range(memory):
+        slot = (head - 1 - back) % memory
+        if rho[slot] > 0:
+            weights[slot] = rho[slot] * _dot(past_s[slot], p)
+            _add(p, -weights[slot], past_y[slot])
+    _copy(p, gamma, p)
+    for ahead in range(memory):
+        slot = (head + ahead) % memory
+        if rho[slot] > 0:
+            _add(p, weights[slot] - rho[slot] * _dot(past_y[slot], p), past_s[slot])
+    _tangent(p, x, d)
+    if not _dot(p, g) > 0:
+        _copy(p, gamma, g)
+    _copy(p, -min(1.0, largest / max(_longest(p, d), 1e-300)), p)
+
+
+def _dot(a: Array, b: Array) -> float:
+    total = 0.0
+    for i in range(a.size):
+        total += a[i] * b[i]
+    return total
+
+
+def _add(a: Array, weight: float, b: Array) -> None:
+    for i in range(a.size):
+        a[i] += weight * b[i]
+
+
+def _copy(a: Array, weight: float, b: Array) -> None:
+    for i in range(a.size):
+        a[i] = weight * b[i]
+
+
+def _difference(out: Array, a: Array, b: Array) -> None:
+    for i in range(a.size):
+        out[i] = a[i] - b[i]
+
+
+def _tangent(v: Array, x: Array, d: int) -> None:
+    """Take the radial parts off v."""
+    n = x.size // d
+    for i in range(n):
+        radial = 0.0
+        for k in range(d):
+            radial += v[k * n + i] * x[k * n + i]
+        for k in range(d):
+            v[k * n + i] -= radial * x[k * n + i]
+
+
+def _longest(v: Array, d: int) -> float:
+    """Norm of the longest of the vectors."""
+    n = v.size // d
+    most = 0.0
+    for i in range(n):
+        square = 0.0
+        for k in range(d):
+            square += v[k * n + i] ** 2
+        most = max(most, square)
+    return np.sqrt(most)
+
+
+def _retract(trial: Array, x: Array, alpha: float, p: Array, d: int) -> None:
+    """Return x + alpha p to the sphere."""
+    n = x.size // d
+    for i in range(n):
+        square = 0.0
+        for k in range(d):
+            moved = x[k * n + i] + alpha * p[k * n + i]
+            trial[k * n + i] = moved
+            square += moved * moved
+        scale = 1 / np.sqrt(square)
+        for k in range(d):
+            trial[k * n + i] *= scale
+
+
+_PARTS = (_dot, _add, _copy, _difference, _tangent, _longest, _retract, _direction, _tick)
+"""Each calls those before it only."""

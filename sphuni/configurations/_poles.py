@@ -1,0 +1,170 @@
+"""The lowest potentials of a set, as a family of functions of its points."""
+
+import numpy as np
+import torch
+from scipy import sparse
+from scipy.spatial import QhullError
+from torch import Tensor
+
+from sphuni.configurations._members import Array, Members, tangents
+from sphuni.geometry._hull import facets
+from sphuni.kernels import Kernel
+from sphuni.sphere import unit_rows
+
+__all__ = ["lowest_poles", "pole_values", "potential_cuts"]
+
+_STEPS = 60
+_REACH = 0.3
+_CLOSE = 1e-5
+_SETTLED = 1e-11
+_TINY = 1e-12
+_SAME = 1e-12
+
+
+def pole_values(points: Array, margin: float, *, kernel: Kernel) -> Members:
+    """Values of the potential at its lowest local minima, those within a margin.
+
+    By the envelope theorem the derivative is the partial one at the fixed pole.
+    """
+    rows = torch.from_numpy(points)
+    poles = lowest_poles(rows, kernel, margin)
+    p, q = _squared(poles, rows)
+    values = kernel.value(p, q).sum(1).numpy()
+    slope, bend = kernel.derivative(p, q).numpy(), kernel.second(p, q).numpy()
+    bases, z = tangents(points), poles.numpy()
+    along = np.einsum("kd,nde->kne", z, bases)
+    jacobian = sparse.csr_matrix((slope[..., None] * along).reshape(len(z), -1))
+    none = np.empty((len(values), 0), dtype=np.int64)
+
+    def curvature(weights: Array) -> Array:
+        return _curvature(points, z, bases, along, slope, bend, weights)
+
+    return Members(values, jacobian, none, curvature, z)
+
+
+def potential_cuts(
+    points: Array, places: Array, *, kernel: Kernel
+) -> tuple[Array, sparse.csr_matrix]:
+    """Potentials at fixed places and their Jacobian: upper bounds of the least potential."""
+    p, q = _squared(torch.from_numpy(places), torch.from_numpy(points))
+    slope = kernel.derivative(p, q).numpy()
+    along = np.einsum("kd,nde->kne", places, tangents(points))
+    jacobian = sparse.csr_matrix((slope[..., None] * along).reshape(len(places), -1))
+    return kernel.value(p, q).sum(1).numpy(), jacobian
+
+
+def lowest_poles(points: Tensor, kernel: Kernel, margin: float) -> Tensor:
+    """Distinct local minima (m, d) of the potential within a margin of the lowest.
+
+    Safeguarded Newton descents start from the centres of the hull's facets, which are the
+    farthest places from the points, and from fixed random directions.
+    """
+    z = _descend(points, kernel, _pole_starts(points))
+    value = kernel.value(*_squared(z, points)).sum(1)
+    order = value.argsort()
+    z, value = z[order], value[order]
+    z = z[value <= value[0] + margin]
+    gap = 2 - 2 * (z @ z.T)
+    earlier = torch.tril(gap < _SAME, diagonal=-1).any(1)
+    return z[~earlier]
+
+
+def _pole_starts(points: Tensor) -> Tensor:
+    n, d = points.shape
+    generator = torch.Generator().manual_seed(n + 1000 * d)
+    starts = torch.randn(4 * d, d, generator=generator, dtype=torch.float64)
+    rows = points.numpy()
+    try:
+        corners = rows[facets(rows)]
+        normals = np.linalg.solve(corners, np.ones((len(corners), d, 1)))[..., 0]
+    except (QhullError, np.linalg.LinAlgError):
+        return unit_rows(torch.cat([starts, -points]))
+    return unit_rows(torch.cat([starts, torch.from_numpy(normals)]))
+
+
+def _descend(points: Tensor, kernel: Kernel, starts: Tensor) -> Tensor:
+    """Newton with |eigenvalues| and shortened steps, on all poles that still move."""
+    out = starts.clone()
+    place = torch.arange(len(starts))
+    z, reach = starts, starts.new_full((len(starts),), _REACH)
+    squares = (points[:, :, None] * points[:, None, :]).flatten(1)
+    value, gradient, step = _newton_steps(z, points, squares, kernel)
+    for _ in range(_STEPS):
+        length = torch.linalg.vector_norm(step, dim=1)
+        scale = (reach / length.clamp_min(_TINY)).clamp_max(1.0)
+        trial = unit_rows(z + step * scale[:, None])
+        new = _newton_steps(trial, points, squares, kernel)
+        better = (new[0] < value) | ((length < _CLOSE) & (new[1] < gradient))
+        z = torch.where(better[:, None], trial, z)
+        step = torch.where(better[:, None], new[2], step)
+        value, gradient = (
+            torch.where(better, a, b) for a, b in zip(new, (value, gradient), strict=False)
+        )
+        reach = torch.where(better, 2 * reach, reach.minimum(length) * 0.25).clamp_max(_REACH)
+        out[place] = z
+        moving = torch.where(better, length > _SETTLED, length > _CLOSE) & (reach > _SETTLED)
+        if not bool(moving.any()):
+            break
+        place, z, reach, step = place[moving], z[moving], reach[moving], step[moving]
+        value, gradient = value[moving], gradient[moving]
+    return out
+
+
+def _newton_steps(
+    z: Tensor, points: Tensor, squares: Tensor, kernel: Kernel
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Potentials (m,), norms (m,) of their tangent gradients and Newton steps (m, d)."""
+    d = points.shape[1]
+    t = z @ points.T
+    p, q = (2 - 2 * t).clamp_min(_TINY), (2 + 2 * t).clamp_min(_TINY)
+    slope, bend = kernel.derivative(p, q), kernel.second(p, q)
+    pull = slope @ points
+    radial = (pull * z).sum(1)
+    gradient = pull - radial[:, None] * z
+    outer = z[:, :, None] * z[:, None, :]
+    hessian = (bend @ squares).view(-1, d, d)
+    along = (hessian @ z[:, :, None])[..., 0]
+    cross = along[:, :, None] * z[:, None, :]
+    normal = (along * z).sum(1)
+    hessian = hessian - cross - cross.mT + (normal + radial + 1)[:, None, None] * outer
+    hessian.diagonal(dim1=1, dim2=2).sub_(radial[:, None])
+    values, vectors = torch.linalg.eigh(hessian)
+    inner = (vectors.mT @ gradient[:, :, None])[..., 0] / values.abs().clamp_min(1e-12)
+    step = -(vectors @ inner[:, :, None])[..., 0]
+    return kernel.value(p, q).sum(1), torch.linalg.vector_norm(gradient, dim=1), step
+
+
+def _curvature(
+    points: Array,
+    poles: Array,
+    bases: Array,
+    along: Array,
+    slope: Array,
+    bend: Array,
+    weights: Array,
+) -> Array:
+    """Hessian of sum_k w_k min_z U(z, x): the direct part less what the poles give by moving."""
+    carrying = weights > 0
+    poles, along, w = poles[carrying], along[carrying], weights[carrying]
+    slope, bend = slope[carrying], bend[carrying]
+    n, width = bases.shape[0], bases.shape[2]
+    frames = tangents(poles)
+    t = poles @ points.T
+    direct = np.einsum("k,kn,kne,knf->nef", w, bend, along, along)
+    direct -= np.einsum("k,kn,kn->n", w, slope, t)[:, None, None] * np.eye(width)
+    seen = np.einsum("kdf,nd->knf", frames, points)
+    own = np.einsum("kn,kne,knf->kef", bend, seen, seen)
+    own -= (slope * t).sum(1)[:, None, None] * np.eye(width)
+    mixed = bend[..., None, None] * seen[..., None] * along[:, :, None, :]
+    mixed += slope[..., None, None] * np.einsum("kdf,nde->knfe", frames, bases)
+    mixed = mixed.transpose(0, 2, 1, 3).reshape(len(w), width, n * width)
+    hessian = -np.einsum("k,kfa,kfb->ab", w, mixed, np.linalg.solve(own, mixed))
+    index = np.arange(n)
+    hessian.reshape(n, width, n, width)[index, :, index, :] += direct
+    return np.asarray(hessian)
+
+
+def _squared(z: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    p = (z[:, None] - points[None]).square().sum(-1).clamp_min(_TINY)
+    q = (z[:, None] + points[None]).square().sum(-1).clamp_min(_TINY)
+    return p, q

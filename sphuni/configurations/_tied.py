@@ -1,0 +1,120 @@
+"""What the tied members of a family say: multipliers, the second-order step, evening out."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from sphuni.configurations._members import Array, Family, Members, rotations, step_along
+
+__all__ = ["SecondOrder", "even_out", "multipliers", "second_order", "tied_step"]
+
+_RIDGE = 1e-3
+_CARRYING = 1e-4
+_RANK = 1e-8
+_FLAT = 1e-8
+
+
+class SecondOrder(NamedTuple):
+    """Second-order conditions at a Karush-Kuhn-Tucker point of a max-min problem."""
+
+    moves: int
+    """Dimension of the moves, rotations of the whole set left out, that keep the tie."""
+    smallest_eigenvalue: float | None
+    """Of minus the Lagrangian's Hessian on these moves; None if there are none."""
+    flat: int
+    """Eigenvalues below 1e-8 of the Hessian's norm."""
+
+
+def multipliers(members: Members) -> tuple[Array, float]:
+    """Weights >= 0 with sum 1 that make the members' gradients cancel best, and the remainder.
+
+    The remainder is the largest entry of the weighted sum of the gradients: zero at a
+    Karush-Kuhn-Tucker point. Where the weights are not unique, nearly those of least norm are
+    returned, so that every member that can carry weight does.
+    """
+    gradients = members.jacobian.toarray().T
+    even = _weights(gradients, _RIDGE)
+    carrying = even > _CARRYING * even.max()
+    inner = gradients[:, carrying]
+    fixed = even[carrying] - np.linalg.lstsq(inner, inner @ even[carrying], rcond=1e-10)[0]
+    weights = np.zeros_like(even)
+    weights[carrying] = fixed
+    if fixed.min() < 0 or fixed.sum() < 0.5:
+        weights = _weights(gradients, 0.0)
+    weights = weights / weights.sum()
+    return weights, float(np.abs(gradients @ weights).max(initial=0.0))
+
+
+def tied_step(points: Array, members: Members, weights: Array, reach: float) -> Array:
+    """Newton's step (n, d - 1) to the optimum of the members that carry weight, all kept equal.
+
+    A least-norm step evens their values; in the moves that keep them equal, Newton's method for
+    the Lagrangian follows, turned uphill where its curvature has the wrong sign. No coordinate
+    exceeds `reach`.
+    """
+    active = weights > 0
+    gradients = members.jacobian[active].toarray()
+    values = members.values[active]
+    level, kernel = _split(points, gradients, values)
+    hessian = members.curvature(weights)
+    slope = kernel.T @ (weights[active] @ gradients + hessian @ level)
+    curve, vectors = np.linalg.eigh(kernel.T @ hessian @ kernel)
+    steep = np.abs(curve) > _FLAT * max(np.abs(hessian).max(), 1e-300)
+    scale = np.where(steep, 1 / np.where(steep, np.abs(curve), 1.0), 0.0)
+    move = level + kernel @ (vectors @ (scale * (vectors.T @ slope)))
+    return np.asarray(move * min(1.0, reach / max(np.abs(move).max(), 1e-300))).reshape(
+        len(points), -1
+    )
+
+
+def second_order(points: Array, members: Members, weights: Array) -> SecondOrder:
+    """Curvature of the Lagrangian on the moves that keep the carrying members equal."""
+    active = weights > 0
+    gradients = members.jacobian[active].toarray()
+    _, kernel = _split(points, gradients, members.values[active])
+    hessian = members.curvature(weights)
+    if kernel.shape[1] == 0:
+        return SecondOrder(0, None, 0)
+    curve = np.linalg.eigvalsh(-kernel.T @ hessian @ kernel)
+    flat = np.abs(curve) <= _FLAT * max(np.abs(hessian).max(), 1e-300)
+    return SecondOrder(kernel.shape[1], float(curve[0]), int(flat.sum()))
+
+
+def even_out(family: Family, points: Array, least: float) -> tuple[Array, float]:
+    """Make the tied members equal to the last digit by least-norm Newton steps."""
+    for _ in range(4):
+        members = family(points, 1e-9)
+        weights, _ = multipliers(members)
+        tied = weights > 0
+        values = members.values[tied]
+        system = np.hstack([members.jacobian[tied].toarray(), -np.ones((int(tied.sum()), 1))])
+        move = np.linalg.lstsq(system, values.mean() - values, rcond=1e-10)[0][:-1]
+        trial = step_along(points, move.reshape(len(points), -1))
+        value = float(family(trial, 0.0).values.min())
+        if value <= least:
+            break
+        points, least = trial, value
+    return points, least
+
+
+def _split(points: Array, gradients: Array, values: Array) -> tuple[Array, NDArray[np.float64]]:
+    """Return the least-norm step that makes the values equal, and the moves that keep them so."""
+    turn = rotations(points)
+    centred = gradients - gradients.mean(0)
+    u, s, vt = np.linalg.svd(np.vstack([centred, turn.T]), full_matrices=True)
+    rank = int((s > _RANK * max(s.max(initial=0.0), 1e-300)).sum())
+    offsets = np.concatenate([values.mean() - values, np.zeros(turn.shape[1])])
+    level = vt[:rank].T @ ((u[:, :rank].T @ offsets) / s[:rank])
+    return level, vt[rank:].T
+
+
+def _weights(gradients: Array, ridge: float) -> Array:
+    """Non-negative least squares for a vanishing combination with sum 1."""
+    count = gradients.shape[1]
+    system = np.vstack([gradients, np.ones((1, count)), ridge * np.eye(count)])
+    target = np.zeros(len(system))
+    target[len(gradients)] = 1.0
+    weights, _ = optimize.nnls(system, target, maxiter=50 * count)
+    return np.asarray(weights / weights.sum())

@@ -1,0 +1,64 @@
+"""Objectives under `torch.func`: a mapped weight is the batch that they take anyway.
+
+Their near and coincident pairs are found by looking at values, which transforms cannot trace. A
+mapped dimension is therefore moved to the front and the batch evaluated as it is, value and first
+derivative together.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _functorch
+from torch.autograd.function import once_differentiable
+
+__all__ = ["is_transformed", "transformed"]
+
+
+def is_transformed(weight: Tensor) -> bool:
+    """Whether `weight` is inside `torch.func.grad`, `vmap` or both."""
+    inner, derivatives = weight, 0
+    while _functorch.is_functorch_wrapped_tensor(inner):
+        derivatives += _functorch.is_gradtrackingtensor(inner)
+        inner = _functorch.get_unwrapped(inner)
+    if derivatives > 1:
+        raise NotImplementedError(
+            "objectives have first derivatives only under torch.func; for second ones use "
+            "torch.autograd.grad(..., create_graph=True)"
+        )
+    return inner is not weight
+
+
+def transformed(weight: Tensor, objective: Callable[[Tensor], Tensor]) -> Tensor:
+    """Evaluate `objective`, which takes (..., n, d), with its first derivative only."""
+    value: Tensor = _Transformed.apply(weight, objective)[0]
+    return value
+
+
+class _Transformed(torch.autograd.Function):
+    """Values of shape (...), and the gradient of each with respect to its own (n, d)."""
+
+    @staticmethod
+    def forward(weight: Tensor, objective: Callable[[Tensor], Tensor]) -> Any:
+        with torch.enable_grad():
+            leaf = weight.detach().requires_grad_()
+            value = objective(leaf)
+            (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        return value.detach(), gradient
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return upstream[0][..., None, None].to(gradient.dtype) * gradient, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], weight: Tensor, objective: Any) -> Any:
+        """Put the mapped dimension in front."""
+        return _Transformed.apply(weight.movedim(in_dims[0], 0), objective), (0, 0)

@@ -1,0 +1,45 @@
+"""Sums over pairs with their gradients, for callers that take no derivative through them."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sphuni.kernels import Kernel
+from sphuni.pairwise import _compiled, _inductor, _native
+from sphuni.pairwise._dispatch import pair_reduce
+
+__all__ = ["compiled_kind", "compiled_planes", "native_gradient", "tiled_gradient"]
+
+
+def compiled_kind(kernel: Kernel, d: int) -> str | None:
+    """Which loops engine="compiled" would use in float64: "native", "planes" or None."""
+    probe = torch.empty(1, 2, d, dtype=torch.float64)
+    if _compiled.supports(probe, None, [kernel], "sum") is not None:
+        return None
+    return "native" if _native.serves(probe, kernel) else "planes"
+
+
+def native_gradient(points: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """Sums over i < j (b,) and gradients (b, n, d), radial part included, by native loops."""
+    return _native.sums_and_gradients(points, kernel)
+
+
+def compiled_planes(kernel: Kernel, d: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """Return the function of planes (d, n, b) to sums (b,) and gradients (d, n, b)."""
+    body = _inductor.compiled_body(kernel, d, torch.float64, "cpu", True)
+
+    def compiled(x: Tensor) -> tuple[Tensor, Tensor]:
+        sums, gradient = body(x)
+        return 0.5 * sums.sum(0), gradient
+
+    return compiled
+
+
+def tiled_gradient(points: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """Sums over i < j (b,) and tangent gradients (b, n, d) by the blockwise engine."""
+    leaf = points.detach().requires_grad_()
+    with torch.enable_grad():
+        total = pair_reduce(leaf, kernel=kernel, engine="blockwise")
+        (gradient,) = torch.autograd.grad(total.sum(), leaf)
+    return total.detach(), gradient

@@ -1,0 +1,153 @@
+"""A test's null law with the observed statistic marked."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sphuni.plots._style import INK, OBSERVED, figure_of, new_figure, tidy
+from sphuni.plots.uniformity import unit_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from sphuni.stats._base import LawChoice
+
+__all__ = ["null_density"]
+
+_FLOAT = NDArray[np.float64]
+_GRID = 400
+
+
+def null_density(
+    points: Any,
+    /,
+    test: str = "bingham",
+    *,
+    null: str = "auto",
+    n_resamples: int = 9999,
+    color: str = OBSERVED,
+    ax: "Axes | None" = None,
+    **parameters: Any,
+) -> "Figure":
+    """Draw the null law of a test with the statistic of the points marked.
+
+    Parameters
+    ----------
+    points : array_like of shape (n, d)
+        Unit rows.
+    test, null, n_resamples, **parameters
+        As in `sphuni.stats.uniformity_test`.
+    color : str, optional
+        Any matplotlib colour.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Notes
+    -----
+    A simulated law is a histogram, a known one a curve. The smaller tail is filled.
+    """
+    import torch
+
+    from sphuni.stats import build_test
+    from sphuni.stats._null import Null, choose
+
+    x = unit_rows(points)
+    n, d = x.shape
+    built = build_test(test, **parameters)
+    built.check(n, d)
+    choice = choose(built, n, d, Null(null, n_resamples))
+    statistic = float(built.statistic(torch.from_numpy(x)))
+    axes = new_figure(4.8, 3.2).add_subplot() if ax is None else ax
+    edges = _edges(choice, discrete=built.discrete)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    density = _density(choice, edges)
+    if getattr(choice.law, "sample", None) is not None or built.discrete:
+        axes.stairs(density, edges, color=INK, lw=1.1)
+    else:
+        axes.plot(middle, density, color=INK, lw=1.5)
+    tails = choice.law.tails(np.array([statistic]))
+    upper, lower = float(tails.upper[0]), float(tails.lower[0])
+    beyond = edges[1:] > statistic if upper <= lower else edges[:-1] < statistic
+    axes.stairs(np.where(beyond, density, 0.0), edges, fill=True, color=color, alpha=0.45)
+    _mark(axes, statistic, upper, lower, density.max(), color)
+    law = "simulated" if choice.kind == "monte-carlo" else choice.kind
+    axes.set(xlabel=f"statistic of {built.name}, n = {n}, d = {d}", ylabel=f"null density ({law})")
+    axes.set_ylim(0, None)
+    axes.locator_params(axis="x", nbins=6)
+    tidy(axes)
+    return figure_of(axes)
+
+
+def _edges(choice: "LawChoice", *, discrete: bool) -> _FLOAT:
+    """Bins that hold all but a thousandth of the law on either side."""
+    sample = getattr(choice.law, "sample", None)
+    if sample is not None:
+        finite = sample[np.isfinite(sample)]
+        low, high = np.quantile(finite, (0.0005, 0.9995))
+        bins = max(20, min(80, int(2 * len(finite) ** (1 / 3))))
+        if np.unique(finite).size < bins:
+            low, high = np.floor(low) - 0.5, np.ceil(high) + 0.5
+            bins = int(high - low)
+        return np.linspace(low, high, bins + 1)
+    low, high = (_quantile(choice, level) for level in (0.0005, 0.9995))
+    if discrete:
+        return np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.0)
+    return np.linspace(low, high, _GRID + 1)
+
+
+def _quantile(choice: "LawChoice", level: float) -> float:
+    """Invert the law by bisection, from its mean outwards."""
+    law = choice.law
+    spread = np.sqrt(law.variance) if np.isfinite(law.variance) and law.variance > 0 else 1.0
+    centre = law.mean if np.isfinite(law.mean) else 0.0
+    low, high = centre - 60 * spread, centre + 60 * spread
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        if float(np.asarray(law.tails(np.array([middle])).lower)[0]) < level:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+def _density(choice: "LawChoice", edges: _FLOAT) -> _FLOAT:
+    sample = getattr(choice.law, "sample", None)
+    if sample is not None:
+        counts = np.histogram(sample, edges)[0]
+        return np.asarray(counts / sample.size / np.diff(edges))
+    below = np.asarray(choice.law.tails(edges).lower)
+    return np.asarray(np.maximum(np.diff(below), 0.0) / np.diff(edges))
+
+
+def _mark(
+    axes: "Axes", statistic: float, upper: float, lower: float, top: float, color: str
+) -> None:
+    """A line at the statistic, or an arrow where it lies outside the picture."""
+    name, p = ("p", upper) if upper <= lower else ("p lower", lower)
+    text = f"{statistic:.4g}\n{name} = {p:.3g}"
+    left, right = axes.get_xlim()
+    if not left <= statistic <= right:
+        reach = 0.45 * (right - left)
+        if np.isfinite(statistic) and left - reach < statistic < right + reach:
+            axes.set_xlim(min(left, statistic - 0.1 * reach), max(right, statistic + 0.1 * reach))
+        else:
+            edge, inside = (right, -1) if statistic > right else (left, 1)
+            start = edge + inside * 0.3 * (right - left)
+            axes.annotate(
+                text, xy=(edge, 0.55 * top), xytext=(start, 0.55 * top), color=color,
+                arrowprops={"arrowstyle": "-|>", "color": color}, va="center", ha="center",
+            )  # fmt: skip
+            return
+    axes.axvline(statistic, color=color, lw=1.8)
+    left, right = axes.get_xlim()
+    side = -1 if statistic > 0.6 * right + 0.4 * left else 1
+    axes.annotate(
+        text, xy=(statistic, 0.9 * top), xytext=(6 * side, 0), textcoords="offset points",
+        ha="left" if side > 0 else "right", va="center", color=color,
+    )  # fmt: skip

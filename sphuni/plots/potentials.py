@@ -1,0 +1,125 @@
+"""The potential of a configuration over the sphere, and the places where it is least."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sphuni.plots._diagram import Array
+from sphuni.plots._potential import potential_at, worst_poles
+from sphuni.plots._scene import Scene, dots, finish, key, scene
+from sphuni.plots._sphere import View
+from sphuni.plots._style import INK, figure_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["potential_map"]
+
+_PIXELS = 260
+_RANGE = 0.8
+_POLE = "#ffffff"
+
+
+def potential_map(
+    result: Any,
+    /,
+    *,
+    s: float | None = None,
+    tolerance: float = 1e-7,
+    ax: "Axes | None" = None,
+) -> "Figure":
+    """Draw the potential sum of r^-s over both hemispheres, the worst poles marked.
+
+    Parameters
+    ----------
+    result : OptimizeResult or array_like of shape (n, 3)
+        Unit rows, n >= 4. Of lines both ends count.
+    s : float, optional
+        Exponent, above 0. Default: that of the result, or 1.
+    tolerance : float, default 1e-7
+        Local minima that exceed the least by no more than this, relatively, are marked.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Notes
+    -----
+    Dark places are badly lit. The colours end at the value that four fifths of the area stay
+    below; the potential itself is infinite at the points. Lines are level curves.
+    """
+    from matplotlib.lines import Line2D
+
+    exponent = _exponent(result, s)
+    frame = scene(result, ax)
+    poles, least = worst_poles(frame.points, exponent, tolerance)
+    _paint(frame, exponent, least)
+    size = float(np.clip(46 / np.sqrt(len(frame.points)), 3, 8))
+    dots(frame, frame.points, size=size, color=INK, mew=0.9)
+    dots(frame, poles, size=1.2 * size, color=_POLE, marker="P", mec=INK, mew=0.7)
+    finish(frame, result, shading=0.0)
+    key(
+        frame,
+        [
+            Line2D([], [], color=INK, marker="o", ls="none", ms=8, mec="white", label="points"),
+            Line2D(
+                [], [], color=_POLE, marker="P", ls="none", ms=10, mec=INK,
+                label=f"{len(poles)} worst pole{'' if len(poles) == 1 else 's'}",
+            ),
+        ],
+    )  # fmt: skip
+    return figure_of(frame.axes)
+
+
+def _exponent(result: Any, s: float | None) -> float:
+    given = getattr(result, "s", None) if s is None else s
+    exponent = 1.0 if given is None else float(given)
+    if not 0 < exponent < np.inf:
+        raise ValueError(f"s must be positive; got {exponent}")
+    return exponent
+
+
+def _paint(frame: Scene, s: float, least: float) -> None:
+    """Colour both discs by the potential and draw its level curves."""
+    values = {view: _disc(view, frame.points, s) for view in frame.views}
+    every = np.concatenate([image[np.isfinite(image)] for image in values.values()])
+    top = float(np.quantile(every, _RANGE))
+    levels = np.linspace(least, top, 9)[1:]
+    grid = np.linspace(-1, 1, _PIXELS)
+    for view, image in values.items():
+        box = (view.shift - 1, view.shift + 1, -1, 1)
+        shown = frame.axes.imshow(
+            np.ma.masked_invalid(image), extent=box, origin="lower", cmap="magma", zorder=1,
+            vmin=least, vmax=top, interpolation="bilinear",
+        )  # fmt: skip
+        _clip(frame, shown, view)
+        curves = frame.axes.contour(
+            view.shift + grid, grid, np.ma.masked_invalid(image), levels=levels,
+            colors="white", linewidths=0.5, alpha=0.45, zorder=1.2,
+        )  # fmt: skip
+        _clip(frame, curves, view)
+    bar = figure_of(frame.axes).colorbar(shown, ax=frame.axes, shrink=0.75, pad=0.01, extend="max")
+    bar.set_label("potential", fontsize=12.5)
+
+
+def _clip(frame: Scene, artist: Any, view: View) -> None:
+    from matplotlib.patches import Circle
+
+    artist.set_clip_path(Circle((view.shift, 0.0), 1.0, transform=frame.axes.transData))
+
+
+def _disc(view: View, points: Array, s: float) -> Array:
+    """Potential at the pixels of one disc, a margin beyond the rim included, else nan."""
+    grid = np.linspace(-1, 1, _PIXELS)
+    x, y = np.meshgrid(grid, grid)
+    squared = x**2 + y**2
+    reach = np.sqrt(np.maximum(squared, 1.0))
+    z = np.sqrt(np.maximum(0.0, 1 - squared))
+    inside = squared < 1.06
+    places = view.seen(np.stack([x / reach, y / reach, z], axis=-1)[inside])
+    image = np.full(x.shape, np.nan)
+    image[inside] = potential_at(places, points, s)
+    return image

@@ -1,0 +1,229 @@
+"""Pictures of samples of points: on the circle, and on the sphere in two projections."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sphuni.plots._style import INK, OBSERVED, figure_of, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["circle", "mollweide", "sphere"]
+
+_FLOAT = NDArray[np.float64]
+_GRID = "#c9ced6"
+_PAPER = "#f6f7f9"
+_STACK = 0.045
+_SIDES = ((1.0, -1.06), (-1.0, 1.06))
+
+
+def circle(
+    points: Any, /, *, antipodal: bool = False, color: str = OBSERVED, ax: "Axes | None" = None
+) -> "Figure":
+    """Draw points of the circle, those that would cover each other stacked outwards.
+
+    Parameters
+    ----------
+    points : array_like of shape (n, 2)
+        Unit rows.
+    antipodal : bool, default False
+        Draw -x too, hollow.
+    color : str, optional
+        Any matplotlib colour.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Notes
+    -----
+    The arrow is the mean of the points: its length is the mean resultant length, 1 if all agree.
+    From about 300 points on the stacks are a histogram.
+    """
+    x = _rows(points, 2)
+    axes = new_figure(4.0, 4.0).add_subplot() if ax is None else ax
+    around = np.linspace(0, 2 * np.pi, 361)
+    axes.plot(np.cos(around), np.sin(around), color=_GRID, lw=1.2, zorder=1)
+    angles = np.arctan2(x[:, 1], x[:, 0])
+    reach = _stacked(axes, angles, color, filled=True)
+    if antipodal:
+        reach = max(reach, _stacked(axes, angles + np.pi, color, filled=False))
+    else:
+        mean = x.mean(axis=0)
+        axes.annotate(
+            "", xy=(mean[0], mean[1]), xytext=(0, 0), arrowprops={"arrowstyle": "-|>", "color": INK}
+        )
+    axes.plot(0, 0, ".", color=INK, ms=4)
+    for degrees in (0, 90, 180, 270):
+        turn = np.radians(degrees)
+        axes.text(
+            0.8 * np.cos(turn), 0.8 * np.sin(turn), f"{degrees}°",
+            ha="center", va="center", fontsize="small", color=INK,
+        )  # fmt: skip
+    limit = reach + 0.05
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+    axes.set_axis_off()
+    return figure_of(axes)
+
+
+def sphere(
+    points: Any, /, *, antipodal: bool = False, color: str = OBSERVED, ax: "Axes | None" = None
+) -> "Figure":
+    """Draw both hemispheres of points of the sphere, in an equal-area projection.
+
+    Parameters
+    ----------
+    points : array_like of shape (n, 3)
+        Unit rows.
+    antipodal : bool, default False
+        Draw -x too, hollow.
+    color : str, optional
+        Any matplotlib colour.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Notes
+    -----
+    Lambert's azimuthal equal-area projection, from +z (left) and from -z (right, mirrored as seen
+    from there): uniform points are uniform in both discs. Circles are 30 degrees apart.
+    """
+    x = _rows(points, 3)
+    axes = new_figure(7.2, 3.7).add_subplot() if ax is None else ax
+    around = np.linspace(0, 2 * np.pi, 361)
+    for side, shift in _SIDES:
+        axes.fill(shift + np.cos(around), np.sin(around), color=_PAPER, zorder=0)
+        for degrees in (30, 60, 90):
+            radius = np.sqrt(2) * np.sin(np.radians(degrees) / 2)
+            width = 1.2 if degrees == 90 else 0.6
+            axes.plot(
+                shift + radius * np.cos(around), radius * np.sin(around), color=_GRID, lw=width
+            )
+        for turn in np.arange(0, np.pi, np.pi / 6):
+            ray = np.array([-1.0, 1.0])
+            axes.plot(shift + ray * np.cos(turn), ray * np.sin(turn), color=_GRID, lw=0.6)
+        for rows, filled in ((x, True), (-x, False)) if antipodal else ((x, True),):
+            place = _lambert(rows[rows[:, 2] * side >= 0], side, shift)
+            _dots(axes, place, len(x), color, filled=filled)
+        axes.text(shift, -1.12, "+z" if side > 0 else "−z", ha="center", va="top", color=INK)
+    axes.set(xlim=(-2.1, 2.1), ylim=(-1.25, 1.04), aspect="equal")
+    axes.set_axis_off()
+    return figure_of(axes)
+
+
+def mollweide(
+    points: Any, /, *, antipodal: bool = False, color: str = OBSERVED, ax: "Axes | None" = None
+) -> "Figure":
+    """Draw points of the sphere as one map of equal areas, longitude 0 in the middle.
+
+    Parameters
+    ----------
+    points : array_like of shape (n, 3)
+        Unit rows; the last axis points north, the first to longitude 0.
+    antipodal : bool, default False
+        Draw -x too, hollow.
+    color : str, optional
+        Any matplotlib colour.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Notes
+    -----
+    Mollweide's projection: uniform points are uniform in the ellipse. Lines are 30 degrees apart.
+    """
+    x = _rows(points, 3)
+    axes = new_figure(6.4, 3.4).add_subplot() if ax is None else ax
+    turn = np.linspace(-np.pi, np.pi, 181)
+    quarter = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 181)
+    axes.fill(2 * np.cos(2 * quarter), np.sin(2 * quarter), color=_PAPER, zorder=0)
+    for degrees in range(-60, 61, 30):
+        line = _mollweide(turn, np.full_like(turn, np.radians(degrees)))
+        axes.plot(line[:, 0], line[:, 1], color=_GRID, lw=0.6, zorder=1)
+        axes.text(
+            line[0, 0] - 0.05, line[0, 1], f"{degrees}°".replace("-", "−"),
+            ha="right", va="center", fontsize="small", color=INK,
+        )  # fmt: skip
+    for degrees in range(-180, 181, 30):
+        line = _mollweide(np.full_like(quarter, np.radians(degrees)), quarter)
+        width = 1.2 if abs(degrees) == 180 else 0.6
+        axes.plot(line[:, 0], line[:, 1], color=_GRID, lw=width, zorder=1)
+    for rows, filled in ((x, True), (-x, False)) if antipodal else ((x, True),):
+        longitude = np.arctan2(rows[:, 1], rows[:, 0])
+        place = _mollweide(longitude, np.arcsin(np.clip(rows[:, 2], -1, 1)))
+        _dots(axes, place, len(x), color, filled=filled)
+    axes.set(xlim=(-2.3, 2.1), ylim=(-1.04, 1.04), aspect="equal")
+    axes.set_axis_off()
+    return figure_of(axes)
+
+
+def _rows(points: Any, d: int) -> _FLOAT:
+    """Unit rows as NumPy float64."""
+    given = points.detach().cpu().numpy() if hasattr(points, "detach") else points
+    rows = np.asarray(given, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != d or len(rows) < 1:
+        raise ValueError(f"points must have shape (n, {d}); got {rows.shape}")
+    norms = np.linalg.norm(rows, axis=1)
+    if not np.all(np.abs(norms - 1) < 1e-3):
+        worst = int(np.argmax(np.abs(np.nan_to_num(norms, nan=np.inf) - 1)))
+        raise ValueError(
+            f"points must have unit rows; row {worst} has norm {norms[worst]:.6g}. "
+            "Call sphuni.normalize(points) first"
+        )
+    return np.asarray(rows / norms[:, None])
+
+
+def _stacked(axes: "Axes", angles: _FLOAT, color: str, *, filled: bool) -> float:
+    """Draw dots at their angles, each beyond those before it in the same bin; the outer radius."""
+    bins = 120
+    place = np.floor(np.mod(angles, 2 * np.pi) / (2 * np.pi) * bins).astype(int) % bins
+    order = np.argsort(place, kind="stable")
+    starts = np.searchsorted(place[order], place[order])
+    rank = np.empty(len(angles))
+    rank[order] = np.arange(len(angles)) - starts
+    step = min(_STACK, 0.9 / max(rank.max(), 1.0))
+    shown = angles if rank.max() < 3 else (place + 0.5) * 2 * np.pi / bins
+    radius = 1.0 + step * rank
+    axes.plot(
+        radius * np.cos(shown), radius * np.sin(shown), "o", color=color, zorder=3,
+        ms=4.5 * step / _STACK + 0.5, mew=0.8, mfc=color if filled else "white", ls="none",
+    )  # fmt: skip
+    return float(radius.max())
+
+
+def _lambert(rows: _FLOAT, side: float, shift: float) -> _FLOAT:
+    """Azimuthal equal-area map of a hemisphere onto the unit disc."""
+    flat = rows[:, :2] * (side, 1.0)
+    scale = 1.0 / np.sqrt(1.0 + np.abs(rows[:, 2:]))
+    return np.asarray(flat * scale + np.array([shift, 0.0]))
+
+
+def _mollweide(longitude: _FLOAT, latitude: _FLOAT) -> _FLOAT:
+    """Map onto the ellipse of half axes 2 and 1 by Newton's method."""
+    target = np.pi * np.sin(latitude)
+    auxiliary = latitude.copy()
+    for _ in range(12):
+        slope = 2.0 + 2.0 * np.cos(2.0 * auxiliary)
+        residual = 2.0 * auxiliary + np.sin(2.0 * auxiliary) - target
+        auxiliary -= np.where(slope > 1e-9, residual / np.maximum(slope, 1e-9), 0.0)
+        auxiliary = np.clip(auxiliary, -0.5 * np.pi, 0.5 * np.pi)
+    return np.stack([2.0 / np.pi * longitude * np.cos(auxiliary), np.sin(auxiliary)], axis=1)
+
+
+def _dots(axes: "Axes", place: _FLOAT, n: int, color: str, *, filled: bool) -> None:
+    size = float(np.clip(60.0 / np.sqrt(n), 0.8, 6.0))
+    axes.plot(
+        place[:, 0], place[:, 1], "o", ms=size, mfc=color if filled else "white", mec=color,
+        mew=0.0 if filled else 0.7, alpha=0.75 if n > 50 else 1.0, ls="none", zorder=3,
+    )  # fmt: skip

@@ -1,0 +1,242 @@
+"""Pictures of tests of uniformity: projections, p-values, power."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sphuni.plots._style import INK, OBSERVED, figure_of, new_figure, tidy
+from sphuni.plots.samples import circle, mollweide
+from sphuni.special import cap_measure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from sphuni.stats import PowerResult
+
+__all__ = ["power_curves", "projected_ecdf", "uniformity_report"]
+
+_FLOAT = NDArray[np.float64]
+_REJECTED = "#c3321a"
+_BAND = "#8fa3b8"
+_CURVES = ("#1f6fb2", "#c3321a", "#0b8a79", "#8a2b6b", "#d9731a", "#5b6470", "#b88a0b", "#173f6b")
+_DASHES = ("-", "--", "-.", ":")
+_GRID = 400
+
+
+def projected_ecdf(
+    points: Any,
+    /,
+    *,
+    n_directions: int = 60,
+    rng: int = 0,
+    color: str = OBSERVED,
+    ax: "Axes | None" = None,
+) -> "Figure":
+    """Draw the distribution of the points' projections against what uniform points give.
+
+    Parameters
+    ----------
+    points : array_like of shape (n, d)
+        Unit rows.
+    n_directions : int, default 60
+        Random directions, one thin curve each.
+    rng : int, default 0
+        Seed of the directions.
+    color : str, optional
+        Any matplotlib colour.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Notes
+    -----
+    Thick curves: the mean direction, and the axes along which the points spread most and least.
+    These were chosen by the points, so that some departure is to be expected of them. The grey band
+    holds 95 % of the ecdf of one direction fixed beforehand, at each abscissa. The projected tests
+    (PCvM, PAD, PRt) average such departures over all directions.
+
+    References
+    ----------
+    E. García-Portugués, P. Navarro-Esteban, J. A. Cuesta-Albertos, "On a projection-based class of
+    uniformity tests on the hypersphere", Bernoulli 29 (2023) 181-204, doi:10.3150/21-BEJ1454.
+    """
+    x = unit_rows(points)
+    n, d = x.shape
+    axes = new_figure(4.8, 3.4).add_subplot() if ax is None else ax
+    t = np.cos(np.linspace(np.pi, 0.0, _GRID))
+    null = 1.0 - np.asarray(cap_measure(np.arccos(t), d))
+    low, high = _binomial_band(n, null)
+    axes.fill_between(t, low, high, color=_BAND, alpha=0.35, lw=0, label="95 % of uniform sets")
+    heights = np.arange(1, n + 1) / n
+    random = np.random.default_rng(rng).standard_normal((n_directions, d))
+    for direction in random / np.linalg.norm(random, axis=1, keepdims=True):
+        axes.step(np.sort(x @ direction), heights, where="post", color=color, lw=0.4, alpha=0.25)
+    for label, direction, dash in _own_directions(x):
+        axes.step(np.sort(x @ direction), heights, where="post", color=color, ls=dash, label=label)
+    axes.plot(t, null, color=INK, lw=1.6, label="uniform law")
+    half = min(1.0, 5.0 / np.sqrt(d))
+    axes.set(xlabel="projection on a direction", ylabel="share of points", xlim=(-half, half))
+    axes.set_ylim(0, 1)
+    tidy(axes, left=True)
+    axes.legend(frameon=False, fontsize="small")
+    return figure_of(axes)
+
+
+def power_curves(
+    curves: "Mapping[str, Sequence[PowerResult]]",
+    x: ArrayLike,
+    *,
+    tail: Literal["upper", "lower", "two_sided"] = "upper",
+    xlabel: str = "strength of the alternative",
+    log: bool = False,
+    ax: "Axes | None" = None,
+) -> "Figure":
+    """Draw how often tests reject, with their 95 % intervals.
+
+    Parameters
+    ----------
+    curves : mapping of str to sequence of PowerResult
+        One curve per key, one result per entry of `x`.
+    x : array_like of shape (k,)
+        Abscissas: strengths, or numbers of points.
+    tail : {"upper", "lower", "two_sided"}, default "upper"
+        Which rejections.
+    xlabel : str
+        What `x` is.
+    log : bool, default False
+        Logarithmic abscissa.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw. Default: a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    places = np.asarray(x, dtype=np.float64)
+    axes = new_figure(4.8, 3.4).add_subplot() if ax is None else ax
+    alpha = None
+    for index, (label, results) in enumerate(curves.items()):
+        if len(results) != len(places):
+            raise ValueError(
+                f"curves[{label!r}] must have one result per entry of x ({len(places)}); "
+                f"got {len(results)}"
+            )
+        shade, dash = _CURVES[index % len(_CURVES)], _DASHES[index // len(_CURVES) % len(_DASHES)]
+        shares = [getattr(result, tail) for result in results]
+        low, high = np.array([getattr(result, f"{tail}_interval") for result in results]).T
+        axes.fill_between(places, low, high, color=shade, alpha=0.18, lw=0)
+        axes.plot(places, shares, dash, color=shade, lw=1.6, marker="o", ms=3, label=label)
+        alpha = results[0].alpha
+    if alpha is not None:
+        axes.axhline(alpha, color=INK, lw=0.8, ls=":")
+    axes.set(xlabel=xlabel, ylabel="share of sets rejected", ylim=(-0.02, 1.02))
+    if log:
+        axes.set_xscale("log")
+    tidy(axes, left=True)
+    axes.legend(frameon=False, fontsize="small")
+    return figure_of(axes)
+
+
+def uniformity_report(
+    points: Any,
+    /,
+    pvalues: Mapping[str, float],
+    *,
+    alpha: float | None = None,
+    xlabel: str = "p-value",
+    antipodal: bool = False,
+) -> "Figure":
+    """Draw a sample beside the p-values of its tests.
+
+    Parameters
+    ----------
+    points : array_like of shape (n, d)
+        Unit rows. d = 2 is drawn as a circle, d = 3 as a map, others by their projections.
+    pvalues : mapping of str to float
+        p-value of each test, drawn in this order from the top.
+    alpha : float, optional
+        Level to mark.
+    xlabel : str
+        What the p-values are.
+    antipodal : bool, default False
+        Draw points as lines.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    x = unit_rows(points)
+    height = max(3.4, 0.22 * len(pvalues) + 1.0)
+    figure = new_figure(9.6, height)
+    left, right = figure.subplots(1, 2, width_ratios=(1.35, 1.0))
+    if x.shape[1] == 2:
+        circle(x, antipodal=antipodal, ax=left)
+    elif x.shape[1] == 3:
+        mollweide(x, antipodal=antipodal, ax=left)
+    else:
+        projected_ecdf(x, ax=left)
+    left.set_title(f"n = {len(x)}, d = {x.shape[1]}", fontsize="medium", color=INK)
+    _pvalue_dots(right, pvalues, alpha)
+    right.set_xlabel(xlabel)
+    return figure
+
+
+def _pvalue_dots(axes: "Axes", pvalues: Mapping[str, float], alpha: float | None) -> None:
+    """One row a test, p on a logarithmic axis; what lies beyond it is drawn as an arrow."""
+    values = np.array(list(pvalues.values()), dtype=np.float64)
+    present = values[values > 0]
+    low = max(min(present.min(initial=1.0) / 3, 1e-3), 1e-12)
+    rows = np.arange(len(values))
+    level = 0.0 if alpha is None else alpha
+    for row, value in zip(rows, values, strict=True):
+        shade = _REJECTED if value < level else OBSERVED
+        beyond = not value >= low
+        place = low if beyond else value
+        axes.plot([place, 1.0], [row, row], color=shade, lw=1.0, alpha=0.35)
+        axes.plot(place, row, "<" if beyond else "o", color=shade, ms=5, clip_on=False)
+    if alpha is not None:
+        axes.plot([alpha, alpha], [-0.7, len(values)], color=INK, lw=0.9, ls="--")
+        axes.text(alpha, -0.75, f"α = {alpha:g}", ha="center", va="bottom", fontsize="small")
+    axes.set_xscale("log")
+    axes.set(xlim=(low, 1.15), ylim=(len(values) - 0.4, -1.0))
+    axes.set_yticks(rows, list(pvalues))
+    axes.tick_params(axis="y", length=0, labelsize="small")
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def unit_rows(points: Any) -> _FLOAT:
+    """Unit rows as NumPy float64, whatever d."""
+    given = points.detach().cpu().numpy() if hasattr(points, "detach") else points
+    rows = np.asarray(given, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] < 2 or len(rows) < 1:
+        raise ValueError(f"points must have shape (n, d), d >= 2; got {rows.shape}")
+    norms = np.linalg.norm(rows, axis=1)
+    if not np.all(np.abs(norms - 1) < 1e-3):
+        raise ValueError("points must have unit rows. Call sphuni.normalize(points) first")
+    return np.asarray(rows / norms[:, None])
+
+
+def _own_directions(x: _FLOAT) -> list[tuple[str, _FLOAT, str]]:
+    """Directions that the points themselves single out."""
+    mean = x.mean(axis=0)
+    _, axes = np.linalg.eigh(x.T @ x)
+    # an axis has no sign: take the one that agrees with the mean
+    most, least = (axis * (1.0 if axis @ mean >= 0 else -1.0) for axis in (axes[:, -1], axes[:, 0]))
+    length = float(np.linalg.norm(mean))
+    own = [("longest axis", most, "--"), ("shortest axis", least, ":")]
+    return [("mean direction", mean / length, "-"), *own] if length > 1e-9 else own
+
+
+def _binomial_band(n: int, null: _FLOAT) -> tuple[_FLOAT, _FLOAT]:
+    from scipy import stats
+
+    share = np.clip(null, 0.0, 1.0)
+    low, high = (stats.binom.ppf(level, n, share) / n for level in (0.025, 0.975))
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)

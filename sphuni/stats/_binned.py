@@ -1,0 +1,142 @@
+"""Pair sums of many kernels over many simulated sets: one histogram of the cosines for all."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sphuni.kernels import Kernel
+from sphuni.special import cap_angle, cosine_cdf
+
+__all__ = ["binned_sums", "pair_rule"]
+
+_FLOAT = NDArray[np.float64]
+_NODES = 4096
+_FINE = 8
+_TAIL = 1e-12
+_MOST_PAIRS = 1 << 18
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Grid:
+    """Evenly spaced nodes in artanh(t) with a finer grid, and the null mass that each stands for.
+
+    Squared distances to the point and to its antipode are kept in the cosine's place, so that
+    small ones have all their digits.
+    """
+
+    squares: _FLOAT
+    opposite: _FLOAT
+    mass: _FLOAT
+    fine_squares: _FLOAT
+    fine_opposite: _FLOAT
+    fine_mass: _FLOAT
+    first: float
+    step: float
+
+    @property
+    def limit(self) -> float:
+        """The largest cosine."""
+        return float(np.tanh(-self.first))
+
+
+def binned_sums(points: Tensor, kernels: Sequence[Kernel], d: int) -> Tensor:
+    r"""Sums of kernels over i < j for sets (B, n, k) that lie in R^d, shape (B, K), on the CPU.
+
+    Notes
+    -----
+    Each cosine is shared between the two nearest of 4096 nodes in artanh(t), so that a kernel
+    is interpolated linearly there; near coincidence the nodes are a fixed ratio of the chord
+    apart. The interpolated kernel has the exact mean, and a statistic is off by less than 0.1 %
+    of its standard deviation: for tables of simulated statistics only.
+    """
+    grid = _grid(d)
+    counts, n = points.shape[0], points.shape[-2]
+    table = torch.from_numpy(np.stack([_nodes(kernel, d) for kernel in kernels], axis=1))
+    size = max(1, _MOST_PAIRS // max(1, n * (n - 1) // 2))
+    return torch.cat(
+        [
+            torch.from_numpy(_histogram(points[start : start + size], grid)) @ table
+            for start in range(0, counts, size)
+        ]
+    )
+
+
+def pair_rule(d: int) -> tuple[tuple[Tensor, Tensor], _FLOAT]:
+    """Squared distances to a point and to its antipode, and the null probability of each."""
+    grid = _grid(d)
+    return (
+        (torch.from_numpy(grid.fine_squares), torch.from_numpy(grid.fine_opposite)),
+        grid.fine_mass,
+    )
+
+
+def _histogram(points: Tensor, grid: _Grid) -> _FLOAT:
+    count, n = points.shape[0], points.shape[-2]
+    rows, columns = _upper(n)
+    gram = points @ points.mT
+    cosines = gram.flatten(1).index_select(1, rows * n + columns)
+    place = torch.atanh_(cosines.clamp_(-grid.limit, grid.limit)).sub_(grid.first).div_(grid.step)
+    index = place.long().clamp_(0, _NODES - 2)
+    share = place.sub_(index)
+    index += torch.arange(count)[:, None] * _NODES
+    flat, length = index.flatten().numpy(), count * _NODES
+    whole = np.bincount(flat, minlength=length).astype(np.float64)
+    upper = np.bincount(flat, share.flatten().numpy(), minlength=length)
+    whole -= upper
+    whole[1:] += upper[:-1]
+    return whole.reshape(count, _NODES)
+
+
+@functools.lru_cache(maxsize=4)
+def _upper(n: int) -> tuple[Tensor, Tensor]:
+    rows, columns = torch.triu_indices(n, n, 1)
+    return rows, columns
+
+
+@functools.lru_cache(maxsize=16)
+def _grid(d: int) -> _Grid:
+    """Nodes out to where a pair falls with probability 1e-12."""
+    half = 0.5 * float(cap_angle(_TAIL, d))
+    last = -np.log(np.tan(half))
+    nodes = np.linspace(-last, last, _NODES)
+    edges = np.linspace(-last, last, _FINE * (_NODES - 1) + 1)
+    fine_mass = np.diff(np.asarray(cosine_cdf(np.tanh(edges), d)))
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    cells = fine_mass.reshape(-1, _FINE)
+    share = (np.arange(_FINE) + 0.5) / _FINE
+    mass = np.zeros(_NODES)
+    mass[:-1] += cells @ (1.0 - share)
+    mass[1:] += cells @ share
+    return _Grid(
+        _square(nodes),
+        _square(-nodes),
+        mass,
+        _square(middle),
+        _square(-middle),
+        fine_mass,
+        float(nodes[0]),
+        float(nodes[1] - nodes[0]),
+    )
+
+
+def _square(place: _FLOAT) -> _FLOAT:
+    """4 sin^2(theta / 2) from artanh(cos(theta))."""
+    return np.asarray(4.0 / (1.0 + np.exp(2.0 * place)))
+
+
+@functools.lru_cache(maxsize=512)
+def _nodes(kernel: Kernel, d: int) -> _FLOAT:
+    """The kernel at the nodes, shifted so that its interpolant has the mean of the kernel."""
+    grid = _grid(d)
+    values = _values(kernel, grid.squares, grid.opposite)
+    fine = _values(kernel, grid.fine_squares, grid.fine_opposite)
+    return values + float(grid.fine_mass @ fine - grid.mass @ values)
+
+
+def _values(kernel: Kernel, squares: _FLOAT, opposite: _FLOAT) -> _FLOAT:
+    return kernel.value(torch.from_numpy(squares), torch.from_numpy(opposite)).numpy()

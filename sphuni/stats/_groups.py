@@ -1,0 +1,81 @@
+"""What resampling of groups of rows shares."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from sphuni._arrays import check_points
+from sphuni.pairwise import pair_reduce
+from sphuni.stats import _registry
+from sphuni.stats._base import UniformityTest
+from sphuni.stats.sobolev import SobolevTest
+
+__all__ = ["build_sobolev", "check_one_set", "group_numbers", "row_sums", "within_groups"]
+
+_FLOAT = NDArray[np.float64]
+
+
+def check_one_set(points: Tensor, level: float) -> None:
+    check_points(points)
+    if points.ndim != 2:
+        raise ValueError(f"points must be one set of shape (n, d); got {tuple(points.shape)}")
+    if not 0 < level < 1:
+        raise ValueError(f"level must be a confidence strictly between 0 and 1; got {level}")
+
+
+def build_sobolev(test: str | UniformityTest, parameters: dict[str, Any]) -> SobolevTest:
+    built = _registry.build(test, parameters)
+    if not isinstance(built, SobolevTest):
+        raise ValueError(
+            f"test {built.name!r} has no kernel; take a Sobolev test such as 'gine_fn' or 'pad'"
+        )
+    if built.antipodal:
+        raise ValueError("lines have no effect size of their own yet; leave out antipodal=True")
+    return built
+
+
+def group_numbers(
+    n: int, clusters: ArrayLike | None, block_length: int | None
+) -> NDArray[np.int64]:
+    """Number every row's group from 0."""
+    if clusters is not None and block_length is not None:
+        raise ValueError("give clusters or block_length, not both")
+    if block_length is not None:
+        if not 1 <= block_length <= n:
+            raise ValueError(f"block_length must lie in 1 .. n = {n}; got {block_length}")
+        return np.arange(n) // block_length
+    if clusters is None:
+        return np.arange(n)
+    labels = np.asarray(clusters)
+    if labels.shape != (n,):
+        raise ValueError(f"clusters must have shape ({n},), one label a row; got {labels.shape}")
+    return np.asarray(np.unique(labels, return_inverse=True)[1]).reshape(-1)
+
+
+def row_sums(x: Tensor, test: SobolevTest) -> _FLOAT:
+    """Sum of psi(x_i . x_j) over j != i, for every i."""
+    n, d = x.shape
+    terms = test.pair_terms(d)
+    if terms:
+        rows = pair_reduce(x, kernel=[term.kernel for term in terms], op="rows")
+        factors = torch.tensor([term.factor for term in terms], dtype=torch.float64)
+        means = sum(term.factor * term.kernel.mean(d) for term in terms)
+        return np.asarray(0.5 * (rows @ factors - (n - 1) * means).numpy())
+    if test.coefficients(d, 2).size == 1 or test.coefficients(d, 2)[1] == 0.0:
+        inner = x @ x.sum(0)
+        return np.asarray((d * (inner - 1.0)).numpy())
+    quadratic = torch.einsum("id,de,ie->i", x, x.mT @ x, x)
+    return np.asarray((0.5 * (d + 2) * (d * (quadratic - 1.0) - (n - 1))).numpy())
+
+
+def within_groups(x: Tensor, test: SobolevTest, groups: NDArray[np.int64]) -> _FLOAT:
+    """Sum of psi over ordered pairs within each group."""
+    sums = np.zeros(int(groups.max()) + 1)
+    order = np.argsort(groups, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
+        if rows.size > 1:
+            sums[groups[rows[0]]] = row_sums(x[torch.from_numpy(rows)], test).sum()
+    return sums

@@ -1,0 +1,86 @@
+"""Statistics of simulated sets under any law of the points."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sphuni._rng import seeds
+from sphuni._typing import Seed
+from sphuni._workers import ordered_map
+from sphuni.stats import alternatives
+from sphuni.stats._base import UniformityTest
+from sphuni.stats._simulate import evaluate
+from sphuni.stats.laws.monte_carlo import gram_sample
+
+__all__ = ["Progress", "statistics_under"]
+
+_FLOAT = NDArray[np.float64]
+_CHUNK_NUMBERS = 1 << 20
+
+Progress = Callable[[int, int], None]
+
+
+class _Task(NamedTuple):
+    """A chunk of simulated sets with its own seed."""
+
+    tests: tuple[UniformityTest, ...]
+    sampler: Callable[..., Any]
+    parameters: dict[str, Any]
+    n: int
+    d: int
+    count: int
+    seed: int
+
+
+def statistics_under(
+    tests: Sequence[UniformityTest],
+    sampler: Callable[..., Any],
+    n: int,
+    d: int,
+    n_sets: int,
+    *,
+    parameters: dict[str, Any],
+    rng: Seed,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> _FLOAT:
+    """Statistics (n_sets, tests) of sets from a sampler, the same for any number of workers."""
+    step = max(1, _CHUNK_NUMBERS // (n * max(n, d)))
+    sizes = [min(step, n_sets - start) for start in range(0, n_sets, step)]
+    tasks = [
+        _Task(tuple(tests), sampler, parameters, n, d, count, seed)
+        for count, seed in zip(sizes, seeds(rng, len(sizes)), strict=True)
+    ]
+    if workers > 1:
+        _check_importable(sampler)
+    parts, done = [], 0
+    for index, part in ordered_map(_evaluate, tasks, workers=workers):
+        parts.append(part)
+        done += sizes[index]
+        if progress is not None:
+            progress(done, n_sets)
+    return np.concatenate(parts)
+
+
+def _evaluate(task: _Task) -> _FLOAT:
+    if task.sampler is alternatives.ALTERNATIVES["uniform"]:
+        full = not all(test.invariant for test in task.tests)
+        generator = np.random.default_rng(task.seed)
+        points = gram_sample(task.n, task.d, task.count, generator, full=full)
+    else:
+        drawn = task.sampler(task.n, task.d, batch=(task.count,), rng=task.seed, **task.parameters)
+        points = torch.as_tensor(np.asarray(drawn, dtype=np.float64))
+    with torch.no_grad():
+        return evaluate(points, task.tests, task.d)
+
+
+def _check_importable(sampler: Callable[..., Any]) -> None:
+    name = getattr(sampler, "__qualname__", "<lambda>")
+    if "<" in name or getattr(sampler, "__module__", "__main__") == "__main__":
+        raise TypeError(
+            f"alternative {name} must be importable by name for workers > 1; "
+            "put it into a module, or use workers=1"
+        )

@@ -1,0 +1,86 @@
+"""Statistics of simulated uniform sets, for several tests at once."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sphuni._rng import seeds
+from sphuni._workers import ordered_map
+from sphuni.kernels import Kernel
+from sphuni.pairwise import pair_reduce
+from sphuni.stats._base import UniformityTest
+from sphuni.stats._binned import binned_sums
+from sphuni.stats.circle_pairs import sorted_turns
+from sphuni.stats.circular import CircleTest
+from sphuni.stats.laws.monte_carlo import chunks, gram_sample
+
+__all__ = ["Job", "evaluate", "job_chunks", "simulate_tests"]
+
+_FLOAT = NDArray[np.float64]
+_BINNED_FROM = 12
+
+
+class Job(NamedTuple):
+    """A chunk of simulated sets with its own seed."""
+
+    tests: tuple[UniformityTest, ...]
+    n: int
+    d: int
+    count: int
+    seed: int
+    full: bool
+
+
+def simulate_tests(
+    tests: Sequence[UniformityTest], n: int, d: int, count: int, *, rng: int, workers: int = 1
+) -> _FLOAT:
+    """Statistics (count, tests) of `count` uniform sets, the same for any number of workers.
+
+    All tests see the same sets; those that are not rotation invariant need all d coordinates, so
+    they must not be mixed with the others.
+    """
+    parts = [
+        part for _, part in ordered_map(run, job_chunks(tests, n, d, count, rng), workers=workers)
+    ]
+    return np.concatenate(parts)
+
+
+def job_chunks(tests: Sequence[UniformityTest], n: int, d: int, count: int, rng: int) -> list[Job]:
+    """Chunks whose sizes and seeds depend on n, d and `rng` only."""
+    full = not all(test.invariant for test in tests)
+    sizes = list(chunks(count, n, d if full else min(n, d)))
+    return [
+        Job(tuple(tests), n, d, size, seed, full)
+        for size, seed in zip(sizes, seeds(rng, len(sizes)), strict=True)
+    ]
+
+
+def run(job: Job) -> _FLOAT:
+    """Draw the sets of one chunk and evaluate every test."""
+    rng = np.random.default_rng(job.seed)
+    points = gram_sample(job.n, job.d, job.count, rng, full=job.full)
+    with torch.no_grad():
+        return evaluate(points, job.tests, job.d)
+
+
+def evaluate(points: Tensor, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
+    """Statistics (B, tests) of sets (B, n, k) that lie in R^d."""
+    n = points.shape[-2]
+    kernels = list(dict.fromkeys(k for test in tests for k in test.kernels(d)))
+    sums: dict[Kernel, Tensor] = {}
+    if kernels:
+        binned = n >= _BINNED_FROM
+        total = binned_sums(points, kernels, d) if binned else pair_reduce(points, kernel=kernels)
+        sums = dict(zip(kernels, total.unbind(-1), strict=True))
+    turns = sorted_turns(points) if any(isinstance(test, CircleTest) for test in tests) else None
+    columns = []
+    for test in tests:
+        if isinstance(test, CircleTest) and turns is not None:
+            columns.append(test.of_turns(turns, n))
+        else:
+            columns.append(test.statistic_with(points, d, sums))
+    return torch.stack([column.double() for column in columns], dim=-1).numpy()

@@ -1,0 +1,116 @@
+"""Monte-Carlo tables: simulated together, kept in memory and on disk."""
+
+import collections
+import contextlib
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sphuni import __version__
+from sphuni._files import write_bytes
+from sphuni.stats._base import UniformityTest
+from sphuni.stats._simulate import simulate_tests
+
+__all__ = ["cache_folder", "tables"]
+
+_FLOAT = NDArray[np.float64]
+_FORMAT = 1
+_IN_MEMORY = 256
+_WORTH_A_FILE = 1e7
+_OFF = ("", "0", "off", "none")
+
+_memory: "collections.OrderedDict[str, _FLOAT]" = collections.OrderedDict()
+
+
+def tables(
+    tests: Sequence[UniformityTest],
+    n: int,
+    d: int,
+    count: int,
+    seed: int,
+    *,
+    workers: int = 1,
+    keep: bool = True,
+) -> list[_FLOAT]:
+    """Sorted statistics of `count` simulated sets for each test.
+
+    All missing ones are simulated on the same sets. With `keep` they are stored, in memory and, if
+    they were dear, in a file of `cache_folder`.
+    """
+    keys = [_key(test, n, d, count, seed) for test in tests]
+    found = {key: table for key in keys if (table := _known(key, count)) is not None}
+    for invariant in (True, False):
+        wanted = {
+            key: test
+            for key, test in zip(keys, tests, strict=True)
+            if key not in found and test.invariant is invariant
+        }
+        if not wanted:
+            continue
+        group = tuple(wanted.values())
+        sample = simulate_tests(group, n, d, count, rng=seed, workers=workers)
+        for key, test, column in zip(wanted, group, sample.T, strict=True):
+            found[key] = np.sort(column)
+            if keep:
+                _remember(key, found[key])
+                if count * test.cost(n, d) > _WORTH_A_FILE:
+                    _store(key, found[key])
+    return [found[key] for key in keys]
+
+
+def cache_folder() -> Path | None:
+    """Where tables are stored: SPHUNI_CACHE, else the user's cache folder; None if turned off.
+
+    The environment variable SPHUNI_CACHE moves the folder; empty, "0", "off" or "none" turns the
+    store off.
+    """
+    asked = os.environ.get("SPHUNI_CACHE")
+    if asked is not None:
+        return None if asked.strip().lower() in _OFF else Path(asked).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "sphuni"
+
+
+def _key(test: UniformityTest, n: int, d: int, count: int, seed: int) -> str:
+    words = f"{_FORMAT} {__version__} {test!r} n={n} d={d} count={count} seed={seed}"
+    return f"{test.name}-{hashlib.sha256(words.encode()).hexdigest()[:24]}"
+
+
+def _known(key: str, count: int) -> _FLOAT | None:
+    if key in _memory:
+        _memory.move_to_end(key)
+        return _memory[key]
+    folder = cache_folder()
+    if folder is None:
+        return None
+    try:
+        table = np.load(folder / f"{key}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    if table.shape != (count,) or table.dtype != np.float64 or np.any(table[1:] < table[:-1]):
+        return None
+    _remember(key, table)
+    return np.asarray(table)
+
+
+def _remember(key: str, table: _FLOAT) -> None:
+    _memory[key] = table
+    while len(_memory) > _IN_MEMORY:
+        _memory.popitem(last=False)
+
+
+def _store(key: str, table: _FLOAT) -> None:
+    """Write a table; a folder that cannot be written costs the next process its time, no more."""
+    folder = cache_folder()
+    if folder is None:
+        return
+    content = io.BytesIO()
+    np.save(content, table, allow_pickle=False)
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / f"{key}.npy", content.getvalue())

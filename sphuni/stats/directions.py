@@ -1,0 +1,214 @@
+"""Tests from projections on a few fixed directions or planes; not invariant under rotations."""
+
+import dataclasses
+import functools
+import math
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sphuni.special import cosine_cdf, cosine_density
+from sphuni.stats._base import LawChoice, UniformityTest
+from sphuni.stats.circle_pairs import Watson, watson_of_turns
+from sphuni.stats.line import ecdf_distance
+
+__all__ = ["CuestaAlbertos", "SlicedWasserstein"]
+
+_FLOAT = NDArray[np.float64]
+_CELLS = 8192
+_LIMIT_AT = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class _Directional(UniformityTest):
+    """Directions are part of the test: fixed by `seed`, or given."""
+
+    invariant: ClassVar[bool] = False
+    pairwise: ClassVar[bool] = False
+    directions: Any = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.directions, int | np.integer):
+            if self.directions < 1:
+                raise ValueError(f"directions must be at least 1; got {self.directions}")
+            return
+        given = np.asarray(self.directions, dtype=np.float64)
+        if given.ndim < 2 or not np.allclose(np.linalg.norm(given, axis=-1), 1.0, atol=1e-6):
+            raise ValueError(
+                "directions must be a number, or unit vectors of shape (k, d) (planes: (k, 2, d)); "
+                f"got an array of shape {given.shape}"
+            )
+        object.__setattr__(self, "directions", _nested(given))
+
+    def simulated_at(self, n: int) -> int:
+        """Beyond n = 2000 the law hardly moves: it is simulated there."""
+        return min(n, _LIMIT_AT)
+
+    def cost(self, n: int, d: int) -> float:
+        """Projections, and a sort of each."""
+        count = self.directions if isinstance(self.directions, int) else len(self.directions)
+        return float(n) * count * (2 * d + 60)
+
+    def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
+        """None in closed form."""
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class CuestaAlbertos(_Directional):
+    r"""Largest Kolmogorov distance :math:`\sqrt n \max_g |F_{n,g} - F|` over k directions g.
+
+    Parameters
+    ----------
+    directions : int or array of shape (k, d), default 50
+        How many directions are drawn uniformly from `seed`, or the directions themselves.
+    seed : int, default 0
+        Seed of the directions.
+
+    Notes
+    -----
+    The law is simulated with the same directions, so the p-value is exact for any choice of
+    them. O(k n (d + log n)).
+
+    References
+    ----------
+    J. A. Cuesta-Albertos, A. Cuevas, R. Fraiman, "On projection-based tests for directional and
+    compositional data", Statistics and Computing 19 (2009) 367-380,
+    doi:10.1007/s11222-008-9098-3.
+    """
+
+    name: ClassVar[str] = "ccf09"
+    aliases: ClassVar[tuple[str, ...]] = ("cuesta_albertos", "random_projections")
+    detects: ClassVar[str] = "departures that show in one of the projections"
+    reference: ClassVar[str] = (
+        "Cuesta-Albertos, Cuevas & Fraiman 2009, doi:10.1007/s11222-008-9098-3"
+    )
+
+    def summary(self, points: Tensor, d: int) -> Tensor:
+        """The largest distance."""
+        axes = torch.as_tensor(_axes(self.directions, self.seed, d), device=points.device)
+        share = projection_cdf(points.double() @ axes.T, d).mT
+        return ecdf_distance(torch.sort(share, dim=-1).values).amax(-1)
+
+    def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
+        """Scaled by sqrt(n)."""
+        return cast(Tensor, math.sqrt(n) * torch.as_tensor(summary))
+
+
+@dataclasses.dataclass(frozen=True)
+class SlicedWasserstein(_Directional):
+    r"""Sliced spherical Wasserstein distance to uniformity, squared and times n.
+
+    The points are projected on k planes through the origin and, in each, radially on the circle;
+    the statistic is n times the mean of the squared 2-Wasserstein distances of these circles from
+    uniformity. In one plane that is Watson's :math:`U^2`.
+
+    Parameters
+    ----------
+    directions : int or array of shape (k, 2, d), default 50
+        How many planes are drawn uniformly from `seed`, or orthonormal pairs that span them.
+    seed : int, default 0
+        Seed of the planes.
+
+    References
+    ----------
+    C. Bonet, P. Berg, N. Courty, F. Septier, L. Drumetz, M.-T. Pham, "Spherical
+    sliced-Wasserstein", ICLR 2023, arXiv:2206.08780.
+    """
+
+    name: ClassVar[str] = "sliced_wasserstein"
+    aliases: ClassVar[tuple[str, ...]] = ("ssw", "projected_wasserstein")
+    detects: ClassVar[str] = "every departure, low harmonics most"
+    reference: ClassVar[str] = "Bonet et al. 2023, arXiv:2206.08780"
+
+    def summary(self, points: Tensor, d: int) -> Tensor:
+        """Watson's statistic of every plane, averaged."""
+        planes = torch.as_tensor(_planes(self.directions, self.seed, d), device=points.device)
+        flat = points.double() @ planes.reshape(-1, d).T
+        flat = flat.unflatten(-1, (-1, 2))
+        turns = torch.atan2(flat[..., 1], flat[..., 0]).mT / (2.0 * math.pi)
+        return watson_of_turns(torch.sort(turns - torch.floor(turns), dim=-1).values).mean(-1)
+
+    def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
+        """As it is."""
+        return torch.as_tensor(summary)
+
+    def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
+        """Watson's on the circle."""
+        return Watson().asymptotic_law(n, d) if d == 2 else None
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """Watson's on the circle."""
+        return Watson().best_law(n, d) if d == 2 else None
+
+    def effect_size(self, statistic: Tensor, n: int, d: int) -> Tensor:
+        """The statistic over its null mean 1/12."""
+        return 12.0 * statistic
+
+
+def projection_cdf(t: Tensor, d: int) -> Tensor:
+    """P(T <= t) for the projection T of a uniform point of S^(d-1), differentiable."""
+    if d == 2:
+        return 1.0 - torch.acos(t.clamp(-1.0, 1.0)) / math.pi
+    if d == 3:
+        return 0.5 * (1.0 + t)
+    values, slopes = (torch.as_tensor(part, device=t.device) for part in _cdf_table(d))
+    cells = values.numel() - 1
+    width = math.pi / cells
+    place = torch.acos(t.clamp(-1.0, 1.0)) / width
+    index = place.detach().long().clamp(0, cells - 1)
+    w = place - index
+    f0, f1 = values[index], values[index + 1]
+    g0, g1 = width * slopes[index], width * slopes[index + 1]
+    square = 3.0 * (f1 - f0) - 2.0 * g0 - g1
+    return f0 + w * (g0 + w * (square + w * (2.0 * (f0 - f1) + g0 + g1)))
+
+
+@functools.lru_cache(maxsize=16)
+def _cdf_table(d: int) -> tuple[_FLOAT, _FLOAT]:
+    """The law of the angle and minus its density on a grid fine enough for its width."""
+    angle = np.linspace(0.0, math.pi, _CELLS * max(1, round(math.sqrt(d / 64.0))) + 1)
+    cosine = np.cos(angle)
+    slopes = np.zeros_like(angle)
+    inner = cosine[1:-1]
+    slopes[1:-1] = -np.asarray(cosine_density(inner, d)) * np.sin(angle[1:-1])
+    return np.asarray(cosine_cdf(cosine, d)), slopes
+
+
+@functools.lru_cache(maxsize=16)
+def _axes(directions: Any, seed: int, d: int) -> _FLOAT:
+    """Unit vectors of shape (k, d)."""
+    if not isinstance(directions, int):
+        return _given(directions, (d,))
+    rows = np.random.default_rng(seed).standard_normal((directions, d))
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+@functools.lru_cache(maxsize=16)
+def _planes(directions: Any, seed: int, d: int) -> _FLOAT:
+    """Orthonormal pairs of shape (k, 2, d); on the circle the only plane there is."""
+    if not isinstance(directions, int):
+        return _given(directions, (2, d))
+    if d == 2:
+        return np.eye(2)[None]
+    pairs = np.random.default_rng(seed).standard_normal((directions, d, 2))
+    return np.ascontiguousarray(np.linalg.qr(pairs)[0].swapaxes(1, 2))
+
+
+def _given(directions: Any, shape: tuple[int, ...]) -> _FLOAT:
+    array = np.array(directions)
+    if array.shape[1:] != shape:
+        raise ValueError(
+            f"directions must have shape (k, {', '.join(map(str, shape))}) for these points; "
+            f"got {array.shape}"
+        )
+    return array
+
+
+def _nested(array: _FLOAT) -> tuple[Any, ...]:
+    """Nested tuples, which hash."""
+    return tuple(tuple(map(float, row)) if row.ndim == 1 else _nested(row) for row in array)

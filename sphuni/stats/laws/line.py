@@ -1,0 +1,82 @@
+"""Laws of the classical tests of a uniform sample on the line."""
+
+import dataclasses
+import math
+
+import numpy as np
+from scipy import stats
+
+from sphuni.stats.laws._tails import Tails, Values
+from sphuni.stats.laws.finite_n import Corrected, with_moments
+from sphuni.stats.laws.weighted_chi2 import WeightedChi2
+
+__all__ = ["KolmogorovLaw", "anderson_law", "cramer_law"]
+
+_TERMS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class KolmogorovLaw:
+    """The exact law of Kolmogorov's sqrt(n) D.
+
+    References
+    ----------
+    R. Simard, P. L'Ecuyer, "Computing the two-sided Kolmogorov-Smirnov distribution", Journal of
+    Statistical Software 39 (2011) 11, doi:10.18637/jss.v039.i11.
+    """
+
+    n: int
+
+    @property
+    def mean(self) -> float:
+        """Of the limit law."""
+        return math.sqrt(0.5 * math.pi) * math.log(2.0)
+
+    @property
+    def variance(self) -> float:
+        """Of the limit law."""
+        return math.pi**2 / 12.0 - self.mean**2
+
+    def tails(self, x: Values) -> Tails:
+        """Both tails at `x`."""
+        distance = np.asarray(x, dtype=np.float64) / math.sqrt(self.n)
+        with np.errstate(divide="ignore"):
+            return Tails(
+                np.log(stats.kstwo.sf(distance, self.n)), np.log(stats.kstwo.cdf(distance, self.n))
+            )
+
+
+def cramer_law(n: int) -> Corrected:
+    """The limit law of the Cramér-von Mises statistic with its exact three moments at n.
+
+    References
+    ----------
+    E. S. Pearson, M. A. Stephens, "The goodness-of-fit tests based on W_N^2 and U_N^2", Biometrika
+    49 (1962) 397-402, doi:10.1093/biomet/49.3-4.397.
+    """
+    limit = _limit(1.0 / (math.pi * np.arange(1.0, _TERMS + 1)) ** 2, 1.0 / 6.0, 1.0 / 90.0)
+    third = (32.0 * n * n - 61.0 * n + 30.0) / (3780.0 * n * n)
+    return with_moments(limit, (4.0 * n - 3.0) / (180.0 * n), third, bounded_below=True)
+
+
+def anderson_law(n: int) -> Corrected:
+    """The limit law of the Anderson-Darling statistic with its exact mean and variance at n.
+
+    References
+    ----------
+    T. W. Anderson, D. A. Darling, "A test of goodness of fit", Journal of the American Statistical
+    Association 49 (1954) 765-769, doi:10.1080/01621459.1954.10501232.
+    """
+    k = np.arange(1.0, _TERMS + 1)
+    limit = _limit(1.0 / (k * (k + 1.0)), 1.0, (math.pi**2 - 9.0) / 3.0)
+    variance = limit.variance + (10.0 - math.pi**2) / n
+    return with_moments(limit, variance, limit.cumulant(3), bounded_below=True)
+
+
+def _limit(weights: np.ndarray, total: float, square: float) -> WeightedChi2:
+    """Weights of one degree of freedom each; a last chi-square stands for those left out."""
+    rest, square_left = total - weights.sum(), square - float(weights @ weights)
+    last = square_left / rest
+    return WeightedChi2(
+        np.append(weights, last), np.append(np.ones_like(weights), rest / last), total
+    )

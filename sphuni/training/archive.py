@@ -1,0 +1,174 @@
+"""Results of many runs: read from their folders, or from one compressed file per experiment.
+
+The compressed form, ``<experiment>.jsonl.gz``, is small enough to be kept with the source. Its
+first line holds the experiment's file, each further line one run: curves thinned out, the
+measurements of layers reduced to what tables need.
+"""
+
+import dataclasses
+import gzip
+import io
+import json
+import math
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sphuni._errors import UnreadableFileError
+from sphuni._files import write_bytes
+from sphuni.training import schema
+from sphuni.training.experiment import Experiment
+from sphuni.training.runner import RESULT, Outcome, read_result
+
+__all__ = ["Results", "pack", "read_results"]
+
+_SCHEMA, _VERSION = "sphuni.training.archive", 1
+_EPOCHS, _DIGITS, _SPECTRUM = 25, 5, 12
+_LAYER_TABLES = {"energy": ("2", "half:2"), "excess": ("0", "2", "half:0", "half:2")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """One experiment with the runs that are done.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    source : str
+        Text of its file.
+    outcomes : tuple of Outcome
+        Those that select included.
+    """
+
+    experiment: Experiment
+    source: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def finals(self) -> list[Outcome]:
+        """The runs that count."""
+        return [outcome for outcome in self.outcomes if outcome.stage == "final"]
+
+
+def read_results(path: Path) -> list[Results]:
+    """Read all experiments in a folder of runs, a folder of compressed logs, or one such file.
+
+    Raises
+    ------
+    UnreadableFileError
+        If nothing is there, or a file is damaged.
+    """
+    if path.is_file():
+        return [_unpack(path)]
+    found = [_unpack(file) for file in sorted(path.glob("*.jsonl.gz"))]
+    folders = [path] if _is_experiment(path) else sorted(p for p in path.glob("*") if p.is_dir())
+    found += [_read_folder(folder) for folder in folders if _is_experiment(folder)]
+    if not found:
+        raise UnreadableFileError(
+            f"{str(path)!r} holds no results: neither folders of runs nor *.jsonl.gz"
+        )
+    return found
+
+
+def pack(results: Results, folder: Path) -> Path:
+    """Write the compressed form of an experiment; the same results give the same bytes."""
+    lines: list[dict[str, Any]] = [
+        {"schema": _SCHEMA, "version": _VERSION, "source": results.source}
+    ]
+    reference = results.experiment.reference or results.experiment.arms[0].name
+    ordered = sorted(
+        results.outcomes, key=lambda o: (o.stage, o.case, o.arm, o.seed, json.dumps(o.candidate))
+    )
+    lines += [_slim(outcome, outcome.arm == reference) for outcome in ordered]
+    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+    stream = io.BytesIO()
+    with gzip.GzipFile(fileobj=stream, mode="wb", mtime=0, filename="") as packed:
+        packed.write(text.encode())
+    path = folder / f"{results.experiment.name}.jsonl.gz"
+    write_bytes(path, stream.getvalue())
+    return path
+
+
+def _is_experiment(folder: Path) -> bool:
+    return (folder / "experiment.toml").exists()
+
+
+def _read_folder(folder: Path) -> Results:
+    source = (folder / "experiment.toml").read_text(encoding="utf-8")
+    outcomes = (read_result(path.parent) for path in sorted(folder.rglob(RESULT)))
+    return _results(source, folder.name, tuple(o for o in outcomes if o is not None))
+
+
+def _unpack(path: Path) -> Results:
+    try:
+        head, *lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        first = json.loads(head)
+        if first.get("schema") != _SCHEMA or first.get("version") != _VERSION:
+            raise ValueError(f"schema {first.get('schema')!r}, version {first.get('version')!r}")
+        outcomes = tuple(Outcome(**json.loads(line)) for line in lines)
+    except (OSError, EOFError, zlib.error, ValueError, TypeError) as error:
+        raise UnreadableFileError(f"{str(path)!r} is not a log of experiments: {error}") from None
+    return _results(first["source"], path.name.removesuffix(".jsonl.gz"), outcomes)
+
+
+def _results(source: str, name: str, outcomes: tuple[Outcome, ...]) -> Results:
+    """Claims and labels come from the packaged file where there is one: it may be newer."""
+    if name in schema.available():
+        source = schema.source(name)
+    return Results(schema.parse(source, origin=f"{name}.toml"), source, outcomes)
+
+
+def _slim(outcome: Outcome, with_start: bool) -> dict[str, Any]:
+    """What tables and curves need of a run; the start is the same for all arms of a seed."""
+    epochs = [row for row in outcome.rows if row.get("event") == "epoch"]
+    others = [row for row in outcome.rows if row.get("event") != "epoch"]
+    if outcome.stage == "select":
+        rows = epochs[-1:]
+    else:
+        last = max((row.get("epoch", 0) for row in others), default=0)
+        others = [row for row in others if with_start or row.get("epoch", last) > 0]
+        rows = [*_thin(epochs), *(_slim_layers(row) for row in others)]
+    table = {**dataclasses.asdict(outcome), "rows": [_rounded(row) for row in rows]}
+    table["settings"] = {}
+    return table
+
+
+def _thin(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every k-th row from the end, so that the last stays; rows with test numbers go first."""
+    tested = [row for row in rows if any(key.startswith("test.") for key in row)]
+    if tested and len(tested) < len(rows) and len(tested) <= _EPOCHS:
+        return tested
+    step = -(-len(rows) // _EPOCHS)
+    return rows[::-1][:: max(step, 1)][::-1]
+
+
+def _slim_layers(row: dict[str, Any]) -> dict[str, Any]:
+    if row.get("event") != "layers":
+        return row
+    return {**row, "layers": [_slim_layer(layer) for layer in row["layers"]]}
+
+
+def _slim_layer(layer: dict[str, Any]) -> dict[str, Any]:
+    slim = {key: value for key, value in layer.items() if key not in ("optimum", "z")}
+    for key, names in _LAYER_TABLES.items():
+        slim[key] = {name: layer[key][name] for name in names if name in layer[key]}
+    spectrum = layer["spectrum"]
+    slim["spectrum"] = [spectrum[k] for k in _evenly(len(spectrum), _SPECTRUM)]
+    return slim
+
+
+def _evenly(size: int, most: int) -> Iterator[int]:
+    count = min(size, most)
+    for k in range(count):
+        yield round(k * (size - 1) / max(count - 1, 1))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return value

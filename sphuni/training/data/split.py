@@ -1,0 +1,103 @@
+"""The samples of one run: drawn by its seed, transformed, standardised."""
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from sphuni.training.config import DataConfig
+from sphuni.training.data._records import Dataset, Samples, Splits
+from sphuni.training.data.transforms import TRANSFORMS
+from sphuni.training.streams import generator
+
+__all__ = ["draw"]
+
+
+def draw(dataset: Dataset, config: DataConfig, *, seed: int) -> Splits:
+    """Draw training and validation samples from the pool; the test samples are always the same.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    config : DataConfig
+    seed : int
+        Runs with the same seed get the same samples, whatever their method.
+
+    Returns
+    -------
+    Splits
+        Images with mean 0 and variance 1 per channel over the training samples.
+
+    Raises
+    ------
+    ValueError
+        If the pool has fewer samples than asked for.
+    """
+    if dataset.graph is not None:
+        validation = dataset.validation or dataset.pool.take(torch.arange(0))
+        shape = (dataset.graph.width,)
+        return Splits(dataset.pool, validation, dataset.test, dataset.classes, shape, dataset.graph)
+    train, validation = _draw_pool(dataset, config, seed)
+    test = dataset.test.take(_some(len(dataset.test), config.test, "data.test", dataset.name))
+    parts = [_prepare(samples, config) for samples in (train, validation, test)]
+    mean, scale = _moments(parts[0].inputs)
+    train, validation, test = (
+        Samples((part.inputs - mean) / scale, part.targets) for part in parts
+    )
+    return Splits(train, validation, test, dataset.classes, tuple(train.inputs.shape[1:]))
+
+
+def _draw_pool(dataset: Dataset, config: DataConfig, seed: int) -> tuple[Samples, Samples]:
+    """Training samples with equal numbers per class as far as possible, and others to validate."""
+    size = len(dataset.pool)
+    count = config.train or size - config.validation
+    if count < 1 or count + config.validation > size:
+        raise ValueError(
+            f"data.train + data.validation must be at most {size}, the pool of {dataset.name!r}; "
+            f"got {config.train} + {config.validation}"
+        )
+    order = torch.randperm(size, generator=generator(seed, "split"))
+    ranked = order[_by_rank_in_class(dataset.pool.targets[order])]
+    kept = ranked[:count]
+    rest = order[~torch.isin(order, kept)]
+    return dataset.pool.take(kept), dataset.pool.take(rest[: config.validation])
+
+
+def _by_rank_in_class(targets: Tensor) -> Tensor:
+    """Positions sorted so that the first of every class come first, then all seconds, ..."""
+    rank = torch.empty_like(targets)
+    for number in targets.unique():
+        members = (targets == number).nonzero()[:, 0]
+        rank[members] = torch.arange(len(members))
+    return torch.argsort(rank, stable=True)
+
+
+def _some(size: int, count: int, key: str, name: str) -> Tensor:
+    """A fixed random choice, the same for all seeds."""
+    if count > size:
+        raise ValueError(f"{key} must be at most {size}, all there are in {name!r}; got {count}")
+    if count in (0, size):
+        return torch.arange(size)
+    return torch.randperm(size, generator=generator(0, "test"))[:count]
+
+
+def _prepare(samples: Samples, config: DataConfig) -> Samples:
+    inputs = samples.inputs.float()
+    if inputs.ndim != 4:
+        return Samples(inputs, samples.targets)
+    if config.pool > 1:
+        inputs = functional.avg_pool2d(inputs, config.pool)
+    if config.transform:
+        if config.transform not in TRANSFORMS:
+            raise ValueError(
+                f"data.transform must be one of {', '.join(TRANSFORMS)}; got {config.transform!r}"
+            )
+        inputs = TRANSFORMS[config.transform](inputs)
+    return Samples(inputs, samples.targets)
+
+
+def _moments(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation per channel of images; vectors and point clouds are left alone."""
+    if inputs.ndim != 4:
+        return torch.zeros(()), torch.ones(())
+    mean = inputs.mean(dim=(0, 2, 3), keepdim=True)
+    return mean, inputs.std(dim=(0, 2, 3), keepdim=True).clamp_min(1e-6)

@@ -1,0 +1,1 @@
+"""Runs of another sort than the classification of samples: each module has a function `run`."""

@@ -1,0 +1,181 @@
+"""Generative adversarial networks with a regularized discriminator.
+
+The loss is the non-saturating one, log(1 + exp(.)). The score is that of Salimans et al., exp of the
+mean divergence of class probabilities from their mean, but by a small classifier trained on the
+same images (`judge`), not by an Inception network: compare it within one experiment only.
+"""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from sphuni.training import data
+from sphuni.training.build import build_model, build_optimizer, build_regularizer
+from sphuni.training.checkpoint import read_checkpoint, write_checkpoint
+from sphuni.training.config import DataConfig, ModelConfig, Settings
+from sphuni.training.data import Splits
+from sphuni.training.diagnose import DivergedError
+from sphuni.training.layers import measure_objectives
+from sphuni.training.models import build
+from sphuni.training.models.adversarial import Adversaries
+from sphuni.training.runner import CHECKPOINT, Task
+from sphuni.training.streams import seeded
+
+__all__ = ["judge", "run", "score"]
+
+_SAMPLES = 2000
+_JUDGE_EPOCHS = 4
+_JUDGE_BATCH = 64
+Row = dict[str, Any]
+
+
+def run(task: Task, *, report: Callable[[list[Row]], None]) -> list[Row]:
+    """Train one pair of networks; rows have both losses, at the end score and energy."""
+    splits = _splits(task.settings.data, task.data, task.seed)
+    game = _Game(task.settings, splits, task.seed)
+    checkpoint = task.folder / CHECKPOINT
+    if checkpoint.exists():
+        game.load_state(read_checkpoint(checkpoint))
+    while game.epoch < task.settings.training.epochs:
+        game.run_epoch()
+        write_checkpoint(checkpoint, game.state())
+        report(game.rows)
+    network = judge(task.settings.data, task.data)
+    game.rows[-1] |= game.results(network)
+    return game.rows
+
+
+def score(probabilities: Tensor) -> float:
+    """Return exp of the mean Kullback-Leibler divergence from the mean, between 1 and classes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> round(score(torch.eye(4)), 6), round(score(torch.full((3, 4), 0.25)), 6)
+    (4.0, 1.0)
+    """
+    p = probabilities.double().clamp_min(1e-12)
+    mean = p.mean(dim=0, keepdim=True)
+    return float((p * (p.log() - mean.log())).sum(dim=1).mean().exp())
+
+
+@functools.lru_cache(maxsize=2)
+def _judge(name: str, train: int, pool: int, folder: Path | None) -> nn.Module:
+    config = DataConfig(name=name, train=train, pool=pool)
+    splits = _splits(config, folder, 0)
+    with seeded(0, "judge"):
+        network = build("cnn-3", inputs=splits.shape, classes=splits.classes, width=0.25)
+        optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+        for _ in range(_JUDGE_EPOCHS):
+            for index in torch.randperm(len(splits.train)).split(_JUDGE_BATCH):
+                batch = splits.train.take(index)
+                optimizer.zero_grad()
+                functional.cross_entropy(network(batch.inputs), batch.targets).backward()
+                optimizer.step()
+    return network.eval()
+
+
+def judge(config: DataConfig, folder: Path | None = None) -> nn.Module:
+    """Return the classifier that scores images, trained on the same data; kept for later calls."""
+    return _judge(config.name, config.train, config.pool, folder)
+
+
+class _Game:
+    """Both networks, their optimizers and the log."""
+
+    def __init__(self, settings: Settings, splits: Splits, seed: int) -> None:
+        self.settings, self.splits, self.seed = settings, splits, seed
+        model: ModelConfig = settings.model
+        self.networks = cast(
+            Adversaries, build_model(model, inputs=splits.shape, classes=0, seed=seed)
+        )
+        parts = (self.networks.generator, self.networks.discriminator)
+        self.optimizers = [build_optimizer([part], settings.optimizer) for part in parts]
+        self.regularizer = build_regularizer(
+            self.networks.discriminator, settings.regularizer, seed=seed, has_classifier=False
+        )
+        self.epoch, self.rows = 0, list[Row]()
+
+    def run_epoch(self) -> None:
+        """Take one step of both networks per batch."""
+        self.epoch += 1
+        size = self.settings.training.batch_size
+        losses = []
+        with seeded(self.seed, "gan", self.epoch):
+            for index in torch.randperm(len(self.splits.train)).split(size):
+                if len(index) == size:
+                    losses.append(self._step(self.splits.train.inputs[index]))
+        real, fake = torch.tensor(losses).mean(dim=0).tolist()
+        self.rows.append(
+            {
+                "event": "epoch",
+                "epoch": self.epoch,
+                "discriminator.loss": real,
+                "generator.loss": fake,
+            }
+        )
+
+    def results(self, network: nn.Module) -> Row:
+        """Score generated images and measure the discriminator."""
+        self.networks.eval()
+        with torch.no_grad(), seeded(self.seed, "score"):
+            images = self.networks(torch.randn(_SAMPLES, self.networks.latent))
+            probabilities = functional.softmax(network(images), dim=1)
+        found = measure_objectives(self.networks.discriminator)
+        objectives = {f"objective.{k}": v for k, v in found.items() if v is not None}
+        return {"test.score": score(probabilities), **objectives}
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "epoch": self.epoch,
+            "rows": self.rows,
+            "networks": self.networks.state_dict(),
+            "optimizers": [one.state_dict() for one in self.optimizers],
+            "regularizer": None if self.regularizer is None else self.regularizer.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.epoch, self.rows = state["epoch"], list(state["rows"])
+        self.networks.load_state_dict(state["networks"])
+        for one, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            one.load_state_dict(saved)
+        if self.regularizer is not None:
+            self.regularizer.load_state_dict(state["regularizer"])
+
+    def _step(self, images: Tensor) -> tuple[float, float]:
+        generator, discriminator = self.networks.generator, self.networks.discriminator
+        fakes = generator(torch.randn(len(images), self.networks.latent))
+        judged, faked = discriminator(images), discriminator(fakes.detach())
+        loss = functional.softplus(-judged).mean() + functional.softplus(faked).mean()
+        penalty = loss.new_zeros(()) if self.regularizer is None else self.regularizer()
+        self._descend(1, loss + penalty)
+        fooled = functional.softplus(-discriminator(fakes)).mean()
+        self._descend(0, fooled)
+        return loss.item(), fooled.item()
+
+    def _descend(self, which: int, loss: Tensor) -> None:
+        if not bool(torch.isfinite(loss)):
+            name = ("generator", "discriminator")[which]
+            raise DivergedError(f"the loss of the {name}", len(self.rows), self.epoch)
+        self.optimizers[which].zero_grad()
+        loss.backward()
+        self.optimizers[which].step()
+
+
+def _splits(config: DataConfig, folder: Path | None, seed: int) -> Splits:
+    """Images in [-1, 1] on a grid whose sides are multiples of eight."""
+    splits = data.draw(data.load(config.name, folder), config, seed=seed)
+    inputs = splits.train.inputs
+    low, high = inputs.amin(), inputs.amax()
+    inputs = 2 * (inputs - low) / (high - low) - 1
+    pad = [-side % 8 for side in inputs.shape[-1:-3:-1]]
+    edges = [part for side in pad for part in (side // 2, side - side // 2)]
+    inputs = functional.pad(inputs, edges, value=-1.0)
+    train = type(splits.train)(inputs, splits.train.targets)
+    shape = tuple(inputs.shape[1:])
+    return Splits(train, splits.validation, splits.test, splits.classes, shape)

@@ -1,0 +1,256 @@
+"""One run of an experiment from its settings to its files, and why a run may be skipped.
+
+A run has a folder with `log.jsonl` (one line per epoch), `checkpoint.pt` while it is unfinished,
+and `result.json` once it is done or has failed. All are written atomically, so a run that is killed
+goes on from its last checkpoint.
+"""
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+from sphuni._files import write_text
+from sphuni.training import data, ranks, schema
+from sphuni.training.config import Settings
+from sphuni.training.diagnose import DivergedError
+from sphuni.training.loop import Row, train
+
+__all__ = ["Outcome", "Task", "digest", "is_done", "read_result", "run_task"]
+
+Status = Literal["done", "failed"]
+RESULT, LOG, CHECKPOINT = "result.json", "log.jsonl", "checkpoint.pt"
+_SCHEMA, _VERSION = "sphuni.training.result", 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """One run that is to be done.
+
+    Attributes
+    ----------
+    experiment, case, arm : str
+    seed : int
+    stage : {"select", "final"}
+        Runs that select see validation data and no test data.
+    candidate : dict
+        Values by dotted key: those tried, or those chosen.
+    settings : Settings
+    kind : str
+    options : dict
+        Of the experiment.
+    folder : Path
+        Of this run.
+    data : Path or None
+    device : str
+    """
+
+    experiment: str
+    case: str
+    arm: str
+    seed: int
+    stage: Literal["select", "final"]
+    candidate: dict[str, Any]
+    settings: Settings
+    folder: Path
+    kind: str = "classification"
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    data: Path | None = None
+    device: str = "cpu"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes
+    ----------
+    experiment, case, arm, stage, seed, candidate
+        As in `Task`.
+    status : {"done", "failed"}
+    reason : str
+        Why it failed: the step and the layer.
+    seconds : float
+        Of training, over all processes that worked on it.
+    rows : list of dict
+        The log.
+    settings : dict
+    """
+
+    experiment: str
+    case: str
+    arm: str
+    stage: str
+    seed: int
+    candidate: dict[str, Any]
+    status: str
+    reason: str
+    seconds: float
+    rows: list[Row]
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def last(self, metric: str, epoch: int = 0) -> float:
+        """Return a number of the log at an epoch, 0 for the last; NaN where there is none."""
+        found = [
+            row for row in self.rows if row.get("event") == "epoch" and epoch in (0, row["epoch"])
+        ]
+        if self.status != "done" or not found:
+            return float("nan")
+        return _number(found[-1], metric)
+
+
+class Kind(Protocol):
+    """A module of runs of another sort."""
+
+    def run(self, task: Task, *, report: Callable[[list[Row]], None]) -> list[Row]:
+        """Do one run and return its log; `report` may be called with the rows so far."""
+
+
+def run_task(task: Task) -> Outcome:
+    """Do one run, or read its result if it is done already.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds the result of a run with other settings; the first difference is named.
+    MissingDataError
+        If its data are not there.
+    """
+    done = read_result(task.folder)
+    if done is not None:
+        _check_same(task, done)
+        return done
+    if ranks.is_first():
+        task.folder.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    rows: list[Row] = []
+    status, reason = "done", ""
+
+    log = _Log(task.folder / LOG)
+
+    def report(found: list[Row]) -> None:
+        rows[:] = found
+        log.update(found)
+
+    try:
+        rows[:] = _rows(task, report)
+    except DivergedError as error:
+        status, reason = "failed", str(error)
+    spent = sum(row.get("seconds", 0.0) for row in rows) or time.perf_counter() - started
+    outcome = Outcome(
+        **_identity(task),
+        status=status,
+        reason=reason,
+        seconds=round(spent, 3),
+        rows=rows,
+        settings=cast(dict[str, Any], schema.to_table(task.settings)),
+    )
+    outcome = ranks.agree(outcome)
+    if ranks.is_first():
+        _write_result(task.folder, outcome)
+    return outcome
+
+
+def is_done(folder: Path) -> bool:
+    """Return whether a run has ended."""
+    return (folder / RESULT).exists()
+
+
+def read_result(folder: Path) -> Outcome | None:
+    """Read the result of a run, or return None if it is not finished."""
+    path = folder / RESULT
+    if not path.exists():
+        return None
+    table = json.loads(path.read_text(encoding="utf-8"))
+    if table.pop("schema", None) != _SCHEMA or table.pop("version", None) != _VERSION:
+        raise ValueError(f"{str(path)!r} was not written by this version of sphuni")
+    return Outcome(**table)
+
+
+def digest(settings: Settings) -> str:
+    """Return a short name of settings, the same on every machine."""
+    text = json.dumps(schema.to_table(settings), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _rows(task: Task, report: Callable[[list[Row]], None]) -> list[Row]:
+    if task.kind != "classification":
+        name = f"sphuni.training.kinds.{task.kind.replace('-', '_')}"
+        return cast(Kind, importlib.import_module(name)).run(task, report=report)
+    dataset = data.load(task.settings.data.name, task.data)
+    splits = data.draw(dataset, task.settings.data, seed=task.seed)
+    _, rows = train(
+        task.settings,
+        splits,
+        seed=task.seed,
+        evaluate_on=("validation",) if task.stage == "select" else ("test",),
+        device=task.device,
+        checkpoint=task.folder / CHECKPOINT,
+        on_row=report,
+    )
+    return rows
+
+
+class _Log:
+    """The log of a run: written whole at first (it may go on from a checkpoint), then appended."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.lines = path, -1
+
+    def update(self, rows: list[Row]) -> None:
+        """Bring the file up to date."""
+        text = "".join(f"{json.dumps(row)}\n" for row in rows[max(self.lines, 0) :])
+        if self.lines < 0:
+            write_text(self.path, text)
+        else:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(text)
+        self.lines = len(rows)
+
+
+def _write_result(folder: Path, outcome: Outcome) -> None:
+    table = {"schema": _SCHEMA, "version": _VERSION, **dataclasses.asdict(outcome)}
+    write_text(folder / RESULT, json.dumps(table))
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _identity(task: Task) -> dict[str, Any]:
+    names = ("experiment", "case", "arm", "stage", "seed", "candidate")
+    return {name: getattr(task, name) for name in names}
+
+
+def _check_same(task: Task, done: Outcome) -> None:
+    """A folder serves one set of settings; mixing them would spoil the comparison."""
+    wanted = json.loads(json.dumps(schema.to_table(task.settings)))
+    difference = _first_difference(wanted, done.settings, "")
+    if difference:
+        raise ValueError(
+            f"{str(task.folder)!r} holds a run with other settings: {difference}. "
+            "Name another folder with --out, or remove that one."
+        )
+
+
+def _first_difference(wanted: Any, found: Any, where: str) -> str:
+    """Name the first setting that differs; one that a later version added is no difference."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in found:
+            path = f"{where}.{key}" if where else key
+            difference = _first_difference(wanted.get(key), found[key], path)
+            if difference:
+                return difference
+        return ""
+    return "" if wanted == found else f"{where} was {found!r} and is now {wanted!r}"
+
+
+def _number(row: Row, metric: str) -> float:
+    """A number of a row; accuracy is what is left of the error."""
+    if metric in row:
+        return float(row[metric])
+    part, _, name = metric.rpartition(".")
+    if name == "accuracy" and f"{part}.error" in row:
+        return 100.0 - float(row[f"{part}.error"])
+    return float("nan")

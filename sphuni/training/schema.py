@@ -1,0 +1,339 @@
+"""From TOML tables to the classes of `experiment` and `config`, with errors that name the key."""
+
+import dataclasses
+import importlib.resources
+import itertools
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from sphuni.training.config import Settings
+from sphuni.training.experiment import Arm, Case, Claim, Experiment, SelectConfig
+
+__all__ = [
+    "available",
+    "candidates",
+    "load",
+    "override",
+    "parse",
+    "settings_of",
+    "source",
+    "to_table",
+]
+
+T = TypeVar("T")
+SECTIONS = tuple(field.name for field in dataclasses.fields(Settings))
+_LISTS = {"arm": Arm, "case": Case, "claim": Claim}
+_TOP = (
+    "name",
+    "title",
+    "kind",
+    "budget_minutes",
+    "seeds",
+    "device",
+    "note",
+    "metric",
+    "reference",
+    "further",
+    "options",
+)
+_OWN_KEYS: dict[type, tuple[str, ...]] = {
+    Arm: ("name", "label", "select", "cases", "seeds"),
+    Case: ("name", "label"),
+}
+
+
+def available() -> list[str]:
+    """Return the names of the packaged experiments, sorted."""
+    folder = importlib.resources.files("sphuni.training") / "experiments"
+    return sorted(
+        item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")
+    )
+
+
+def load(name: str) -> Experiment:
+    """Read a packaged experiment by name, or any by the path of its TOML file.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name, or the file says something that is not understood: the
+        message names file, key and what is allowed.
+    """
+    return parse(source(name), origin=Path(name).name.removesuffix(".toml") + ".toml")
+
+
+def source(name: str) -> str:
+    """Return the text of an experiment's file; see `load`."""
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise ValueError(f"there is no file {name!r}")
+        return path.read_text(encoding="utf-8")
+    known = available()
+    if name not in known:
+        hint = _nearest(name, known)
+        raise ValueError(
+            f"there is no experiment {name!r}{hint} They are: {', '.join(known)}; "
+            "an experiment of your own is named by a path that ends with .toml"
+        )
+    folder = importlib.resources.files("sphuni.training") / "experiments"
+    return (folder / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def parse(text: str, *, origin: str = "experiment") -> Experiment:
+    r"""Read an experiment from the text of a TOML file.
+
+    Parameters
+    ----------
+    text : str
+    origin : str, default "experiment"
+        Name that errors begin with.
+
+    Examples
+    --------
+    >>> parse('name = "x"\n[[arm]]\nname = "a"').arms[0].name
+    'a'
+    >>> parse('name = "x"\nsedes = 3')
+    Traceback (most recent call last):
+    ValueError: experiment: unknown key 'sedes'; did you mean 'seeds'? Allowed here: ...
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{origin}: not valid TOML: {error}") from None
+    try:
+        return _experiment(table)
+    except _SchemaError as error:
+        raise ValueError(f"{origin}: {error}") from None
+
+
+def settings_of(
+    experiment: Experiment, case: Case, arm: Arm, chosen: Mapping[str, Any] | None = None
+) -> Settings:
+    """Return the settings of a run: base, then case, then arm, then values chosen by selection.
+
+    Parameters
+    ----------
+    chosen : mapping of dotted key to value, optional
+        Such as ``{"regularizer.scale": 3.0}``.
+    """
+    settings = experiment.base
+    for overrides in (case.overrides, arm.overrides):
+        settings = _override(settings, overrides, "")
+    for key, value in (chosen or {}).items():
+        settings = _override(settings, _nested(key, value), "")
+    return settings
+
+
+def override(settings: Settings, tables: Mapping[str, Any]) -> Settings:
+    """Return settings with single keys of single sections replaced.
+
+    Raises
+    ------
+    ValueError
+        If a section or a key does not exist, or a value is of the wrong type.
+
+    Examples
+    --------
+    >>> override(Settings(), {"optimizer": {"lr": 1}}).optimizer.lr
+    1.0
+    """
+    return _override(settings, tables, "")
+
+
+def candidates(arm: Arm) -> list[dict[str, Any]]:
+    """Return every combination of the values that selection tries for an arm."""
+    return [
+        dict(zip(arm.select, values, strict=True))
+        for values in itertools.product(*arm.select.values())
+    ]
+
+
+def to_table(value: Any) -> Any:
+    """Return dataclasses as plain tables, for logs and digests."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_table(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_table(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_table(item) for item in value]
+    return value
+
+
+class _SchemaError(ValueError):
+    """Something that the schema does not allow."""
+
+
+def _experiment(table: dict[str, Any]) -> Experiment:
+    _check_keys(table, (*_TOP, *SECTIONS, "select", *_LISTS), "")
+    lists = {key: _entries(table.get(key, []), kind, key) for key, kind in _LISTS.items()}
+    base = _override(Settings(), {key: table[key] for key in SECTIONS if key in table}, "")
+    cases = tuple(lists["case"]) or (Case(name=Path(base.data.name).stem),)
+    experiment = _build(Experiment, {key: table[key] for key in _TOP if key in table}, "")
+    experiment = dataclasses.replace(
+        experiment,
+        base=base,
+        select=_build(SelectConfig, table.get("select", {}), "select"),
+        arms=tuple(lists["arm"]),
+        cases=cases,
+        claims=tuple(lists["claim"]),
+    )
+    _check_references(experiment)
+    return experiment
+
+
+def _entries(items: Any, kind: type[Any], key: str) -> list[Any]:
+    """Read the tables of ``[[arm]]``, ``[[case]]`` or ``[[claim]]``."""
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise _SchemaError(f"{key!r} must be written as [[{key}]] tables")
+    found = []
+    for number, item in enumerate(items, 1):
+        where = f"{key} {item.get('name', number)!r}"
+        own = _OWN_KEYS.get(kind)
+        if own is None:
+            found.append(_build(kind, item, where))
+            continue
+        _check_keys(item, (*own, *SECTIONS), where)
+        fields = {name: item[name] for name in own if name in item}
+        overrides = {name: item[name] for name in SECTIONS if name in item}
+        found.append(dataclasses.replace(_build(kind, fields, where), overrides=overrides))
+    names = [entry.name for entry in found if hasattr(entry, "name")]
+    for name in names:
+        if names.count(name) > 1:
+            raise _SchemaError(f"two {key}s are named {name!r}")
+    return found
+
+
+def _check_references(experiment: Experiment) -> None:
+    """Every name that is used must exist, and every override must fit its section."""
+    arms = [arm.name for arm in experiment.arms]
+    cases = [case.name for case in experiment.cases]
+    for arm in experiment.arms:
+        _check_names(arm.cases, cases, f"arm {arm.name!r}: case")
+        for case in experiment.cases:
+            for candidate in candidates(arm) or [{}]:
+                settings_of(experiment, case, arm, candidate)
+    for claim in experiment.claims:
+        where = f"claim {claim.text!r}: "
+        _check_names((claim.better,), arms, f"{where}better")
+        if (claim.worse == "") == (claim.than is None):
+            raise _SchemaError(f"{where}exactly one of 'worse' and 'than' is needed")
+        _check_names((claim.worse,) if claim.worse else (), arms, f"{where}worse")
+        _check_names(claim.cases, cases, f"{where}case")
+    for name, key in (
+        (experiment.select.first, "select.first"),
+        (experiment.reference, "reference"),
+    ):
+        _check_names((name,) if name else (), arms, key)
+
+
+def _check_names(names: Iterable[str], known: list[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise _SchemaError(f"{what} {name!r} does not exist{_nearest(name, known)}")
+
+
+def _override(settings: Settings, tables: Mapping[str, Any], where: str) -> Settings:
+    """Replace single keys of single sections; tables within a section are merged."""
+    _check_keys(tables, SECTIONS, where)
+    for name, table in tables.items():
+        section = getattr(settings, name)
+        if not isinstance(table, Mapping):
+            raise _SchemaError(f"{_path(where, name)} must be a table; got {table!r}")
+        merged = {
+            key: {**getattr(section, key), **value}
+            if isinstance(value, Mapping) and isinstance(getattr(section, key, None), dict)
+            else value
+            for key, value in table.items()
+        }
+        checked = _checked_fields(type(section), merged, _path(where, name))
+        settings = dataclasses.replace(settings, **{name: dataclasses.replace(section, **checked)})
+    return settings
+
+
+def _build(kind: type[T], table: Any, where: str) -> T:
+    if not isinstance(table, Mapping):
+        raise _SchemaError(f"{where} must be a table; got {table!r}")
+    fields = _checked_fields(kind, table, where)
+    missing = [
+        field.name
+        for field in dataclasses.fields(typing.cast(Any, kind))
+        if field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+        and field.name not in fields
+    ]
+    if missing:
+        raise _SchemaError(f"{where or 'the file'} lacks the key {missing[0]!r}")
+    return kind(**fields)
+
+
+def _checked_fields(kind: type[Any], table: Mapping[str, Any], where: str) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    _check_keys(table, tuple(hints), where)
+    return {key: _value(value, hints[key], _path(where, key)) for key, value in table.items()}
+
+
+def _value(value: Any, hint: Any, where: str) -> Any:
+    """Check one value against a type annotation; ints become floats, lists tuples."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin is Literal:
+        if value not in arguments:
+            hint_text = _nearest(str(value), [str(one) for one in arguments])
+            allowed = ", ".join(repr(one) for one in arguments)
+            raise _SchemaError(f"{where} must be one of {allowed}; got {value!r}{hint_text}")
+        return value
+    if origin in (types.UnionType, typing.Union):
+        return _value(value, next(one for one in arguments if one is not types.NoneType), where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_value(item, arguments[0], where) for item in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {
+            str(key): _value(item, arguments[1], _path(where, key)) for key, item in value.items()
+        }
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if (
+        isinstance(hint, type)
+        and isinstance(value, hint)
+        and (hint is bool) == (value is True or value is False)
+    ):
+        return value
+    expected = getattr(hint, "__name__", str(hint)) if origin is None else _LIKE[origin]
+    raise _SchemaError(f"{where} must be of type {expected}; got {value!r}")
+
+
+_LIKE = {tuple: "list", dict: "table"}
+
+
+def _check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    allowed = tuple(known)
+    for key in table:
+        if key not in allowed:
+            place = f" in {where}" if where else ""
+            raise _SchemaError(
+                f"unknown key {key!r}{place}{_nearest(key, allowed)} "
+                f"Allowed here: {', '.join(allowed)}"
+            )
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def _nested(key: str, value: Any) -> dict[str, Any]:
+    """Turn a dotted key into tables within tables."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return typing.cast(dict[str, Any], value)
+
+
+def _path(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else str(key)

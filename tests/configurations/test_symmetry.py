@@ -1,0 +1,146 @@
+"""Point groups: known solids, made-up groups of every family, and the records' groups."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sphuni import random_points
+from sphuni.configurations import construct, optimize, symmetry_order
+from sphuni.configurations.symmetry import point_group
+
+
+def turn(k: int) -> np.ndarray:
+    """Rotation about the third axis by 1/k of a full turn."""
+    c, s = np.cos(2 * np.pi / k), np.sin(2 * np.pi / k)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def orbit(generators: list[np.ndarray], *seeds: list[float]) -> np.ndarray:
+    """All images of some points under the group of the generators."""
+    points = [np.array(seed) / np.linalg.norm(seed) for seed in seeds]
+    for point in points:
+        for generator in generators:
+            image = generator @ point
+            if all(np.abs(image - other).max() > 1e-9 for other in points):
+                points.append(image)
+    return np.array(points)
+
+
+HALF = np.diag([1.0, -1.0, -1.0])
+ACROSS = np.diag([1.0, 1.0, -1.0])
+ALONG = np.diag([1.0, -1.0, 1.0])
+GENERIC = [0.3, 0.5, 0.7], [0.9, 0.1, -0.2], [-0.4, 0.8, 0.35]
+PERMUTE = np.eye(3)[[1, 2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("generators", "name", "order"),
+    [
+        ([], "C1", 1),
+        ([ACROSS], "Cs", 2),
+        ([-np.eye(3)], "Ci", 2),
+        ([turn(5)], "C5", 5),
+        ([turn(3), ACROSS], "C3h", 6),
+        ([turn(4), ALONG], "C4v", 8),
+        ([turn(8) @ ACROSS], "S8", 8),
+        ([turn(2), ACROSS], "C2h", 4),
+        ([turn(2), HALF], "D2", 4),
+        ([turn(6), HALF], "D6", 12),
+        ([turn(2), HALF, ACROSS], "D2h", 8),
+        ([turn(4) @ ACROSS, HALF], "D2d", 8),
+        ([turn(5), HALF, ACROSS], "D5h", 20),
+        ([turn(5), HALF, -np.eye(3)], "D5d", 20),
+        ([PERMUTE, HALF], "T", 12),
+        ([PERMUTE, HALF, -np.eye(3)], "Th", 24),
+        ([PERMUTE, HALF, np.eye(3)[[1, 0, 2]]], "Td", 24),
+        ([PERMUTE, turn(4)], "O", 24),
+        ([PERMUTE, turn(4), -np.eye(3)], "Oh", 48),
+    ],
+)
+def test_names_of_generated_groups(generators, name, order):
+    rows = orbit(generators, *GENERIC)
+    turned = rows @ np.linalg.qr(np.random.default_rng(order).standard_normal((3, 3)))[0]
+    group = point_group(turned)
+    assert (group.name, group.order) == (name, order)
+    assert symmetry_order(turned) == order
+    assert group.rotations in (order, order // 2)
+
+
+@pytest.mark.parametrize(
+    ("solid", "name", "fold"),
+    [
+        ("tetrahedron", "Td", 3),
+        ("cube_3", "Oh", 4),
+        ("cross_3", "Oh", 4),
+        ("dodecahedron", "Ih", 5),
+    ],
+)
+def test_names_of_solids(solid, name, fold):
+    group = point_group(construct(solid))
+    assert (group.name, group.fold) == (name, fold)
+
+
+def test_axis_is_that_of_the_finest_rotation():
+    rows = orbit([turn(7), HALF], *GENERIC)
+    assert np.abs(point_group(rows).axis) == pytest.approx([0.0, 0.0, 1.0], abs=1e-9)
+    assert point_group(orbit([ACROSS], *GENERIC)).axis is None
+
+
+@pytest.mark.parametrize(
+    ("n", "name"),
+    [(2, "D∞h"), (3, "D3h"), (7, "D5h"), (8, "D4d"), (11, "C2v"), (16, "T"), (20, "D3h"),
+     (24, "O"), (25, "Cs"), (31, "C3v"), (72, "I")],
+)  # fmt: skip
+def test_groups_of_thomson_optima(n, name):
+    result = optimize("thomson", n=n, restarts=16)
+    group = point_group(result.points)
+    assert group.name == name
+    assert group.order == result.certificate.symmetry_order
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [("higman_sims_100", 88_704_000), ("schlafli_27", 51_840), ("24-cell", 1152)],
+)
+def test_orders_in_many_dimensions(name, order):
+    assert symmetry_order(construct(name)) == order
+
+
+def test_points_of_a_hyperplane_have_its_reflection():
+    ring = np.column_stack([construct("polygon_5"), np.zeros(5)])
+    assert symmetry_order(ring) == 20
+    assert point_group(ring).name == "D5h"
+    assert symmetry_order(np.eye(4)[:3]) == 12
+    assert symmetry_order(np.eye(4)[:2]) is None
+
+
+def test_order_is_the_number_of_permutations_that_keep_the_gram_matrix():
+    rows = orbit([turn(3), HALF], [0.3, 0.5, 0.7])
+    gram = rows @ rows.T
+    kept = sum(
+        np.allclose(gram[np.ix_(p, p)], gram) for p in itertools.permutations(range(len(rows)))
+    )
+    assert symmetry_order(rows) == kept
+
+
+def test_shaking_leaves_the_identity():
+    shaken = construct("icosahedron") + 1e-4 * random_points(12, 3, rng=0)
+    shaken /= np.linalg.norm(shaken, axis=1, keepdims=True)
+    assert point_group(shaken).name == "C1"
+    assert point_group(shaken, tolerance=1e-2).name == "Ih"
+
+
+def test_points_on_a_line():
+    assert point_group(np.eye(3)[:1]).name == "C∞v"
+    pair = point_group(np.array([[0.0, 0.6, 0.8], [0.0, -0.6, -0.8]]))
+    assert (pair.name, pair.order) == ("D∞h", None)
+    assert np.abs(pair.axis) == pytest.approx([0.0, 0.6, 0.8])
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match=r"points must lie in R\^3 for a Schoenflies name"):
+        point_group(construct("24-cell"))
+    with pytest.raises(ValueError, match=r"points must have shape \(n, d\)"):
+        symmetry_order(np.ones(3))
+    assert symmetry_order(random_points(4_001, 3, rng=0)) is None

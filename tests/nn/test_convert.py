@@ -1,0 +1,134 @@
+"""Turning a network into a SphereNet and back."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+import sphuni.nn as snn
+
+GEN = torch.Generator
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.bn = nn.BatchNorm2d(6)
+        self.down = nn.Conv2d(3, 6, 1)
+        self.hidden = nn.Linear(6, 5)
+        self.fc = nn.Linear(5, 4)
+
+    def forward(self, x):
+        y = self.bn(self.conv(x)).relu() + self.down(x)
+        return self.fc(self.hidden(y.mean((-2, -1))).relu())
+
+
+def test_conversion_keeps_weights_and_keys_reports_and_reverts():
+    model = Residual()
+    keys, parameters = list(model.state_dict()), [id(p) for p in model.parameters()]
+    x = torch.randn(2, 3, 6, 6, generator=GEN().manual_seed(0))
+    before = copy.deepcopy(model).eval()(x)
+    assert snn.convert_to_sphere(model, kind="sigmoid", k=0.3) is model
+    conversion = snn.conversion_of(model)
+    assert conversion.model is model
+    assert isinstance(model.conv, snn.SphereConv2d)
+    assert isinstance(model.hidden, snn.SphereLinear)
+    assert type(model.fc) is nn.Linear
+    assert dict(conversion.kept) == {
+        "down": "a shortcut: its kernel has size 1",
+        "fc": "the classifier",
+    }
+    assert list(model.state_dict()) == keys
+    assert [id(p) for p in model.parameters()] == parameters
+    assert not torch.allclose(model.eval()(x), before)
+    expected = snn.SphereConv2d(3, 6, 3, padding=1, bias=True, kind="sigmoid", k=0.3)
+    expected.load_state_dict(model.conv.state_dict())
+    torch.testing.assert_close(model.conv(x), expected(x))
+    conversion.revert()
+    assert type(model.conv) is nn.Conv2d
+    torch.testing.assert_close(model(x), before)
+    assert "conv: Conv2d to SphereConv2d" in str(conversion)
+    assert list(model.__dict__) == list(Residual().__dict__)
+    with pytest.raises(ValueError, match="this Residual was not, or was reverted"):
+        snn.conversion_of(model)
+
+
+def test_conversion_keeps_what_it_cannot_convert():
+    model = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 4), nn.Linear(4, 2)
+    )
+    model.append(model[1])
+    snn.convert_to_sphere(model, kind="learnable-sigmoid", output_layer="2")
+    assert dict(snn.conversion_of(model).kept)["0"] == "its weight is parametrized"
+    assert model[1] is model[3]
+    assert model[1].angular.k.shape == (4,)
+    with pytest.raises(ValueError, match=r"no convolution or linear layer is left.*matches '\.'"):
+        snn.convert_to_sphere(nn.Sequential(nn.Linear(3, 2)), skip=".")
+
+
+def test_sphere_layers_are_found_by_the_hook_and_spared_weight_decay():
+    model = Residual()
+    snn.convert_to_sphere(model)
+    assert [layer.role for layer in snn.regularize(model, "hs-mhe").layers] == [
+        "first",
+        "hidden",
+        "hidden",
+        "output",
+    ]
+    decay, free = snn.no_decay_groups(model, 5e-4)
+    assert {id(p) for p in decay["params"]} == {id(model.down.weight), id(model.fc.weight)}
+    assert len(decay["params"]) + len(free["params"]) == len(list(model.parameters()))
+    x = torch.randn(2, 3, 6, 6, generator=GEN().manual_seed(0))
+    before = model.eval()(x)
+    snn.project_(model)
+    torch.testing.assert_close(
+        model.conv.weight.flatten(1).norm(dim=1), torch.ones(6), rtol=1e-6, atol=0
+    )
+    torch.testing.assert_close(model(x), before, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_a_converted_network_revert_by_themselves(copier):
+    model = Residual()
+    snn.convert_to_sphere(model)
+    twin = copier(model)
+    assert snn.conversion_of(twin).revert() is twin
+    assert type(twin.conv) is nn.Conv2d
+    assert isinstance(model.conv, snn.SphereConv2d)
+
+
+def test_one_steepness_for_filter_layer_or_network():
+    x = torch.randn(2, 3, 6, 6, generator=GEN().manual_seed(0))
+    for share, sizes in (("filter", [6, 5]), ("layer", [1, 1]), ("network", [1])):
+        model = snn.convert_to_sphere(Residual(), kind="learnable-sigmoid", k=0.4, share=share)
+        steepness = [p for name, p in model.named_parameters() if name.endswith("angular.k")]
+        assert [p.numel() for p in steepness] == sizes
+        model(x).square().sum().backward()
+        for k in steepness:
+            torch.testing.assert_close(k.detach() + 0.05, torch.full_like(k, 0.4))
+            assert k.grad.abs().max() > 0
+    with pytest.raises(ValueError, match="share must be 'filter', 'layer' or 'network'; got 'x'"):
+        snn.convert_to_sphere(Residual(), share="x")
+
+
+def test_steps_of_a_conversion_are_reverted_together():
+    model = snn.convert_to_sphere(Residual(), skip=("shortcut", "classifier", "hidden"))
+    snn.convert_to_sphere(model, kind="linear")
+    assert isinstance(model.hidden, snn.SphereLinear)
+    assert [name for name, _ in snn.conversion_of(model).changed] == ["conv", "hidden"]
+    snn.conversion_of(model).revert()
+    assert [type(model.conv), type(model.hidden)] == [nn.Conv2d, nn.Linear]
+
+
+def test_transposed_convolutions_are_converted_and_a_bare_layer_is_not():
+    model = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ConvTranspose1d(4, 2, 3, 2, output_padding=1))
+    x = torch.randn(2, 2, 8, generator=GEN().manual_seed(0))
+    shape = model(x).shape
+    snn.convert_to_sphere(model, skip=())
+    assert isinstance(model[1], snn.SphereConvTranspose1d)
+    assert model(x).shape == shape
+    with pytest.raises(ValueError, match="it is the whole model; build the sphere layer itself"):
+        snn.convert_to_sphere(nn.Linear(3, 2), skip=())

@@ -1,0 +1,178 @@
+"""The real Lightning, transformers and torchmetrics, where they are installed."""
+
+import copy
+import types
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+import sphuni.nn as snn
+from sphuni.nn.integrations import (
+    FeatureUniformity,
+    lightning_callback,
+    trainer_callback,
+    with_regularizer,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+STEPS, BATCH = 3, 4
+
+
+class Rows(Dataset):
+    def __init__(self):
+        self.x = torch.randn(
+            STEPS * BATCH, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float32
+        )
+
+    def __len__(self):
+        return len(self.x)
+
+    def __getitem__(self, i):
+        return {"x": self.x[i]}
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+    def forward(self, x):
+        return types.SimpleNamespace(loss=self.net(x).square().mean())
+
+
+def model():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Model()
+
+
+def trained_by_hand(steps=STEPS, accumulate=1, clip=None):
+    """SGD on the loss plus hs-mhe, once per `accumulate` batches; what is clipped is the loss."""
+    expected, batches = model(), Rows().x.split(BATCH)
+    reg = snn.regularize(expected, "hs-mhe", mode="decoupled")
+    optimizer = torch.optim.SGD(expected.parameters(), lr=0.1)
+    for step in range(steps // accumulate):
+        optimizer.zero_grad()
+        for x in batches[step * accumulate : (step + 1) * accumulate]:
+            (expected(x).loss / accumulate).backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(expected.parameters(), clip)
+        reg.add_gradients()
+        optimizer.step()
+    return expected
+
+
+def compare(got, expected):
+    for (name, p), q in zip(got.named_parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(p, q, msg=name)
+
+
+def test_lightning_trains_as_a_plain_loop():
+    lightning = pytest.importorskip("pytorch_lightning")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.inner = model()
+
+        def training_step(self, batch, index):
+            return self.inner(batch["x"]).loss
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    module, callback = Module(), lightning_callback("hs-mhe")
+    trainer = lightning.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        callbacks=[callback],
+    )
+    trainer.fit(module, DataLoader(Rows(), BATCH))
+    compare(module.inner, trained_by_hand())
+    assert callback.regularizer.calls == STEPS
+    logged = {name for name in trainer.logged_metrics if name.startswith("sphuni/")}
+    assert logged == {"sphuni/inner.net.0.weight", "sphuni/inner.net.2.weight"}
+
+
+class InOrder:
+    """Batches in the order of the data, as the loop by hand has them."""
+
+    def get_train_dataloader(self):
+        return DataLoader(Rows(), BATCH)
+
+
+def arguments(tmp_path, **options):
+    transformers = pytest.importorskip("transformers")
+    return transformers.TrainingArguments(
+        output_dir=str(tmp_path),
+        max_steps=options.pop("max_steps", STEPS),
+        learning_rate=0.1,
+        lr_scheduler_type="constant",
+        optim="sgd",
+        save_strategy="no",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_trainer_with_the_penalty_in_its_loss(tmp_path, accumulate):
+    transformers = pytest.importorskip("transformers")
+    inner = model()
+    reg = snn.regularize(inner, "hs-mhe")
+    cls = with_regularizer(type("Ordered", (InOrder, transformers.Trainer), {}))
+    options = {
+        "max_grad_norm": 0.0,
+        "gradient_accumulation_steps": accumulate,
+        "max_steps": STEPS // accumulate,
+    }
+    args = arguments(tmp_path, **options)
+    trainer = cls(model=Dictionary(inner), args=args, train_dataset=Rows(), regularizer=reg)
+    trainer.train()
+    compare(inner, trained_by_hand(accumulate=accumulate))
+    assert reg.calls == STEPS
+
+
+def test_trainer_with_a_callback_that_clipping_spares(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    inner, callback = model(), trainer_callback("hs-mhe")
+    cls = type("Ordered", (InOrder, transformers.Trainer), {})
+    args = arguments(tmp_path, max_grad_norm=0.01)
+    trainer = cls(model=Dictionary(inner), args=args, train_dataset=Rows(), callbacks=[callback])
+    trainer.train()
+    compare(inner, trained_by_hand(clip=0.01))
+    assert callback.regularizer.calls == STEPS
+
+
+class Dictionary(nn.Module):
+    """The model with the answer that a Trainer reads."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return {"loss": self.inner(x).loss}
+
+
+def test_the_metric_has_the_methods_of_torchmetrics():
+    torchmetrics = pytest.importorskip("torchmetrics")
+    metric, x = FeatureUniformity(), torch.randn(6, 3)
+    for name in ("update", "compute", "reset", "forward"):
+        assert callable(getattr(torchmetrics.Metric, name))
+        assert callable(getattr(metric, name))
+    mean = torchmetrics.MeanMetric()
+    assert (mean.higher_is_better, metric.higher_is_better) == (None, False)
+    metric(x)
+    clone = copy.deepcopy(metric)
+    assert clone.compute().item() == pytest.approx(snn.uniformity(x).item(), rel=1e-6)

@@ -1,0 +1,61 @@
+"""Objectives under torch.func: ensembles of weights in one call."""
+
+import pytest
+import torch
+from torch.func import functional_call, grad, stack_module_state, vmap
+
+import sphuni.nn as snn
+from sphuni.nn import functional as F
+
+F64 = torch.float64
+OBJECTIVES = {
+    "mhe": F.mhe,
+    "hs-mhe": lambda w: F.mhe(w, half_space=True),
+    "mhs": F.mhs,
+    "mhp": lambda w: F.mhp(w, poles=torch.eye(3, 5, dtype=F64)),
+    "mgd": F.mgd,
+    "so": F.so,
+    "srip": F.srip,
+    "r-mhp": F.r_mhp,
+    "coherence": F.mutual_coherence,
+    "koleo": F.koleo,
+}
+
+
+def weights(*shape, seed=0):
+    return torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_mapped_values_and_gradients_are_those_of_a_loop(name):
+    f, batch = OBJECTIVES[name], weights(4, 6, 5)
+    batch[1, 2] = batch[1, 0]
+    torch.testing.assert_close(vmap(f)(batch), torch.stack([f(one) for one in batch]))
+    expected = torch.stack([grad(f)(one) for one in batch])
+    torch.testing.assert_close(vmap(grad(f))(batch), expected)
+    inside = grad(lambda w: vmap(f, in_dims=1)(w).sum())(batch.movedim(0, 1))
+    torch.testing.assert_close(inside.movedim(1, 0), expected)
+    twice = vmap(vmap(f))(batch.reshape(2, 2, 6, 5))
+    torch.testing.assert_close(twice.flatten(), vmap(f)(batch))
+
+
+def test_second_derivatives_are_refused():
+    w = weights(6, 5)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        grad(lambda v: grad(F.mhe)(v).square().sum())(w)
+
+
+def test_an_ensemble_of_networks_is_regularised_together():
+    models = [torch.nn.Linear(5, 6).double() for _ in range(3)]
+    parameters, buffers = stack_module_state(models)
+    x = weights(7, 5)
+
+    def loss(parameters, buffers):
+        answer = functional_call(models[0], (parameters, buffers), (x,))
+        return answer.square().mean() + snn.mhe(parameters["weight"], half_space=True)
+
+    together = vmap(grad(loss))(parameters, buffers)["weight"]
+    for model, gradient in zip(models, together, strict=True):
+        value = model(x).square().mean() + snn.mhe(model.weight, half_space=True)
+        (expected,) = torch.autograd.grad(value, model.weight)
+        torch.testing.assert_close(gradient, expected)

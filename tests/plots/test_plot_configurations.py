@@ -1,0 +1,258 @@
+"""Pictures of configurations: what is drawn agrees with what is known of the sets."""
+
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+
+import sphuni
+from sphuni.configurations import construct, optimize
+from sphuni.plots._caption import gap_text, group_math, heading, value_text
+from sphuni.plots._diagram import closest_pairs, diagram
+from sphuni.plots._sphere import BACK, FRONT, arc, cap, polygon, visible_arc
+from sphuni.plots.configurations import configuration, neighbour_counts, voronoi_cells
+from sphuni.plots.holes import contact_graph, deepest_holes
+from sphuni.plots.potentials import potential_map
+from sphuni.plots.quadrature import degree_residuals, quadrature_weights
+
+
+@pytest.fixture(scope="module")
+def results():
+    """One small optimum of every problem that has a picture of its own."""
+    asked = {
+        "thomson": {"n": 14},
+        "tammes": {"n": 14},
+        "covering": {"n": 8},
+        "polarization": {"n": 6, "s": 1.0},
+        "maxdet": {"n": 16},
+        "design": {"n": 12, "s": 5.0},
+    }
+    return {
+        name: optimize(name, restarts=2, engine="blockwise", **options)
+        for name, options in asked.items()
+    }
+
+
+def words(figure: Figure) -> str:
+    """Everything written in a figure."""
+    figure.canvas.draw()
+    parts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    parts += [axes.get_title() for axes in figure.axes]
+    legends = [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
+    return " ".join(parts + [text.get_text() for legend in legends for text in legend.get_texts()])
+
+
+def shoelace(outline: np.ndarray) -> float:
+    """Area of a plane polygon."""
+    x, y = outline.T
+    return 0.5 * abs(float(x @ np.roll(y, 1) - y @ np.roll(x, 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "sides"), [("cross_3", 4), ("cube_3", 3), ("icosahedron", 5), ("dodecahedron", 3)]
+)
+def test_neighbours_of_regular_solids(name, sides):
+    assert set(neighbour_counts(construct(name)).tolist()) == {sides}
+
+
+def test_diagram_obeys_euler_and_duality():
+    points = sphuni.random_points(80, 3, rng=0)
+    found = diagram(points)
+    assert (6 - found.sides).sum() == 12
+    assert len(points) - len(found.edges) + len(found.corners) == 2
+    assert sum(map(len, found.facets)) == sum(map(len, found.cells)) == 2 * len(found.edges)
+    cosines = found.corners @ points.T
+    assert np.cos(found.radii) == pytest.approx(cosines.max(axis=1))
+    for corner, facet in enumerate(found.facets):
+        assert cosines[corner, facet] == pytest.approx(cosines[corner].max())
+
+
+def test_flat_facets_are_one():
+    found = diagram(construct("cube_3"))
+    assert [len(facet) for facet in found.facets] == [4] * 6
+    assert np.sort(np.abs(found.corners), axis=1) == pytest.approx(np.tile([0, 0, 1.0], (6, 1)))
+    assert len(found.edges) == 12
+
+
+def test_diagram_of_points_in_a_half_sphere():
+    points = sphuni.random_points(30, 3, rng=1)
+    points[:, 2] = np.abs(points[:, 2]) + 0.2
+    found = diagram(sphuni.normalize(points))
+    assert found.radii.max() > np.pi / 2
+    assert (6 - found.sides).sum() == 12
+
+
+def test_voronoi_cells_fill_both_discs():
+    points = sphuni.random_points(60, 3, rng=2)
+    found = diagram(points)
+    for view in (FRONT, BACK):
+        parts = [polygon(found.corners[cell]).fill(view) for cell in found.cells]
+        area = sum(shoelace(part) for part in parts if part is not None)
+        assert area == pytest.approx(np.pi, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", ["tetrahedron", "cross_3", "cube_3"])
+def test_large_cells_fill_both_discs_too(name):
+    turn = np.linalg.qr(np.random.default_rng(3).standard_normal((3, 3)))[0]
+    found = diagram(construct(name) @ turn)
+    for view in (FRONT, BACK):
+        parts = [polygon(found.corners[cell]).fill(view) for cell in found.cells]
+        area = sum(shoelace(part) for part in parts if part is not None)
+        assert area == pytest.approx(np.pi, rel=2e-3)
+
+
+def test_caps_are_ellipses_cut_at_the_rim():
+    top = cap(np.array([0.0, 0.0, 1.0]), 0.5)
+    assert shoelace(top.fill(FRONT)) == pytest.approx(np.pi * np.sin(0.5) ** 2, rel=1e-3)
+    assert top.fill(BACK) is None
+    side = cap(np.array([1.0, 0.0, 0.0]), 0.5)
+    segment = 0.5 - np.sin(0.5) * np.cos(0.5)
+    assert shoelace(side.fill(FRONT)) == pytest.approx(segment, rel=5e-3)
+    assert shoelace(side.fill(BACK)) == pytest.approx(segment, rel=5e-3)
+    assert side.fill(FRONT)[:, 0].mean() - FRONT.shift == pytest.approx(
+        -(side.fill(BACK)[:, 0].mean() - BACK.shift)
+    )
+
+
+def test_arcs_end_at_the_rim():
+    path = arc(np.array([0.6, 0.0, 0.8]), np.array([0.6, 0.0, -0.8]))
+    for view in (FRONT, BACK):
+        seen = visible_arc(path, view) - (view.shift, 0.0)
+        assert np.linalg.norm(seen, axis=1).max() == pytest.approx(1.0)
+        assert np.abs(seen[:, 0]).min() == pytest.approx(0.6)
+
+
+def test_contacts_of_the_icosahedron():
+    pairs, angle = closest_pairs(construct("icosahedron"), tolerance=1e-9)
+    assert len(pairs) == 30
+    assert angle == pytest.approx(np.arctan(2))
+    text = words(contact_graph(construct("icosahedron")))
+    assert "30 contacts" in text
+    assert "12 caps with 5" in text
+
+
+def test_free_points_are_named():
+    points = np.vstack([np.eye(3), -np.ones((1, 3)) / 3**0.5])
+    text = words(contact_graph(points))
+    assert "3 contacts" in text
+    assert "1 cap free" in text
+    assert "3 caps with 2" in text
+
+
+def test_deepest_holes_of_the_cube():
+    figure = deepest_holes(construct("cube_3"))
+    assert "6 deepest holes, radius 54.7356°" in words(figure)
+    (axes,) = figure.axes
+    assert any(isinstance(group, LineCollection) for group in axes.collections)
+
+
+@pytest.mark.parametrize("name", ["thomson", "tammes", "covering", "polarization", "maxdet"])
+def test_every_problem_has_its_picture(results, name, tmp_path):
+    figure = configuration(results[name])
+    text = words(figure)
+    assert f"n = {results[name].n} points" in text
+    assert "symmetry" in text
+    assert value_text(results[name]) in text
+    figure.savefig(tmp_path / "a.png", dpi=40)
+    figure.savefig(tmp_path / "a.svg")
+    assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_every_cell_is_drawn_on_one_side_at_least(results):
+    (axes,) = voronoi_cells(results["thomson"]).axes
+    drawn = [len(g.get_paths()) for g in axes.collections if isinstance(g, PolyCollection)]
+    assert len(drawn) == 2
+    assert 14 <= sum(drawn) <= 28
+    text = words(configuration(results["thomson"]))
+    assert "12 pentagons" in text
+    assert "2 hexagons" in text
+    assert "equals the" in text
+    assert "$D_{6d}$ (order 24)" in text
+
+
+def test_worst_poles_of_the_octahedron(results):
+    text = words(configuration(results["polarization"]))
+    assert "8 worst poles" in text
+    assert "$O_{h}$ (order 48)" in text
+    assert "8 worst poles" in words(potential_map(construct("cross_3"), s=3.0))
+
+
+def test_weights_of_extremal_points(results):
+    figure = configuration(results["maxdet"])
+    assert "Extremal points of degree 3" in words(figure)
+    other = optimize("maxdet", n=12, restarts=2, kernel=sphuni.Gaussian(1.0))
+    assert "Greatest determinant: n = 12 points" in words(configuration(other))
+
+
+def test_quadrature_weights_are_even_for_the_tetrahedron():
+    from sphuni.plots.quadrature import _weights
+
+    assert _weights(construct("tetrahedron")) == pytest.approx(np.full(4, np.pi))
+    weights = _weights(sphuni.random_points(25, 3, rng=0))
+    assert weights.sum() == pytest.approx(4 * np.pi)
+
+
+def test_degree_residuals_of_the_icosahedron(results):
+    figure = configuration(results["design"])
+    assert "Spherical 5-design" in figure.get_suptitle()
+    good, off = figure.axes[0].lines[:2]
+    assert set(range(1, 6)) <= set(good.get_xdata().tolist())
+    assert off.get_xdata().tolist() == [6, 10, 12]
+    t = np.array([1.0] + [5**-0.5] * 5 + [-(5**-0.5)] * 5 + [-1.0])
+    legendre = np.polynomial.legendre.legval(t, [0] * 6 + [1]).mean()
+    assert off.get_ydata()[0] == pytest.approx(legendre**0.5)
+
+
+def test_pictures_of_lines_show_both_ends():
+    lines = optimize("tammes", n=6, restarts=2, antipodal=True, engine="blockwise")
+    text = words(configuration(lines))
+    assert "n = 6 lines" in text
+    assert "30 contacts" in text
+
+
+def test_pictures_are_drawn_where_asked(results):
+    axes = Figure().add_subplot()
+    for draw in (voronoi_cells, contact_graph, deepest_holes, degree_residuals):
+        assert draw(results["thomson"], ax=axes) is axes.figure
+
+
+def test_captions():
+    record = sphuni.configurations.record("thomson", n=12)
+    fake = type("R", (), {"problem": "riesz", "s": 2.5, "n": 7, "value": -1.5, "antipodal": False})
+    assert heading(fake, 7) == "Riesz energy, s = 2.5: n = 7 points"
+    assert value_text(fake) == "energy −1.5"
+    fake.gap, fake.record = None, None
+    assert gap_text(fake) == "no record for this size"
+    fake.gap, fake.record = 1e-3, record
+    assert gap_text(fake) == "1.0e−03 short of the proven optimum"
+    fake.gap = -1e-3
+    assert gap_text(fake) == "1.0e−03 better than the proven optimum"
+    fake.gap = 1e-13
+    assert gap_text(fake) == "equals the proven optimum"
+    assert group_math("D∞h") == r"$D_{\infty h}$"
+    assert group_math("T") == "$T$"
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.eye(4), r"points must have shape \(n, 3\) with n >= 4; got \(4, 4\)"),
+        (np.eye(3), r"points must have shape \(n, 3\) with n >= 4"),
+        (2 * construct("cross_3"), "row 0 has norm 2"),
+        (np.full((5, 3), np.nan), "unit rows"),
+        (
+            np.column_stack([construct("polygon_6"), np.zeros(6)]),
+            "points must not lie in one plane",
+        ),
+    ],
+)
+def test_refusals(points, message):
+    with pytest.raises(ValueError, match=message):
+        configuration(points)
+
+
+def test_refusals_of_single_pictures():
+    with pytest.raises(ValueError, match=r"points must be \(L \+ 1\)\^2 in number"):
+        quadrature_weights(construct("icosahedron"))
+    with pytest.raises(ValueError, match="s must be positive; got -1"):
+        potential_map(construct("icosahedron"), s=-1.0)

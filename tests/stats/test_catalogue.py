@@ -1,0 +1,197 @@
+"""Tests that the stored output of sphunif covers only in part, against their definitions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from reference_cases import load, points
+from scipy import stats
+
+import sphuni.stats as st
+from sphuni.distributions import random_points, von_mises_fisher
+from sphuni.stats._simulate import evaluate, simulate_tests
+from sphuni.stats.laws.line import KolmogorovLaw, anderson_law, cramer_law
+from sphuni.stats.laws.rayleigh import RayleighLaw
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [("FG01", "fg01"), ("KS", "ks"), ("CvM", "cvm"), ("AD", "ad"), ("Rayleigh_HD", "rayleigh_hd")],
+)
+def test_statistics_of_stored_cases(label, name):
+    test = st.build_test(name)
+    seen = 0
+    for case in load()["cases"]:
+        if label in case["stat"]:
+            ours = float(test.statistic(torch.from_numpy(points(case))))
+            assert ours == pytest.approx(case["stat"][label], rel=1e-9), case["id"]
+            seen += 1
+    assert seen >= 15
+
+
+def test_largest_projected_distance_of_stored_cases():
+    for case in load()["cases"]:
+        axes = load()["CCF09_dirs"][f"p{case['p']}"]
+        test = st.build_test("ccf09", directions=axes)
+        ours = float(test.statistic(torch.from_numpy(points(case))))
+        assert ours == pytest.approx(case["stat"]["CCF09"], rel=1e-9), case["id"]
+
+
+def test_packing_holds_the_stored_coherence_statistic():
+    """sphunif's CJ12 is a function of the same largest cosine."""
+    for case in load()["cases"]:
+        if "CJ12" not in case["stat"]:
+            continue
+        n, d = case["n"], case["p"]
+        s = st.uniformity_test(points(case), "cj12", antipodal=True, null="asymptotic").statistic
+        largest = 1.0 + 0.5 * float(s)
+        theirs = d * math.log(1 - largest**2) + 4 * d / (d - 2) * math.log(n) - math.log(d)
+        assert theirs == pytest.approx(case["stat"]["CJ12"], rel=1e-9)
+
+
+def test_feltz_goldin_is_what_four_points_see():
+    """Mean square of the excess in alternate arcs between 4 uniform points, over 4!."""
+    u = np.array([0.1, 0.13, 0.4, 0.75, 0.76])
+    x = np.stack([np.cos(2 * np.pi * u), np.sin(2 * np.pi * u)], 1)
+    cuts = np.sort(np.random.default_rng(0).random((400_000, 4)), axis=1)
+    inside = (u[None, :, None] > cuts[:, None, :]).sum(-1) % 2
+    length = cuts[:, 1] - cuts[:, 0] + cuts[:, 3] - cuts[:, 2]
+    square = 5 * (inside.mean(1) - length) ** 2 / 24
+    ours = float(st.build_test("fg01").statistic(torch.from_numpy(x)))
+    assert ours == pytest.approx(square.mean(), abs=5 * square.std() / 400_000**0.5)
+
+
+def test_line_laws_against_scipy():
+    u = np.random.default_rng(3).random(30)
+    x = np.stack([np.cos(2 * np.pi * u), np.sin(2 * np.pi * u)], 1)
+    ks = st.uniformity_test(x, "ks")
+    assert ks.null == "exact"
+    assert ks.pvalue == pytest.approx(stats.kstest(u, "uniform").pvalue, rel=1e-9)
+    cvm = st.uniformity_test(x, "cvm")
+    assert cvm.pvalue == pytest.approx(stats.cramervonmises(u, "uniform").pvalue, abs=2e-3)
+    x = KolmogorovLaw(30).tails(np.array([0.8]))
+    assert x.upper + x.lower == pytest.approx(1.0)
+
+
+def test_line_laws_have_their_five_percent_points():
+    """Stephens's asymptotic points of W^2 and A^2."""
+    tails = cramer_law(10**7).tails(np.array([0.461, 0.743]))
+    assert tails.upper == pytest.approx([0.05, 0.01], rel=0.01)
+    tails = anderson_law(10**7).tails(np.array([2.492, 3.880]))
+    assert tails.upper == pytest.approx([0.05, 0.01], rel=0.01)
+
+
+def test_quadratik_statistics_from_the_kernel():
+    x = random_points(30, 4, rng=0)
+    rho, n, d = 0.6, 30, 4
+    kernel = (1 - rho**2) / (1 + rho**2 - 2 * rho * x @ x.T) ** (d / 2) - 1
+    off = kernel.sum() - np.trace(kernel)
+    variance = 2 / (n * (n - 1)) * ((1 + rho**2) / (1 - rho**2) ** (d - 1) - 1)
+    u = st.uniformity_test(x, "quadratik_u", rho=rho)
+    assert u.statistic == pytest.approx(off / (n * (n - 1)) / math.sqrt(variance), rel=1e-9)
+    v = st.uniformity_test(x, "quadratik_v", rho=rho)
+    assert v.statistic == pytest.approx(kernel.sum() / n, rel=1e-9)
+    assert u.pvalue == pytest.approx(v.pvalue, abs=0.01)
+    with pytest.raises(ValueError, match="take 'quadratik_u'"):
+        st.uniformity_test(random_points(10, 800, rng=0), "quadratik_v")
+
+
+def test_mmd_is_the_v_form_of_softmax():
+    x = random_points(25, 5, rng=1)
+    t = x @ x.T
+    kernel = np.exp(-(2 - 2 * t) / (2 * 0.7**2))
+    from sphuni.kernels import Gaussian
+
+    mean = Gaussian(1 / (math.sqrt(2) * 0.7)).mean(5)
+    ours = st.uniformity_test(x, "mmd", bandwidth=0.7).statistic
+    assert ours == pytest.approx((kernel - mean).sum() / 25, rel=1e-9)
+
+
+def test_max_angle_is_the_mirror_image_of_packing():
+    x = random_points(40, 3, rng=2)
+    gram = x @ x.T
+    ours = st.uniformity_test(x, "max_angle")
+    assert ours.statistic == pytest.approx(-(2 + 2 * gram.min()), rel=1e-9)
+    both = st.uniformity_test(x, "packing", antipodal=True).statistic
+    one = st.uniformity_test(x, "min_angle").statistic
+    assert both == pytest.approx(max(one, ours.statistic), rel=1e-12)
+
+
+def test_sliced_wasserstein_is_watson_in_each_plane():
+    x = random_points(40, 2, rng=2)
+    watson = st.uniformity_test(x, "watson")
+    ours = st.uniformity_test(x, "sliced_wasserstein")
+    assert ours.statistic == pytest.approx(watson.statistic, rel=1e-12)
+    assert ours.pvalue == watson.pvalue
+    y = random_points(30, 3, rng=2)
+    plane = st.uniformity_test(y, "ssw", directions=[np.eye(3)[:2]], n_resamples=99)
+    flat = y[:, :2] / np.linalg.norm(y[:, :2], axis=1, keepdims=True)
+    assert plane.statistic == pytest.approx(st.uniformity_test(flat, "watson").statistic)
+
+
+def test_wasserstein_distance_of_two_points_by_hand():
+    """Opposite points: every arc of mass 1/4 is carried 0 .. 1/4 turns, so W^2 = 1/48."""
+    x = np.array([[1.0, 0.0], [-1.0, 0.0]])
+    ours = st.uniformity_test(x, "sliced_wasserstein", n_resamples=99).statistic
+    assert ours == pytest.approx(2 / 48)
+
+
+def test_omnibus_combines_its_parts():
+    x = random_points(60, 3, rng=5)
+    omnibus = st.build_test("omnibus")
+    p = [float(st.uniformity_test(x, part, null="auto").pvalue) for part in omnibus.parts]
+    ours = st.uniformity_test(x, "omnibus", null="asymptotic")
+    combined = float(st.combine_pvalues(np.minimum(p, 0.99), method="cauchy"))
+    assert ours.pvalue == pytest.approx(combined, rel=1e-2)
+    axial = np.concatenate([von_mises_fisher(30, 3, kappa=9.0, rng=0), -x[:0]])
+    far = st.uniformity_test(axial, "omnibus", null="asymptotic")
+    assert far.log_pvalue < -30
+
+
+@pytest.mark.parametrize(("n", "d"), [(2, 2), (3, 2), (4, 2), (7, 2), (2, 3), (6, 3), (30, 3)])
+def test_exact_rayleigh_law(n, d):
+    rayleigh = st.build_test("rayleigh")
+    sample = simulate_tests([rayleigh], n, d, 20_000, rng=11)[:, 0]
+    law = RayleighLaw(n, d)
+    assert stats.kstest(law.tails(sample).upper, "uniform").pvalue > 1e-3
+    x = np.linspace(0.0, d * n, 4001)
+    assert np.trapezoid(law.tails(x).upper, x) == pytest.approx(d, rel=2e-3)
+    few = law.tails(x[::100])
+    assert law.tails(x).upper[::100] == pytest.approx(few.upper, abs=1e-5)
+    assert st.uniformity_test(random_points(n, d, rng=0), "rayleigh").null == "exact"
+
+
+def test_exact_rayleigh_law_of_two_and_three_vectors():
+    assert RayleighLaw(2, 3).tails(np.array([1.5])).upper == pytest.approx(0.75)  # 1 - R^2 / 4
+    assert RayleighLaw(2, 2).tails(np.array([2.0])).upper == pytest.approx(0.5)
+    # a random walk of n + 1 unit steps in the plane ends within 1 of its start with 1 / (n + 1)
+    for n in (3, 4, 7):
+        lower = RayleighLaw(n, 2).tails(np.array([2.0 / n])).lower
+        assert lower == pytest.approx(1 / (n + 1), abs=1e-6)
+
+
+def test_binned_simulation_agrees_with_the_statistics():
+    names = ["gine_fn", "pad", "riesz", "poisson", "softmax", "sobolev"]
+    for d in (2, 4, 64):
+        tests = [st.build_test(name) for name in names] + [st.build_test("riesz", s=0.0)]
+        x = torch.from_numpy(random_points(40, d, batch=(100,), rng=0))
+        ours = evaluate(x, tests, d)
+        exact = np.stack([test.statistic(x).numpy() for test in tests], axis=1)
+        assert np.abs((ours - exact) / exact.std(axis=0)).max() < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda x: st.uniformity_test(x, "ccf09", directions=0), "directions must be at least 1"),
+        (lambda x: st.uniformity_test(x, "ccf09", directions=[[2.0, 0, 0]]), "unit vectors"),
+        (lambda x: st.uniformity_test(x, "ccf09", directions=np.eye(2)), "must have shape"),
+        (lambda x: st.uniformity_test(x, "mmd", bandwidth=0.0), "bandwidth must be a positive"),
+        (lambda x: st.uniformity_test(x, "quadratik_u", rho=1.0), "rho must lie strictly"),
+        (lambda x: st.uniformity_test(x, "ks"), "on the circle"),
+    ],
+)
+def test_refusals(call, match):
+    with pytest.raises(ValueError, match=match):
+        call(random_points(10, 3, rng=0))

@@ -1,0 +1,227 @@
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sphuni.nn import SphereConv2d
+from sphuni.training import build, data
+from sphuni.training.build import build_model, build_optimizer, rate_factor
+from sphuni.training.checkpoint import read_checkpoint, write_checkpoint
+from sphuni.training.config import (
+    EvaluationConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    RegularizerConfig,
+    ScheduleConfig,
+)
+from sphuni.training.diagnose import DivergedError, find_layer
+from sphuni.training.learner import Learner
+from sphuni.training.loop import Trainer, train
+
+
+@pytest.fixture
+def settings(tiny):
+    return tiny.base
+
+
+@pytest.fixture
+def splits(tiny):
+    return data.draw(data.load(tiny.base.data.name), tiny.base.data, seed=3)
+
+
+class Dropping(nn.Sequential):
+    """A network that draws random numbers in its forward pass."""
+
+
+def dropping(*, inputs, classes, width):
+    size = math.prod(inputs)
+    layers = nn.Linear(size, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, classes)
+    return Dropping(nn.Flatten(), *layers)
+
+
+def without_times(rows):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_a_run_is_determined_by_its_seed(settings, splits):
+    runs = [train(settings, splits, seed=seed) for seed in (5, 5, 6)]
+    rows = [without_times(found) for _, found in runs]
+    assert rows[0] == rows[1] != rows[2]
+    states = [list(model.parameters()) for model, _ in runs]
+    assert all(torch.equal(a, b) for a, b in zip(states[0], states[1], strict=True))
+    assert [row["epoch"] for row in rows[0]] == [1, 2, 3]
+
+
+def test_the_global_generator_is_left_alone(settings, splits):
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    train(settings, splits, seed=5)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_arms_share_initial_weights_and_batches(settings, splits, monkeypatch):
+    seen = {}
+    step = Trainer._step
+
+    def watching(self, k, inputs, targets):
+        seen.setdefault(self.settings.regularizer.method, []).append(inputs)
+        return step(self, k, inputs, targets)
+
+    monkeypatch.setattr(Trainer, "_step", watching)
+    first = {}
+    for method in ("none", "hs-mhe"):
+        arm = dataclasses.replace(settings, regularizer=RegularizerConfig(method=method))
+        trainer = Trainer(arm, splits, seed=2)
+        first[method] = [p.clone() for p in trainer.learner.parameters()]
+        trainer.run_epoch()
+    assert all(torch.equal(a, b) for a, b in zip(first["none"], first["hs-mhe"], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(seen["none"], seen["hs-mhe"], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("method", "loss", "optimizer"),
+    [
+        ("rp-comhe", "softmax", "sgd"),
+        ("ap-comhe", "ga-softmax", "adam"),
+        ("hs-mhp", "softmax", "adamw"),
+    ],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    settings, splits, tmp_path, method, loss, optimizer
+):
+    path = tmp_path / "checkpoint.pt"
+    options = {"anneal": {"base": 100.0}} if loss == "ga-softmax" else {}
+    settings = dataclasses.replace(
+        settings,
+        model=ModelConfig(name=f"{__name__}:dropping"),
+        data=dataclasses.replace(settings.data, augment=("flip", "crop")),
+        optimizer=OptimizerConfig(name=optimizer, lr=0.01),
+        schedule=ScheduleConfig(name="cosine", warmup=0.2),
+        regularizer=RegularizerConfig(method=method),
+        loss=LossConfig(name=loss, center=0.1, options=options),
+        evaluation=EvaluationConfig(track="epochs"),
+    )
+    whole, rows = train(settings, splits, seed=1)
+    interrupted = Trainer(settings, splits, seed=1)
+    interrupted.run_epoch()
+    write_checkpoint(path, interrupted.state())
+    resumed, again = train(settings, splits, seed=1, checkpoint=path)
+    assert without_times(again) == without_times(rows)
+    expected = whole.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
+    assert read_checkpoint(path)["epoch"] == 3
+
+
+def test_few_checkpoints_where_epochs_are_short(settings, splits, tmp_path):
+    training = dataclasses.replace(settings.training, checkpoint_seconds=1000.0)
+    path = tmp_path / "checkpoint.pt"
+    train(dataclasses.replace(settings, training=training), splits, seed=0, checkpoint=path)
+    assert not path.exists()
+
+
+class Exploding(nn.Linear):
+    """A layer that gives NaN from its third training call on."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += self.training
+        return super().forward(x) * (math.nan if self.calls > 2 else 1.0)
+
+
+def exploding(*, inputs, classes, width):
+    return nn.Sequential(nn.Flatten(), Exploding(math.prod(inputs), 8), nn.Linear(8, classes))
+
+
+def test_a_nan_names_layer_and_step(settings, splits):
+    broken = dataclasses.replace(settings, model=ModelConfig(name=f"{__name__}:exploding"))
+    with pytest.raises(
+        DivergedError, match=r"step 2 \(epoch 1\): the output of layer '1'"
+    ) as found:
+        train(broken, splits, seed=0)
+    assert found.value.step == 2
+    huge = dataclasses.replace(settings, optimizer=OptimizerConfig(lr=1e38))
+    with pytest.raises(DivergedError, match=r"step 1 \(epoch 1\): the output of layer 'stages"):
+        train(huge, splits, seed=0)
+    network = build_model(settings.model, inputs=splits.shape, classes=3, seed=0)
+    learner = Learner(network, LossConfig(), classes=3)
+    batch = splits.train.inputs[:4], splits.train.targets[:4]
+    assert find_layer(learner, None, *batch) == "all layers are finite, the loss itself is not"
+    network.fc.weight.data[0, 0] = math.inf
+    assert find_layer(learner, None, *batch).startswith("the weights 'fc.weight' are not finite")
+
+
+def test_angular_losses_take_the_place_of_the_classifier(settings, splits):
+    for name in ("w-softmax", "s-softmax", "a-softmax"):
+        network = build_model(settings.model, inputs=splits.shape, classes=3, seed=0)
+        learner = Learner(network, LossConfig(name=name), classes=3)
+        assert isinstance(network.classifier, nn.Identity)
+        loss, logits = learner(splits.train.inputs[:4], splits.train.targets[:4])
+        assert logits.shape == (4, 3)
+        assert not logits.requires_grad
+        loss.backward()
+        assert learner.angular.weight.grad.abs().sum() > 0
+    with pytest.raises(ValueError, match=r"loss.options of 'w-softmax'.*'mm'"):
+        Learner(network, LossConfig(name="w-softmax", options={"mm": 2}), classes=3)
+
+
+def test_losses_on_features_see_what_enters_the_classifier(settings, splits):
+    network = build_model(settings.model, inputs=splits.shape, classes=3, seed=0)
+    plain = Learner(network, LossConfig(), classes=3)
+    inputs, targets = splits.train.inputs[:8], splits.train.targets[:8]
+    base, _ = plain(inputs, targets)
+    learner = Learner(network, LossConfig(contrastive=1.0, triplet=1.0, center=1.0), classes=3)
+    assert learner(inputs, targets)[0] > base
+    _, features = learner.predict(inputs)
+    torch.testing.assert_close(network.classifier(features), learner.predict(inputs)[0])
+
+
+def test_recall_and_true_positives_are_logged(settings, splits):
+    wanted = dataclasses.replace(settings, evaluation=EvaluationConfig(track="none", recall=(1, 3)))
+    _, rows = train(wanted, splits, seed=0)
+    assert rows[-1]["test.recall@1"] == rows[-1]["test.positives@1"]
+    assert rows[-1]["test.recall@3"] >= rows[-1]["test.positives@3"]
+
+
+def test_groups_of_the_optimizer():
+    model = nn.Sequential(SphereConv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3))
+    config = OptimizerConfig(
+        weight_decay=0.1, lr=1.0, no_decay=("sphere", "vectors"), rates={"^2": 10}
+    )
+    groups = build_optimizer([model], config).param_groups
+    shown = {(g["weight_decay"], g["base_lr"]): sum(p.numel() for p in g["params"]) for g in groups}
+    # sphere filters and vectors; the last layer's weight; its bias
+    assert shown == {(0.0, 1.0): 36 + 8, (0.1, 10.0): 144, (0.0, 10.0): 4}
+
+
+def test_schedules():
+    assert rate_factor(ScheduleConfig(), 0.9) == 1.0
+    assert rate_factor(ScheduleConfig(name="cosine"), 0.5) == pytest.approx(0.5, abs=1e-6)
+    assert rate_factor(ScheduleConfig(warmup=0.1), 0.05) == pytest.approx(0.5)
+
+
+def test_a_regularizer_is_scaled_and_takes_no_classifier_from_an_angular_loss(settings, splits):
+    network = build_model(settings.model, inputs=splits.shape, classes=3, seed=0)
+    config = RegularizerConfig(method="hs-mhe", scale=3.0)
+    assert build.build_regularizer(network, config, seed=0).weights == (3.0, 30.0)
+    angular = dataclasses.replace(settings, loss=LossConfig(name="w-softmax"), regularizer=config)
+    trainer = Trainer(angular, splits, seed=0)
+    assert {row.role for row in trainer.regularizer.describe().rows} == {"first", "hidden"}
+
+
+def test_unknown_networks_are_refused(splits):
+    with pytest.raises(ValueError, match="cannot be imported"):
+        build_model(ModelConfig(name="nowhere:f"), inputs=(1, 8, 8), classes=2, seed=0)
+
+
+def test_bfloat16_trains_with_float32_weights(settings, splits):
+    training = dataclasses.replace(settings.training, precision="bfloat16")
+    network, rows = train(dataclasses.replace(settings, training=training), splits, seed=0)
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    _, exact = train(settings, splits, seed=0)
+    assert rows[-1]["train.loss"] != exact[-1]["train.loss"]
+    assert rows[-1]["train.loss"] == pytest.approx(exact[-1]["train.loss"], rel=0.1)

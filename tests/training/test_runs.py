@@ -1,0 +1,281 @@
+import dataclasses
+import gzip
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from sphuni._errors import UnreadableFileError
+from sphuni.training import schema
+from sphuni.training.archive import Results, pack, read_results
+from sphuni.training.compare import compare
+from sphuni.training.config import ModelConfig
+from sphuni.training.plan import chosen_values, missing_data, run_experiment
+from sphuni.training.runner import CHECKPOINT, LOG, Task, read_result, run_task
+from sphuni.training.tables import as_dict, insert, markdown, overview, text, verdicts
+
+
+def task_of(experiment, folder, **changes):
+    settings = dataclasses.replace(experiment.base, **changes)
+    return Task(
+        experiment="tiny", case="c", arm="a", seed=0, stage="final", candidate={},
+        settings=settings, folder=folder,
+    )  # fmt: skip
+
+
+def log_without_times(folder):
+    rows = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def start(task) -> int:
+    """Run a task in a process of its own; its number."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            torch.set_num_threads(1)
+            run_task(task)
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def kill_repeatedly(task, kills, rng):
+    """Kill the run that often, each time after it has got a little further; then let it end."""
+    for _ in range(kills):
+        child = start(task)
+        epochs = len(log_without_times(task.folder)) if (task.folder / LOG).exists() else 0
+        limit = time.monotonic() + 20
+        while time.monotonic() < limit and os.waitpid(child, os.WNOHANG)[0] == 0:
+            if (task.folder / LOG).exists() and len(
+                (task.folder / LOG).read_text().splitlines()
+            ) > epochs:
+                break
+            time.sleep(0.002)
+        time.sleep(rng.random() * 0.03)
+        try:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        except (ProcessLookupError, ChildProcessError):
+            return
+    child = start(task)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def check_killed_equals_whole(tiny, tmp_path, *, kills, epochs, seed):
+    training = dataclasses.replace(tiny.base.training, epochs=epochs)
+    regularizer = schema.settings_of(tiny, tiny.cases[0], tiny.arm("rp-comhe")).regularizer
+    changes = {"training": training, "regularizer": regularizer}
+    whole, killed = (
+        task_of(tiny, tmp_path / name, **changes) for name in ("whole", f"killed-{seed}")
+    )
+    run_task(whole)
+    kill_repeatedly(killed, kills, random.Random(seed))
+    assert log_without_times(killed.folder) == log_without_times(whole.folder)
+    assert read_result(killed.folder).status == "done"
+    assert not (killed.folder / CHECKPOINT).exists()
+    assert [p.name for p in killed.folder.iterdir() if p.name.startswith(".")] == []
+
+
+def test_a_run_that_is_killed_twice_goes_on_as_if_it_was_not(tiny, tmp_path):
+    check_killed_equals_whole(tiny, tmp_path, kills=2, epochs=6, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_runs_killed_at_random_moments(tiny, tmp_path, seed):
+    check_killed_equals_whole(tiny, tmp_path, kills=3, epochs=10, seed=seed)
+
+
+def test_a_finished_run_is_not_repeated_and_other_settings_are_refused(tiny, tmp_path):
+    task = task_of(tiny, tmp_path / "run")
+    first = run_task(task)
+    before = (tmp_path / "run" / "result.json").stat().st_mtime_ns
+    assert run_task(task) == first
+    assert (tmp_path / "run" / "result.json").stat().st_mtime_ns == before
+    longer = dataclasses.replace(tiny.base.training, epochs=9)
+    with pytest.raises(ValueError, match=r"training.epochs was 3 and is now 9.*--out"):
+        run_task(task_of(tiny, tmp_path / "run", training=longer))
+
+
+SELECT = """
+[select]
+seeds = 2
+first = "baseline"
+"""
+
+
+def test_selection_sees_no_test_data_and_all_start_from_the_baseline(tiny_text, tmp_path):
+    source = tiny_text + SELECT
+    source = source.replace(
+        '[[arm]]\nname = "baseline"\n',
+        '[[arm]]\nname = "baseline"\n[arm.select]\n"optimizer.lr" = [0.05, 1e-6]\n',
+    ).replace("C = 2 }\n", 'C = 2 }\n[arm.select]\n"regularizer.scale" = [0.5, 1.0]\n')
+    experiment, seen = schema.parse(source), []
+    finals = run_experiment(experiment, tmp_path, on_step=seen.append, source=source)
+    assert [step.done for step in seen] == list(range(1, 13))
+    assert {step.total for step in seen} == {12}
+    selecting = [step.outcome for step in seen if step.outcome.stage == "select"]
+    assert len(selecting) == 8
+    assert all("test.error" not in row for outcome in selecting for row in outcome.rows)
+    assert not {o.seed for o in selecting} & {o.seed for o in finals}
+    chosen = chosen_values(tmp_path / "tiny")
+    assert chosen["blobs/baseline"] == {"optimizer.lr": 0.05}
+    assert chosen["blobs/rp-comhe"]["optimizer.lr"] == 0.05
+    assert [(o.seed, o.arm) for o in finals][:2] == [(0, "baseline"), (0, "rp-comhe")]
+    again = []
+    run_experiment(experiment, tmp_path, on_step=again.append)
+    assert not any(step.trained for step in again)
+
+
+def test_results_do_not_depend_on_the_number_of_seeds_asked_for(tiny, tmp_path):
+    few = run_experiment(tiny, tmp_path, seeds=1)
+    more = run_experiment(tiny, tmp_path, seeds=2)
+    assert more[:2] == few
+    assert len(more) == 4
+
+
+def test_a_run_that_diverges_is_marked_and_the_others_go_on(tiny_text, tmp_path):
+    source = tiny_text.replace("C = 2 }\n", "C = 2 }\n[arm.optimizer]\nlr = 1e38\n")
+    experiment = schema.parse(source)
+    run_experiment(experiment, tmp_path, source=source)
+    (results,) = read_results(tmp_path)
+    failed = [o for o in results.outcomes if o.status == "failed"]
+    assert [o.arm for o in failed] == ["rp-comhe"] * 2
+    assert "step" in failed[0].reason
+    assert "layer" in failed[0].reason
+    comparison = compare(results)
+    assert comparison.failed == 2
+    assert comparison.claims[0].verdict == "not run"
+    assert "0 (2 diverged)" in text(comparison)
+
+
+def test_two_processes_do_not_share_a_folder(tiny, tmp_path):
+    import fcntl
+
+    (tmp_path / "tiny").mkdir()
+    with (tmp_path / "tiny" / ".lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another process is at work"):
+            run_experiment(tiny, tmp_path)
+
+
+def test_cases_without_data_are_left_out(tiny_text, tmp_path, monkeypatch):
+    monkeypatch.delenv("SPHUNI_DATA", raising=False)
+    source = tiny_text + (
+        "[[case]]\nname = 'here'\n[[case]]\nname = 'absent'\n[case.data]\nname = 'cora'\n"
+    )
+    experiment = schema.parse(source)
+    assert list(missing_data(experiment, None)) == ["absent"]
+    outcomes = run_experiment(experiment, tmp_path, seeds=1, source=source)
+    assert {outcome.case for outcome in outcomes} == {"here"}
+    (results,) = read_results(tmp_path)
+    assert [row.verdict for row in compare(results).claims] == ["not run", "not run"]
+
+
+@pytest.fixture(scope="module")
+def results(tiny_text, tmp_path_factory) -> Results:
+    folder = tmp_path_factory.mktemp("runs")
+    source = tiny_text.replace('track = "none"', 'track = "ends"')
+    run_experiment(schema.parse(source), folder, source=source)
+    (found,) = read_results(folder)
+    return found
+
+
+def test_packed_results_give_the_same_tables(results, tmp_path):
+    path = pack(results, tmp_path)
+    assert path.stat().st_size < 12_000
+    assert path.read_bytes() == pack(results, tmp_path).read_bytes()
+    (again,) = read_results(tmp_path)
+    assert markdown(compare(again)) == markdown(compare(results))
+    assert text(compare(again)) == text(compare(results))
+    assert json.loads(json.dumps(as_dict(compare(again)), allow_nan=False))["runs"] == 4
+    starts = [o.arm for o in again.outcomes for row in o.rows if row["epoch"] == 0]
+    assert starts == ["baseline"] * 2
+
+
+def test_damaged_logs_are_refused(results, tmp_path):
+    path = pack(results, tmp_path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UnreadableFileError, match="is not a log of experiments"):
+        read_results(path)
+    path.write_bytes(gzip.compress(b'{"schema": "x"}\n'))
+    with pytest.raises(UnreadableFileError, match="schema 'x'"):
+        read_results(path)
+    with pytest.raises(UnreadableFileError, match="holds no results"):
+        read_results(tmp_path / "nothing")
+
+
+def test_tables_say_what_the_runs_say(results):
+    comparison = compare(results)
+    baseline, method = comparison.cases[0].rows
+    errors = {o.arm: [] for o in results.finals}
+    for outcome in results.finals:
+        errors[outcome.arm].append(outcome.last("test.error"))
+    expected = [a - b for a, b in zip(errors["rp-comhe"], errors["baseline"], strict=True)]
+    assert method.difference.mean == pytest.approx(sum(expected) / 2)
+    assert baseline.mean == pytest.approx(sum(errors["baseline"]) / 2)
+    claim = comparison.claims[0]
+    assert claim.difference == method.difference
+    assert claim.adjusted == pytest.approx(claim.difference.p, nan_ok=True)
+    assert results.finals[0].last("test.accuracy") == 100 - results.finals[0].last("test.error")
+
+
+def test_tables_are_inserted_between_marks(results):
+    comparison = compare(results)
+    page = "# T\n<!-- sphuni train: tiny -->\nold\n<!-- end -->\nrest\n"
+    once = insert(page, [comparison])
+    assert "old" not in once
+    assert once.startswith("# T\n")
+    assert once.endswith("<!-- end -->\nrest\n")
+    assert insert(once, [comparison]) == once
+    assert "[tiny](docs/tiny.md)" in verdicts([comparison], links="docs/")
+    assert "| [tiny](tiny.md) | blobs | 2 |" in overview([comparison])
+
+
+def test_pictures_are_drawn(results, tmp_path):
+    from sphuni.training.curves import draw
+
+    (path,) = draw(results, tmp_path)
+    assert path.name == "tiny-blobs.png"
+    assert path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_network_and_data_of_ones_own(tiny, tmp_path):
+    task = task_of(tiny, tmp_path / "own", model=ModelConfig(name="test_loop:dropping"))
+    assert run_task(task).last("test.error") <= 100.0
+
+
+def plain(*, inputs, classes, width):
+    from torch import nn
+
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(inputs), 8), nn.Linear(8, classes))
+
+
+@pytest.mark.slow
+def test_two_ranks_train_as_one(tiny_text, tmp_path):
+    source = tiny_text.replace('"small-cnn"\nwidth = 0.125', f'"{__name__}:plain"')
+    (tmp_path / "tiny.toml").write_text(source)
+    run_experiment(schema.parse(source), tmp_path / "one", source=source)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port",
+        "29533", "-m", "sphuni.cli", "train", str(tmp_path / "tiny.toml"), "--quiet", "--device",
+        "cpu", "--out", str(tmp_path / "two"),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, cwd=Path(__file__).parent, env=environment, timeout=300)
+    one, two = (read_results(tmp_path / name)[0].finals for name in ("one", "two"))
+    assert len(one) == len(two) == 4
+    for first, second in zip(one, two, strict=True):
+        assert second.last("train.loss") == pytest.approx(first.last("train.loss"), rel=1e-5)
+        assert second.last("test.error") == first.last("test.error")
