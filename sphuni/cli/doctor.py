@@ -14,6 +14,7 @@ __all__ = ["add_parser", "run"]
 
 _REQUIRED = (
     "numpy", "scipy", "torch", "matplotlib", "scikit-learn", "safetensors", "jaxtyping", "jinja2",
+    "numba",
 )  # fmt: skip
 _OPTIONAL = {
     "rich": "coloured tables",
@@ -21,7 +22,6 @@ _OPTIONAL = {
     "pandas": "to_dataframe()",
     "pillow": "training on image files",
     "fmm3dpy": "fast multipole sums",
-    "triton": "GPU kernels",
 }
 
 
@@ -60,7 +60,7 @@ def examine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "devices": devices,
         "compiler": compiler if compiler and shutil.which(compiler.split()[0]) else None,
-        "engines": _engines(compiler, devices, versions),
+        "engines": _engines(compiler),
     }
 
 
@@ -83,17 +83,14 @@ def _devices() -> dict[str, str]:
     return devices
 
 
-def _engines(
-    compiler: str | None, devices: dict[str, str], versions: dict[str, str | None]
-) -> dict[str, str]:
-    """Say of each pair engine whether it can run here, and if not, why."""
-    has_gpu = any(name.startswith("cuda") for name in devices)
+def _engines(compiler: str | None) -> dict[str, str]:
+    """Say of each pair engine what it serves here."""
     compiled = bool(compiler and shutil.which(compiler.split()[0]))
+    limited = "available but for kernels with logarithms or exponentials: install g++ or set CXX"
     return {
         "reference": "available",
         "blockwise": "available",
-        "compiled": "available" if compiled else "no C++ compiler: install g++ or set CXX",
-        "triton": "available" if has_gpu and versions["triton"] else "no CUDA device with triton",
+        "compiled": "available" if compiled else limited,
     }
 
 

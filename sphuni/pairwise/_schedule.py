@@ -8,13 +8,15 @@ tournament in which every block of rows meets every other once.
 
 import concurrent.futures
 import functools
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["Task", "block_size", "run_tiles"]
+__all__ = ["Task", "block_size", "run_rounds", "run_tiles"]
+
+T = TypeVar("T")
 
 _TILE_ELEMENTS = 1 << 18
 _INLINE_WORK = 1 << 22
@@ -57,13 +59,18 @@ def run_tiles(
     """
     rounds = _rounds(x, y, block, strips)
     work_load = x.shape[0] * x.shape[1] * (x if y is None else y).shape[1] * (x.shape[2] + 16)
-    if x.device.type != "cpu" or torch.get_num_threads() == 1 or work_load < _INLINE_WORK:
+    run_rounds(work, rounds, parallel=x.device.type == "cpu" and work_load >= _INLINE_WORK)
+
+
+def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, parallel: bool) -> None:
+    """Apply `work` to the tasks of each round, side by side on the threads torch may use."""
+    if not parallel or torch.get_num_threads() == 1:
         for task in (task for tasks in rounds for task in tasks):
             work(task)
         return
     grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
 
-    def in_thread(task: Task) -> None:
+    def in_thread(task: T) -> None:
         with torch.inference_mode(inference), torch.set_grad_enabled(grad):
             work(task)
 

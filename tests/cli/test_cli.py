@@ -269,7 +269,7 @@ def test_doctor_reports_what_is_missing(monkeypatch, capsys):
     assert main(["doctor"]) == 4
     out = capsys.readouterr().out
     assert "MISSING: pip install scipy" in out
-    assert "no C++ compiler" in out
+    assert "install g++ or set CXX" in out
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ def test_sums_and_gradients_are_those_of_the_tiles(kernel):
     for n in (1, 2, 3, 33, 1025):
         assert_agrees(points(n, 3, seed=n), kernel)
     assert_agrees(points(20, 3, batch=5), kernel)
+    many = points(33, 3, batch=70)
+    many[17] = degenerate_set(33, 3)
+    assert_agrees(many, kernel)
     assert_agrees(degenerate_set(33, 3), kernel)
     assert_agrees(close_set(30, 3), kernel, 1e-11)
 

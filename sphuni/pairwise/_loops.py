@@ -1,0 +1,104 @@
+"""The native loops as text: what is written per pair comes from the kernel's own formula."""
+
+from sphuni.kernels import Kernel
+from sphuni.pairwise._formula import Formula
+
+__all__ = ["lanes", "tile"]
+
+
+def tile(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, str]:
+    """One set: rows l0:l1 against rows r0:r1 of sets b0:b1; on the diagonal each pair once.
+
+    The inner function takes one point against a run of others: x0, x1, ... are the planes of the
+    run, a0, a1, ... the point. The reaction is gathered in the precision of the points for one
+    tile only, then in float64.
+    """
+    axes = range(d)
+    there, here = [f"x{k}[j]" for k in axes], [f"a{k}" for k in axes]
+    body = _pair(kernel, spelled, there, here, masked=True)
+    body += ["value += v", *(["coincident += met"] if kernel.singular else [])]
+    for k in axes:
+        body += [f"b{k} += t{k}", f"g{k}[j] -= {_reaction(kernel, k)}"]
+    arguments = ", ".join(f"{name}{k}" for name in "xga" for k in axes)
+    results = ", ".join(["value", "coincident", *(f"b{k}" for k in axes)])
+    inner = f"""def inner({arguments}):
+    {results} = {", ".join(["zero"] * (d + 2))}
+    for j in range(x0.size):
+        {_indented(body)}
+    return {results}
+"""
+    runs = [f"x[b, {k}, first:r1]" for k in axes] + [f"part[{k}, first - r0 :]" for k in axes]
+    call = ", ".join(runs + [f"x[b, {k}, i]" for k in axes])
+    adds = "\n".join(f"            gradients[b, {k}, i] += b{k}" for k in axes)
+    outer = f"""def outer(x, gradients, sums, coincidences, b0, b1, l0, l1, r0, r1):
+    part = np.empty(({d}, r1 - r0), dtype)
+    for b in range(b0, b1):
+        part[:] = zero
+        for i in range(l0, l1):
+            first = i + 1 if l0 == r0 else r0
+            {results} = inner({call})
+{adds}
+            sums[b, l0] += value
+            coincidences[b, l0] += coincident
+        for k in range({d}):
+            for j in range(r1 - r0):
+                gradients[b, k, r0 + j] += part[k, j]
+"""
+    return inner, outer
+
+
+def lanes(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, str]:
+    """Many sets: rows of x (n, d width) and of out (n, (d + 1) width), a lane to each set.
+
+    A set with coincident (or, for kernels singular there, opposite) points comes out not finite.
+    Offsets are literals and each point is one array, or the compiler could not tell that the
+    planes of x and out do not overlap, and would not vectorise.
+    """
+    axes = range(d)
+    at = [f"[{k * width} + j]" for k in range(d + 1)]
+    there, here = [f"xj{at[k]}" for k in axes], [f"xi{at[k]}" for k in axes]
+    body = _pair(kernel, spelled, there, here, masked=False)
+    body += [f"gi{at[k]} += t{k}" for k in axes] + [f"gi{at[d]} += v"]
+    body += [f"gj{at[k]} -= {_reaction(kernel, k)}" for k in axes]
+    inner = f"""def inner(xi, xj, gi, gj):
+    for j in range({width}):
+        {_indented(body)}
+"""
+    outer = """def outer(x, out):
+    for i in range(x.shape[0]):
+        for k in range(i + 1, x.shape[0]):
+            inner(x[i], x[k], out[i], out[k])
+"""
+    return inner, outer
+
+
+def _pair(
+    kernel: Kernel, spelled: Formula, there: list[str], here: list[str], *, masked: bool
+) -> list[str]:
+    """Lines for one pair: its value v, its forces t0, t1, ... and, masked, whether they met."""
+    axes, far = range(len(here)), kernel.singular_opposite
+    lines = [f"e{k} = {there[k]} - {here[k]}" for k in axes]
+    lines.append("p = " + " + ".join(f"e{k} * e{k}" for k in axes))
+    if far or kernel.reads_q:
+        lines += [f"f{k} = {there[k]} + {here[k]}" for k in axes]
+        lines.append("q = " + " + ".join(f"f{k} * f{k}" for k in axes))
+    lines += [*spelled.lines, f"v = {spelled.value}", f"s = {spelled.slope}"]
+    if masked and kernel.singular:
+        lines += ["apart = p > zero", "v = v if apart else zero", "s = s if apart else zero"]
+        lines.append("met = zero if apart else one")
+    if masked and far:
+        lines += ["apart = q > zero", "v = v if apart else at_minus_one"]
+        lines += ["s = s if apart else zero"]
+    if far:
+        lines.append("sign = one if p <= q else -one")
+        return lines + [f"t{k} = s * ({there[k]} - sign * {here[k]})" for k in axes]
+    return lines + [f"t{k} = s * e{k}" for k in axes]
+
+
+def _reaction(kernel: Kernel, k: int) -> str:
+    """Near pairs push by their difference, opposite ones by their sum."""
+    return f"sign * t{k}" if kernel.singular_opposite else f"t{k}"
+
+
+def _indented(lines: list[str]) -> str:
+    return "\n        ".join(lines)
