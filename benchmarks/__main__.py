@@ -1,6 +1,6 @@
 """Run the benchmarks and write one CSV per family to benchmarks/results/.
 
-python -m benchmarks [engine] [analysis]
+python -m benchmarks [engine] [analysis] [configurations]
 """
 
 import argparse
@@ -13,9 +13,13 @@ from typing import Any
 import torch
 
 import sphuni
-from benchmarks import analysis, engine
+from benchmarks import analysis, configurations, engine
 
-FAMILIES = {"engine": engine.run, "analysis": analysis.run}
+FAMILIES = {
+    "engine": engine.run,
+    "analysis": analysis.run,
+    "configurations": configurations.run,
+}
 RESULTS = Path(__file__).parent / "results"
 
 

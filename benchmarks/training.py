@@ -5,7 +5,8 @@
 Both train CNN-9 at quarter width on random images of 16 x 16, evaluate on 1,000 images after every
 epoch and take the same batches; the harness also writes a checkpoint and a line of its log per
 epoch. Rounds alternate; the ratio is that of the summed processor times, which other work on the
-machine hardly changes. `analysis` is what measuring all layers before and after training adds.
+machine hardly changes. "batches alone" is the share of drawing, cropping and flipping all batches,
+"with analysis" adds the measurement of all layers before and after training.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from sphuni.training.config import (
     Settings,
     TrainingConfig,
 )
-from sphuni.training.data import Samples, Splits
+from sphuni.training.data import Samples, Splits, augment
 from sphuni.training.loop import train
 
 EPOCHS, BATCH, TRAIN, TEST, SIZE = 2, 100, 2000, 1000, 16
@@ -70,12 +71,21 @@ def by_harness(splits: Splits, track: str = "none") -> None:
         train(settings, splits, seed=0, checkpoint=Path(folder) / "checkpoint.pt")
 
 
+def batches_only(splits: Splits) -> None:
+    """Draw, crop and flip all batches of a run, and train nothing."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(EPOCHS):
+        for index in torch.randperm(TRAIN, generator=generator).split(BATCH):
+            augment(splits.train.take(index).inputs, ("crop", "flip"), generator)
+
+
 def measure(rounds: int) -> list[dict[str, float | str]]:
-    """Time all three in turn."""
+    """Time all of them in turn."""
     splits = _data()
     kinds: dict[str, Callable[[Splits], None]] = {
         "by hand": by_hand,
         "harness": by_harness,
+        "batches alone": batches_only,
         "harness with analysis": lambda splits: by_harness(splits, "ends"),
     }
     spent = dict.fromkeys(kinds, 0.0)

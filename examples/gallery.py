@@ -19,7 +19,7 @@ ENTRIES = {
     "scars": {"problem": "thomson", "n": 500, "restarts": 2},
     "log": {"problem": "log", "n": 44, "restarts": 16},
     "riesz": {"problem": "riesz", "n": 32, "s": 2.0, "restarts": 16},
-    "tammes": {"problem": "tammes", "n": 50, "restarts": 48},
+    "tammes": {"problem": "tammes", "n": 38, "restarts": 32},
     "covering": {"problem": "covering", "n": 20, "restarts": 64},
     "polarization": {"problem": "polarization", "n": 14, "s": 1.0, "restarts": 16},
     "maxdet": {"problem": "maxdet", "n": 64, "restarts": 16},

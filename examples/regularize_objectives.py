@@ -53,7 +53,7 @@ def optimum(method: str, n: int, d: int) -> torch.Tensor:
     return torch.from_numpy(sphuni.configurations.construct("icosahedron"))
 
 
-def matrix(n: int, d: int, methods: tuple[str, ...], steps: int = 300) -> torch.Tensor:
+def matrix(n: int, d: int, methods: tuple[str, ...], steps: int = 1000) -> torch.Tensor:
     """Return the share of the way to its optimum that every objective was moved by every run."""
     start = torch.randn(n, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     first = {c: measure(c, start) for c in methods}
@@ -104,7 +104,7 @@ def main() -> None:
     tables = {}
     for n, d, methods in ((24, 32, METHODS), (12, 3, full)):
         title = f"{n} rows in {d} dimensions"
-        tables[title] = methods, matrix(n, d, methods, steps=300 if n <= d else 1000)
+        tables[title] = methods, matrix(n, d, methods)
         show(title, *tables[title])
     if path:
         draw(tables, path)

@@ -41,25 +41,36 @@ ALTERNATIVES: dict[str, tuple[str, str, str, tuple[float, ...], dict[str, Any]]]
 
 
 def run(target: Path, *, workers: int = 1) -> None:
-    """Estimate every curve and write one row per point of it."""
-    rows = []
-    for label, (sampler, parameter, tail, strengths, others) in ALTERNATIVES.items():
-        for strength in strengths:
-            table = power_table(
-                TESTS, sampler, n=N, d=D, n_sets=SETS, rng=SEED, workers=workers,
-                **{parameter: strength}, **others,
-            )  # fmt: skip
-            for result in table:
-                row = result.to_dict()
-                for name in ("upper", "lower", "two_sided"):
-                    row[f"{name}_low"], row[f"{name}_high"] = row.pop(f"{name}_interval")
-                rows.append({"label": label, "parameter": parameter, "tail": tail,
-                             "strength": strength, **row})  # fmt: skip
+    """Estimate the curves that the file does not have yet, one row per point."""
+    known = set(read(target)) if target.exists() else set()
+    for label in ALTERNATIVES:
+        if label in known:
+            continue
+        rows = _rows(label, workers)
+        with target.open("a", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            if stream.tell() == 0:
+                writer.writeheader()
+            writer.writerows(rows)
         print(label, flush=True)
-    with target.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+
+
+def _rows(label: str, workers: int) -> list[dict[str, Any]]:
+    """One row per strength and test."""
+    sampler, parameter, tail, strengths, others = ALTERNATIVES[label]
+    rows = []
+    for strength in strengths:
+        table = power_table(
+            TESTS, sampler, n=N, d=D, n_sets=SETS, rng=SEED, workers=workers,
+            **{parameter: strength}, **others,
+        )  # fmt: skip
+        for result in table:
+            row = result.to_dict()
+            for name in ("upper", "lower", "two_sided"):
+                row[f"{name}_low"], row[f"{name}_high"] = row.pop(f"{name}_interval")
+            head = {"label": label, "parameter": parameter, "tail": tail, "strength": strength}
+            rows.append(head | row)
+    return rows
 
 
 def read(source: Path) -> dict[str, dict[str, list[PowerResult]]]:

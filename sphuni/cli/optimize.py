@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sphuni.cli import _output
 
 if TYPE_CHECKING:
+    from sphuni.configurations.certificate import Certificate
     from sphuni.configurations.solver import OptimizeResult, Progress
     from sphuni.kernels import Kernel
 
@@ -176,9 +177,8 @@ def _describe(result: "OptimizeResult", written: list[str]) -> str:
     ]
     if certificate.smallest_eigenvalue is not None:
         rows.append(("least eigenvalue", f"{certificate.smallest_eigenvalue:.6g}"))
-    if certificate.active is not None and certificate.multipliers is not None:
-        held = f"{len(certificate.active)}, spread {certificate.spread:.2g}"
-        rows.append(("active", f"{held}; free points {certificate.free_points}"))
+    if certificate.multipliers is not None:
+        rows.append(("active", _active(certificate)))
     if certificate.symmetry_order is not None:
         rows.append(("symmetry order", str(certificate.symmetry_order)))
     rows += [
@@ -191,6 +191,17 @@ def _describe(result: "OptimizeResult", written: list[str]) -> str:
     kind = "lines" if result.antipodal else "points"
     head = f"{result.problem}: {result.n} {kind} in R^{result.d}"
     return "\n".join([head, *(f"  {name:<17}{text}" for name, text in rows)])
+
+
+def _active(certificate: "Certificate") -> str:
+    """Count what is tied, and the freedom that the ties leave."""
+    assert certificate.multipliers is not None
+    parts = [str(len(certificate.multipliers)), f"spread {certificate.spread:.2g}"]
+    if certificate.free_points is not None:
+        parts.append(f"free points {certificate.free_points}")
+    if certificate.tied_moves is not None:
+        parts.append(f"moves that keep them tied {certificate.tied_moves}")
+    return ", ".join(parts)
 
 
 def _record(result: "OptimizeResult") -> str:

@@ -42,6 +42,7 @@ def add_parser(commands: Any) -> None:
     add("--workers", type=int, default=1, metavar="N", help="runs at a time (default 1)")
     add("--threads", type=int, default=1, metavar="N", help="threads of each run (default 1)")
     add("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
+    add("--tensorboard", action="store_true", help="write TensorBoard scalars beside the logs")
     add("--pack", metavar="DIR", help="with --table: write compressed logs into this folder")
     add("--plots", metavar="DIR", help="with --table: write pictures into this folder")
     add("--write", metavar="PAGE", nargs="+", help="with --table: fill the marked places of pages")
@@ -170,6 +171,7 @@ def _train(arguments: argparse.Namespace) -> int:
             device=device,
             workers=arguments.workers,
             source=source,
+            board=arguments.tensorboard,
             on_step=progress,
         )
     except KeyboardInterrupt:

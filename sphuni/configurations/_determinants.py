@@ -103,9 +103,9 @@ class MaxdetProblem(Problem):
             symmetry_order=symmetry_order(points),
         )
 
-    def circle(self) -> Array | None:
-        """Return None: the circle has no special treatment here."""
-        return None
+    def closed_form(self) -> Array | None:
+        """Return one point; the circle has no special treatment here."""
+        return super().closed_form() if self.n == 1 else None
 
     @property
     def _newton_fits(self) -> bool:
@@ -136,9 +136,9 @@ class DesignProblem(EnergyProblem):
             bound_attained=None,
         )
 
-    def circle(self) -> Array | None:
-        """Return None: most polygons are designs, but not of every strength."""
-        return None
+    def closed_form(self) -> Array | None:
+        """Return one point; most polygons are designs, but not of every strength."""
+        return super().closed_form() if self.n == 1 else None
 
 
 def _minus_logdet(kernel: Kernel) -> Callable[[Tensor], tuple[Tensor, Tensor]]:

@@ -24,7 +24,7 @@ _TOLERANCE = 1e-6
 _LARGEST_HESSIAN = 2_500
 _EXACT_SUM = 1_000
 _SINGLE_FUNNEL = 150
-_GENERATIONS = 3
+_GENERATIONS = 10
 _SHAKE = 0.3
 
 
@@ -111,9 +111,10 @@ class EnergyProblem(Problem):
             symmetry_order=symmetry_order(_doubled(points, self.antipodal)),
         )
 
-    def circle(self) -> Array | None:
+    def closed_form(self) -> Array | None:
         """Return the regular polygon, optimal for every kernel that decreases convexly in angle."""
-        return super().circle() if self.kernel.absolutely_monotone else None
+        known = self.n == 1 or self.kernel.absolutely_monotone
+        return super().closed_form() if known else None
 
     @property
     def _pair_kernel(self) -> Kernel:

@@ -57,7 +57,7 @@ def lowest_poles(points: Tensor, kernel: Kernel, margin: float) -> Tensor:
     """Distinct local minima (m, d) of the potential within a margin of the lowest.
 
     Safeguarded Newton descents start from the centres of the hull's facets, which are the
-    farthest places from the points, and from fixed random directions.
+    farthest places from the points, from the points' antipodes and fixed random directions.
     """
     z = _descend(points, kernel, _pole_starts(points))
     value = kernel.value(*_squared(z, points)).sum(1)
@@ -72,14 +72,14 @@ def lowest_poles(points: Tensor, kernel: Kernel, margin: float) -> Tensor:
 def _pole_starts(points: Tensor) -> Tensor:
     n, d = points.shape
     generator = torch.Generator().manual_seed(n + 1000 * d)
-    starts = torch.randn(4 * d, d, generator=generator, dtype=torch.float64)
+    starts = torch.randn(8 * d, d, generator=generator, dtype=torch.float64)
     rows = points.numpy()
     try:
         corners = rows[facets(rows)]
         normals = np.linalg.solve(corners, np.ones((len(corners), d, 1)))[..., 0]
     except (QhullError, np.linalg.LinAlgError):
         return unit_rows(torch.cat([starts, -points]))
-    return unit_rows(torch.cat([starts, torch.from_numpy(normals)]))
+    return unit_rows(torch.cat([starts, -points, torch.from_numpy(normals)]))
 
 
 def _descend(points: Tensor, kernel: Kernel, starts: Tensor) -> Tensor:

@@ -43,13 +43,15 @@ def resolve(
         near = difflib.get_close_matches(str(name), PROBLEMS, n=1)
         hint = f". Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"problem must be one of {', '.join(PROBLEMS)}; got {name!r}{hint}")
-    n, d = _whole(n, "n", 2, "points"), _whole(d, "d", 2, "dimensions, the circle")
+    n, d = _whole(n, "n", 1, "points"), _whole(d, "d", 2, "dimensions, the circle")
     if metric != "chordal" and name != "riesz":
         raise ValueError(f"metric must be left out for {name!r}; it is for problem='riesz'")
     _check_kernel(name, kernel)
     if name in ("tammes", "covering", "maxdet", "energy") and s is not None:
         raise ValueError(f"s must be left out for {name!r}; got {s}")
     if name == "tammes":
+        if n == 1:
+            raise ValueError("n must be at least 2 for 'tammes': one point has no angle; got 1")
         return TammesProblem(name, n, d, None, antipodal)
     if name == "covering":
         _check_enclosing(name, n, d, antipodal=antipodal)

@@ -14,16 +14,18 @@ _RIDGE = 1e-3
 _CARRYING = 1e-4
 _RANK = 1e-8
 _FLAT = 1e-8
+_LARGEST_HESSIAN = 1_200
 
 
 class SecondOrder(NamedTuple):
     """Second-order conditions at a Karush-Kuhn-Tucker point of a max-min problem."""
 
-    moves: int
-    """Dimension of the moves, rotations of the whole set left out, that keep the tie."""
+    moves: int | None
+    """Dimension of the moves, rotations of the whole set left out, that keep the tie; None if the
+    Hessian is too large."""
     smallest_eigenvalue: float | None
     """Of minus the Lagrangian's Hessian on these moves; None if there are none."""
-    flat: int
+    flat: int | None
     """Eigenvalues below 1e-8 of the Hessian's norm."""
 
 
@@ -71,6 +73,8 @@ def tied_step(points: Array, members: Members, weights: Array, reach: float) -> 
 
 def second_order(points: Array, members: Members, weights: Array) -> SecondOrder:
     """Curvature of the Lagrangian on the moves that keep the carrying members equal."""
+    if points.shape[0] * (points.shape[1] - 1) > _LARGEST_HESSIAN:
+        return SecondOrder(None, None, None)
     active = weights > 0
     gradients = members.jacobian[active].toarray()
     _, kernel = _split(points, gradients, members.values[active])

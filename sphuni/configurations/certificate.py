@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sphuni._result import Result
 
-__all__ = ["Certificate"]
+__all__ = ["Certificate", "trivial"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -71,3 +71,22 @@ class Certificate(Result):
         """Return the fields as plain Python numbers and lists, nan as None."""
         fields = super().to_dict()
         return {key: None if value != value else value for key, value in fields.items()}
+
+
+def trivial(value: float) -> Certificate:
+    """Return the certificate of one point, where nothing is to be chosen."""
+    return Certificate(
+        kind="smooth",
+        residual=0.0,
+        smallest_eigenvalue=None,
+        flat_modes=None,
+        tied_moves=None,
+        active=None,
+        multipliers=None,
+        free_points=None,
+        spread=None,
+        bound=value,
+        bound_method="one point is as good as another",
+        bound_attained=True,
+        symmetry_order=None,
+    )

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sphuni._rng import numpy_generator
+from sphuni.configurations._orbits import symmetric_points
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.constructions import available_constructions, construct, fibonacci_sphere
 from sphuni.configurations.records import Record, record
@@ -18,6 +19,8 @@ from sphuni.pairwise import Engine
 __all__ = ["Problem", "Relaxed", "as_tensor", "random_starts", "spacing"]
 
 Array = NDArray[np.float64]
+
+_SYMMETRIC_FROM = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +119,13 @@ class Problem(abc.ABC):
         except ValueError:
             return None
 
-    def circle(self) -> Array | None:
-        """Return the optimum in closed form, known on the circle, or None."""
+    def closed_form(self) -> Array | None:
+        """Return the optimum where it is known in closed form, or None.
+
+        One point is as good as another, and on the circle the regular polygon is optimal.
+        """
+        if self.n == 1:
+            return np.eye(self.d)[-1:]
         if self.d != 2:
             return None
         angle = (math.pi if self.antipodal else 2 * math.pi) / self.n * np.arange(self.n)
@@ -133,7 +141,8 @@ def random_starts(n: int, d: int, first: int, streams: Sequence[int]) -> Array:
     """Starts number `first` and on, (b, n, d), each drawn from a stream of its own.
 
     Start 0 is an exact configuration of that size if there is one, start 1 a jittered spiral on
-    S^2; all others are uniform.
+    S^2; from there on, on S^2 and for 20 points or more, every second one is symmetric but for a
+    little noise, which lets it leave a saddle. All others are uniform.
     """
     rows = np.empty((len(streams), n, d))
     for k, stream in enumerate(streams):
@@ -145,6 +154,10 @@ def random_starts(n: int, d: int, first: int, streams: Sequence[int]) -> Array:
         elif first + k == 1 and d == 3:
             noise = rows[k] * (0.1 * spacing(n, d))
             rows[k] = fibonacci_sphere(n) + noise
+        elif d == 3 and n >= _SYMMETRIC_FROM and (first + k) % 2:
+            orbits = symmetric_points(n, rng)
+            if orbits is not None:
+                rows[k] = orbits + 1e-3 * spacing(n, d) * rows[k]
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 

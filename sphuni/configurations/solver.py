@@ -20,7 +20,7 @@ from sphuni.configurations._checkpoint import State
 from sphuni.configurations._objectives import choose_engine
 from sphuni.configurations._resolve import resolve
 from sphuni.configurations._search import Progress, Search, Status, count_hits
-from sphuni.configurations.certificate import Certificate
+from sphuni.configurations.certificate import Certificate, trivial
 from sphuni.configurations.problems import Problem
 from sphuni.configurations.records import Record
 from sphuni.kernels import Kernel
@@ -124,7 +124,8 @@ def optimize(
         the Dirichlet kernel of degree sqrt(n) - 1), ``"design"`` (least residual of a spherical
         design of strength `s`). The values are those of `record`.
     n : int
-        Number of points, at least 2.
+        Number of points, at least 1 (``"tammes"``: 2; ``"covering"`` and ``"polarization"``:
+        d + 1, with `antipodal` d).
     d : int, default 3
         Ambient dimension, at least 2.
     s : float, optional
@@ -211,11 +212,11 @@ def optimize(
     seed = _seed(rng)
     chosen = choose_engine(engine, task.n, task.d, task.default_restarts)
     record = task.best_known()
-    polygon = task.circle()
+    known = task.closed_form()
     state = State()
     status: Status = "finished"
-    if polygon is not None:
-        state = State(0, [], [task.value(polygon)], task.value(polygon), polygon)
+    if known is not None:
+        state = State(0, [], [task.value(known)], task.value(known), known)
         status = "closed form"
     else:
         search = Search(task, total, seed, chosen, record, started, workers)
@@ -225,7 +226,7 @@ def optimize(
     assert state.points is not None
     assert state.value is not None
     value = _worse(task, state.value, task.verify(state.points))
-    certificate = task.certify(state.points)
+    certificate = trivial(value) if task.n == 1 else task.certify(state.points)
     hits, tried = count_hits(task, state)
     gap = None if record is None else task.sign * (value - record.value)
     return OptimizeResult(
@@ -269,7 +270,7 @@ def _advice(
     """Say what the outcome suggests."""
     if status == "closed form" or (certificate.bound_attained and _at_bound(value, certificate)):
         return "optimal: the value is known in closed form or equals a certified bound"
-    if certificate.smallest_eigenvalue is not None and certificate.smallest_eigenvalue < -1e-6:
+    if _can_be_left(certificate):
         return "the Hessian has a negative eigenvalue: a saddle; use another seed"
     if certificate.residual > (1e-9 if certificate.kind == "smooth" else 1e-6):
         return "not stationary to full precision: the optimum is not smooth there, or n is large"
@@ -281,6 +282,16 @@ def _advice(
     if gap is not None and gap < -meaning:
         return "better than the record: verify in higher precision before believing it"
     return "found repeatedly" + ("" if gap is None else " and equal to the record")
+
+
+def _can_be_left(certificate: Certificate) -> bool:
+    """Whether the curvature shows a better place near by.
+
+    Where strict complementarity fails, members without weight may forbid the move.
+    """
+    least, weights = certificate.smallest_eigenvalue, certificate.multipliers
+    strict = weights is None or bool((weights > 0).all())
+    return strict and least is not None and least < -1e-6
 
 
 def _at_bound(value: float, certificate: Certificate) -> bool:

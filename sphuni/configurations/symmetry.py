@@ -230,15 +230,18 @@ class _GivenUpError(Exception):
 class _Search:
     """Backtracking over the images of a frame, cut where labels do not match.
 
+    Points that coincide are one, told apart from others by their number.
     After k points have images, every point is labelled by its inner products with them; a partial
     map extends only if the labels of the frame's and of the images' side agree as multisets.
     """
 
     def __init__(self, rows: Array, tolerance: float) -> None:
-        self.rows, self.tolerance = rows, tolerance
-        self.left = max(2_000, _MOST_VISITS // len(rows))
-        self.classes = _classes(rows @ rows.T, tolerance)
-        profile = np.sort(self.classes, axis=1)
+        classes = _classes(rows @ rows.T, tolerance)
+        distinct = np.unique((classes == classes.max()).argmax(axis=1))
+        profile = np.sort(classes[distinct], axis=1)
+        self.rows, self.tolerance = rows[distinct], tolerance
+        self.classes = classes[np.ix_(distinct, distinct)]
+        self.left = max(2_000, _MOST_VISITS // len(distinct))
         _, kind = np.unique(profile, axis=0, return_inverse=True)
         self.kind = kind.ravel().astype(np.uint64)
         self.frame = self._choose_frame()

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -22,6 +23,7 @@ from sphuni.nn.layers import (
     SphereRNNCell,
 )
 from sphuni.nn.layers.angular import Kind, shared_steepness
+from sphuni.nn.neurons import transposed_rows
 
 __all__ = ["Conversion", "conversion_of", "convert_to_sphere", "no_decay_groups", "project_"]
 
@@ -216,11 +218,29 @@ def project_(model: nn.Module) -> None:
 
     Their answers do not change, up to `eps`; it keeps the effective learning rate constant.
     """
-    for module in model.modules():
-        if isinstance(module, _SPHERE):
-            weight: Tensor = module.weight.data
-            norms = weight.flatten(1).norm(dim=1).clamp_min(1e-12)
-            weight /= norms.reshape(-1, *[1] * (weight.ndim - 1))
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, SphereRNNCell):
+                both = torch.cat([module.weight_ih, module.weight_hh], dim=1)
+                for weight in (module.weight_ih, module.weight_hh):
+                    weight /= _lengths(both)[:, None]
+            elif isinstance(module, _SPHERE):
+                _scale_filters(module)
+
+
+def _scale_filters(module: Any) -> None:
+    weight: Tensor = module.weight
+    if not getattr(module, "transposed", False):
+        weight /= _lengths(weight.flatten(1)).reshape(-1, *[1] * (weight.ndim - 1))
+        return
+    lengths = _lengths(transposed_rows(weight, groups=module.groups))
+    parts = weight.reshape(module.groups, -1, *weight.shape[1:])
+    parts = parts / lengths.reshape(module.groups, 1, -1, *[1] * (weight.ndim - 2))
+    weight.copy_(parts.reshape(weight.shape))
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(rows, dim=1).clamp_min(1e-12)
 
 
 def _sphere_form(module: Any, options: dict[str, Any]) -> nn.Module:

@@ -110,13 +110,20 @@ def _tile_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
 
 
 def _keep(score: Tensor, index: Tensor, gram: Tensor, rows: slice, columns: slice) -> None:
-    """Merge one tile's best columns into the running best of its rows."""
+    """Merge one tile's best columns into the running best of its rows.
+
+    Few rows find anything better once some tiles have passed, and finding out is cheap.
+    """
     k = score.shape[1]
-    value, place = gram.topk(min(k, gram.shape[1]), dim=1)
-    value = torch.cat([score[rows], value], 1)
-    place = torch.cat([index[rows], place + columns.start], 1)
+    better = torch.nonzero(gram.amax(1) > score[rows, -1])[:, 0]
+    if len(better) == 0:
+        return
+    value, place = gram[better].topk(min(k, gram.shape[1]), dim=1)
+    better = better + rows.start
+    value = torch.cat([score[better], value], 1)
+    place = torch.cat([index[better], place + columns.start], 1)
     top, order = value.topk(k, dim=1)
-    score[rows], index[rows] = top, place.gather(1, order)
+    score[better], index[better] = top, place.gather(1, order)
 
 
 def _distance(points: Tensor, index: Tensor, antipodal: bool) -> Tensor:

@@ -123,8 +123,12 @@ def _upper(gram: Tensor) -> Tensor:
 
 
 def _keep_nearest(best: Tensor, index: Tensor, gram: Tensor, rows: slice, offset: int) -> None:
-    value, place = gram.max(dim=1)
-    place = place + offset
-    better = (value > best[rows]) | ((value == best[rows]) & (place < index[rows]))
-    best[rows] = torch.where(better, value, best[rows])
-    index[rows] = torch.where(better, place, index[rows])
+    """Take a tile's best columns where they are better; of equal ones the first in the set."""
+    hopeful = torch.nonzero(gram.amax(1) >= best[rows])[:, 0]
+    if len(hopeful) == 0:
+        return
+    value, place = gram[hopeful].max(dim=1)
+    place, hopeful = place + offset, hopeful + rows.start
+    better = (value > best[hopeful]) | (place < index[hopeful])
+    best[hopeful[better]] = value[better]
+    index[hopeful[better]] = place[better]

@@ -11,12 +11,13 @@ from scipy.spatial import QhullError, cKDTree
 
 from sphuni.geometry._hull import facets
 
-__all__ = ["Array", "Diagram", "Index", "closest_pairs", "diagram", "rows_of"]
+__all__ = ["Array", "Diagram", "Index", "closest_pairs", "diagram", "loose_points", "rows_of"]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 _MERGED = 1e-6
 _SLACK = 1e-3
+_ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,8 @@ def rows_of(result: Any, *, least: int = 1) -> Array:
             f"points must have unit rows; row {worst} has norm {lengths[worst]:.4g}. "
             "Call sphuni.normalize(points) first"
         )
+    if np.abs(lengths - 1).max() > _ROUNDING:
+        points = points / lengths[:, None]
     if getattr(result, "antipodal", False):
         points = np.vstack([points, -points])
     if len(points) < least:
@@ -76,7 +79,7 @@ def diagram(points: Array) -> Diagram:
     Raises
     ------
     ValueError
-        If they do, or are fewer than 4.
+        If they do, are fewer than 4, or coincide.
     """
     if len(points) < 4:
         raise ValueError(f"points must be at least 4 to have cells with corners; got {len(points)}")
@@ -95,6 +98,9 @@ def diagram(points: Array) -> Diagram:
     sides = _groups(members[:, 0], members[:, 1], len(corners))
     by_point = members[np.lexsort(members.T)]
     cells = _groups(by_point[:, 1], by_point[:, 0], len(points))
+    lost = [k for k, cell in enumerate(cells) if len(cell) < 3]
+    if lost:
+        raise ValueError(f"points must be distinct; row {lost[0]} coincides with another")
     sides = [side[_around(corners[k], points[side])] for k, side in enumerate(sides)]
     cells = [cell[_around(points[k], corners[cell])] for k, cell in enumerate(cells)]
     first = points[[side[0] for side in sides]]
@@ -112,6 +118,21 @@ def closest_pairs(points: Array, *, tolerance: float) -> tuple[Index, float]:
     pairs = tree.query_pairs(least * (1 + tolerance), output_type="ndarray")
     angle = 2 * float(np.arcsin(min(1.0, 0.5 * least)))
     return np.unique(np.sort(pairs, axis=1), axis=0).astype(np.int64), angle
+
+
+def loose_points(result: Any) -> Index:
+    """Points of a packing that no contact with a positive multiplier holds."""
+    certificate = getattr(result, "certificate", None)
+    none = np.empty(0, dtype=np.int64)
+    if getattr(result, "problem", None) != "tammes" or certificate is None:
+        return none
+    if certificate.active is None or certificate.multipliers is None:
+        return none
+    held = np.unique(certificate.active[certificate.multipliers > 0])
+    loose = np.setdiff1d(np.arange(result.n), held)
+    if len(held) < 3:
+        return none
+    return np.concatenate([loose, loose + result.n]) if result.antipodal else loose
 
 
 def _outward(points: Array, triangles: Index) -> Array:

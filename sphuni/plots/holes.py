@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sphuni.plots._diagram import Index, closest_pairs, diagram
+from sphuni.plots._diagram import closest_pairs, diagram, loose_points
 from sphuni.plots._scene import dots, fills, finish, key, lines, scene
 from sphuni.plots._sphere import arc, cap, polygon
 from sphuni.plots._style import INK, figure_of
@@ -49,7 +49,7 @@ def contact_graph(
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    loose = _loose(result)
+    loose = loose_points(result)
     frame = scene(result, ax, loose=loose)
     points = frame.points
     pairs, angle = closest_pairs(points, tolerance=tolerance)
@@ -132,21 +132,6 @@ def deepest_holes(
         handles.append(Line2D([], [], color=shallow, lw=8, label="shallow facet"))
     key(frame, handles)
     return figure_of(frame.axes)
-
-
-def _loose(result: Any) -> Index:
-    """Points of a packing that no contact with a positive multiplier holds."""
-    certificate = getattr(result, "certificate", None)
-    none = np.empty(0, dtype=np.int64)
-    if getattr(result, "problem", None) != "tammes" or certificate is None:
-        return none
-    if certificate.active is None or certificate.multipliers is None:
-        return none
-    held = np.unique(certificate.active[certificate.multipliers > 0])
-    loose = np.setdiff1d(np.arange(result.n), held)
-    if len(held) < 3:
-        return none
-    return np.concatenate([loose, loose + result.n]) if result.antipodal else loose
 
 
 def _counted(count: int, contacts: int) -> str:

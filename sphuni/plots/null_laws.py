@@ -146,7 +146,7 @@ def _mark(
             return
     axes.axvline(statistic, color=color, lw=1.8)
     left, right = axes.get_xlim()
-    side = -1 if statistic > 0.6 * right + 0.4 * left else 1
+    side = -1 if statistic > 0.75 * right + 0.25 * left else 1
     axes.annotate(
         text, xy=(statistic, 0.9 * top), xytext=(6 * side, 0), textcoords="offset points",
         ha="left" if side > 0 else "right", va="center", color=color,

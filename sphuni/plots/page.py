@@ -20,7 +20,7 @@ from markupsafe import Markup
 from sphuni._files import write_text
 from sphuni.configurations.symmetry import PointGroup, point_group
 from sphuni.plots._caption import gap_text, heading, value_text
-from sphuni.plots._diagram import Array, Diagram, closest_pairs, diagram, rows_of
+from sphuni.plots._diagram import Array, Diagram, closest_pairs, diagram, loose_points, rows_of
 from sphuni.plots._facts import facts
 from sphuni.plots._potential import worst_poles
 from sphuni.plots._scene import facing
@@ -85,9 +85,12 @@ def render_interactive(result: Any, /, *, title: str | None = None) -> str:
             f"points must be at most {_MOST:,} for a page that turns smoothly; got "
             f"{len(points):,}. Use sphuni.plots.configuration"
         )
-    group = point_group(points, tolerance=_TOLERANCE)
+    loose = loose_points(result)
+    fixed = np.delete(points, loose, axis=0)
+    group = point_group(fixed, tolerance=_TOLERANCE)
     found = _diagram(points)
     pairs, angle = _contacts(points)
+    pairs = pairs[~np.isin(pairs, loose).any(axis=1)]
     holes = _holes(result, points, found)
     scene = {
         "points": points.tolist(),
@@ -98,7 +101,7 @@ def render_interactive(result: Any, /, *, title: str | None = None) -> str:
         "contacts": pairs.tolist(),
         "angle": angle,
         "holes": np.round(holes, 7).tolist(),
-        "view": np.round(facing(points, group), 9).tolist(),
+        "view": np.round(facing(fixed, group), 9).tolist(),
     }
     return _page(
         title=heading(result, len(points)) if title is None else title,

@@ -15,12 +15,20 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import pair_reduce
 from sphuni.stats import _registry
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._null import Null, choose, choose_all
+from sphuni.stats._incomplete import (
+    check_max_pairs,
+    incomplete_law,
+    is_incomplete,
+    sampled_sums,
+)
+from sphuni.stats._null import Null, choose, choose_all, sequential
 from sphuni.stats._pvalues import tails_of
 from sphuni.stats._result import TestTable, UniformityTestResult
 from sphuni.stats.laws import TailedTable
 
 __all__ = ["test_from_summary", "uniformity_test", "uniformity_tests"]
+
+_SMALL = 50
 
 
 @result_function()
@@ -33,6 +41,8 @@ def uniformity_test(
     n_resamples: int = 9999,
     rng: Seed = None,
     workers: int = 1,
+    max_pairs: int | None = None,
+    stop_after: int | None = None,
     **parameters: Any,
 ) -> UniformityTestResult:
     """Test whether points are independent and uniform on the sphere.
@@ -52,6 +62,13 @@ def uniformity_test(
         Seed of the simulation. With null="auto" and None the table has a fixed seed and is kept.
     workers : int, default 1
         Processes for the simulation; the answer does not depend on it.
+    max_pairs : int, optional
+        Budget of pairs. A pairwise test of more pairs than that takes this many random ones
+        (chosen by `rng`, or by a fixed seed) and is read against the law of that incomplete
+        U-statistic; the loss of power is that of a sample with fewer points.
+    stop_after : int, optional
+        With null="monte-carlo": stop simulating once this many statistics were as extreme in
+        either tail (Besag and Clifford's sequential p-value); `n_resamples` is the most.
     **parameters
         Parameters of the test, such as ``antipodal=True`` for points taken as lines.
 
@@ -83,8 +100,18 @@ def uniformity_test(
     built = _registry.build(test, parameters)
     n, d = points.shape[-2:]
     built.check(n, d)
+    check_max_pairs(max_pairs)
     asked = Null(null, n_resamples, rng, workers)
-    return _result(built, built.statistic(points), n, d, choose(built, n, d, asked), points.dtype)
+    if max_pairs is not None and is_incomplete(built, n, d, max_pairs):
+        (sums, laws) = _incomplete(points, [built], n, d, max_pairs, asked)
+        return _result(built, built.from_summary(sums[0], n, d), n, d, laws[0], points.dtype)
+    statistic = built.statistic(points)
+    if stop_after is None:
+        choice = choose(built, n, d, asked)
+    else:
+        values = statistic.detach().double().cpu().numpy().reshape(-1)
+        choice = sequential(built, values, n, d, asked, stop_after)
+    return _result(built, statistic, n, d, choice, points.dtype)
 
 
 @result_function()
@@ -98,6 +125,7 @@ def uniformity_tests(
     rng: Seed = None,
     workers: int = 1,
     antipodal: bool = False,
+    max_pairs: int | None = None,
 ) -> TestTable:
     """Run several tests of uniformity with one pass over the pairs of points.
 
@@ -109,8 +137,8 @@ def uniformity_tests(
         Names listed by `available_tests`; "all" takes those that suit n, d and `null`.
     antipodal : bool, default False
         Take points as lines.
-    null, n_resamples, rng, workers
-        As in `uniformity_test`.
+    null, n_resamples, rng, workers, max_pairs
+        As in `uniformity_test`; all tests share the random pairs and the simulated sets.
 
     Returns
     -------
@@ -126,18 +154,28 @@ def uniformity_tests(
     """
     check_points(points)
     n, d = points.shape[-2:]
+    check_max_pairs(max_pairs)
     asked = Null(null, n_resamples, rng, workers)
-    chosen, skipped = _select(tests, n, d, antipodal)
-    sums = _shared_sums(points, chosen, d)
+    chosen, skipped = _select(tests, n, d, antipodal, null)
+    partial = [test for test in chosen if is_incomplete(test, n, d, max_pairs)]
+    whole = [test for test in chosen if test not in partial]
+    statistics, choices = {}, dict(zip(whole, choose_all(whole, n, d, asked), strict=True))
+    if partial and max_pairs is not None:
+        parts, laws = _incomplete(points, partial, n, d, max_pairs, asked)
+        choices |= dict(zip(partial, laws, strict=True))
+        statistics = {t: t.from_summary(part, n, d) for t, part in zip(partial, parts, strict=True)}
+    sums = _shared_sums(points, whole, n, d)
     results = []
-    for test, choice in zip(chosen, choose_all(chosen, n, d, asked), strict=True):
+    for test in chosen:
+        choice = choices[test]
         if isinstance(choice, ValueError):
             if tests != "all":
                 raise choice
             skipped[test.name] = str(choice)
             continue
-        statistic = test.statistic_with(points, d, sums)
-        results.append(_result(test, statistic, n, d, choice, points.dtype))
+        if test not in statistics:
+            statistics[test] = test.statistic_with(points, d, sums)
+        results.append(_result(test, statistics[test], n, d, choice, points.dtype))
     return TestTable(tuple(results), skipped)
 
 
@@ -212,7 +250,7 @@ def pair_kernels(test: str | UniformityTest, d: int, **parameters: Any) -> tuple
 
 
 def _select(
-    tests: str | Sequence[str | UniformityTest], n: int, d: int, antipodal: bool
+    tests: str | Sequence[str | UniformityTest], n: int, d: int, antipodal: bool, null: str
 ) -> tuple[list[UniformityTest], dict[str, str]]:
     """Build the tests asked for; of "all" those that are defined, with reasons for the others."""
     extra: dict[str, Any] = {"antipodal": True} if antipodal else {}
@@ -230,18 +268,41 @@ def _select(
             test.check(n, d)
         except (TypeError, ValueError) as reason:
             skipped[name] = str(reason)
-        else:
+            continue
+        if test.in_all or null == "monte-carlo" or n <= _SMALL:
             chosen.append(test)
+        else:
+            skipped[name] = f"the null law of test {name!r} must be simulated: ask for it by name"
     return chosen, skipped
 
 
-def _shared_sums(points: Tensor, tests: Sequence[UniformityTest], d: int) -> dict[Kernel, Tensor]:
+def _shared_sums(
+    points: Tensor, tests: Sequence[UniformityTest], n: int, d: int
+) -> dict[Kernel, Tensor]:
     """Every kernel's pair sum, each computed once and all in one pass."""
-    kernels = list(dict.fromkeys(kernel for test in tests for kernel in test.kernels(d)))
+    paired = [test for test in tests if test.needs_pairs(n, d)]
+    kernels = list(dict.fromkeys(kernel for test in paired for kernel in test.kernels(d)))
     if not kernels:
         return {}
     sums = pair_reduce(points, kernel=kernels).unbind(-1)
     return dict(zip(kernels, sums, strict=True))
+
+
+def _incomplete(
+    points: Tensor, tests: Sequence[UniformityTest], n: int, d: int, count: int, asked: Null
+) -> tuple[list[tuple[Tensor, ...]], list[LawChoice]]:
+    """Pair sums of each test from the same random pairs, and the laws of what they make."""
+    if asked.null not in ("auto", "asymptotic"):
+        raise ValueError(f"max_pairs goes with null='auto' or 'asymptotic'; got {asked.null!r}")
+    laws = []
+    for test in tests:
+        law = incomplete_law(test, n, d, count)
+        if isinstance(law, ValueError):
+            raise law
+        laws.append(law)
+    kernels = list(dict.fromkeys(kernel for test in tests for kernel in test.kernels(d)))
+    sums = dict(zip(kernels, sampled_sums(points, kernels, count, asked.rng), strict=True))
+    return [tuple(sums[kernel] for kernel in test.kernels(d)) for test in tests], laws
 
 
 def _result(

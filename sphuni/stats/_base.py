@@ -35,7 +35,8 @@ class UniformityTest(abc.ABC):
     """A test of uniformity: large values of its statistic mean clustering.
 
     Parameters of a test are the fields of its class. The statistic of rotated points must be the
-    same unless `invariant` is False, so that null samples may be drawn in fewer dimensions.
+    same unless `invariant` is False, so that null samples may be drawn in fewer dimensions. Tests
+    with `in_all` False are run where they are asked for by name.
     """
 
     name: ClassVar[str] = ""
@@ -47,6 +48,7 @@ class UniformityTest(abc.ABC):
     least_n: ClassVar[int] = 2
     invariant: ClassVar[bool] = True
     pairwise: ClassVar[bool] = True
+    in_all: ClassVar[bool] = True
 
     @classmethod
     def defined(cls, d: int) -> bool:
@@ -71,6 +73,10 @@ class UniformityTest(abc.ABC):
     def kernels(self, d: int) -> tuple[Kernel, ...]:
         """Kernels whose pair sums `statistic_with` wants."""
         return tuple(term.kernel for term in self.terms(d))
+
+    def needs_pairs(self, n: int, d: int) -> bool:
+        """Whether the statistic of n points takes the pair sums of `kernels`."""
+        return bool(self.kernels(d))
 
     def summary(self, points: Tensor, d: int) -> Tensor | tuple[Tensor, ...]:
         """What `from_summary` needs of points (..., n, k), k <= d, that lie in R^d.
@@ -118,6 +124,7 @@ class UniformityTest(abc.ABC):
 
     def statistic_with(self, points: Tensor, d: int, sums: Mapping[Kernel, Tensor]) -> Tensor:
         """The statistic of points whose pair sums of `kernels` are known."""
-        kernels = self.kernels(d)
-        summary = tuple(sums[k] for k in kernels) if kernels else self.summary(points, d)
-        return self.from_summary(summary, points.shape[-2], d)
+        n = points.shape[-2]
+        if not self.needs_pairs(n, d):
+            return self.from_summary(self.summary(points, d), n, d)
+        return self.from_summary(tuple(sums[k] for k in self.kernels(d)), n, d)

@@ -4,17 +4,22 @@ import dataclasses
 import zlib
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sphuni._rng import seeds
 from sphuni._typing import Seed
-from sphuni._workers import check_workers
+from sphuni._workers import check_workers, ordered_map
 from sphuni.stats._base import LawChoice, UniformityTest
+from sphuni.stats._simulate import job_chunks, run
 from sphuni.stats._tables import tables
-from sphuni.stats.laws.monte_carlo import Empirical
+from sphuni.stats.laws.monte_carlo import Empirical, SequentialTable
 
-__all__ = ["Null", "choose", "choose_all", "monte_carlo_law"]
+__all__ = ["Null", "choose", "choose_all", "monte_carlo_law", "sequential"]
 
-_BUDGET = 4e10
+_BUDGET = 2e11
 _FEWEST = 199
+_SEQUENTIAL_CHUNK = 100
 
 NULLS = ("auto", "exact", "asymptotic", "monte-carlo")
 
@@ -62,6 +67,26 @@ def choose_all(
     missing = [test for test, choice in zip(tests, choices, strict=True) if choice is None]
     simulated = iter(_simulated(missing, n, d, asked))
     return [next(simulated) if choice is None else choice for choice in choices]
+
+
+def sequential(
+    test: UniformityTest, values: NDArray[np.float64], n: int, d: int, asked: Null, enough: int
+) -> LawChoice:
+    """Simulate chunk by chunk until every value has `enough` more extreme ones in both tails."""
+    if asked.null != "monte-carlo":
+        raise ValueError(f"stop_after goes with null='monte-carlo'; got null={asked.null!r}")
+    if enough < 1:
+        raise ValueError(f"stop_after must be at least 1; got {enough}")
+    seed = asked.rng if isinstance(asked.rng, int) else seeds(asked.rng, 1)[0]
+    jobs = job_chunks([test], n, d, asked.n_resamples, seed, most=_SEQUENTIAL_CHUNK)
+    drawn: list[NDArray[np.float64]] = []
+    for _, part in ordered_map(run, jobs, workers=asked.workers):
+        drawn.append(part[:, 0])
+        law = SequentialTable(np.concatenate(drawn), enough)
+        if law.decided(values):
+            break
+    words = f"{law.sample.size} simulated uniform sets, stopped after {enough} more extreme ones"
+    return LawChoice(law, "monte-carlo", words)
 
 
 def _without_simulation(

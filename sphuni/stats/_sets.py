@@ -6,16 +6,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sphuni._rng import seeds
 from sphuni._typing import Seed
 from sphuni._workers import ordered_map
+from sphuni.kernels import Kernel
+from sphuni.pairwise import pair_reduce
 from sphuni.stats import alternatives
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._simulate import evaluate
 from sphuni.stats.laws.monte_carlo import gram_sample
 
-__all__ = ["Progress", "statistics_under"]
+__all__ = ["Progress", "exact_statistics", "statistics_under"]
 
 _FLOAT = NDArray[np.float64]
 _CHUNK_NUMBERS = 1 << 20
@@ -31,7 +34,7 @@ class _Task(NamedTuple):
     parameters: dict[str, Any]
     n: int
     d: int
-    count: int
+    many: int
     seed: int
 
 
@@ -65,16 +68,27 @@ def statistics_under(
     return np.concatenate(parts)
 
 
+def exact_statistics(points: Tensor, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
+    """Statistics (B, tests) of sets (B, n, d), every pair of points visited once for all tests."""
+    kernels = list(dict.fromkeys(kernel for test in tests for kernel in test.kernels(d)))
+    sums: dict[Kernel, Tensor] = {}
+    if kernels:
+        total = pair_reduce(points, kernel=kernels)
+        sums = dict(zip(kernels, total.unbind(-1), strict=True))
+    columns = [test.statistic_with(points, d, sums).double() for test in tests]
+    return np.asarray(torch.stack(columns, dim=-1).numpy())
+
+
 def _evaluate(task: _Task) -> _FLOAT:
-    if task.sampler is alternatives.ALTERNATIVES["uniform"]:
-        full = not all(test.invariant for test in task.tests)
-        generator = np.random.default_rng(task.seed)
-        points = gram_sample(task.n, task.d, task.count, generator, full=full)
-    else:
-        drawn = task.sampler(task.n, task.d, batch=(task.count,), rng=task.seed, **task.parameters)
-        points = torch.as_tensor(np.asarray(drawn, dtype=np.float64))
     with torch.no_grad():
-        return evaluate(points, task.tests, task.d)
+        if task.sampler is alternatives.ALTERNATIVES["uniform"]:
+            full = not all(test.invariant for test in task.tests)
+            generator = np.random.default_rng(task.seed)
+            uniform = gram_sample(task.n, task.d, task.many, generator, full=full)
+            return evaluate(uniform, task.tests, task.d)
+        drawn = task.sampler(task.n, task.d, batch=(task.many,), rng=task.seed, **task.parameters)
+        points = torch.as_tensor(np.asarray(drawn, dtype=np.float64))
+        return exact_statistics(points, task.tests, task.d)
 
 
 def _check_importable(sampler: Callable[..., Any]) -> None:

@@ -14,11 +14,11 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import pair_reduce
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._binned import binned_sums
-from sphuni.stats.circle_pairs import sorted_turns
+from sphuni.stats._sorted import sorted_turns
 from sphuni.stats.circular import CircleTest
 from sphuni.stats.laws.monte_carlo import chunks, gram_sample
 
-__all__ = ["Job", "evaluate", "job_chunks", "simulate_tests"]
+__all__ = ["Job", "evaluate", "job_chunks", "run", "simulate_tests"]
 
 _FLOAT = NDArray[np.float64]
 _BINNED_FROM = 12
@@ -49,10 +49,18 @@ def simulate_tests(
     return np.concatenate(parts)
 
 
-def job_chunks(tests: Sequence[UniformityTest], n: int, d: int, count: int, rng: int) -> list[Job]:
-    """Chunks whose sizes and seeds depend on n, d and `rng` only."""
+def job_chunks(
+    tests: Sequence[UniformityTest],
+    n: int,
+    d: int,
+    count: int,
+    rng: int,
+    *,
+    most: int | None = None,
+) -> list[Job]:
+    """Chunks, of at most `most` sets, whose sizes and seeds depend on n, d and `rng` only."""
     full = not all(test.invariant for test in tests)
-    sizes = list(chunks(count, n, d if full else min(n, d)))
+    sizes = list(chunks(count, n, d if full else min(n, d), most))
     return [
         Job(tuple(tests), n, d, size, seed, full)
         for size, seed in zip(sizes, seeds(rng, len(sizes)), strict=True)
@@ -70,7 +78,8 @@ def run(job: Job) -> _FLOAT:
 def evaluate(points: Tensor, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
     """Statistics (B, tests) of sets (B, n, k) that lie in R^d."""
     n = points.shape[-2]
-    kernels = list(dict.fromkeys(k for test in tests for k in test.kernels(d)))
+    paired = [test for test in tests if test.needs_pairs(n, d)]
+    kernels = list(dict.fromkeys(k for test in paired for k in test.kernels(d)))
     sums: dict[Kernel, Tensor] = {}
     if kernels:
         binned = n >= _BINNED_FROM

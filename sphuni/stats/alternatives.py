@@ -318,8 +318,9 @@ def minimum_energy(
     kernel = Riesz(s)
     spacing = 2.0 * n ** (-1.0 / (d - 1))
     for step in range(steps):
-        x = x.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(pair_reduce(x, kernel=kernel).sum(), x)
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(pair_reduce(x, kernel=kernel).sum(), x)
         force = project_tangent(x.detach(), -slope)
         fastest = force.norm(dim=-1).amax(-1)[..., None, None].clamp(min=1e-300)
         x = unit_rows(x.detach() + 0.2 * spacing / (1.0 + 0.1 * step) * force / fastest)

@@ -15,6 +15,7 @@ from sphuni.stats import _coefficients as co
 from sphuni.stats._angular import CircleQuartic, PyckeSeries
 from sphuni.stats._base import LawChoice, Term
 from sphuni.stats._kernels import Centred, Latitude, OneMinusSine
+from sphuni.stats._sorted import sorted_turns
 from sphuni.stats.classical import Rayleigh
 from sphuni.stats.projected import PRt
 from sphuni.stats.sobolev import SobolevTest
@@ -27,7 +28,6 @@ __all__ = [
     "RayleighM",
     "Rothman",
     "Watson",
-    "sorted_turns",
     "watson_of_turns",
 ]
 
@@ -323,10 +323,3 @@ def watson_of_turns(u: Tensor) -> Tensor:
     n = u.shape[-1]
     gap = u - (torch.arange(1, n + 1, dtype=u.dtype, device=u.device) - 0.5) / n
     return (gap - gap.mean(-1, keepdim=True)).square().sum(-1) + 1.0 / (12.0 * n)
-
-
-def sorted_turns(points: Tensor) -> Tensor:
-    """Angles as shares of a turn in [0, 1), ascending."""
-    x = points.double()
-    turns = torch.atan2(x[..., 1], x[..., 0]) / (2.0 * math.pi)
-    return torch.sort(turns - torch.floor(turns), dim=-1).values

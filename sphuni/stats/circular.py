@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats.circle_pairs import sorted_turns
+from sphuni.stats._sorted import sorted_turns
 from sphuni.stats.laws import circular as laws
 
 __all__ = [

@@ -67,7 +67,7 @@ class Rayleigh(SobolevTest):
     def best_law(self, n: int, d: int) -> LawChoice | None:
         """The exact law up to n = 40 on the circle and S^2."""
         if d <= 3 and 2 <= n <= _EXACT_UP_TO:
-            law = self._placed(RayleighLaw(n, d), n, d)
+            law = self.placed(RayleighLaw(n, d), n, d)
             return LawChoice(law, "exact", f"length of a sum of {n} uniform unit vectors")
         return super().best_law(n, d)
 

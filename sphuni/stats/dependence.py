@@ -16,7 +16,7 @@ from sphuni._typing import Seed
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._groups import build_sobolev, check_one_set, group_numbers, within_groups
-from sphuni.stats._simulate import evaluate
+from sphuni.stats._sets import exact_statistics
 from sphuni.stats.sobolev import SobolevTest
 
 __all__ = ["ClusterTestResult", "cluster_test", "effective_n"]
@@ -126,7 +126,7 @@ def cluster_test(
     groups = group_numbers(n, clusters, block_length)
     x = points.detach().double().cpu()
     with torch.no_grad():
-        observed = float(evaluate(x[None], [built], d)[0, 0])
+        observed = float(exact_statistics(x[None], [built], d)[0, 0])
         turned = _rotated_statistics(x, built, groups, n_resamples, rng)
     slack = 1e-10 * max(1.0, float(np.abs(turned[np.isfinite(turned)]).max(initial=0.0)))
     upper = (1 + int((turned >= observed - slack).sum())) / (1 + n_resamples)
@@ -222,7 +222,7 @@ def _rotated_statistics(
     )
     step = max(1, _CHUNK_NUMBERS // (n * max(n, d)))
     counts = [min(step, n_resamples - start) for start in range(0, n_resamples, step)]
-    return np.concatenate([evaluate(turn(many), [test], d)[:, 0] for many in counts])
+    return np.concatenate([exact_statistics(turn(many), [test], d)[:, 0] for many in counts])
 
 
 def _fresh(n: int, d: int, many: int, generator: np.random.Generator) -> Tensor:

@@ -113,9 +113,10 @@ def smallest_detectable(
 
     def at(strength: float) -> PowerResult:
         if strength not in found:
+            settings: dict[str, Any] = {**parameters, parameter: strength}
             found[strength] = power(
                 test, alternative, n=n, d=d, alpha=alpha, n_sets=n_sets, rng=seed, workers=workers,
-                test_parameters=test_parameters, **{parameter: strength}, **parameters,
+                test_parameters=test_parameters, **settings,
             )  # fmt: skip
         return found[strength]
 

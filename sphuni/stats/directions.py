@@ -19,7 +19,7 @@ __all__ = ["CuestaAlbertos", "SlicedWasserstein"]
 
 _FLOAT = NDArray[np.float64]
 _CELLS = 8192
-_LIMIT_AT = 2000
+_LIMIT_AT = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ class _Directional(UniformityTest):
 
     invariant: ClassVar[bool] = False
     pairwise: ClassVar[bool] = False
+    in_all: ClassVar[bool] = False
     directions: Any = 50
     seed: int = 0
 
@@ -45,7 +46,7 @@ class _Directional(UniformityTest):
         object.__setattr__(self, "directions", _nested(given))
 
     def simulated_at(self, n: int) -> int:
-        """Beyond n = 2000 the law hardly moves: it is simulated there."""
+        """Beyond n = 500 the law hardly moves: it is simulated there."""
         return min(n, _LIMIT_AT)
 
     def cost(self, n: int, d: int) -> float:

@@ -24,7 +24,8 @@ from sphuni.stats.projected import PAD
 __all__ = ["Omnibus"]
 
 _SMALL = -12.0
-_LARGEST = 0.99
+_LARGEST = 0.999
+_CAUCHY_FROM = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Omnibus(UniformityTest):
 
     With p_1 .. p_k their upper p-values, :math:`T = \frac1k \sum \tan(\pi (\tfrac12 - p_i))` has a
     tail close to Cauchy's however the tests depend on each other. The statistic is minus the
-    logarithm of that p-value, :math:`-\log P(\mathrm{Cauchy} > T)`. A p_i above 0.99 counts as
-    0.99, so that one test cannot outvote the others.
+    logarithm of that p-value, :math:`-\log P(\mathrm{Cauchy} > T)`. A p_i above 0.999 counts
+    as 0.999, so that one test cannot outvote the others.
 
     The five see a common direction, a common axis, every departure (twice, with weight on low
     and on local harmonics), and close pairs.
@@ -94,6 +95,10 @@ class Omnibus(UniformityTest):
     def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
         """Exponential, if the combination were exact."""
         return LawChoice(_Exponential(), "asymptotic", "Cauchy combination of five p-values")
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """The same from n = 50 on, where its size is right in every dimension."""
+        return self.asymptotic_law(n, d) if n >= _CAUCHY_FROM else None
 
 
 @functools.lru_cache(maxsize=256)

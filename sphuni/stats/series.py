@@ -7,15 +7,19 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
+from torch import Tensor
 
 from sphuni.stats import _coefficients as co
 from sphuni.stats._base import Term
 from sphuni.stats._kernels import Series
+from sphuni.stats._moments import gegenbauer_pair_sum, moment_count
 from sphuni.stats.sobolev import SobolevTest
 
 __all__ = ["Sobolev", "Stein"]
 
 _FLOAT = NDArray[np.float64]
+_MOMENTS_FROM = 500
+_PAIRS_PER_MOMENT = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +59,21 @@ class Sobolev(SobolevTest):
         values = self.coefficients(d, 0)
         scale = float(values.max())
         return (Term(2.0 * scale, Series((0.0, *(values / scale)), d)),)
+
+    def needs_pairs(self, n: int, d: int) -> bool:
+        """Only while there are fewer points than moments."""
+        degree = int(np.flatnonzero(self.coefficients(d, 0))[-1]) + 1
+        return n < _MOMENTS_FROM or _PAIRS_PER_MOMENT * moment_count(degree, d) > n
+
+    def summary(self, points: Tensor, d: int) -> Tensor | tuple[Tensor, ...]:
+        """The pair sum, from moments where there are many points: O(n)."""
+        if self.needs_pairs(points.shape[-2], d):
+            return super().summary(points, d)
+        values = np.concatenate([[0.0], self.coefficients(d, 0)])
+        values = values[: np.flatnonzero(values)[-1] + 1]
+        if self.antipodal:
+            values = np.where(np.arange(values.size) % 2 == 0, 2.0 * values, 0.0)
+        return (gegenbauer_pair_sum(points, values / float(self.coefficients(d, 0).max()), d),)
 
     def coefficients(self, d: int, count: int) -> _FLOAT:
         """v_k^2 d_k."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from sphuni.special import cosine_quadrature, gegenbauer, harmonic_dimension
 from sphuni.stats._base import LawChoice, Term, UniformityTest
 from sphuni.stats._binned import pair_rule
+from sphuni.stats._sorted import has_sorted_form, sorted_pair_sum, sorted_turns
 from sphuni.stats.laws import Affine, Corrected, Law, WeightedChi2, corrected
 from sphuni.stats.laws.pair_sums import PairSums, pair_sums
 
@@ -32,6 +33,9 @@ _LARGEST_CHANGE = 0.4
 _HEAVIEST_PAIR = 0.1
 _LARGEST_TRIANGLE = 0.005
 _MOST_SHARED = 48
+_SORTED_FROM = 500
+_HEAVIEST = 0.35
+_HEAVY_TABLE_UP_TO = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +101,19 @@ class SobolevTest(UniformityTest):
             return terms
         return tuple(Term(term.factor, term.kernel.antipodal()) for term in terms)
 
+    def needs_pairs(self, n: int, d: int) -> bool:
+        """Not where there is a form without pairs, nor on a large circle that is sorted."""
+        kernels = self.kernels(d)
+        quick = d == 2 and n >= _SORTED_FROM and all(map(has_sorted_form, kernels))
+        return bool(kernels) and not quick
+
+    def summary(self, points: Tensor, d: int) -> Tensor | tuple[Tensor, ...]:
+        """Pair sums of the kernels of `terms`, from sorted angles where that will do."""
+        if self.needs_pairs(points.shape[-2], d):
+            return super().summary(points, d)
+        turns = sorted_turns(points)
+        return tuple(sorted_pair_sum(turns, kernel) for kernel in self.kernels(d))
+
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """Centre the pair sums of the kernels of `terms`, scale by n, shift as custom has it."""
         pairs = 0.5 * n * (n - 1)
@@ -116,16 +133,16 @@ class SobolevTest(UniformityTest):
         plain = (statistic - offset) / scale
         if self.form == "V":
             return plain / self._constant(d)
-        return plain / (n - 1) / math.sqrt(self._moments(d).second)
+        return plain / (n - 1) / math.sqrt(self.moments(d).second)
 
     def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
         """The weighted chi-square limit."""
         law = _limit(self, d)
         if law is None:
             return None
-        return LawChoice(self._placed(law, _INFINITE, d), "asymptotic", _describe(law))
+        return LawChoice(self.placed(law, _INFINITE, d), "asymptotic", _describe(law))
 
-    def _placed(self, law: Law, n: int, d: int) -> Law:
+    def placed(self, law: Law, n: int, d: int) -> Law:
         """The law of the statistic from that of its V- or U-form."""
         scale, offset = self.affine(n, d)
         return law if (scale, offset) == (1.0, 0.0) else Affine(law, scale, offset)
@@ -134,19 +151,31 @@ class SobolevTest(UniformityTest):
         """The limit corrected to the exact variance and skewness, where that is close.
 
         From n = 20 on, unless a spiked kernel makes single pairs rule the sum; then a table serves
-        small n, and large n gets the limit with a warning in its description.
+        up to n = 200, and beyond that close pairs are counted one by one.
         """
-        law = _limit(self, d)
-        if law is None or n < _ASYMPTOTIC_FROM:
+        if n < _ASYMPTOTIC_FROM:
             return None
-        fixed: Corrected | WeightedChi2 = self.corrected_law(n, d)
-        words = f"{_describe(law)}, corrected to the exact variance and skewness at n = {n}"
-        if not self._close(self.corrected_law(n, d), n, d):
-            if n <= _TABLE_UP_TO:
+        law = _limit(self, d)
+        if law is not None and self._close(self.corrected_law(n, d), n, d):
+            words = f"{_describe(law)}, corrected to the exact variance and skewness at n = {n}"
+            return LawChoice(self.placed(self.corrected_law(n, d), n, d), "asymptotic", words)
+        if n <= _TABLE_UP_TO or 2.0 * self._order(d) > d - 1:
+            return None
+        try:
+            fine = self.pair_law(n, d)
+        except ValueError:
+            return None
+        words = "low harmonics as chi-squares, the rest as a compound Poisson sum of pairs"
+        if fine.heaviness > _HEAVIEST:
+            if n <= _HEAVY_TABLE_UP_TO:
                 return None
-            fixed = law if not math.isfinite(self._moments(d).third) else fixed
-            words = f"{_describe(law)}; approximate, because close pairs dominate the sum"
-        return LawChoice(self._placed(fixed, n, d), "asymptotic", words)
+            words += "; the lower tail is approximate, because few pairs rule the sum"
+        return LawChoice(fine, "asymptotic", words)
+
+    def _order(self, d: int) -> float:
+        """Order of the kernel's worst pole."""
+        kernels = [term.kernel for term in self.terms(d)]
+        return max((max(k.order_at_one, k.order_at_minus_one) for k in kernels), default=0.0)
 
     def pair_law(self, n: int, d: int) -> PairSums:
         """The law with the lowest harmonics as chi-squares and the rest pair by pair."""
@@ -154,7 +183,7 @@ class SobolevTest(UniformityTest):
 
     def _close(self, fixed: Corrected, n: int, d: int) -> bool:
         """Whether the corrected law is near the true one: small corrections, no heavy kernel."""
-        moments = self._moments(d)
+        moments = self.moments(d)
         weight = moments.fourth / moments.second**2 / (0.5 * n * (n - 1))
         return abs(fixed.skew_change) < _LARGEST_CHANGE and weight < _HEAVIEST_PAIR
 
@@ -162,7 +191,7 @@ class SobolevTest(UniformityTest):
         """The limit law with the statistic's exact first three moments at n."""
         law = _limit(self, d)
         assert law is not None
-        moments = self._moments(d)
+        moments = self.moments(d)
         return corrected(
             law,
             n,
@@ -193,11 +222,16 @@ class SobolevTest(UniformityTest):
         ]
         return np.asarray(0.5 * sum(parts))
 
-    def _moments(self, d: int) -> "_Moments":
+    def moments(self, d: int) -> "Moments":
+        """Moments of psi."""
         return _moments(self, d)
 
+    def limit_law(self, d: int) -> WeightedChi2 | None:
+        """The limit law of the V- or U-form; None where psi has no variance."""
+        return _limit(self, d)
 
-class _Moments(NamedTuple):
+
+class Moments(NamedTuple):
     """Moments of psi, and its product over a triangle of points."""
 
     second: float
@@ -246,7 +280,7 @@ def _spectrum(test: SobolevTest, d: int) -> tuple[_FLOAT, _FLOAT]:
 
 
 @functools.lru_cache(maxsize=512)
-def _moments(test: SobolevTest, d: int) -> _Moments:
+def _moments(test: SobolevTest, d: int) -> Moments:
     """Moments of the kernel in use: from coefficients where they are, by quadrature the others."""
     values, dimensions = _spectrum(test, d)
     scale = 2.0 if test.antipodal else 1.0
@@ -257,13 +291,10 @@ def _moments(test: SobolevTest, d: int) -> _Moments:
     psi = test.values(nodes, d)
     psi = psi + psi[::-1] if test.antipodal else psi
     # an infinite moment would come out finite and meaningless
-    order = max(
-        (max(t.kernel.order_at_one, t.kernel.order_at_minus_one) for t in test.pair_terms(d)),
-        default=0.0,
-    )
+    order = test._order(d)
     third = float(weights @ psi**3) if 3 * order < d - 1 else math.inf
     fourth = float(weights @ psi**4) if 4 * order < d - 1 else math.inf
-    return _Moments(second, third, fourth, scale**3 * float(np.sum(values**3 / dimensions**2)))
+    return Moments(second, third, fourth, scale**3 * float(np.sum(values**3 / dimensions**2)))
 
 
 @functools.lru_cache(maxsize=64)
@@ -273,16 +304,16 @@ def _pair_law(test: SobolevTest, n: int, d: int) -> PairSums:
     eigen = scale * values / dimensions
     places, shares = pair_rule(d)
     kernels = test.terms(d)
-    psi = 0.5 * sum(
-        term.factor * (term.kernel.value(*places).numpy() - term.kernel.mean(d)) for term in kernels
-    )
+    psi = np.zeros(shares.size)
+    for term in kernels:
+        psi += 0.5 * term.factor * (term.kernel.value(*places).numpy() - term.kernel.mean(d))
     pairs = 0.5 * n * (n - 1)
     low = _shared_degrees(eigen, dimensions, float(np.minimum(psi**2, n * n) @ shares))
     cosines = 0.25 * (places[1] - places[0]).numpy()
     shared = scale * values[:low] @ gegenbauer(max(low, 1), cosines, d)[1 : low + 1]
     kept = np.flatnonzero(eigen[:low] > 0)
     factor, offset = test.affine(n, d)
-    moments = test._moments(d)
+    moments = test.moments(d)
     constant = test._constant(d) if test.form == "V" else 0.0
     finite = math.isfinite(test._constant(d))
     return pair_sums(
@@ -294,7 +325,7 @@ def _pair_law(test: SobolevTest, n: int, d: int) -> PairSums:
         mean=factor * constant + offset,
         variance=factor**2 * 2.0 * (1.0 - 1.0 / n) * moments.second,
         whole=factor * 2.0 / n * psi,
-        far=test._placed(_limit(test, d), n, d) if finite and _limit(test, d) else None,  # type: ignore[arg-type]
+        far=test.placed(_limit(test, d), n, d) if finite and _limit(test, d) else None,  # type: ignore[arg-type]
     )
 
 

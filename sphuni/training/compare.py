@@ -9,6 +9,7 @@ import numpy as np
 
 from sphuni.training.archive import Results
 from sphuni.training.experiment import Case, Claim, Experiment
+from sphuni.training.extras import EXTRAS
 from sphuni.training.further import Further, further
 from sphuni.training.runner import Outcome
 from sphuni.training.statistics import (
@@ -128,6 +129,8 @@ class Comparison:
     runs, failed : int
     hours : float
         Of training, selection included.
+    extra : str
+        What else the experiment shows, as Markdown.
     """
 
     experiment: Experiment
@@ -138,6 +141,7 @@ class Comparison:
     runs: int
     failed: int
     hours: float
+    extra: str = ""
 
 
 def compare(results: Results) -> Comparison:
@@ -166,6 +170,7 @@ def compare(results: Results) -> Comparison:
         len(results.outcomes),
         sum(outcome.status == "failed" for outcome in results.outcomes),
         sum(outcome.seconds for outcome in results.outcomes) / 3600,
+        EXTRAS[experiment.name](results) if experiment.name in EXTRAS and finals else "",
     )
 
 

@@ -21,6 +21,7 @@ __all__ = ["draw"]
 _DASHES = ("-", "--", "-.", ":")
 _ENERGY = "half:2"
 _TICKS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
+_DECADES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 Runs = dict[str, list[Outcome]]
 
 
@@ -65,10 +66,17 @@ def _draw_case(comparison: Comparison, table: CaseTable, runs: Runs, path: Path)
 
 def _curves(axes: "Axes", runs: Runs, labels: dict[str, str], table: CaseTable) -> None:
     """Mean over seeds at every epoch that was evaluated."""
+    shown: list[float] = []
     for k, (arm, outcomes) in enumerate(runs.items()):
         epochs, means = _mean_curve(outcomes, table.metric)
+        shown += means
         if epochs:
             axes.plot(epochs, means, label=labels[arm], **_line(k, arm == table.reference))
+    if shown and lower_is_better(table.metric) and 0 < 4 * min(shown) < max(shown):
+        axes.set_yscale("log")
+        ticks = [tick for tick in _DECADES if min(shown) <= 1.5 * tick <= 2 * max(shown)]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
     axes.set_xlabel("epoch")
     axes.set_ylabel(table.metric)
     axes.set_title("mean over seeds", fontsize=10)

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,19 +143,33 @@ class Trainer:
             row |= self._train_epoch()
         row["seconds"] = round(time.perf_counter() - started, 4)
         evaluation, last = self.settings.evaluation, self.epoch == self.settings.training.epochs
-        if last or self.epoch % evaluation.every == 0:
-            for part in self.evaluate_on:
-                found = evaluate(
-                    self.learner,
-                    cast(Samples, getattr(self.splits, part)),
-                    recall=evaluation.recall,
-                )
-                row |= {f"{part}.{name}": rounded(value) for name, value in found.items()}
-            self.rows.append(row)
-            if evaluation.track == "epochs" or (last and evaluation.track == "ends"):
-                self._track(self.epoch)
-        else:
-            self.rows.append(row)
+        evaluated = last or self.epoch % evaluation.every == 0
+        if evaluated:
+            row |= self._evaluate()
+        self.rows.append(row)
+        if (evaluated and evaluation.track == "epochs") or (last and evaluation.track == "ends"):
+            self._track(self.epoch)
+        if last and evaluation.parameters:
+            self.rows.append(self._parameters())
+
+    def _evaluate(self) -> Row:
+        """Numbers on the data that are not trained on."""
+        row: Row = {}
+        for part in self.evaluate_on:
+            samples = cast(Samples, getattr(self.splits, part))
+            found = evaluate(self.learner, samples, recall=self.settings.evaluation.recall)
+            row |= {f"{part}.{name}": rounded(value) for name, value in found.items()}
+        return row
+
+    def _parameters(self) -> Row:
+        """Values of the parameters that are to be logged."""
+        patterns = self.settings.evaluation.parameters
+        values = {
+            name: [rounded(value, 5) for value in parameter.detach().flatten().tolist()]
+            for name, parameter in self.learner.network.named_parameters()
+            if any(re.search(pattern, name) for pattern in patterns)
+        }
+        return {"event": "parameters", "epoch": self.epoch, "parameters": values}
 
     def state(self) -> dict[str, Any]:
         """Return everything that a later process needs to go on."""

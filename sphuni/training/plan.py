@@ -54,6 +54,7 @@ def run_experiment(
     device: str = "cpu",
     workers: int = 1,
     source: str = "",
+    board: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> list[Outcome]:
     """Do all runs of an experiment that are not done yet.
@@ -71,6 +72,8 @@ def run_experiment(
         Processes; results do not depend on it.
     source : str
         Text of the experiment's file, kept beside the results so that tables can be made later.
+    board : bool, default False
+        Write TensorBoard scalars into the folders of runs.
     on_step : callable, optional
         Called with a `Step` after every run.
 
@@ -94,7 +97,7 @@ def run_experiment(
         for arm in experiment.arms
         if not arm.cases or case.name in arm.cases
     ]
-    make = _Maker(experiment, folder, seeds or experiment.seeds, data_folder, device)
+    make = _Maker(experiment, folder, seeds or experiment.seeds, data_folder, device, board)
     with _locked(folder):
         if source and ranks.is_first():
             write_text(folder / "experiment.toml", source)
@@ -137,9 +140,10 @@ class _Maker:
         seeds: int,
         data_folder: Path | None,
         device: str,
+        board: bool,
     ) -> None:
         self.experiment, self.folder, self.seeds = experiment, folder, seeds
-        self.data_folder, self.device = data_folder, device
+        self.data_folder, self.device, self.board = data_folder, device, board
 
     def count(self, pairs: Sequence[tuple[Case, Arm]]) -> int:
         """Number of all runs."""
@@ -211,6 +215,7 @@ class _Maker:
             options=self.experiment.options,
             data=self.data_folder,
             device=self.device,
+            board=self.board and stage == "final",
         )
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, cast
 
 from sphuni._files import write_text
 from sphuni.training import data, ranks, schema
+from sphuni.training.board import open_board
 from sphuni.training.config import Settings
 from sphuni.training.diagnose import DivergedError
 from sphuni.training.loop import Row, train
@@ -47,6 +48,8 @@ class Task:
         Of this run.
     data : Path or None
     device : str
+    board : bool
+        Write TensorBoard scalars too.
     """
 
     experiment: str
@@ -61,6 +64,7 @@ class Task:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     data: Path | None = None
     device: str = "cpu"
+    board: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,9 +136,13 @@ def run_task(task: Task) -> Outcome:
 
     log = _Log(task.folder / LOG)
 
+    board = open_board(task.folder) if task.board and ranks.is_first() else None
+
     def report(found: list[Row]) -> None:
         rows[:] = found
         log.update(found)
+        if board is not None:
+            board(found)
 
     try:
         rows[:] = _rows(task, report)

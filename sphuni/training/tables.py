@@ -132,7 +132,9 @@ def _render(
         )
     if comparison.claims:
         parts.append(f"{strong.format('Claims')}\n{gap}{table(*_claims(comparison.claims))}")
-    parts.append(_cost_line(comparison))
+        sources = _sources(comparison.claims)
+        parts.append("\n".join(f"[{number}] {name}{gap}" for name, number in sources.items()))
+    parts += [comparison.extra if gap else "", _cost_line(comparison)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -161,14 +163,15 @@ def _method(row: MethodRow, reference: str) -> list[str]:
 def _claims(rows: Sequence[ClaimRow]) -> tuple[list[str], _Lines]:
     several = len({row.case for row in rows}) > 1
     head = ["claim", "the paper", "here", "difference [95 %]", "p (Holm)", "verdict"]
-    lines = []
+    lines, sources = [], _sources(rows)
     for row in rows:
         name = f"{row.claim.text} ({row.label})" if several else row.claim.text
         failed = f" ({row.failed} runs diverged)" if row.failed else ""
         lines.append(
             [
                 name,
-                _paper(row.claim.paper_worse, row.claim.paper_better),
+                _paper(row.claim.paper_worse, row.claim.paper_better)
+                + (f" [{sources[row.claim.source]}]" if row.claim.source else ""),
                 _two(row.worse, row.better),
                 _difference(row.difference),
                 _p(row.adjusted),
@@ -194,6 +197,12 @@ def _further(case: CaseTable) -> tuple[list[str], _Lines]:
     return head, lines
 
 
+def _sources(rows: Sequence[ClaimRow]) -> dict[str, int]:
+    """The papers' tables, numbered in the order of the claims."""
+    names = dict.fromkeys(row.claim.source for row in rows if row.claim.source)
+    return {name: number for number, name in enumerate(names, 1)}
+
+
 def _ranks_line(case: CaseTable) -> str:
     ranks = case.ranks
     if math.isnan(ranks.p):
@@ -206,8 +215,22 @@ def _ranks_line(case: CaseTable) -> str:
 
 def _cost_line(comparison: Comparison) -> str:
     failed = f", {comparison.failed} diverged" if comparison.failed else ""
+    unfinished = _unfinished(comparison)
     time = f"{comparison.hours:.2f} hours of training, one run at a time"
-    return f"{comparison.runs} runs{failed}, {time}."
+    return f"{comparison.runs} runs{failed}, {time}.{unfinished}"
+
+
+def _unfinished(comparison: Comparison) -> str:
+    """Say so while runs are missing."""
+    experiment = comparison.experiment
+    least: dict[str, int] = {}
+    for row in (row for table in comparison.cases for row in table.rows):
+        least[row.arm] = min(row.seeds + row.failed, least.get(row.arm, experiment.seeds))
+    wanted = {arm: experiment.arm(arm).seeds or experiment.seeds for arm in least}
+    behind = [arm for arm in least if least[arm] < wanted[arm]]
+    if not behind:
+        return ""
+    return f" Unfinished: {min(least[arm] for arm in behind)} of {experiment.seeds} seeds so far."
 
 
 def _paper(worse: float | None, better: float | None) -> str:

@@ -2,16 +2,19 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
 from sphuni import random_points
 from sphuni._rng import seeds
-from sphuni.configurations import _objectives
+from sphuni.configurations import _objectives, fibonacci_sphere, symmetry_order
 from sphuni.configurations._contacts import packing_energy
 from sphuni.configurations._determinants import _logdet_derivatives, _minus_logdet
+from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._native import minimize_native
 from sphuni.configurations._objectives import choose_engine, energy_objective
+from sphuni.configurations._orbits import _group, symmetric_points
 from sphuni.configurations.minimize import minimize
 from sphuni.configurations.polish import (
     kernel_derivatives,
@@ -226,3 +229,42 @@ def test_native_loops_give_up_where_the_gradient_lies():
     found = minimize_native(liar, starts, max_iterations=500)
     assert not bool(found.converged.any())
     assert int(found.iterations.max()) < 500
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "axes"),
+    [("C3", 3, [1, 1]), ("D2", 4, [2, 2, 2]), ("T", 12, [4, 4, 6]), ("I", 60, [12, 20, 30])],
+)
+def test_rotation_groups(name, order, axes):
+    group, orbits = _group(name)
+    assert group.shape == (order, 3, 3)
+    assert np.einsum("gij,gkj->gik", group, group) == pytest.approx(
+        np.broadcast_to(np.eye(3), (order, 3, 3)), abs=1e-12
+    )
+    assert sorted(map(len, orbits)) == axes
+
+
+@pytest.mark.parametrize("n", [20, 31, 47, 200])
+def test_symmetric_points_are_carried_into_themselves(n):
+    rng = np.random.default_rng(n)
+    for _ in range(4):
+        points = symmetric_points(n, rng)
+        assert points.shape == (n, 3)
+        assert np.linalg.norm(points, axis=1) == pytest.approx(1)
+        assert symmetry_order(points) > 1
+
+
+def test_moves_change_what_they_should():
+    points = fibonacci_sphere(40)
+    rng = np.random.default_rng(0)
+    moved = into_a_hole(points, rng, np.arange(40.0))
+    kept = np.abs(points[:, None] - moved).sum(-1).min(1) == 0
+    assert kept.sum() == 39
+    assert not kept[-20:].all()
+    for move in (shake_a_cap(points, rng, 0.1), turn_a_cap(points, rng)):
+        same = (points == move).all(1)
+        assert 20 <= same.sum() < 40
+        assert np.linalg.norm(move, axis=1) == pytest.approx(1)
+    turned = turn_a_cap(points, rng)
+    inside = ~(points == turned).all(1)
+    assert turned[inside] @ turned[inside].T == pytest.approx(points[inside] @ points[inside].T)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -188,6 +189,25 @@ def test_the_circle_is_closed_form(problem):
     assert result.certificate.symmetry_order == 14
 
 
+@pytest.mark.parametrize(
+    ("problem", "options", "value"),
+    [
+        ("thomson", {}, 0.0),
+        ("log", {"d": 5}, 0.0),
+        ("riesz", {"s": 3.0}, 0.0),
+        ("design", {"s": 2}, 1.0),
+        ("maxdet", {}, -math.log(4 * math.pi)),
+    ],
+)
+def test_one_point(problem, options, value):
+    result = optimize(problem, n=1, **options)
+    assert result.status == "closed form"
+    assert result.points.shape == (1, result.d)
+    assert result.value == pytest.approx(value, abs=1e-14)
+    assert "optimal" in result.advice
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
 def test_target_ends_the_search():
     result = optimize("thomson", n=10, restarts=640, target=32.7169494601)
     assert result.status == "target reached"
@@ -314,7 +334,10 @@ def test_resume_needs_a_checkpoint():
     ("arguments", "message"),
     [
         ({"problem": "tames", "n": 5}, "Did you mean 'tammes'"),
-        ({"problem": "thomson", "n": 1}, "n must be at least 2"),
+        ({"problem": "thomson", "n": 0}, "n must be at least 1"),
+        ({"problem": "thomson", "n": -3}, "n must be at least 1"),
+        ({"problem": "tammes", "n": 1}, "n must be at least 2 for 'tammes'"),
+        ({"problem": "covering", "n": 1}, "n must be at least 4 for 'covering'"),
         ({"problem": "thomson", "n": 5, "d": 1}, "d must be at least 2"),
         ({"problem": "thomson", "n": 5, "s": 2.0}, "s must be left out or 1 for 'thomson'"),
         ({"problem": "riesz", "n": 5}, "s must be given"),
@@ -366,24 +389,40 @@ def test_symmetry_of_other_sets():
 
 CHILD = """
 import sys
-from sphuni.configurations import optimize
-optimize("thomson", n=14, restarts=640, checkpoint=sys.argv[1], resume=True)
+from sphuni.configurations import _search, optimize
+_search._SAVE_EVERY = 0.0
+optimize("thomson", n=14, restarts=int(sys.argv[2]), checkpoint=sys.argv[1], resume=True)
 """
 
 
-@pytest.mark.slow
-def test_killed_runs_resume_to_the_same_coordinates(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    path = tmp_path / "run.npz"
-    rng = np.random.default_rng(0)
-    for _ in range(6):
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)])
-        time.sleep(float(rng.uniform(3.0, 6.0)))
+def check_kills(path, kills, restarts, seed):
+    """Kill children at random moments of their work; whatever is on disk must be resumable."""
+    rng = np.random.default_rng(seed)
+    command = [sys.executable, "-c", CHILD, str(path), str(restarts)]
+    for _ in range(kills):
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        child = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        while child.poll() is None:  # a child that never saved would make this test empty
+            if path.exists() and path.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.01)
+        time.sleep(float(rng.uniform(0.0, 0.3)))
         child.send_signal(signal.SIGKILL)
         child.wait()
-    resumed = optimize("thomson", n=14, restarts=640, checkpoint=path, resume=True)
-    whole = optimize("thomson", n=14, restarts=640)
+    options = {"n": 14, "restarts": restarts}
+    resumed = optimize("thomson", checkpoint=path, resume=True, **options)
+    whole = optimize("thomson", **options)
     assert np.array_equal(resumed.points, whole.points)
+    assert (resumed.hits, resumed.tried, resumed.starts) == (whole.hits, whole.tried, whole.starts)
+
+
+def test_three_killed_runs_resume_to_the_same_coordinates(tmp_path):
+    check_kills(tmp_path / "run.npz", 3, 1280, 0)
+
+
+@pytest.mark.slow
+def test_twenty_killed_runs_resume_to_the_same_coordinates(tmp_path):
+    check_kills(tmp_path / "run.npz", 20, 6400, 1)
 
 
 @pytest.mark.slow

@@ -1,12 +1,15 @@
+import csv
 import dataclasses
 import itertools
 import math
 import re
+from collections import Counter
 from importlib import resources
 
 import numpy as np
 import pytest
 
+import sphuni
 from sphuni.configurations import MissingRecordError, construct, construction_info, record, records
 from sphuni.configurations.records import _parse, _table
 
@@ -19,24 +22,62 @@ def energy(points, kernel):
     return kernel(distances[np.triu_indices(len(points), 1)]).sum()
 
 
+DATA = resources.files("sphuni.configurations").joinpath("data")
+PUBLISHED = [
+    row
+    for file in DATA.iterdir()
+    if file.name.endswith(".csv")
+    for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines())
+]
+
+
 def test_the_tables_hold_what_they_should():
-    counts = {problem: len(records(problem, d=3)) for problem in PROBLEMS}
-    assert counts["thomson"] == 130
-    assert counts["maxdet"] == 27
-    assert counts["design"] == 70
-    assert counts["covering"] == 15
-    assert len(ALL) == len(_table()) == 502
+    counts = Counter((row["problem"], row["d"]) for row in PUBLISHED)
+    assert counts["thomson", "3"] == 130
+    assert counts["maxdet", "3"] == 27
+    assert counts["design", "3"] == 70
+    assert counts["covering", "3"] == 15
+    assert len(PUBLISHED) == 502
+    assert len(ALL) == len(_table()) >= 502
 
 
 def test_no_record_is_given_twice():
-    folder = resources.files("sphuni.configurations").joinpath("data")
-    lines = [
-        line
-        for file in folder.iterdir()
-        for line in file.read_text(encoding="utf-8").splitlines()[1:]
-    ]
-    keys = {tuple(line.split(",")[:5]) for line in lines}
-    assert len(keys) == len(lines) == len(_table())
+    columns = ("problem", "n", "d", "s", "antipodal")
+    assert max(Counter(tuple(row[c] for c in columns) for row in PUBLISHED).values()) == 1
+
+
+ATLAS = list(
+    csv.DictReader(
+        DATA.joinpath("atlas").joinpath("results.csv").read_text(encoding="utf-8").splitlines()
+    )
+)
+
+
+@pytest.mark.parametrize("row", ATLAS, ids=lambda row: f"{row['problem']}{row['n']}d{row['d']}")
+def test_rows_of_the_atlas_are_confirmed_by_the_second_evaluation(row):
+    value = float(row["value"])
+    if row["problem"] == "polarization":
+        assert float(row["second_value"]) == pytest.approx(value, rel=1e-11)
+        assert float(row["second_lower"]) <= value * (1 + 1e-12)
+    if row["problem"] == "covering":
+        assert float(row["second_lower"]) == pytest.approx(value, abs=1e-9)
+    assert int(row["hits"]) >= 1
+
+
+def test_the_atlas_fills_gaps_and_replaces_what_it_beats_but_nothing_proven():
+    assert record("polarization", n=9, s=1).value == pytest.approx(7.600192863198, abs=1e-11)
+    beaten = record("polarization", n=5, s=1)
+    assert beaten.value == pytest.approx(3.928433513061, abs=1e-11)
+    assert beaten.source.startswith("atlas")
+    assert record("covering", n=6).status == "proven"
+
+
+@pytest.mark.parametrize("n", [5, 8, 10])
+def test_stored_coordinates_have_the_value_of_their_row(n):
+    with resources.as_file(DATA.joinpath("atlas").joinpath("points.npz")) as path:
+        points = np.load(path)[f"polarization_d3_s1_n{n}"]
+    value = float(sphuni.polarization(points, s=1.0).value)
+    assert value == pytest.approx(record("polarization", n=n, s=1).value, rel=1e-13)
 
 
 def test_every_record_is_finite_and_has_provenance():

@@ -131,6 +131,13 @@ def test_shaking_leaves_the_identity():
     assert point_group(shaken, tolerance=1e-2).name == "Ih"
 
 
+def test_points_that_coincide_count_with_their_number():
+    twice = construct("cross_3")
+    assert point_group(np.vstack([twice, twice])).name == "Oh"
+    assert point_group(np.vstack([twice, twice[:1]])).name == "C4v"
+    assert symmetry_order(np.vstack([twice, twice[:1]])) == 8
+
+
 def test_points_on_a_line():
     assert point_group(np.eye(3)[:1]).name == "C∞v"
     pair = point_group(np.array([[0.0, 0.6, 0.8], [0.0, -0.6, -0.8]]))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import sphuni.nn as snn
+from sphuni.nn.neurons import transposed_rows
 
 GEN = torch.Generator
 
@@ -132,3 +133,21 @@ def test_transposed_convolutions_are_converted_and_a_bare_layer_is_not():
     assert model(x).shape == shape
     with pytest.raises(ValueError, match="it is the whole model; build the sphere layer itself"):
         snn.convert_to_sphere(nn.Linear(3, 2), skip=())
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_projection_keeps_the_answers_of_transposed_and_recurrent_layers(groups):
+    transposed = snn.SphereConvTranspose2d(4, 6, 3, groups=groups, stride=2)
+    cell = snn.SphereRNNCell(3, 4)
+    with torch.no_grad():
+        transposed.weight *= torch.arange(1.0, 6 // groups + 1)[:, None, None]
+        cell.weight_hh *= 3
+    x = torch.randn(2, 4, 3, 3, generator=GEN().manual_seed(0))
+    before = transposed(x), cell(x[:, 0, :, 0])
+    snn.project_(nn.ModuleList([transposed, cell]))
+    torch.testing.assert_close(transposed(x), before[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(cell(x[:, 0, :, 0]), before[1], atol=1e-4, rtol=1e-4)
+    rows = transposed_rows(transposed.weight, groups=groups)
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(6))
+    joint = torch.cat([cell.weight_ih, cell.weight_hh], dim=1)
+    torch.testing.assert_close(joint.norm(dim=1), torch.ones(4))

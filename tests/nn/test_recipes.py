@@ -12,7 +12,9 @@ import torch
 import sphuni
 
 PAGE = Path(__file__).parents[2] / "docs" / "nn_recipes.md"
-RECIPES = dict(re.findall(r"^## (.+?)\n\n.*?```python\n(.*?)```", PAGE.read_text(), re.M | re.S))
+SECTIONS = [part.split("\n", 1) for part in PAGE.read_text().split("\n## ")[1:]]
+BLOCK = re.compile(r"```python\n(.*?)```", re.S)
+RECIPES = {title: found[1] for title, text in SECTIONS if (found := BLOCK.search(text))}
 
 MODEL = """
 import torch, sphuni
@@ -40,6 +42,7 @@ class Module(lightning.LightningModule):
     def configure_optimizers(self):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 module = Module()
+loader = torch.utils.data.DataLoader(loader, batch_size=None)
 options = dict(accelerator="cpu", logger=False, enable_checkpointing=False)
 """
 TRAINER = """

@@ -1,5 +1,7 @@
 """Pictures of configurations: what is drawn agrees with what is known of the sets."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PolyCollection
@@ -8,7 +10,7 @@ from matplotlib.figure import Figure
 import sphuni
 from sphuni.configurations import construct, optimize
 from sphuni.plots._caption import gap_text, group_math, heading, value_text
-from sphuni.plots._diagram import closest_pairs, diagram
+from sphuni.plots._diagram import closest_pairs, diagram, rows_of
 from sphuni.plots._sphere import BACK, FRONT, arc, cap, polygon, visible_arc
 from sphuni.plots.configurations import configuration, neighbour_counts, voronoi_cells
 from sphuni.plots.holes import contact_graph, deepest_holes
@@ -74,6 +76,13 @@ def test_flat_facets_are_one():
     assert len(found.edges) == 12
 
 
+def test_rows_in_single_precision_are_scaled():
+    rounded = sphuni.random_points(20, 3, rng=0).astype(np.float32)
+    assert np.linalg.norm(rows_of(rounded), axis=1) == pytest.approx(np.ones(20), abs=1e-15)
+    exact = construct("icosahedron")
+    assert np.array_equal(rows_of(exact), exact)
+
+
 def test_diagram_of_points_in_a_half_sphere():
     points = sphuni.random_points(30, 3, rng=1)
     points[:, 2] = np.abs(points[:, 2]) + 0.2
@@ -137,6 +146,22 @@ def test_free_points_are_named():
     assert "3 contacts" in text
     assert "1 cap free" in text
     assert "3 caps with 2" in text
+
+
+def test_caps_without_force_are_free():
+    points = construct("cross_3")
+    pairs, angle = closest_pairs(points, tolerance=1e-9)
+    force = np.where((pairs == 0).any(axis=1), 0.0, 1.0)
+    result = SimpleNamespace(
+        problem="tammes", n=6, s=None, antipodal=False, points=points, value=angle, gap=None,
+        record=None, certificate=SimpleNamespace(active=pairs, multipliers=force),
+    )  # fmt: skip
+    text = words(contact_graph(result))
+    assert "8 contacts" in text
+    assert "1 cap free" in text
+    assert "$C_{4v}$ (order 8)" in text
+    result.certificate.multipliers = np.ones(len(pairs))
+    assert "$O_{h}$ (order 48)" in words(contact_graph(result))
 
 
 def test_deepest_holes_of_the_cube():
@@ -240,6 +265,7 @@ def test_captions():
         (np.eye(3), r"points must have shape \(n, 3\) with n >= 4"),
         (2 * construct("cross_3"), "row 0 has norm 2"),
         (np.full((5, 3), np.nan), "unit rows"),
+        (np.vstack([construct("cube"), construct("cube")[:1]]), r"points must be distinct; row \d"),
         (
             np.column_stack([construct("polygon_6"), np.zeros(6)]),
             "points must not lie in one plane",

@@ -126,6 +126,15 @@ def test_worst_poles_are_marked():
     assert np.abs(holes @ result.points.T) == pytest.approx(np.full((8, 6), 3**-0.5), abs=1e-5)
 
 
+def test_caps_without_force_are_left_out_as_in_the_picture():
+    result = optimize("tammes", n=6, restarts=1, engine="blockwise")
+    force = np.where((result.certificate.active == 0).any(axis=1), 0.0, 1.0)
+    object.__setattr__(result.certificate, "multipliers", force)
+    text = render_interactive(result)
+    assert "closest pairs (8)" in text
+    assert "symmetry <i>C</i><sub>4v</sub> (order 8)" in text
+
+
 def test_both_ends_of_lines_and_tensors():
     lines = optimize("tammes", n=6, restarts=2, antipodal=True, engine="blockwise")
     assert len(scene(render_interactive(lines))["points"]) == 12

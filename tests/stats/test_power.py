@@ -49,3 +49,8 @@ def test_own_sampler_and_refusals():
         size("ajne", n=30, d=3, alpha=0.0)
     with pytest.raises(ValueError, match="n_sets"):
         size("ajne", n=30, d=3, n_sets=0)
+
+
+def test_descent_works_where_gradients_are_off():
+    result = power("packing", "minimum_energy", n=30, d=3, steps=8, n_sets=20, rng=0)
+    assert result.lower == 1.0

@@ -76,8 +76,9 @@ def trainer(experiment: Experiment, case: Case, arm: Arm) -> Trainer:
 def step(experiment: Experiment, case: Case, arm: Arm) -> None:
     run = trainer(experiment, case, arm)
     run.run_epoch()
-    assert run.rows[-1]["train.loss"] > 0
-    assert "test.error" in run.rows[-1]
+    (row,) = (row for row in run.rows if row["event"] == "epoch")
+    assert row["train.loss"] > 0
+    assert "test.error" in row
 
 
 def name_of(value: object) -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -231,6 +232,19 @@ def test_tables_say_what_the_runs_say(results):
     assert results.finals[0].last("test.accuracy") == 100 - results.finals[0].last("test.error")
 
 
+def test_sources_are_numbered_and_missing_seeds_said(results):
+    claim = dataclasses.replace(
+        results.experiment.claims[0], source="a paper, table 1", paper_worse=9.0, paper_better=8.0
+    )
+    experiment = dataclasses.replace(results.experiment, claims=(claim,))
+    shown = text(compare(dataclasses.replace(results, experiment=experiment)))
+    assert "9 → 8 [1]" in shown
+    assert "[1] a paper, table 1" in shown
+    assert "Unfinished" not in shown
+    longer = dataclasses.replace(results, experiment=dataclasses.replace(experiment, seeds=7))
+    assert "Unfinished: 2 of 7 seeds" in text(compare(longer))
+
+
 def test_tables_are_inserted_between_marks(results):
     comparison = compare(results)
     page = "# T\n<!-- sphuni train: tiny -->\nold\n<!-- end -->\nrest\n"
@@ -241,6 +255,37 @@ def test_tables_are_inserted_between_marks(results):
     assert insert(once, [comparison]) == once
     assert "[tiny](docs/tiny.md)" in verdicts([comparison], links="docs/")
     assert "| [tiny](tiny.md) | blobs | 2 |" in overview([comparison])
+
+
+def test_further_metrics_are_shown_with_their_rank_correlation(results):
+    experiment = dataclasses.replace(results.experiment, further=("test.loss", "train.accuracy"))
+    comparison = compare(dataclasses.replace(results, experiment=experiment))
+    losses = [o.last("test.loss") for o in results.finals if o.arm == "rp-comhe"]
+    assert comparison.cases[0].further[0].means[1] == pytest.approx(sum(losses) / 2)
+    assert "| method | test.loss | train.accuracy |" in markdown(comparison)
+
+
+def test_scalars_for_tensorboard(tiny, tmp_path, monkeypatch):
+    written = []
+
+    class Writer:
+        def __init__(self, folder):
+            self.folder = folder
+
+        def add_scalar(self, name, value, step):
+            written.append((name, step))
+
+        def flush(self):
+            pass
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    run_task(dataclasses.replace(task_of(tiny, tmp_path / "run"), board=True))
+    assert [step for name, step in written if name == "test/error"] == [1, 2, 3]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ImportError, match="needs the package tensorboard"):
+        run_task(dataclasses.replace(task_of(tiny, tmp_path / "other"), board=True))
 
 
 def test_pictures_are_drawn(results, tmp_path):
@@ -254,6 +299,15 @@ def test_pictures_are_drawn(results, tmp_path):
 def test_a_network_and_data_of_ones_own(tiny, tmp_path):
     task = task_of(tiny, tmp_path / "own", model=ModelConfig(name="test_loop:dropping"))
     assert run_task(task).last("test.error") <= 100.0
+
+
+@pytest.mark.slow
+def test_results_do_not_depend_on_the_number_of_workers(tiny, tmp_path):
+    one = run_experiment(tiny, tmp_path / "one")
+    two = run_experiment(tiny, tmp_path / "two", workers=2)
+    for first, second in zip(one, two, strict=True):
+        assert (first.arm, first.seed) == (second.arm, second.seed)
+        assert first.last("train.loss") == second.last("train.loss")
 
 
 def plain(*, inputs, classes, width):

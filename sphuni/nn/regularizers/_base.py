@@ -39,7 +39,7 @@ class Objective(nn.Module):
         n = weight.shape[-2]
         if self.rows is not None and self.rows < n:
             chosen = torch.randperm(n, generator=self.generator(weight.device, 1))[: self.rows]
-            weight, population = weight[..., chosen.to(weight.device), :], n
+            weight, population = weight.index_select(-2, chosen.to(weight.device)), n
         value = self.penalty(weight, population)
         if self.training:
             self.draws += 1

@@ -11,7 +11,7 @@ from torch import Tensor
 from sphuni._rng import seeds
 from sphuni.stats.laws._tails import Law, Tails, Values
 
-__all__ = ["Empirical", "TailedTable", "chunks", "gram_sample", "simulate"]
+__all__ = ["Empirical", "SequentialTable", "TailedTable", "chunks", "gram_sample", "simulate"]
 
 _FLOAT = NDArray[np.float64]
 _CHUNK_NUMBERS = 1 << 20
@@ -80,6 +80,52 @@ class TailedTable(Empirical):
         return Tails(self.known.tails(x).log_upper, super().tails(x).log_lower)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class SequentialTable(Empirical):
+    """Simulated statistics in the order drawn, read until `enough` of them are as extreme.
+
+    With the h-th such statistic at draw l the p-value is h / l; if h are never reached among M, it
+    is (1 + b) / (1 + M). A clear case takes few draws and a p-value near 1 takes about h.
+
+    Attributes
+    ----------
+    sample : numpy.ndarray of shape (M,)
+        Statistics in the order drawn.
+    enough : int
+        h.
+
+    References
+    ----------
+    J. Besag, P. Clifford, "Sequential Monte Carlo p-values", Biometrika 78 (1991) 301-304,
+    doi:10.1093/biomet/78.2.301.
+    """
+
+    enough: int
+
+    def tails(self, x: Values) -> Tails:
+        """Both tails at `x`."""
+        flat = np.asarray(x, dtype=np.float64).ravel()
+        slack = _TIE * float(np.abs(self.sample).max())
+        upper = [self._log_p(self.sample >= value - slack) for value in flat]
+        lower = [self._log_p(self.sample <= value + slack) for value in flat]
+        nan = np.where(np.isnan(flat), np.nan, 0.0)
+        shape = np.shape(x)
+        return Tails((np.array(upper) + nan).reshape(shape), (np.array(lower) + nan).reshape(shape))
+
+    def decided(self, x: Values) -> bool:
+        """Whether more draws would change nothing for any of the values."""
+        flat = np.asarray(x, dtype=np.float64).ravel()
+        above = (self.sample >= flat[:, None]).sum(1)
+        below = (self.sample <= flat[:, None]).sum(1)
+        return bool(np.all((np.minimum(above, below) >= self.enough) | np.isnan(flat)))
+
+    def _log_p(self, extreme: NDArray[np.bool_]) -> float:
+        places = np.flatnonzero(extreme)
+        if places.size >= self.enough:
+            return float(np.log(self.enough / (places[self.enough - 1] + 1.0)))
+        return float(np.log((1.0 + places.size) / (1.0 + self.sample.size)))
+
+
 def gram_sample(
     n: int, d: int, count: int, rng: np.random.Generator, *, full: bool = False
 ) -> Tensor:
@@ -131,8 +177,8 @@ def simulate(
     return np.concatenate([work(task) for task in tasks])
 
 
-def chunks(count: int, n: int, width: int) -> Iterator[int]:
+def chunks(count: int, n: int, width: int, most: int | None = None) -> Iterator[int]:
     """Sizes of the chunks in which `count` sets of n points of `width` numbers are drawn."""
-    size = int(np.clip(_CHUNK_NUMBERS // (n * max(width, n // 2)), 1, _MOST_CHUNK))
+    size = int(np.clip(_CHUNK_NUMBERS // (n * max(width, n // 2)), 1, most or _MOST_CHUNK))
     for start in range(0, count, size):
         yield min(size, count - start)

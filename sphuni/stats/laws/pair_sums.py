@@ -16,6 +16,8 @@ _STEPS = 1024
 _RARE = 0.3
 _JOIN = 1e-8
 _NORMAL_BELOW = 8
+_DEAD = -45.0
+_LEAST_STEPS = 600
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,6 +36,8 @@ class PairSums:
         Law whose upper tail falls at the right rate; None for that of a single close pair.
     pair_places, pair_logs : numpy.ndarray
         Ascending contributions of one pair, and the log of the expected number of pairs above.
+    heaviness : float
+        Share of a typical pair in what varies: small where many pairs add up.
     """
 
     mean: float
@@ -44,6 +48,7 @@ class PairSums:
     far: Law | None
     pair_places: _FLOAT
     pair_logs: _FLOAT
+    heaviness: float
 
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
@@ -97,6 +102,11 @@ def pair_sums(
     far : Law or None
         See `PairSums`.
 
+    Raises
+    ------
+    ValueError
+        If the sum is ruled by its largest term, so that no even grid resolves its law.
+
     Notes
     -----
     High harmonics of different pairs are nearly independent, so their sum is compound Poisson;
@@ -104,26 +114,32 @@ def pair_sums(
     by one fast Fourier transform.
     """
     drift = float(rates @ contributions)
-    scale = math.sqrt(_ordinary(contributions, rates) + 2.0 * float(weights**2 @ degrees))
+    ordinary, fourth = _ordinary(contributions, rates)
+    scale = math.sqrt(ordinary + 2.0 * float(weights**2 @ degrees))
+    if not scale > 1e-100:
+        raise ValueError("a single pair rules the sum")
     step = scale / _STEPS
     half = step * _POINTS / 2
     kept = np.abs(contributions) < half
     log_phi = _compound(contributions[kept], rates[kept], step)
     u = 2.0 * math.pi * np.fft.rfftfreq(_POINTS, step)
     for weight, degree in zip(weights, degrees, strict=True):
-        s = 2j * u * weight
-        log_phi -= 0.5 * degree * (np.log1p(-s) + s)
+        alive = np.flatnonzero(log_phi.real > _DEAD)
+        s = 2j * u[alive] * weight
+        log_phi[alive] -= 0.5 * degree * (np.log(1.0 - s) + s)
     mass = np.fft.irfft(np.exp(np.conj(log_phi)), _POINTS)
     mass = np.maximum(np.fft.fftshift(mass), 0.0)
-    places = (np.arange(_POINTS) - _POINTS // 2) * step + drift + offset
-    return _tabulate(places, mass, contributions, rates, whole, mean, variance, far)
+    places = np.asarray((np.arange(_POINTS) - _POINTS // 2) * step + drift + offset)
+    heaviness = fourth / ordinary**2
+    return _tabulate(places, mass, contributions, rates, whole, mean, variance, far, heaviness)
 
 
-def _ordinary(contributions: _FLOAT, rates: _FLOAT) -> float:
-    """Variance from the pairs that are not too rare to count on."""
+def _ordinary(contributions: _FLOAT, rates: _FLOAT) -> tuple[float, float]:
+    """Second and fourth moment from the pairs that are not too rare to count on."""
     order = np.argsort(-np.abs(contributions))
     often = np.cumsum(rates[order]) > _RARE
-    return float(rates[order][often] @ contributions[order][often] ** 2)
+    square = contributions[order][often] ** 2
+    return float(rates[order][often] @ square), float(rates[order][often] @ square**2)
 
 
 def _compound(y: _FLOAT, rates: _FLOAT, step: float) -> NDArray[np.complex128]:
@@ -153,12 +169,15 @@ def _tabulate(
     mean: float,
     variance: float,
     far: Law | None,
+    heaviness: float,
 ) -> PairSums:
     half = 0.5 * (places[-1] - places[0])
     big = float(rates[contributions >= half].sum())
     mass = mass / mass.sum()
     upper = np.minimum(np.cumsum(mass[::-1])[::-1] - 0.5 * mass + big, 1.0)
     lower = np.minimum(np.cumsum(mass) - 0.5 * mass, 1.0)
+    if np.diff(np.searchsorted(lower, [0.01, 0.5])) < _LEAST_STEPS:
+        raise ValueError("a single pair rules the sum: the grid does not resolve the lower tail")
     high = int(np.searchsorted(-upper, -max(_JOIN, 2.0 * big)))
     low = int(np.searchsorted(lower, _JOIN))
     keep = _thin(low, min(high, places.size - 2), upper, lower)
@@ -166,7 +185,7 @@ def _tabulate(
     count = np.cumsum(rates[order][::-1])[::-1]
     return PairSums(
         mean, variance, places[keep], np.log(upper[keep]), np.log(lower[keep]), far,
-        whole[order], np.log(np.maximum(count, 1e-300)),
+        whole[order], np.log(np.maximum(count, 1e-300)), heaviness,
     )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ def available() -> dict[str, str]:
     """Return the known data sets and the files that each needs in the folder of data."""
     return {
         "digits": "nothing: it comes with scikit-learn",
+        "shapes": "nothing: point clouds of ten shapes, generated here",
         "mnist": "the four IDX files of MNIST, or mnist10k.npz",
         "fashion-mnist": "the four IDX files in fashion-mnist/, or the Debian package "
         "dataset-fashion-mnist",
@@ -80,7 +81,7 @@ def reason_missing(name: str, folder: Path | None = None) -> str:
     if _is_path(name):
         return "" if Path(name).exists() else f"there is no file {name!r}"
     _check_name(name)
-    if name == "digits" or _find(name, folder) is not None:
+    if name in _WITHOUT_FILES or _find(name, folder) is not None:
         return ""
     where = "no folder of data was named" if folder is None else f"not in {str(folder)!r}"
     return f"no {name} here ({where}): needs {available()[name]}"
@@ -91,8 +92,8 @@ def _load(name: str, folder: Path | None) -> Dataset:
     reason = reason_missing(name, folder)
     if reason:
         raise MissingDataError(reason)
-    if name == "digits":
-        return _digits()
+    if name in _WITHOUT_FILES:
+        return _WITHOUT_FILES[name]()
     path = Path(name) if _is_path(name) else _find(name, folder)
     assert path is not None
     return _READERS.get(name, _read_any)(path)
@@ -140,6 +141,12 @@ def _digits() -> Dataset:
     return Dataset("digits", 10, samples.take(pool), samples.take(test))
 
 
+def _shapes() -> Dataset:
+    from sphuni.training.shapes import dataset
+
+    return dataset()
+
+
 def _idx(path: Path) -> Dataset:
     if path.suffix == ".npz":
         return _read_any(path)
@@ -185,6 +192,7 @@ def _read_any(path: Path) -> Dataset:
     return Dataset(path.stem, int(pool.targets.max()) + 1, pool, test, note=note)
 
 
+_WITHOUT_FILES: dict[str, Callable[[], Dataset]] = {"digits": _digits, "shapes": _shapes}
 _READERS: dict[str, Callable[[Path], Dataset]] = {
     "mnist": _idx,
     "fashion-mnist": _idx,

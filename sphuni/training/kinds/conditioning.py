@@ -27,8 +27,9 @@ Array = NDArray[np.float64]
 def run(task: Task, *, report: Callable[[list[dict[str, Any]]], None]) -> list[dict[str, Any]]:
     """Return one row per scale c of ``options.scales``, for the shape of the case.
 
-    Rows have the condition number, the extreme nonzero eigenvalues, and against c = 1: the exponent
-    of growth of the condition number, and the largest change of an eigenvalue in decades.
+    Rows have the condition number and its logarithm to base 10, the extreme nonzero eigenvalues,
+    and against c = 1: the exponent of growth of the condition number, and the largest change of an
+    eigenvalue in decades.
     """
     if task.arm not in _ARMS:
         raise ValueError(f"arms of 'conditioning' are {', '.join(_ARMS)}; got {task.arm!r}")
@@ -82,6 +83,7 @@ def _numbers(found: Array, first: Array, c: float) -> dict[str, float]:
     kappa, before = (float(values[-1] / values[0]) for values in (found, first))
     numbers = {
         "kappa": kappa,
+        "kappa.decades": float(np.log10(kappa)),
         "eigenvalue.largest": float(found[-1]),
         "eigenvalue.least": float(found[0]),
         "nonzero": len(found),

@@ -1,8 +1,8 @@
 """Generative adversarial networks with a regularized discriminator.
 
-The loss is the non-saturating one, log(1 + exp(.)). The score is that of Salimans et al., exp of the
-mean divergence of class probabilities from their mean, but by a small classifier trained on the
-same images (`judge`), not by an Inception network: compare it within one experiment only.
+The loss is the non-saturating one, log(1 + exp(.)). The score is that of Salimans et al., exp of
+the mean divergence of class probabilities from their mean, but by a small classifier trained on
+the same images (`judge`), not by an Inception network: compare it within one experiment only.
 """
 
 import functools

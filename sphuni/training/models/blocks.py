@@ -66,19 +66,18 @@ class Style:
             return SphereLinear(features, neurons, kind="cosine")
         return SphereLinear(features, neurons, **self._angular())
 
-    def follow(self, filters: int) -> list[nn.Module]:
-        """Return what follows a convolution: normalisation and activation, where wanted."""
-        layers: list[nn.Module] = []
-        if self.norm == "batch":
-            layers.append(nn.BatchNorm2d(filters))
-        if self.activation == "relu":
-            layers.append(nn.ReLU(inplace=True))
-        return layers
+    def normalise(self, filters: int) -> list[nn.Module]:
+        """Return batch normalisation, where it is wanted."""
+        return [nn.BatchNorm2d(filters)] if self.norm == "batch" else []
+
+    def activate(self) -> list[nn.Module]:
+        """Return the activation, where it is wanted."""
+        return [nn.ReLU(inplace=True)] if self.activation == "relu" else []
 
     def unit(self, channels: int, filters: int, size: int = 3, *, stride: int = 1) -> nn.Sequential:
         """Return convolution, normalisation and activation."""
         convolution = self.convolution(channels, filters, size, stride=stride)
-        return nn.Sequential(convolution, *self.follow(filters))
+        return nn.Sequential(convolution, *self.normalise(filters), *self.activate())
 
     def _angular(self) -> dict[str, Any]:
         if self.share == "network" and self.operator == "learnable-sigmoid":

@@ -18,12 +18,12 @@ class _Unit(nn.Module):
     ) -> None:
         super().__init__()
         self.first = style.unit(channels, filters, stride=stride)
-        second = [style.convolution(filters, filters, 3)]
-        self.second = nn.Sequential(*second, *style.follow(filters)[: style.norm == "batch"])
+        second = style.convolution(filters, filters, 3)
+        self.second = nn.Sequential(second, *style.normalise(filters))
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or channels != filters:
             self.shortcut = shortcut.convolution(channels, filters, 1, stride=stride)
-        self.activation = nn.ReLU() if style.activation == "relu" else nn.Identity()
+        self.activation = nn.Sequential(*style.activate())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.activation(self.second(self.first(x)) + self.shortcut(x))

@@ -1,0 +1,203 @@
+"""The hook in training loops: schedules, precision, copies and state."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from nn_networks import gradients, net
+from torch import nn
+
+import sphuni.nn as snn
+
+
+def test_every_leaves_out_calls_and_keeps_the_mean():
+    model = net()
+    once = snn.regularize(model, "hs-mhe")().item()
+    reg = snn.regularize(model, "hs-mhe", every=3, schedule=lambda call: 1.0 + call)
+    values = [reg().item() for _ in range(6)]
+    assert values == pytest.approx([3 * once, 0, 0, 12 * once, 0, 0], rel=1e-6)
+    reg()
+    reg.eval()
+    assert [reg().item() for _ in range(2)] == pytest.approx([8 * once] * 2, rel=1e-6)
+    assert reg.calls == 7
+
+
+def test_random_rows_are_unbiased_and_seeded():
+    model = nn.Sequential(nn.Linear(4, 12), nn.Linear(12, 3))
+    full = snn.regularize(model, "hs-mhe", output_weight=0.0)().item()
+    reg = snn.regularize(model, "hs-mhe", output_weight=0.0, rows=4)
+    values = torch.stack([reg().detach() for _ in range(300)])
+    assert abs(values.mean().item() - full) < 5 * values.std().item() / 300**0.5
+    again = snn.regularize(model, "hs-mhe", output_weight=0.0, rows=4)
+    assert torch.equal(values[:5], torch.stack([again().detach() for _ in range(5)]))
+    other = snn.regularize(model, "hs-mhe", output_weight=0.0, rows=4, seed=1)
+    assert not torch.equal(values[:5], torch.stack([other().detach() for _ in range(5)]))
+
+
+def test_decoupled_gradients_equal_those_in_the_graph():
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    model, twin = net(), net()
+    (model(x).square().mean() + snn.regularize(model, "rp-comhe", k=5)()).backward()
+    reg = snn.regularize(twin, "rp-comhe", k=5, mode="decoupled")
+    twin(x).square().mean().backward()
+    reg.add_gradients()
+    expected, got = gradients(model), gradients(twin)
+    assert set(got) == set(expected)
+    for name, value in got.items():
+        torch.testing.assert_close(value, expected[name])
+    with pytest.raises(RuntimeError, match=r"call reg.add_gradients\(\)"):
+        reg()
+
+
+def test_attach_adds_once_per_step_and_remove_leaves_no_trace():
+    model = net()
+    hooks = sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    reg = snn.regularize(model, "mhe", mode="decoupled")
+    reg.attach(optimizer)
+    optimizer.step()
+    assert gradients(model)["fc.weight"].abs().max() > 0
+    reg.remove()
+    optimizer.zero_grad()
+    optimizer.step()
+    assert gradients(model) == {}
+    assert not optimizer._optimizer_step_pre_hooks
+    assert hooks == sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())
+    with pytest.raises(RuntimeError, match="was removed"):
+        reg.add_gradients()
+    with pytest.raises(RuntimeError, match="attach needs mode='decoupled'"):
+        snn.regularize(model).attach(optimizer)
+
+
+def test_nothing_is_a_parameter_and_the_model_is_not_inside():
+    model = net()
+    before = set(model.state_dict())
+    reg = snn.regularize(model, "mhp")
+    assert list(reg.parameters()) == []
+    assert set(model.state_dict()) == before
+    assert not any("conv1" in key for key in reg.state_dict())
+    assert any(key.endswith("poles") for key in reg.state_dict())
+
+
+@pytest.mark.parametrize("method", ["hs-mhp", "mhc", "adv-comhe", "ap-comhe", "rp-comhe"])
+def test_state_dict_continues_the_inner_problem(method):
+    def one():
+        model = net()
+        return (
+            snn.regularize(model, method, k=6) if "co" in method else snn.regularize(model, method)
+        )
+
+    reg = one()
+    for _ in range(3):
+        reg()
+    state = copy.deepcopy(reg.state_dict())
+    expected = [reg().item() for _ in range(2)]
+    fresh = one()
+    fresh.load_state_dict(state)
+    assert [fresh().item() for _ in range(2)] == expected
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_belong_to_the_copied_model(copier):
+    model = net()
+    reg = snn.regularize(model, "hs-mhp")
+    reg()
+    twin, twin_reg = copier((model, reg))
+    assert twin_reg.model is twin
+    assert twin_reg().item() == reg().item()
+
+
+def test_weight_averaging_and_weight_decay_never_touch_the_inner_problem():
+    model = net()
+    reg = snn.regularize(model, "hs-mhp")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.5)
+    averaged = torch.optim.swa_utils.AveragedModel(model, use_buffers=True)
+    for _ in range(2):
+        optimizer.zero_grad()
+        reg().backward()
+        poles = {key: value.clone() for key, value in reg.state_dict().items()}
+        optimizer.step()
+        averaged.update_parameters(model)
+        for key, value in reg.state_dict().items():
+            assert torch.equal(value, poles[key])
+    assert {key.removeprefix("module.") for key in averaged.state_dict()} == {
+        *model.state_dict(),
+        "n_averaged",
+    }
+    snn.regularize(averaged.module, "hs-mhp")().backward()
+
+
+def test_evaluation_mode_changes_nothing():
+    reg = snn.regularize(net(), "adv-comhe", k=5).eval()
+    state = copy.deepcopy(reg.state_dict())
+    assert reg().item() == reg().item()
+    for key, value in reg.state_dict().items():
+        assert torch.equal(value, state[key])
+
+
+def test_autocast_is_a_float32_island():
+    model = net()
+    for method in ("hs-mhe", "rp-comhe", "ap-comhe", "mgd", "mhp", "so"):
+        plain = snn.regularize(model, method)()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = snn.regularize(model, method)()
+        assert inside.dtype == torch.float32
+        assert inside.item() == plain.item()
+
+
+def test_half_precision_models():
+    model = net().to(torch.bfloat16)
+    value = snn.regularize(model, "hs-mhe")()
+    value.backward()
+    assert value.dtype == torch.float32
+    assert model.fc.weight.grad.dtype == torch.bfloat16
+
+
+def test_summary_gives_excess_over_the_certified_bound():
+    model = nn.Sequential(nn.Linear(6, 4, bias=False), nn.Linear(8, 5, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(4, 6))
+    summary = snn.regularize(model, "hs-mhe").summary()
+    first, last = summary.rows
+    assert first.half_space
+    assert not last.half_space
+    assert first.excess == pytest.approx(0.0, abs=1e-9)
+    assert first.attained
+    assert first.min_angle == pytest.approx(90.0)
+    assert last.excess > 0.05
+    assert "excess" in str(summary)
+    assert "0.weight" in str(summary)
+
+
+def test_training_with_the_hook_lowers_the_energy():
+    model = nn.Sequential(nn.Linear(6, 10), nn.Linear(10, 4))
+    reg = snn.regularize(model, "hs-mhe")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = reg().item()
+    for _ in range(30):
+        optimizer.zero_grad()
+        reg().backward()
+        optimizer.step()
+    assert reg().item() < before
+
+
+def test_gradient_scaling_and_accumulation_give_the_plain_gradient():
+    model = net()
+    snn.regularize(model, "hs-mhe")().backward()
+    expected = gradients(model)
+    model.zero_grad()
+    reg = snn.regularize(model, "hs-mhe")
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    for _ in range(4):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = reg() / 4
+        scaler.scale(loss).backward()
+    scaler.unscale_(optimizer)
+    for name, value in gradients(model).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-5, atol=1e-8)
+    model.zero_grad()
+    decoupled = snn.regularize(model, "hs-mhe", mode="decoupled")
+    decoupled.add_gradients(scale=scaler.get_scale())
+    torch.testing.assert_close(gradients(model)["fc.weight"], 64 * expected["fc.weight"])

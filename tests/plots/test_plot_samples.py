@@ -1,0 +1,120 @@
+"""Pictures of samples and tests: what is drawn where."""
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from sphuni import plots, random_points
+from sphuni.distributions import von_mises_fisher
+from sphuni.stats import power, uniformity_test
+
+
+def dots(figure):
+    """All drawn markers as one array of places."""
+    lines = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    return np.concatenate([line.get_xydata() for line in lines])
+
+
+def test_hemispheres_show_every_point_once():
+    x = random_points(300, 3, rng=0)
+    places = dots(plots.sphere(x))
+    assert len(places) == 300
+    left = places[places[:, 0] < 0] + [1.06, 0]
+    right = places[places[:, 0] > 0] - [1.06, 0]
+    assert len(left) == (x[:, 2] >= 0).sum()
+    assert np.linalg.norm(np.vstack([left, right]), axis=1).max() <= 1 + 1e-12
+    # equal areas: half of a hemisphere lies within radius sqrt(1/2)
+    many = random_points(20_000, 3, rng=1)
+    places = dots(plots.sphere(many))
+    radius = np.linalg.norm(np.abs(places) - [1.06, 0], axis=1)
+    assert (radius < np.sqrt(0.5)).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_mollweide_knows_the_poles_and_the_middle():
+    x = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, -1], [0.6, 0, 0.8]])
+    places = dots(plots.mollweide(x))
+    assert places[0] == pytest.approx([0, 0])
+    assert places[1] == pytest.approx([1, 0])
+    assert places[2] == pytest.approx([0, 1], abs=1e-3)
+    assert places[3] == pytest.approx([0, -1], abs=1e-3)
+    # 2 a + sin 2a = pi sin(latitude)
+    height = places[4, 1]
+    assert 2 * np.arcsin(height) + np.sin(2 * np.arcsin(height)) == pytest.approx(0.8 * np.pi)
+    assert len(dots(plots.mollweide(x, antipodal=True))) == 10
+
+
+def test_circle_stacks_what_would_be_hidden():
+    x = np.repeat(random_points(5, 2, rng=0), 4, axis=0)
+    places = dots(plots.circle(x))
+    assert len(np.unique(places.round(9), axis=0)) == 20
+    assert isinstance(plots.circle(torch.from_numpy(x), antipodal=True), Figure)
+
+
+@pytest.mark.parametrize("d", [2, 3, 40])
+def test_projections_and_report(d):
+    x = von_mises_fisher(50, d, kappa=2.0, rng=0)
+    axes = plots.projected_ecdf(x, n_directions=5).axes[0]
+    null = axes.lines[-1].get_xydata()
+    assert null[0, 1] == pytest.approx(0.0, abs=1e-9)
+    assert null[-1, 1] == pytest.approx(1.0)
+    assert np.interp(0.0, null[:, 0], null[:, 1]) == pytest.approx(0.5, abs=1e-3)
+    pvalues = {"one": 0.2, "two": 0.0, "three": 1e-4}
+    figure = plots.uniformity_report(x, pvalues, alpha=0.05)
+    names = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert names == list(pvalues)
+
+
+def test_symmetric_points_have_no_mean_direction():
+    labels = plots.projected_ecdf(np.vstack([np.eye(3), -np.eye(3)])).axes[0].get_legend()
+    assert "mean direction" not in [text.get_text() for text in labels.get_texts()]
+
+
+@pytest.mark.parametrize("name", ["gine_fn", "kuiper", "hodges_ajne", "packing", "range"])
+def test_null_densities_integrate_to_one(name):
+    x = random_points(30, 2, rng=2)
+    axes = plots.null_density(x, name).axes[0]
+    curve = [line for line in axes.lines if len(line.get_xdata()) > 10]
+    if curve:
+        middle, density = curve[0].get_xydata().T
+        area = density.sum() * (middle[1] - middle[0])
+    else:
+        data = axes.patches[0].get_data()
+        area = (data.values * np.diff(data.edges)).sum()
+    assert area == pytest.approx(1.0, abs=0.03)
+    p = float(uniformity_test(x, name).pvalue)
+    texts = " ".join(text.get_text() for text in axes.texts)
+    assert f"{p:.3g}" in texts or "p lower" in texts
+
+
+def test_a_statistic_far_outside_is_an_arrow():
+    x = von_mises_fisher(60, 3, kappa=50.0, rng=0)
+    axes = plots.null_density(x, "bingham").axes[0]
+    assert axes.texts[0].arrow_patch is not None
+
+
+def test_power_curves_have_bands_and_check_lengths():
+    results = [
+        power("rayleigh", "von_mises_fisher", n=10, d=3, kappa=k, n_sets=20, rng=0)
+        for k in (0.0, 2.0)
+    ]
+    figure = plots.power_curves({"rayleigh": results}, [0.0, 2.0])
+    assert len(figure.axes[0].collections) == 1
+    assert isinstance(plots.power_curves({"r": results}, [1.0, 2.0], log=True), Figure)
+    with pytest.raises(ValueError, match="one result per entry of x"):
+        plots.power_curves({"rayleigh": results}, [0.0])
+
+
+@pytest.mark.parametrize(
+    ("draw", "points", "message"),
+    [
+        (plots.sphere, np.eye(2), "shape"),
+        (plots.circle, np.eye(3), "shape"),
+        (plots.mollweide, 2 * np.eye(3), "row 0 has norm 2"),
+        (plots.projected_ecdf, 2 * np.eye(3), "unit rows"),
+        (plots.projected_ecdf, np.ones(3), "shape"),
+    ],
+)
+def test_wrong_points_are_refused(draw, points, message):
+    with pytest.raises(ValueError, match=message):
+        draw(points)
