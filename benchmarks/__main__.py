@@ -1,6 +1,9 @@
 """Run the benchmarks and write one CSV per family to benchmarks/results/.
 
-python -m benchmarks [engine] [analysis] [configurations]
+python -m benchmarks [engine] [analysis] [configurations] [training_cost] [--compare FOLDER]
+
+Calibration of the tests and the atlas of configurations have commands of their own, see the
+Makefile: they take hours and resume.
 """
 
 import argparse
@@ -13,12 +16,14 @@ from typing import Any
 import torch
 
 import sphuni
-from benchmarks import analysis, configurations, engine
+from benchmarks import analysis, configurations, engine, training_cost
+from benchmarks.compare import losses
 
 FAMILIES = {
     "engine": engine.run,
     "analysis": analysis.run,
     "configurations": configurations.run,
+    "training_cost": training_cost.run,
 }
 RESULTS = Path(__file__).parent / "results"
 
@@ -27,13 +32,18 @@ def main() -> int:
     """Run the families named on the command line, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("families", nargs="*", choices=[[], *FAMILIES], help="default: all")
-    families = parser.parse_args().families or list(FAMILIES)
-    for family in families:
+    parser.add_argument("--compare", type=Path, metavar="FOLDER", help="earlier results")
+    arguments = parser.parse_args()
+    lost = []
+    for family in arguments.families or list(FAMILIES):
         rows = [row | _machine() for row in FAMILIES[family]()]
+        if arguments.compare:
+            lost += losses(arguments.compare / f"{family}.csv", rows)
         _write(RESULTS / f"{family}.csv", rows)
         for row in rows:
             print(_line(row))
-    return 0
+    print("".join(f"LOST {line}\n" for line in lost), end="", file=sys.stderr)
+    return 1 if lost else 0
 
 
 def _machine() -> dict[str, Any]:

@@ -13,6 +13,15 @@ TOLERANCE = {
 """Relative, for sums of kernels at points that are not close."""
 
 
+@pytest.fixture(scope="session")
+def cpp_compiler():
+    """Whatever torch.compile needs here; gcc alone is not enough for it."""
+    from sphuni.pairwise import _inductor
+
+    if reason := _inductor.compiler_missing():
+        pytest.skip(reason)
+
+
 @pytest.fixture
 def rng():
     return np.random.default_rng(20_240_229)

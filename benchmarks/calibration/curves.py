@@ -21,7 +21,7 @@ ALTERNATIVES: dict[str, tuple[str, str, str, tuple[float, ...], dict[str, Any]]]
         "watson", "kappa", "upper", (0.0, -0.4, -0.8, -1.2, -1.6, -2.2, -3.0), {},
     ),
     "small circle": (
-        "small_circle", "kappa", "upper", (0.0, 0.5, 1.0, 2.0, 4.0, 7.0, 10.0), {"nu": 0.4},
+        "small_circle", "kappa", "upper", (0.0, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5), {"nu": 0.4},
     ),
     "heavy-tailed mode (Cauchy)": (
         "spherical_cauchy", "rho", "upper", (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35), {},

@@ -18,7 +18,11 @@ PANELS = (("upper", 0.05), ("lower", 0.05), ("upper", 0.01), ("lower", 0.01))
 
 
 def sizes_figure(counts: Path) -> "Figure":
-    """Draw every size as a colour: white is right, red too often, blue too seldom."""
+    """Draw every size as a colour: white is right, red too often, blue too seldom.
+
+    The colour is that of the end of the 99.9 % interval nearest to the level, so that noise is
+    white.
+    """
     from matplotlib.figure import Figure
 
     found = {(c.test, c.d, c.n): c for c in cells(counts)}
@@ -33,7 +37,8 @@ def sizes_figure(counts: Path) -> "Figure":
                 cell = found.get((test, d, n))
                 if cell is None:
                     continue
-                ratio[row, column] = cell.share(tail, alpha) / alpha
+                low, high = cell.interval(tail, alpha)
+                ratio[row, column] = np.clip(alpha, low, high) / alpha
                 if not cell.passed(tail, alpha):
                     ax.plot(column, row, "x", color="black", ms=4, mew=1.2)
         image = ax.imshow(
@@ -50,7 +55,9 @@ def sizes_figure(counts: Path) -> "Figure":
         ax.set_xlabel("n = " + ", ".join(map(str, NUMBERS)) + " within each d", fontsize="small")
     axes[0].set_yticks(range(len(tests)), tests, fontsize="small")
     bar = figure.colorbar(image, ax=axes, shrink=0.7, pad=0.01)
-    bar.set_label("rejections over the nominal level; × outside the band")
+    bar.set_label(
+        "rejections over the level, nearest end of the 99.9 % interval; × outside the band"
+    )
     return figure
 
 
@@ -64,6 +71,8 @@ def power_figure(source: Path) -> "Figure":
     ):
         _, parameter, tail, strengths, _ = curves.ALTERNATIVES[label]
         power_curves(found, [abs(x) for x in strengths], tail=tail, xlabel=parameter, ax=ax)
+        if max(map(abs, strengths)) > 100:
+            ax.set_xscale("symlog", linthresh=3)
         ax.get_legend().remove()
         ax.set_title(f"{label}; {tail.replace('_', '-')} tail", fontsize="medium")
     handles, labels = ax.get_legend_handles_labels()

@@ -64,8 +64,8 @@ class Cell:
 def run(counts: Path, *, minutes: float, workers: int = 1, only: tuple[str, ...] = ()) -> None:
     """Simulate the groups (d, n) that are furthest from their goal until the time is up."""
     started = time.monotonic()
-    done = _sets_done(counts)
-    speed: dict[tuple[int, int], float] = {}
+    done, spent = _sets_done(counts), _seconds_spent(counts)
+    speed = {group: spent[group] / done[group]["sets"] for group in spent}
     while time.monotonic() - started < 60 * minutes:
         group, tests = _next(done, speed, only)
         if group is None:
@@ -197,6 +197,15 @@ def _sets_done(counts: Path) -> dict[tuple[int, int], dict[str, int]]:
                 group["part"] = max(group["part"], key[2])
                 group["sets"] += int(row["sets"])
     return done
+
+
+def _seconds_spent(counts: Path) -> dict[tuple[int, int], float]:
+    """Time that the parts of every group took."""
+    spent: dict[tuple[int, int], float] = defaultdict(float)
+    with counts.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            spent[int(row["d"]), int(row["n"])] += float(row["seconds"])
+    return spent
 
 
 def _append(counts: Path, rows: list[dict[str, object]]) -> None:

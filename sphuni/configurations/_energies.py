@@ -24,7 +24,7 @@ _TOLERANCE = 1e-6
 _LARGEST_HESSIAN = 2_500
 _EXACT_SUM = 1_000
 _SINGLE_FUNNEL = 150
-_GENERATIONS = 10
+_GENERATIONS = 2
 _SHAKE = 0.3
 
 
@@ -62,6 +62,12 @@ class EnergyProblem(Problem):
         if not self._newton_fits:
             return points
         return newton(kernel_derivatives(self._pair_kernel), as_tensor(points)).points.numpy()
+
+    @property
+    def default_restarts(self) -> int:
+        """More beyond 150 points, where the number of local minima explodes."""
+        few = self.n <= _SINGLE_FUNNEL
+        return super().default_restarts if few else self.lanes * (1 + self.n // 50)
 
     def vary(self, points: Array, rng: np.random.Generator) -> Array:
         """Move a hot point into a deep hole, or shake or turn a cap."""

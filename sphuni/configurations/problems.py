@@ -141,8 +141,9 @@ def random_starts(n: int, d: int, first: int, streams: Sequence[int]) -> Array:
     """Starts number `first` and on, (b, n, d), each drawn from a stream of its own.
 
     Start 0 is an exact configuration of that size if there is one, start 1 a jittered spiral on
-    S^2; from there on, on S^2 and for 20 points or more, every second one is symmetric but for a
-    little noise, which lets it leave a saddle. All others are uniform.
+    S^2. From there on, on S^2 and for 20 points or more, every second one (beyond 150 points
+    three of four) is symmetric but for a little noise, which lets it leave a saddle. All others
+    are uniform.
     """
     rows = np.empty((len(streams), n, d))
     for k, stream in enumerate(streams):
@@ -154,7 +155,7 @@ def random_starts(n: int, d: int, first: int, streams: Sequence[int]) -> Array:
         elif first + k == 1 and d == 3:
             noise = rows[k] * (0.1 * spacing(n, d))
             rows[k] = fibonacci_sphere(n) + noise
-        elif d == 3 and n >= _SYMMETRIC_FROM and (first + k) % 2:
+        elif d == 3 and n >= _SYMMETRIC_FROM and (first + k) % (2 if n <= 150 else 4):
             orbits = symmetric_points(n, rng)
             if orbits is not None:
                 rows[k] = orbits + 1e-3 * spacing(n, d) * rows[k]

@@ -179,7 +179,9 @@ def optimize(
     ``"covering"`` and ``"polarization"``: rough minima of an energy, shaken, then linear
     programmes on the hull's facets or on the local minima of the potential for the best six.
     Start 0 is an exact code of that size where one is known, start 1 a jittered spiral (d = 3),
-    all others are random. The answer depends on the problem, n, d, s, seed, number of restarts
+    half of the others (d = 3, n >= 20) have the symmetry of a random rotation group, all others
+    are random. Beyond 150 points the best minima of every batch are varied and relaxed again:
+    a hot point moves to a deep hole, a cap is shaken or turned. The answer depends on the problem, n, d, s, seed, number of restarts
     and engine, not on the number of workers or on how often the search was stopped and resumed.
     On the circle the regular polygon is returned where it is known to be optimal.
 

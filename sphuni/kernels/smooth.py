@@ -13,7 +13,27 @@ __all__ = ["Gaussian", "Laplace", "Poisson"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Gaussian(Kernel):
+class _Decreasing(Kernel):
+    """A kernel of the chord alone, 1 at coincident points and absolutely monotone."""
+
+    @property
+    def at_one(self) -> float:
+        """K of two coincident points."""
+        return 1.0
+
+    @property
+    def reads_q(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def absolutely_monotone(self) -> bool:
+        """True."""
+        return True
+
+
+@dataclasses.dataclass(frozen=True)
+class Gaussian(_Decreasing):
     """``exp(-epsilon^2 |x - y|^2)``, with 0 < epsilon.
 
     With `epsilon**2 = t` it is the potential of the uniformity loss of Wang and Isola, and
@@ -52,24 +72,9 @@ class Gaussian(Kernel):
         """d^2K/dt^2, the second derivative with respect to the cosine."""
         return 4 * self.epsilon**4 * torch.exp(-(self.epsilon**2) * p)
 
-    @property
-    def at_one(self) -> float:
-        """K of two coincident points."""
-        return 1.0
-
-    @property
-    def reads_q(self) -> bool:
-        """False."""
-        return False
-
-    @property
-    def absolutely_monotone(self) -> bool:
-        """True."""
-        return True
-
 
 @dataclasses.dataclass(frozen=True)
-class Laplace(Kernel):
+class Laplace(_Decreasing):
     """``exp(-a |x - y|)``, with 0 < a."""
 
     a: float = 1.0
@@ -96,28 +101,13 @@ class Laplace(Kernel):
         return self.a * (self.a * r + 1) / r**3 * torch.exp(-self.a * r)
 
     @property
-    def at_one(self) -> float:
-        """K of two coincident points."""
-        return 1.0
-
-    @property
     def singular(self) -> bool:
         """The kernel has a cone at coincident points."""
         return True
 
-    @property
-    def reads_q(self) -> bool:
-        """False."""
-        return False
-
-    @property
-    def absolutely_monotone(self) -> bool:
-        """True."""
-        return True
-
 
 @dataclasses.dataclass(frozen=True)
-class Poisson(Kernel):
+class Poisson(_Decreasing):
     r"""The Poisson kernel scaled to 1 at coincident points, with 0 < rho < 1.
 
     .. math:: K = \left(\frac{1 - \rho}{\sqrt{1 - 2 \rho t + \rho^2}}\right)^d
@@ -156,21 +146,6 @@ class Poisson(Kernel):
         """d^2K/dt^2, the second derivative with respect to the cosine."""
         constant = self.d * (self.d + 2) * self._ratio**2
         return constant * torch.exp((-0.5 * self.d - 2) * torch.log1p(self._ratio * p))
-
-    @property
-    def at_one(self) -> float:
-        """K of two coincident points."""
-        return 1.0
-
-    @property
-    def reads_q(self) -> bool:
-        """False."""
-        return False
-
-    @property
-    def absolutely_monotone(self) -> bool:
-        """True."""
-        return True
 
     def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
         """Coefficients in closed form where `d` is the kernel's own dimension."""

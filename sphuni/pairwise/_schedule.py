@@ -21,6 +21,7 @@ T = TypeVar("T")
 _TILE_ELEMENTS = 1 << 18
 _INLINE_WORK = 1 << 22
 _SMALL_SET = 768
+_STRIP_DIMENSION = 1024  # above it the products of a second half cost more than the calls saved
 
 
 class Task(NamedTuple):
@@ -93,7 +94,8 @@ def _rounds(x: Tensor, y: Tensor | None, block: int | None, strips: bool) -> lis
     other = rows if y is None else list(_blocks(y.shape[1], block or block_size(y.shape[1])))
     size = (rows[0].stop - rows[0].start) * (other[0].stop - other[0].start)
     parts = list(_blocks(x.shape[0], max(1, _TILE_ELEMENTS // size)))
-    if y is None and strips and x.shape[1] <= _SMALL_SET:
+    small = x.shape[1] <= _SMALL_SET and x.shape[2] <= _STRIP_DIMENSION
+    if y is None and strips and small:
         whole = slice(0, x.shape[1])
         return [[Task(part, row, whole, row.start) for part in parts for row in rows]]
     pairs = _tournament(len(rows)) if y is None else _shifts(len(rows), len(other))

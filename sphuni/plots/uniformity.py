@@ -127,7 +127,7 @@ def power_curves(
                 f"curves[{label!r}] must have one result per entry of x ({len(places)}); "
                 f"got {len(results)}"
             )
-        shade, dash = _CURVES[index % len(_CURVES)], _DASHES[index // len(_CURVES) % len(_DASHES)]
+        shade, dash = _CURVES[index % len(_CURVES)], _DASHES[index % len(_DASHES)]
         shares = [getattr(result, tail) for result in results]
         low, high = np.array([getattr(result, f"{tail}_interval") for result in results]).T
         axes.fill_between(places, low, high, color=shade, alpha=0.18, lw=0)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
+from sphuni.stats._kernels import ConeKernel
 
 __all__ = [
     "AngleKernel",
@@ -24,7 +25,7 @@ _PI2 = 2.0 * math.pi
 
 
 @dataclasses.dataclass(frozen=True)
-class AngleKernel(Kernel):
+class AngleKernel(ConeKernel):
     """A kernel f(theta) given by f and its first two derivatives."""
 
     @abc.abstractmethod
@@ -54,16 +55,6 @@ class AngleKernel(Kernel):
     def at_minus_one(self) -> float:
         """K of two antipodal points."""
         return float(self.of_angle(torch.tensor(math.pi, dtype=torch.float64), 0))
-
-    @property
-    def singular(self) -> bool:
-        """The angle has a cone at coincident points."""
-        return True
-
-    @property
-    def singular_opposite(self) -> bool:
-        """The angle has a cone at antipodal points."""
-        return True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from sphuni.kernels import GegenbauerSeries, Kernel
 from sphuni.special._measure import log_gamma_half_step
 
-__all__ = ["Centred", "Latitude", "OneMinusSine", "Series"]
+__all__ = ["Centred", "ConeKernel", "Latitude", "OneMinusSine", "Series"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,22 @@ class Series(GegenbauerSeries):
 
 
 @dataclasses.dataclass(frozen=True)
-class Latitude(Kernel):
+class ConeKernel(Kernel):
+    """A bounded kernel with a cone at coincident and at antipodal points, as the angle has."""
+
+    @property
+    def singular(self) -> bool:
+        """The kernel has a cone at coincident points."""
+        return True
+
+    @property
+    def singular_opposite(self) -> bool:
+        """The kernel has a cone at antipodal points."""
+        return True
+
+
+@dataclasses.dataclass(frozen=True)
+class Latitude(ConeKernel):
     """pi/2 - theta, the arc sine of the cosine: odd, with mean 0 in every dimension."""
 
     @property
@@ -139,23 +154,13 @@ class Latitude(Kernel):
         """K of two antipodal points."""
         return -0.5 * math.pi
 
-    @property
-    def singular(self) -> bool:
-        """The angle has a cone at coincident points."""
-        return True
-
-    @property
-    def singular_opposite(self) -> bool:
-        """The angle has a cone at antipodal points."""
-        return True
-
     def mean(self, d: int) -> float:
         """E K = 0 by symmetry."""
         return 0.0
 
 
 @dataclasses.dataclass(frozen=True)
-class OneMinusSine(Kernel):
+class OneMinusSine(ConeKernel):
     """1 - sin(theta), formed as t^2 / (1 + sin(theta)) so that small values keep their digits."""
 
     @property
@@ -184,16 +189,6 @@ class OneMinusSine(Kernel):
     def at_minus_one(self) -> float:
         """K of two antipodal points."""
         return 1.0
-
-    @property
-    def singular(self) -> bool:
-        """The sine has a cone at coincident points."""
-        return True
-
-    @property
-    def singular_opposite(self) -> bool:
-        """The sine has a cone at antipodal points."""
-        return True
 
     @staticmethod
     def mean_sine(d: int) -> float:

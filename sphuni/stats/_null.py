@@ -118,7 +118,7 @@ def _simulated(
     answers: list[LawChoice | ValueError | None] = [None] * len(tests)
     groups: dict[tuple[int, int], list[int]] = {}
     for place, test in enumerate(tests):
-        at = test.simulated_at(n)
+        at = test.simulated_at(n) if asked.null == "auto" else n
         count = asked.n_resamples if asked.null == "monte-carlo" else affordable(test, at, d, asked)
         if count:
             groups.setdefault((at, count), []).append(place)
@@ -135,10 +135,13 @@ def _simulated(
 
 def _read(test: UniformityTest, law: Empirical, n: int, at: int, d: int, asked: Null) -> LawChoice:
     """The choice that a table stands for."""
-    if asked.null == "auto" and at == n:
-        return test.refine(law, n, d)
-    where = "" if at == n else f" of {at} points, where the law has settled"
-    return LawChoice(law, "monte-carlo", f"{law.sample.size} simulated uniform sets{where}")
+    choice = LawChoice(law, "monte-carlo", f"{law.sample.size} simulated uniform sets")
+    if asked.null == "auto":
+        choice = test.refine(law, n, d)
+    if at == n:
+        return choice
+    where = f"{choice.description}, of {at} points, where the law has settled"
+    return choice._replace(description=where)
 
 
 def affordable(test: UniformityTest, n: int, d: int, asked: Null) -> int:

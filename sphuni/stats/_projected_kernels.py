@@ -12,8 +12,8 @@ from scipy import special
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from sphuni.kernels import Kernel
 from sphuni.special import cosine_cdf
+from sphuni.stats._kernels import ConeKernel
 
 __all__ = ["ProjectedKernel"]
 
@@ -22,7 +22,7 @@ _CELLS = {"cap": 4096, "cvm": 2048, "ad": 1024}
 
 
 @dataclasses.dataclass(frozen=True)
-class ProjectedKernel(Kernel):
+class ProjectedKernel(ConeKernel):
     r"""Kernel :math:`\int P(g \cdot x \le u, g \cdot y \le u) - F(u)^2 \, dW(u)` of a test.
 
     Parameters
@@ -78,16 +78,6 @@ class ProjectedKernel(Kernel):
     def at_minus_one(self) -> float:
         """K of two antipodal points."""
         return _table(self.weight, self.d, self.tau)[0][-1]
-
-    @property
-    def singular(self) -> bool:
-        """The angle has a cone at coincident points."""
-        return True
-
-    @property
-    def singular_opposite(self) -> bool:
-        """The angle has a cone at antipodal points."""
-        return True
 
     def mean(self, d: int) -> float:
         """0 in its own dimension."""

@@ -30,7 +30,7 @@ class Job(NamedTuple):
     tests: tuple[UniformityTest, ...]
     n: int
     d: int
-    count: int
+    sets: int
     seed: int
     full: bool
 
@@ -70,7 +70,7 @@ def job_chunks(
 def run(job: Job) -> _FLOAT:
     """Draw the sets of one chunk and evaluate every test."""
     rng = np.random.default_rng(job.seed)
-    points = gram_sample(job.n, job.d, job.count, rng, full=job.full)
+    points = gram_sample(job.n, job.d, job.sets, rng, full=job.full)
     with torch.no_grad():
         return evaluate(points, job.tests, job.d)
 

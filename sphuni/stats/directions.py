@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -97,7 +97,7 @@ class CuestaAlbertos(_Directional):
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """Scaled by sqrt(n)."""
-        return cast(Tensor, math.sqrt(n) * torch.as_tensor(summary))
+        return math.sqrt(n) * torch.as_tensor(summary)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sphuni.kernels import Kernel
 from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats._pvalues import tails_of
 from sphuni.stats.classical import Bingham, Rayleigh
-from sphuni.stats.laws import Corrected, Law, Tails, WeightedChi2
+from sphuni.stats.laws import Corrected, Empirical, Law, TailedTable, Tails, WeightedChi2
 from sphuni.stats.laws._tails import Values
 from sphuni.stats.laws.tabulated import Tabulated
 from sphuni.stats.packing import Packing
@@ -96,9 +96,16 @@ class Omnibus(UniformityTest):
         """Exponential, if the combination were exact."""
         return LawChoice(_Exponential(), "asymptotic", "Cauchy combination of five p-values")
 
-    def best_law(self, n: int, d: int) -> LawChoice | None:
-        """The same from n = 50 on, where its size is right in every dimension."""
-        return self.asymptotic_law(n, d) if n >= _CAUCHY_FROM else None
+    def simulated_at(self, n: int) -> int:
+        """Beyond n = 50 the lower tail hardly moves: it is simulated there."""
+        return min(n, _CAUCHY_FROM)
+
+    def refine(self, table: Empirical, n: int, d: int) -> LawChoice:
+        """From n = 50 on the upper tail is the combination's own."""
+        if n < _CAUCHY_FROM:
+            return super().refine(table, n, d)
+        words = f"upper tail by Cauchy's law, lower tail by {table.sample.size} simulated sets"
+        return LawChoice(TailedTable(table.sample, _Exponential()), "monte-carlo", words)
 
 
 @functools.lru_cache(maxsize=256)

@@ -274,11 +274,9 @@ class Trainer:
         training = self.settings.training
         if self.device != "cpu" and training.channels_last and len(self.splits.shape) == 3:
             cast(Any, self.learner).to(memory_format=torch.channels_last)
-        called: Any = ranks.spread(self.learner, self.device)
-        return cast(
-            "Callable[..., tuple[Tensor, Tensor]]",
-            torch.compile(called) if training.compile else called,
-        )
+        if training.compile:
+            self.learner.network.compile()
+        return cast("Callable[..., tuple[Tensor, Tensor]]", ranks.spread(self.learner, self.device))
 
 
 def _precision(name: str, device: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:

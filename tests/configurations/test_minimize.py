@@ -183,6 +183,7 @@ for lines in (False, True):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("cpp_compiler")
 def test_the_compiled_engine_agrees():
     # in a process of its own: torch.compile cannot trace the type checks that these tests add
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)

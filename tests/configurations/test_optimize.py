@@ -435,6 +435,13 @@ def test_larger_thomson_records(n):
 
 
 @pytest.mark.slow
+def test_two_hundred_points():
+    result = optimize("thomson", n=200, target=18438.842717531)
+    assert result.value == pytest.approx(18438.842717530, abs=5e-9)
+    assert result.certificate.symmetry_order == 4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [13, 26, 28])
 def test_hard_packings(n):
     result = optimize("tammes", n=n)

@@ -37,6 +37,7 @@ def graphs():
     return counters["stats"]["unique_graphs"]
 
 
+@pytest.mark.usefixtures("cpp_compiler")
 def test_many_sizes_share_one_graph_and_agree_with_the_tiles():
     """A second set of sizes may compile nothing: past a limit torch would run eagerly."""
     kernel = Riesz(1.0)
@@ -54,6 +55,7 @@ def test_many_sizes_share_one_graph_and_agree_with_the_tiles():
     assert sum(counters["graph_break"].values()) == before[1]
 
 
+@pytest.mark.usefixtures("cpp_compiler")
 @pytest.mark.slow
 def test_small_and_degenerate_sizes_recompile_a_bounded_number_of_times():
     before = graphs()
@@ -66,6 +68,7 @@ def test_small_and_degenerate_sizes_recompile_a_bounded_number_of_times():
     assert not counters["graph_break"]
 
 
+@pytest.mark.usefixtures("cpp_compiler")
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.label)
 @pytest.mark.parametrize("d", [2, 3])
@@ -75,6 +78,7 @@ def test_every_kernel_agrees_with_the_tiles(kernel, d):
     assert_agrees(degenerate_set(33, d), kernel)
 
 
+@pytest.mark.usefixtures("cpp_compiler")
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", BASE[:3], ids=lambda kernel: kernel.label)
 def test_derivatives_pass_through_both_backward_passes(kernel):
@@ -124,6 +128,7 @@ def test_a_failure_while_compiling_is_an_engine_error(monkeypatch):
     assert _dispatch._ENGINES["compiled"] is _compiled
 
 
+@pytest.mark.usefixtures("cpp_compiler")
 def test_lines_of_a_bounded_kernel_keep_their_limits():
     """The limits at both ends are read before tracing: inside it they once came out as NaN."""
     assert_agrees(degenerate_set(33, 3), Gaussian(1.2).antipodal())

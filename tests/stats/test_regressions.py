@@ -112,6 +112,22 @@ def test_b11_projected_kernels_are_not_interpolated_coarsely(name, d):
     assert float(ours) == pytest.approx(-2 * float(slope), rel=1e-6)
 
 
+def test_b13_tails_keep_the_mean_of_the_terms_left_out():
+    """Riesz s = 0.5: sphunif's truncated series is off by 0.05 at d = 3."""
+    test = st.build_test("riesz", s=0.5)
+    law = test.asymptotic_law(100, 3).law
+    assert law.mean == pytest.approx(test.at_one(3), rel=1e-12)
+    sample = simulate(lambda x: test.statistic(x, 3).double(), 100, 3, 4000, rng=3)
+    assert sample.mean() == pytest.approx(law.mean, abs=5 * sample.std() / 4000**0.5)
+
+
+def test_b14_weights_do_not_underflow_in_high_dimension():
+    x = random_points(30, 4096, rng=0)
+    for name in ("stein", "softmax", "quadratik_u"):
+        r = st.uniformity_test(x, name, null="asymptotic")
+        assert 1e-3 < r.pvalue < 1 - 1e-3, name
+
+
 @pytest.mark.parametrize(("n", "d"), [(20, 2), (20, 3), (50, 10), (50, 512)])
 @pytest.mark.parametrize("name", ["rayleigh", "bingham", "gine_fn", "pad"])
 def test_sizes_in_both_tails(name, n, d):

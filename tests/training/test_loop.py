@@ -1,12 +1,13 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sphuni.nn import SphereConv2d
-from sphuni.training import build, data
+from sphuni.training import build, data, schema
 from sphuni.training.build import build_model, build_optimizer, rate_factor
 from sphuni.training.checkpoint import read_checkpoint, write_checkpoint
 from sphuni.training.config import (
@@ -16,7 +17,9 @@ from sphuni.training.config import (
     OptimizerConfig,
     RegularizerConfig,
     ScheduleConfig,
+    Settings,
 )
+from sphuni.training.data.arrays import read_graph
 from sphuni.training.diagnose import DivergedError, find_layer
 from sphuni.training.learner import Learner
 from sphuni.training.loop import Trainer, train
@@ -233,3 +236,34 @@ def test_bfloat16_trains_with_float32_weights(settings, splits):
     _, exact = train(settings, splits, seed=0)
     assert rows[-1]["train.loss"] != exact[-1]["train.loss"]
     assert rows[-1]["train.loss"] == pytest.approx(exact[-1]["train.loss"], rel=0.1)
+
+
+def test_a_graph_is_trained_on_its_labelled_nodes(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(30) % 2
+    words = [np.flatnonzero(rng.random(8) < (0.7 if k % 2 else 0.2)) for k in range(30)]
+    same = [(i, j) for i in range(30) for j in range(i) if labels[i] == labels[j] and i - j < 5]
+    np.savez(
+        tmp_path / "g.npz",
+        feat_indptr=np.cumsum([0, *map(len, words)]),
+        feat_indices=np.concatenate(words),
+        feat_shape=np.array([30, 8]),
+        labels=labels,
+        edges=np.array(same),
+        train=np.arange(10),
+        val=np.arange(10, 15),
+        test=np.arange(15, 30),
+    )
+    tables = {
+        "model": {"name": "gcn"},
+        "optimizer": {"name": "adam", "lr": 0.05},
+        "training": {"epochs": 40, "batch_size": 0},
+        "evaluation": {"every": 40, "track": "none"},
+        "regularizer": {"method": "hs-mhe", "scale": 0.01},
+    }
+    settings = schema.override(Settings(), tables)
+    splits = data.draw(read_graph(tmp_path / "g.npz"), settings.data, seed=0)
+    _, rows = train(settings, splits, seed=0, evaluate_on=("validation", "test"))
+    assert [("test.error" in row) for row in rows] == [False] * 39 + [True]
+    assert rows[-1]["test.error"] < 20
+    assert rows[-1]["validation.error"] < 25

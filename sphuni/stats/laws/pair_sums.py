@@ -37,7 +37,7 @@ class PairSums:
     pair_places, pair_logs : numpy.ndarray
         Ascending contributions of one pair, and the log of the expected number of pairs above.
     heaviness : float
-        Share of a typical pair in what varies: small where many pairs add up.
+        Excess kurtosis from the pairs that are not too rare: small where many pairs add up.
     """
 
     mean: float
@@ -115,7 +115,8 @@ def pair_sums(
     """
     drift = float(rates @ contributions)
     ordinary, fourth = _ordinary(contributions, rates)
-    scale = math.sqrt(ordinary + 2.0 * float(weights**2 @ degrees))
+    spread = ordinary + 2.0 * float(weights**2 @ degrees)
+    scale = math.sqrt(spread)
     if not scale > 1e-100:
         raise ValueError("a single pair rules the sum")
     step = scale / _STEPS
@@ -130,7 +131,7 @@ def pair_sums(
     mass = np.fft.irfft(np.exp(np.conj(log_phi)), _POINTS)
     mass = np.maximum(np.fft.fftshift(mass), 0.0)
     places = np.asarray((np.arange(_POINTS) - _POINTS // 2) * step + drift + offset)
-    heaviness = fourth / ordinary**2
+    heaviness = fourth / spread**2
     return _tabulate(places, mass, contributions, rates, whole, mean, variance, far, heaviness)
 
 

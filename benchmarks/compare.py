@@ -1,0 +1,26 @@
+"""What became slower: ratios of one run set against those of an earlier one."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+__all__ = ["losses"]
+
+TOLERATED = 0.9
+
+
+def losses(earlier: Path, rows: list[dict[str, Any]]) -> list[str]:
+    """Name every ratio (higher is better) that fell by more than a tenth, and every lost case."""
+    now = {str(row["case"]): row for row in rows}
+    found = []
+    with earlier.open(newline="") as stream:
+        for old in csv.DictReader(stream):
+            case = old["case"]
+            if case not in now:
+                found.append(f"{case}: not run any more")
+                continue
+            for column in (name for name in old if "ratio" in name and old[name]):
+                was, now_is = float(old[column]), now[case].get(column)
+                if now_is is None or float(now_is) < TOLERATED * was:
+                    found.append(f"{case}: {column} {was:.3g} -> {now_is}")
+    return found

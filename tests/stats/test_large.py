@@ -1,0 +1,169 @@
+"""Many points and draws: moments, sorted angles, a part of the pairs, early stopping, caches."""
+
+import numpy as np
+import pytest
+import torch
+
+import sphuni.stats as st
+from sphuni.distributions import random_points, von_mises_fisher
+from sphuni.pairwise import pair_reduce
+from sphuni.stats import _tables
+from sphuni.stats._angular import CircleCap, CircleQuartic, CircleSquare
+from sphuni.stats._kernels import Latitude, OneMinusSine
+from sphuni.stats._moments import gegenbauer_pair_sum
+from sphuni.stats._simulate import simulate_tests
+from sphuni.stats._sorted import sorted_pair_sum, sorted_turns
+from sphuni.stats.laws.monte_carlo import SequentialTable
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [CircleSquare(), CircleQuartic(), CircleCap(1 / 3), CircleCap(0.1), Latitude(), OneMinusSine()],
+    ids=lambda kernel: kernel.label,
+)
+def test_sorted_angles_give_the_pair_sum(kernel):
+    x = torch.from_numpy(random_points(301, 2, batch=(2,), rng=0))
+    x[1, 1], x[1, 3], x[1, 7] = x[1, 0], -x[1, 4], -x[1, 8]
+    ours = sorted_pair_sum(sorted_turns(x), kernel)
+    assert ours.numpy() == pytest.approx(pair_reduce(x, kernel=kernel).numpy(), rel=1e-9, abs=1e-8)
+
+
+@pytest.mark.parametrize("name", ["ajne", "gine_fn", "prt", "hermans_rasson", "fg01", "pcvm"])
+def test_large_circles_are_sorted_and_differentiable(name):
+    test = st.build_test(name)
+    assert not test.needs_pairs(600, 2)
+    x = torch.from_numpy(random_points(600, 2, rng=0)).requires_grad_()
+    sums = [pair_reduce(x, kernel=kernel) for kernel in test.kernels(2)]
+    direct = test.from_summary(tuple(sums), 600, 2)
+    ours = test.statistic(x)
+    assert float(ours.detach()) == pytest.approx(float(direct.detach()), rel=1e-9)
+    (slope,) = torch.autograd.grad(ours, x)
+    (wanted,) = torch.autograd.grad(direct, x)
+    tangent = slope - (slope * x).sum(-1, keepdim=True) * x
+    assert tangent.detach().numpy() == pytest.approx(wanted.detach().numpy(), abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("d", "parameters"),
+    [
+        (2, {"weights": (0.5, 0.0, 1.0)}),
+        (3, {"weights": (1.0, 0.5, 0.25, 0.125)}),
+        (3, {"weights": (0.0, 0.5, 0.0, 0.1), "antipodal": True}),
+        (6, {}),
+    ],
+)
+def test_moments_give_the_finite_sobolev_statistic(d, parameters):
+    test = st.build_test("sobolev", **parameters)
+    x = torch.from_numpy(random_points(700, d, rng=1))
+    assert not test.needs_pairs(700, d)
+    direct = test.from_summary((pair_reduce(x, kernel=test.kernels(d)[0]),), 700, d)
+    assert float(test.statistic(x)) == pytest.approx(float(direct), rel=1e-10)
+
+
+def test_moment_sums_of_points_that_span_fewer_dimensions():
+    x = torch.zeros(30, 5, dtype=torch.float64)
+    x[:, :3] = torch.from_numpy(random_points(30, 3, rng=0))
+    coefficients = np.array([0.3, 1.0, 0.2, 0.7])
+    wide = gegenbauer_pair_sum(x, coefficients, 5)
+    assert float(gegenbauer_pair_sum(x[:, :3], coefficients, 5)) == pytest.approx(float(wide))
+
+
+def test_part_of_the_pairs_has_the_law_that_is_claimed():
+    x = random_points(200, 3, batch=(400,), rng=2)
+    pvalues = [
+        st.uniformity_test(part, "gine_fn", max_pairs=2000, rng=k).pvalue
+        for k, part in enumerate(np.array_split(x, 40))
+    ]
+    p = np.concatenate(pvalues)
+    assert 0.02 < np.mean(p < 0.05) < 0.09
+    assert 0.4 < np.mean(p < 0.5) < 0.6
+    clustered = von_mises_fisher(3000, 3, kappa=1.0, rng=0)
+    r = st.uniformity_test(clustered, "bakshaev", max_pairs=50_000)
+    assert r.pvalue < 1e-6
+    assert "incomplete" in r.null_description
+
+
+def test_tables_of_a_part_of_the_pairs_share_them():
+    x = random_points(300, 3, rng=2)
+    table = st.uniformity_tests(x, ["ajne", "gine_gn", "rayleigh"], max_pairs=5000)
+    one = st.uniformity_test(x, "ajne", max_pairs=5000)
+    assert table["ajne"].statistic == pytest.approx(one.statistic, rel=1e-12)
+    assert table["rayleigh"].pvalue == st.uniformity_test(x, "rayleigh").pvalue
+
+
+def test_sequential_p_values_stop_early_and_are_right():
+    x = random_points(20, 3, rng=0)
+    full = st.uniformity_test(x, "pad", null="monte-carlo", rng=1, n_resamples=4000)
+    short = st.uniformity_test(x, "pad", null="monte-carlo", rng=1, n_resamples=4000, stop_after=50)
+    assert short.n_resamples < 4000
+    assert short.pvalue == pytest.approx(full.pvalue, rel=0.5)
+    law = SequentialTable(np.array([5.0, 1.0, 7.0, 2.0, 9.0]), 2)
+    tails = law.tails(np.array([4.0, 8.0]))
+    assert tails.upper == pytest.approx([2 / 3, 2 / 6])
+    assert law.decided(np.array([4.0]))
+    assert not law.decided(np.array([8.0]))
+
+
+def test_simulated_tables_are_stored_and_found(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPHUNI_CACHE", str(tmp_path))
+    test = st.build_test("pad")
+    (first,) = _tables.tables([test], 60, 3, 500, 12345)
+    files = list(tmp_path.glob("pad-*.npy"))
+    assert len(files) == 1
+    monkeypatch.setattr(_tables, "_memory", type(_tables._memory)())
+    monkeypatch.setattr(_tables, "simulate_tests", None)  # found, not made again
+    (again,) = _tables.tables([test], 60, 3, 500, 12345)
+    assert np.array_equal(first, again)
+
+
+def test_damaged_tables_are_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPHUNI_CACHE", str(tmp_path))
+    test = st.build_test("pad")
+    (first,) = _tables.tables([test], 60, 3, 500, 54321)
+    (file,) = tmp_path.glob("pad-*.npy")
+    file.write_bytes(b"not a table")
+    monkeypatch.setattr(_tables, "_memory", type(_tables._memory)())
+    (again,) = _tables.tables([test], 60, 3, 500, 54321)
+    assert np.array_equal(first, again)
+
+
+def test_store_can_be_turned_off(monkeypatch):
+    monkeypatch.setenv("SPHUNI_CACHE", "off")
+    assert _tables.cache_folder() is None
+    monkeypatch.setenv("SPHUNI_CACHE", "")
+    assert _tables.cache_folder() is None
+
+
+def test_tests_simulated_together_have_the_tables_they_have_alone():
+    tests = [st.build_test(name) for name in ("rayleigh", "kuiper", "packing")]
+    together = simulate_tests(tests, 15, 2, 300, rng=4)
+    alone = np.stack([simulate_tests([t], 15, 2, 300, rng=4)[:, 0] for t in tests], axis=1)
+    assert together == pytest.approx(alone, rel=1e-12)
+
+
+def test_close_pairs_are_counted_one_by_one():
+    """On S^2 the stereographic kernel has no variance; its law beyond n = 200 is still right."""
+    test = st.build_test("stereo")
+    choice = test.best_law(300, 3)
+    assert "compound Poisson" in choice.description
+    sample = simulate_tests([test], 300, 3, 1500, rng=8)[:, 0]
+    tails = choice.law.tails(sample)
+    assert 0.03 < np.mean(tails.upper < 0.05) < 0.07
+    assert 0.02 < np.mean(tails.lower < 0.05) < 0.07
+    far = choice.law.tails(np.array([1e3, 1e4])).log_upper
+    # one close pair: P ~ theta^2
+    assert far[0] - far[1] == pytest.approx(2 * np.log(10), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"max_pairs": 10}, "max_pairs must be at least 1000"),
+        ({"max_pairs": 1000, "null": "monte-carlo"}, "max_pairs goes with"),
+        ({"stop_after": 5}, "stop_after goes with null='monte-carlo'"),
+        ({"stop_after": 0, "null": "monte-carlo"}, "stop_after must be at least 1"),
+    ],
+)
+def test_refusals(options, match):
+    with pytest.raises(ValueError, match=match):
+        st.uniformity_test(random_points(60, 3, rng=0), "pad", **options)
