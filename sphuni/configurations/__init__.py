@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from sphuni.configurations.certificate import Certificate
     from sphuni.configurations.export import save_points
     from sphuni.configurations.solver import OptimizeResult, Progress, optimize
-    from sphuni.configurations.symmetry import symmetry_order
+    from sphuni.configurations.symmetry import PointGroup, point_group, symmetry_order
 
 __all__ = [
     "Certificate",
     "Construction",
     "MissingRecordError",
     "OptimizeResult",
+    "PointGroup",
     "Progress",
     "Record",
     "available_constructions",
@@ -30,6 +31,7 @@ __all__ = [
     "construction_info",
     "fibonacci_sphere",
     "optimize",
+    "point_group",
     "record",
     "records",
     "save_points",
@@ -40,8 +42,10 @@ _SOLVER = {
     "save_points": "export",
     "Certificate": "certificate",
     "OptimizeResult": "solver",
+    "PointGroup": "symmetry",
     "Progress": "solver",
     "optimize": "solver",
+    "point_group": "symmetry",
     "symmetry_order": "symmetry",
 }
 """Loaded on first use: the tables and the exact codes need no torch."""

@@ -181,8 +181,10 @@ def optimize(
     Start 0 is an exact code of that size where one is known, start 1 a jittered spiral (d = 3),
     half of the others (d = 3, n >= 20) have the symmetry of a random rotation group, all others
     are random. Beyond 150 points the best minima of every batch are varied and relaxed again:
-    a hot point moves to a deep hole, a cap is shaken or turned. The answer depends on the problem, n, d, s, seed, number of restarts
-    and engine, not on the number of workers or on how often the search was stopped and resumed.
+    a hot point moves to a deep hole, a cap is shaken or turned.
+
+    The answer depends on the problem, n, d, s, seed, number of restarts and engine, not on the
+    number of workers or on how often the search was stopped and resumed.
     On the circle the regular polygon is returned where it is known to be optimal.
 
     Ctrl-C after the first batch saves the checkpoint and returns the best so far.
