@@ -22,7 +22,7 @@ from sphuni.kernels import Riesz
 
 __all__ = ["run"]
 
-SIZES = {32: (256, 412.2612746505), 72: (128, 2255.0011909750), 100: (128, 4448.3506343313)}
+SIZES = {32: (64, 412.2612746505), 72: (64, 2255.0011909750), 100: (128, 4448.3506343313)}
 """Points to starts of ours and the best known energy."""
 SCIPY_STARTS = 8
 TOLERANCE = 1e-6

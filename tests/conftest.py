@@ -13,6 +13,14 @@ TOLERANCE = {
 """Relative, for sums of kernels at points that are not close."""
 
 
+@pytest.fixture(autouse=True, scope="session")
+def tables_of_their_own(tmp_path_factory):
+    """Keep the tables that tests simulate out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPHUNI_CACHE", str(tmp_path_factory.mktemp("tables")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def cpp_compiler():
     """Whatever torch.compile needs here; gcc alone is not enough for it."""

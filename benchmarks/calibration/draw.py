@@ -66,8 +66,11 @@ def power_figure(source: Path) -> "Figure":
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(16, 7.6), layout="constrained")
+    known = curves.read(source)
     for ax, (label, found) in zip(
-        figure.subplots(2, 4).flat, curves.read(source).items(), strict=True
+        figure.subplots(2, 4).flat,
+        ((label, known[label]) for label in curves.ALTERNATIVES if label in known),
+        strict=False,
     ):
         _, parameter, tail, strengths, _ = curves.ALTERNATIVES[label]
         power_curves(found, [abs(x) for x in strengths], tail=tail, xlabel=parameter, ax=ax)

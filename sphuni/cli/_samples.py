@@ -49,6 +49,8 @@ class Sample:
 
 def read_sample(path: str, layout: Layout) -> Sample:
     """Read unit rows from .csv, .tsv, .txt, .npy or .npz, or a table from standard input ("-")."""
+    from sphuni._errors import RefusedFileError
+
     suffix = "" if path == "-" else Path(path).suffix.lower()
     if suffix in (".npy", ".npz"):
         values, names = _array(path, layout.array)
@@ -59,6 +61,8 @@ def read_sample(path: str, layout: Layout) -> Sample:
     remarks: list[str] = []
     values = _present(_chosen(values, names, layout, remarks), path, layout, remarks)
     points = _coordinates(values, layout) if layout.kind == "xyz" else _angles(values, layout)
+    if len(points) < 2:
+        raise RefusedFileError(f"{path!r} holds one point; a test needs two or more")
     return Sample(points, (*remarks, *_ties(points)))
 
 
@@ -322,7 +326,7 @@ def _ties(points: "np.ndarray") -> list[str]:
     subject = "point repeats" if repeated == 1 else "points repeat"
     return [
         f"{repeated} {subject} an earlier one exactly (the first repeated is point {where + 1}); "
-        "tests that are infinite at distance 0 (packing, pycke, riesz with s <= 0) see only this"
+        "tests that are infinite at distance 0 (packing, pycke, stereo, omnibus, ...) see only this"
     ]
 
 

@@ -254,7 +254,7 @@ class _Outcome:
             f"adj. p: {self.tail} tail, {_corrected(self.correction, len(rows))}"
         ]
         if self.table.skipped:
-            lines.append(f"not run: {', '.join(self.table.skipped)} (--json gives the reasons)")
+            lines.append(f"not run: {_left_out(self.table.skipped, first.d)}")
         lines += [f"{label}: {note}" for label, note in self._remarks()]
         return "\n".join([*lines, self._verdict()])
 
@@ -303,6 +303,18 @@ def _label(result: "UniformityTestResult") -> str:
         if key != "antipodal" and value != usual.get(key)
     ]
     return f"{result.test}({', '.join(given)})" if given else result.test
+
+
+def _left_out(skipped: dict[str, str], d: int) -> str:
+    """Tests that were left out: by name if they exist in R^d, else their number."""
+    from sphuni.stats import available_tests
+
+    here = {info.name for info in available_tests(d)}
+    named = [name for name in skipped if name in here]
+    other = len(skipped) - len(named)
+    parts = [", ".join(named)] if named else []
+    parts += [f"{other} for other dimensions"] if other else []
+    return "; ".join(parts) + " (--json gives the reasons)"
 
 
 def _brief(value: Any) -> str:

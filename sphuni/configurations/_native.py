@@ -21,10 +21,10 @@ from sphuni.configurations.minimize import Minima
 __all__ = ["available", "minimize_native"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-Gradient = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Points (b, n, d) to values (b,) and gradients (b, n, d), whose radial part is not used."""
 
-_RUNNING, _CONVERGED, _GIVEN_UP = 0, 1, 2
+_RUNNING, _CONVERGED = 0, 1
+_TURNS = 64
+"""Turns of every start between two looks at the clock."""
 _FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})  # but NaN and inf are respected
 
 
@@ -39,7 +39,8 @@ def available() -> bool:
 
 
 def minimize_native(
-    gradient: Gradient,
+    tile: Callable[..., None],
+    at_one: float,
     starts: Tensor,
     *,
     tolerance: float = 1e-6,
@@ -49,72 +50,51 @@ def minimize_native(
     slack: float = 1e-13,
     deadline: float = float("inf"),
 ) -> Minima:
-    """Minimise a function of n points on the sphere from many starts; see `minimize`."""
+    """Minimise a pair energy from many starts (b, n, d); see `minimize`.
+
+    `tile` are the engine's native loops over the pairs of a kernel, whose value at coincident
+    points is `at_one`.
+    """
     b, n, d = starts.shape
     trial = starts.transpose(1, 2).contiguous().numpy().reshape(b, d * n).copy()
-    lanes, best = _Lanes(b, d * n, memory), _Lanes(b, d * n, 0)
-    place = np.arange(b)
+    lanes = _Lanes(b, d * n, memory)
     options = (tolerance, largest_step, slack)
-    for tick in range(max_iterations):
-        value, raw = _evaluate(gradient, trial, d)
-        _advance()(*lanes.arrays, trial, value, raw, d, tick == 0, *options)
-        finished = lanes.status != _RUNNING
-        late = time.monotonic() > deadline or tick == max_iterations - 1
-        if late or finished.all() or (finished.mean() > 0.25 and len(place) > 4):
-            out = np.ones_like(finished) if late else finished
-            best.take(place[out], lanes, out, tick + 1)
-            if out.all():
-                break
-            place, trial = place[~out], trial[~out]
-            lanes = lanes.select(~out)
+    loop = _loop()
+    while (lanes.status == _RUNNING).any() and time.monotonic() <= deadline:
+        used = int(lanes.ticks.max())
+        if used >= max_iterations:
+            break
+        turns = min(_TURNS, max_iterations - used)
+        loop(tile, at_one, *lanes.arrays, trial, d, turns, *options)
     return Minima(
-        torch.from_numpy(best.x).view(b, d, n).transpose(1, 2).contiguous(),
-        torch.from_numpy(best.f),
-        torch.from_numpy(best.longest),
-        torch.from_numpy(best.ticks),
-        torch.from_numpy(best.status == _CONVERGED),
+        torch.from_numpy(lanes.x).view(b, d, n).transpose(1, 2).contiguous(),
+        torch.from_numpy(lanes.f),
+        torch.from_numpy(lanes.longest),
+        torch.from_numpy(lanes.ticks),
+        torch.from_numpy(lanes.status == _CONVERGED),
     )
 
 
 class _Lanes:
-    """Position, value, gradient, direction, step and memory of every start at work."""
+    """Position, value, gradient, direction, step and memory of every start."""
 
     def __init__(self, b: int, width: int, memory: int) -> None:
         self.x, self.g, self.p = np.zeros((3, b, width))
-        self.f, self.alpha, self.gamma = np.zeros((3, b))
+        self.f, self.alpha, self.gamma, self.longest = np.zeros((4, b))
         self.s, self.y = np.zeros((2, b, memory, width))
         self.rho = np.zeros((b, memory))
         self.head, self.resets, self.status, self.ticks = np.zeros((4, b), dtype=np.int64)
-        self.longest = np.zeros(b)
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
         """What the native loop reads and writes, in its order."""
         memory = (self.s, self.y, self.rho, self.head)
         state = (self.x, self.f, self.g, self.p, self.alpha, self.gamma)
-        return (*state, *memory, self.resets, self.status, self.longest)
-
-    def select(self, keep: np.ndarray) -> "_Lanes":
-        """Leave out the starts that have finished."""
-        other = object.__new__(_Lanes)
-        for name, array in vars(self).items():
-            setattr(other, name, np.ascontiguousarray(array[keep]))
-        return other
-
-    def take(self, where: np.ndarray, lanes: "_Lanes", which: np.ndarray, ticks: int) -> None:
-        """Note the outcome of some starts."""
-        self.x[where], self.f[where] = lanes.x[which], lanes.f[which]
-        self.longest[where], self.status[where] = lanes.longest[which], lanes.status[which]
-        self.ticks[where] = ticks
-
-
-def _evaluate(gradient: Gradient, planes: np.ndarray, d: int) -> tuple[np.ndarray, np.ndarray]:
-    value, raw = gradient(torch.from_numpy(planes).view(len(planes), d, -1).transpose(1, 2))
-    return value.numpy(), raw.transpose(1, 2).contiguous().numpy().reshape(planes.shape)
+        return (*state, *memory, self.resets, self.status, self.longest, self.ticks)
 
 
 @functools.lru_cache(maxsize=1)
-def _advance() -> Callable[..., None]:
+def _loop() -> Callable[..., None]:
     """Compile the loop over the starts (some seconds, once in a process)."""
     jit = importlib.import_module("numba").njit(
         nogil=True, fastmath=set(_FAST), error_model="numpy"
@@ -123,10 +103,12 @@ def _advance() -> Callable[..., None]:
     for function in _PARTS:
         code = inspect.unwrap(function).__code__
         scope[function.__name__] = jit(types.FunctionType(code, scope))
-    return scope["_tick"]
+    return scope["_run"]
 
 
-def _tick(
+def _run(
+    tile: Any,
+    at_one: float,
     x: Array,
     f: Array,
     g: Array,
@@ -140,61 +122,79 @@ def _tick(
     resets: Any,
     status: Any,
     longest: Array,
+    ticks: Any,
     trial: Array,
-    value: Array,
-    raw: Array,
     d: int,
-    first: bool,
+    turns: int,
     tolerance: float,
     largest: float,
     slack: float,
 ) -> None:
-    """Judge every start's trial point, choose its next direction and next trial point."""
+    """Advance every start by some turns: judge the trial point, choose the next."""
+    n = x.shape[1] // d
+    raw, sums, met = np.zeros((1, d, n)), np.zeros((1, n)), np.zeros((1, n))
+    fresh = raw.reshape(d * n)
     for lane in range(x.shape[0]):
-        if status[lane] != 0:
-            continue
-        fresh = raw[lane]
-        _tangent(fresh, trial[lane], d)
-        size = _longest(fresh, d)
-        slope = 0.0 if first else _dot(p[lane], g[lane])
-        allowed = f[lane] + 1e-4 * alpha[lane] * slope + slack * abs(f[lane])
-        if first or (value[lane] <= allowed and np.isfinite(size)):
-            if first:
-                gamma[lane] = 0.1 * largest / max(size, 1e-300)
-            else:
-                slot = head[lane] % rho.shape[1]
-                _difference(past_s[lane, slot], trial[lane], x[lane])
-                _difference(past_y[lane, slot], fresh, g[lane])
-                sy = _dot(past_s[lane, slot], past_y[lane, slot])
-                yy = _dot(past_y[lane, slot], past_y[lane, slot])
-                rho[lane, slot] = 0.0
-                if sy > 0 and yy > 1e-300:
-                    rho[lane, slot], gamma[lane] = 1 / sy, sy / yy
-                    head[lane] += 1
-            _copy(x[lane], 1.0, trial[lane])
-            _copy(g[lane], 1.0, fresh)
-            f[lane], longest[lane], alpha[lane] = value[lane], size, 1.0
-            if size <= tolerance:
-                status[lane] = 1
-                continue
-            history = (past_s[lane], past_y[lane], rho[lane], head[lane])
-            _direction(x[lane], g[lane], p[lane], gamma[lane], history, d, largest)
-        else:
-            rise = value[lane] - f[lane] - alpha[lane] * slope
-            shrink = 0.1
-            if rise > 0 and np.isfinite(rise):
-                shrink = min(0.5, max(0.1, -0.5 * alpha[lane] * slope / rise))
-            alpha[lane] *= shrink
-            if alpha[lane] < 1e-9:
-                resets[lane] += 1
-                if resets[lane] > 2:
-                    status[lane] = 2
-                    continue
-                for slot in range(rho.shape[1]):
+        planes = trial[lane].reshape(1, d, n)
+        for _ in range(turns):
+            if status[lane] != 0:
+                break
+            value = _value(tile, at_one, planes, raw, sums, met)
+            first = ticks[lane] == 0
+            ticks[lane] += 1
+            _tangent(fresh, trial[lane], d)
+            size = _longest(fresh, d)
+            slope = 0.0 if first else _dot(p[lane], g[lane])
+            allowed = f[lane] + 1e-4 * alpha[lane] * slope + slack * abs(f[lane])
+            if first or (value <= allowed and np.isfinite(size)):
+                if first:
+                    gamma[lane] = 0.1 * largest / max(size, 1e-300)
+                else:
+                    slot = head[lane] % rho.shape[1]
+                    step, change = past_s[lane, slot], past_y[lane, slot]
+                    _difference(step, trial[lane], x[lane])
+                    _difference(change, fresh, g[lane])
+                    sy, yy = _dot(step, change), _dot(change, change)
                     rho[lane, slot] = 0.0
-                alpha[lane], gamma[lane] = 1.0, 1e-3 * largest / max(longest[lane], 1e-300)
-                _copy(p[lane], -gamma[lane], g[lane])
-        _retract(trial[lane], x[lane], alpha[lane], p[lane], d)
+                    if sy > 0 and yy > 1e-300:
+                        rho[lane, slot], gamma[lane] = 1 / sy, sy / yy
+                        head[lane] += 1
+                _copy(x[lane], 1.0, trial[lane])
+                _copy(g[lane], 1.0, fresh)
+                f[lane], longest[lane], alpha[lane] = value, size, 1.0
+                if size <= tolerance:
+                    status[lane] = 1
+                    break
+                history = (past_s[lane], past_y[lane], rho[lane], head[lane])
+                _direction(x[lane], g[lane], p[lane], gamma[lane], history, d, largest)
+            else:
+                alpha[lane] *= _shrink(value - f[lane], alpha[lane] * slope)
+                if alpha[lane] < 1e-9:
+                    resets[lane] += 1
+                    if resets[lane] > 2:
+                        status[lane] = 2
+                        break
+                    rho[lane, :] = 0.0
+                    alpha[lane], gamma[lane] = 1.0, 1e-3 * largest / max(longest[lane], 1e-300)
+                    _copy(p[lane], -gamma[lane], g[lane])
+            _retract(trial[lane], x[lane], alpha[lane], p[lane], d)
+
+
+def _value(tile: Any, at_one: float, planes: Array, raw: Array, sums: Array, met: Array) -> float:
+    """Sum over pairs, its gradient into raw."""
+    n = planes.shape[2]
+    raw[:] = 0.0
+    sums[0, 0] = met[0, 0] = 0.0
+    tile(planes, raw, sums, met, 0, 1, 0, n, 0, n)
+    return sums[0, 0] + (at_one * met[0, 0] if met[0, 0] > 0 else 0.0)
+
+
+def _shrink(change: float, promised: float) -> float:
+    """Factor of a step that failed: the minimum of the parabola, within 0.1 and 0.5."""
+    rise = change - promised
+    if rise > 0 and np.isfinite(rise):
+        return min(0.5, max(0.1, -0.5 * promised / rise))
+    return 0.1
 
 
 def _direction(
@@ -280,5 +280,8 @@ def _retract(trial: Array, x: Array, alpha: float, p: Array, d: int) -> None:
             trial[k * n + i] *= scale
 
 
-_PARTS = (_dot, _add, _copy, _difference, _tangent, _longest, _retract, _direction, _tick)
+_PARTS = (
+    *(_dot, _add, _copy, _difference, _tangent, _longest, _retract, _value, _shrink),
+    *(_direction, _run),
+)
 """Each calls those before it only."""

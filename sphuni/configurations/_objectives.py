@@ -9,7 +9,7 @@ from sphuni.pairwise import (
     Engine,
     compiled_kind,
     compiled_planes,
-    native_gradient,
+    native_pairs,
     tiled_gradient,
 )
 
@@ -47,7 +47,8 @@ def minimize_energy(
     compiled = engine == "compiled"
     if compiled and compiled_kind(kernel, d) == "native":
         return _native.minimize_native(
-            lambda points: native_gradient(points, kernel),
+            native_pairs(kernel, d),
+            kernel.at_one,
             starts,
             tolerance=tolerance,
             largest_step=largest_step,

@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from sphuni.kernels import Antipodal, Kernel
 from sphuni.pairwise import _tiles
+from sphuni.pairwise._gather import GradientSum
 from sphuni.pairwise._schedule import Task, block_size, run_tiles
 
 __all__ = ["rows", "supports", "total"]
@@ -155,21 +156,19 @@ def tangent(x: Tensor, gradient: Tensor) -> Tensor:
 def _sums_and_gradients(
     x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool
 ) -> tuple[Tensor, Tensor]:
-    gradients = x.new_zeros((len(kernels), *x.shape) if with_gradient else 0)
+    into = GradientSum(x, len(kernels)) if with_gradient else None
     blocks = -(-x.shape[1] // block_size(x.shape[1]))
     partial_sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
-    tile = functools.partial(_sum_tile, x, kernels, partial_sums, gradients, with_gradient)
-    run_tiles(tile, x, None, strips=True)
-    sums = partial_sums.sum(dim=0)
-    return sums.to(x.dtype), tangent(x, gradients) if with_gradient else gradients
+    run_tiles(functools.partial(_sum_tile, x, kernels, partial_sums, into), x, None, strips=True)
+    sums = partial_sums.sum(dim=0).to(x.dtype)
+    return sums, x.new_zeros(0) if into is None else into.gradients
 
 
 def _sum_tile(
     x: Tensor,
     kernels: tuple[Kernel, ...],
     partial_sums: Tensor,
-    gradients: Tensor,
-    with_gradient: bool,
+    into: GradientSum | None,
     task: Task,
 ) -> None:
     """Add one tile's sums to those of its block of rows, and its gradients, in place.
@@ -181,15 +180,13 @@ def _sum_tile(
     tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
     share = 1.0 if task.diagonal is None else 0.5  # whole rows meet every pair twice
     block = task.left.start // block_size(x.shape[1])
-    if not with_gradient:
+    if into is None:
         for k, sums in enumerate(_tile_sums(tile, kernels)):
             partial_sums[block, task.batch, k] += share * sums
         return
     for k, kernel in enumerate(kernels):
         value, slope, near = _tiles.evaluate_both(tile, kernel)
-        rows = gradients[k, task.batch, task.left]
-        columns = gradients[k, task.batch, task.right] if task.diagonal is None else None
-        _tiles.accumulate(tile, slope, near, left, right, (rows, columns))
+        into.add(k, tile, slope, near, task)
         partial_sums[block, task.batch, k] += share * _add_up(value)
 
 

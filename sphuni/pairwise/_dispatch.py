@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Literal, TypeAlias
@@ -12,17 +13,19 @@ from torch import Tensor
 from sphuni._arrays import widen
 from sphuni._errors import EngineError
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise, _compiled, _reference
+from sphuni.pairwise import _blockwise, _compiled, _reference, _ring
 
-__all__ = ["Decision", "Engine", "Op", "explain", "pair_reduce"]
+__all__ = ["Decision", "Engine", "Op", "PairEngine", "explain", "pair_reduce"]
 
 Engine: TypeAlias = Literal["auto", "reference", "blockwise", "compiled"]
+PairEngine: TypeAlias = Literal["auto", "reference", "blockwise", "compiled", "ring"]
 Op: TypeAlias = Literal["sum", "rows"]
 
 _ENGINES: dict[str, ModuleType] = {
     "compiled": _compiled,
     "blockwise": _blockwise,
     "reference": _reference,
+    "ring": _ring,
 }
 _COMPILE_FROM = 5_000
 _log = logging.getLogger("sphuni")
@@ -45,7 +48,7 @@ def pair_reduce(
     kernel: Kernel | Sequence[Kernel],
     op: Op = "sum",
     weights: Tensor | None = None,
-    engine: Engine = "auto",
+    engine: PairEngine = "auto",
 ) -> Tensor:
     r"""Reduce a zonal kernel over pairs of points: the only O(n^2) loop in the library.
 
@@ -62,8 +65,10 @@ def pair_reduce(
         and `other`, sum_ij w_j K(x_i, y_j). "rows": sum_j w_j K(x_i, y_j) for every i.
     weights : tensor of shape (..., m), optional
         Weights of `other` (of `points` when there is no `other`); default 1.
-    engine : {"auto", "reference", "blockwise", "compiled"}, default "auto"
-        `explain` says which one "auto" takes.
+    engine : {"auto", "reference", "blockwise", "compiled", "ring"}, default "auto"
+        `explain` says which one "auto" takes. "ring": `points` holds this rank's rows of one set
+        that is spread over the ranks of torch.distributed; see Notes. "auto" takes it for a
+        DTensor sharded on rows, and for nothing else.
 
     Returns
     -------
@@ -73,13 +78,26 @@ def pair_reduce(
     ------
     EngineError
         If the engine asked for by name cannot serve the call.
+    WorkerError
+        By "ring", if another rank died or did not answer within the process group's timeout.
 
     Notes
     -----
     Half precision is computed in float32. Sums are accumulated in float64. The gradient is the
     tangent one, of the extension f(x / |x|); pairs at a singular point of the kernel contribute
     the kernel's limit to the value and zero to the gradient. Cost O(n^2 d) time; memory
-    O(n d + tile) in every engine but the reference. Differentiable twice.
+    O(n d + tile) in every engine but the reference. Differentiable twice ("ring" once).
+
+    "ring" serves op="sum" without `other` and `weights`. Every rank of the default process group
+    must call it alike, each with its own rows (their number may differ, and be zero), and gets the
+    sum over all pairs of all ranks, the same digits everywhere (for a DTensor: replicated). A row
+    that is not finite raises on every rank. backward gives the gradient of that one sum in the
+    rows of this rank, without communication, so every rank must use the same upstream gradient.
+    Where the rows come from replicated weights whose gradients are *averaged* over P ranks (as
+    DistributedDataParallel does), multiply the sum by P: the gradient of the whole is the sum of
+    the ranks' parts. Each pair is computed once; a rank does 1/P of the work if the shards are
+    equal, sends and receives about n d / 2 numbers of points, overlapped with the work, and as
+    many of forces per kernel, and holds 3 + 4 k shards of n d / P numbers.
 
     Examples
     --------
@@ -90,21 +108,24 @@ def pair_reduce(
     """
     kernels = (kernel,) if isinstance(kernel, Kernel) else tuple(kernel)
     decision = _decide(points, other, kernels, op, weights, engine)
-    x = _exactly_unit(_flat(widen(points)))
+    local = _ring.local_rows(points)
+    x = _exactly_unit(_flat(widen(local)))
     y = None if other is None else _exactly_unit(_flat(widen(other)))
     carrier = points if other is None else other
     w = None if weights is None else weights.to(x.dtype).expand(carrier.shape[:-1])
     w = None if w is None else w.reshape(x.shape[0], -1)
     with torch.autocast(points.device.type, enabled=False):
-        if op == "sum" and y is None and w is None:
+        if decision.engine == "ring":
+            reduced = _ring.total(x, kernels, points)
+        elif op == "sum" and y is None and w is None:
             reduced = _total(decision, x, kernels, fall_back=engine == "auto")
         else:
             reduced = _ENGINES[decision.engine].rows(x, y, w, kernels)
             if op == "sum":
                 reduced = _sum_rows(reduced, None if y is not None else w, halve=y is None)
-    reduced = reduced.reshape(*points.shape[: -1 if op == "rows" else -2], len(kernels))
+    reduced = reduced.reshape(*local.shape[: -1 if op == "rows" else -2], len(kernels))
     reduced = reduced.to(points.dtype)
-    return reduced[..., 0] if isinstance(kernel, Kernel) else reduced
+    return _ring.replicated(reduced[..., 0] if isinstance(kernel, Kernel) else reduced, points)
 
 
 def explain(
@@ -115,7 +136,7 @@ def explain(
     kernel: Kernel | Sequence[Kernel],
     op: Op = "sum",
     weights: Tensor | None = None,
-    engine: Engine = "auto",
+    engine: PairEngine = "auto",
 ) -> Decision:
     """Say which engine `pair_reduce` takes for the same arguments, and why."""
     kernels = (kernel,) if isinstance(kernel, Kernel) else tuple(kernel)
@@ -133,12 +154,18 @@ def _decide(
     shape_op = "rows" if weights is not None else op
     if op not in ("sum", "rows"):
         raise ValueError(f"op must be 'sum' or 'rows'; got {op!r}")
+    if _ring.is_sharded(points) and engine in ("auto", "compiled", "blockwise", "reference"):
+        if engine != "auto":
+            raise EngineError(
+                f"engine={engine!r} does not serve a DTensor. Use engine='ring', or full_tensor()"
+            )
+        named = _decide(points, other, kernels, op, weights, "ring")
+        return dataclasses.replace(named, reason="the rows are sharded over processes")
     if engine in _ENGINES:
         reason = _ENGINES[engine].supports(points, other, kernels, shape_op)
         if reason is not None:
-            raise EngineError(
-                f"engine={engine!r} cannot serve this call: {reason}. Use engine='auto'"
-            )
+            remedy = "" if engine == "ring" else ". Use engine='auto'"
+            raise EngineError(f"engine={engine!r} cannot serve this call: {reason}{remedy}")
         return Decision(engine, "asked for by name", {})
     if engine != "auto":
         known = ", ".join(repr(name) for name in ("auto", *_ENGINES))
@@ -154,7 +181,7 @@ def _decide(
 
 
 def _flat(points: Tensor) -> Tensor:
-    return points.reshape(-1, *points.shape[-2:])
+    return points.reshape(math.prod(points.shape[:-2]), *points.shape[-2:])
 
 
 def _exactly_unit(points: Tensor) -> Tensor:
@@ -163,6 +190,8 @@ def _exactly_unit(points: Tensor) -> Tensor:
     The factor is a constant to autograd because the engines' gradients are tangent already. Rows
     that are unit to a few units in the last place, the usual case, are not copied.
     """
+    if points.numel() == 0:
+        return points
     norms = torch.linalg.vector_norm(points.detach(), dim=-1, keepdim=True)
     low, high = torch.aminmax(norms)
     if bool(torch.maximum(high - 1, 1 - low) <= 8 * torch.finfo(points.dtype).eps):

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _compiled, _inductor, _native
+from sphuni.pairwise import _compiled, _inductor, _loops, _native
 from sphuni.pairwise._dispatch import pair_reduce
 
-__all__ = ["compiled_kind", "compiled_planes", "native_gradient", "tiled_gradient"]
+__all__ = ["compiled_kind", "compiled_planes", "native_pairs", "tiled_gradient"]
 
 
 def compiled_kind(kernel: Kernel, d: int) -> str | None:
@@ -20,9 +21,14 @@ def compiled_kind(kernel: Kernel, d: int) -> str | None:
     return "native" if _native.serves(probe, kernel) else "planes"
 
 
-def native_gradient(points: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
-    """Sums over i < j (b,) and gradients (b, n, d), radial part included, by native loops."""
-    return _native.sums_and_gradients(points, kernel)
+def native_pairs(kernel: Kernel, d: int) -> Callable[..., None]:
+    """Native float64 loops over the pairs of small sets, to be called from other native loops.
+
+    ``pairs(x, gradients, sums, coincident, b0, b1, 0, n, 0, n)`` with planes x (b, d, n) adds to
+    gradients (b, d, n), radial part included, to ``sums[b, 0]`` the kernel over i < j at distinct
+    points, and to ``coincident[b, 0]`` the number of pairs at distance zero of singular kernels.
+    """
+    return _native._compile(_loops.tile, kernel, d, np.dtype(np.float64))
 
 
 def compiled_planes(kernel: Kernel, d: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:

@@ -110,17 +110,17 @@ def _rounds(x: Tensor, y: Tensor | None, block: int | None, strips: bool) -> lis
 
 
 def _tournament(count: int) -> list[list[tuple[int, int]]]:
-    """Rounds in which each of `count` blocks meets each other once, after one against itself.
+    """Rounds in which each of `count` blocks meets each other once, and at last itself.
 
     The circle method: all but the last block sit on a circle that is turned by one each round.
     """
-    rounds = [[(i, i) for i in range(count)]]
+    rounds: list[list[tuple[int, int]]] = []
     even = count + count % 2
     for turn in range(even - 1):
         ring = [(turn + k) % (even - 1) for k in range(even - 1)]
         met = [(ring[0], even - 1)] + [(ring[k], ring[-k]) for k in range(1, even // 2)]
         rounds.append([(min(p), max(p)) for p in met if max(p) < count])
-    return [met for met in rounds if met]
+    return [met for met in rounds if met] + [[(i, i) for i in range(count)]]
 
 
 def _shifts(rows: int, columns: int) -> list[list[tuple[int, int]]]:

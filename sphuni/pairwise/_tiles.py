@@ -19,6 +19,7 @@ __all__ = [
     "DIRECT_DIMENSION",
     "Tile",
     "accumulate",
+    "accumulate_near",
     "degree_zero",
     "distances",
     "evaluate",
@@ -119,7 +120,7 @@ def accumulate(
     if into[1] is not None:
         _multiply_add(into[1], weights.mT, x)
     if tile.near is not None and near_weights is not None:
-        _accumulate_near(tile.near, near_weights, x, y, into)
+        accumulate_near(tile.near, near_weights, x, y, into)
 
 
 def _multiply_add(target: Tensor, left: Tensor, right: Tensor) -> None:
@@ -273,17 +274,28 @@ def _accumulate_direct(
             into[1][..., c] -= (sign * change).sum(-2)
 
 
-def _accumulate_near(
+def accumulate_near(
     near: Near, weights: Tensor, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor | None]
 ) -> None:
+    """Add the tangent gradients of near pairs, by differences.
+
+    Each is made tangent by itself: beside its small tangent part the radial one, which feels that
+    norms are 1 only to rounding, is not small.
+    """
     b, i, j = near.where
     for part in _parts(b.numel(), x.shape[-1]):
         sign = torch.where(near.q[part] < near.p[part], -1.0, 1.0).to(x.dtype)[:, None]
         left, right = x[b[part], i[part]], y[b[part], j[part]]
-        change = weights[part, None] * (right - sign * left)
+        difference, weight = right - sign * left, weights[part, None]
+        change = weight * _orthogonal(difference, left)
         into[0].index_put_((b[part], i[part]), change, accumulate=True)
         if into[1] is not None:
-            into[1].index_put_((b[part], j[part]), -sign * change, accumulate=True)
+            change = -sign * weight * _orthogonal(difference, right)
+            into[1].index_put_((b[part], j[part]), change, accumulate=True)
+
+
+def _orthogonal(vectors: Tensor, points: Tensor) -> Tensor:
+    return vectors - (vectors * points).sum(-1, keepdim=True) * points
 
 
 def _parts(count: int, d: int) -> Iterator[slice]:

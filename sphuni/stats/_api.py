@@ -89,6 +89,9 @@ def uniformity_test(
     Small p-values say that independent uniform directions are an implausible origin of the points.
     They do not say whether the departure is good, bad or large: read `effect_size` for that.
 
+    Simulated tables with a known seed are stored in the user's cache folder; the environment
+    variable SPHUNI_CACHE moves them, and "off" keeps them in memory only.
+
     Examples
     --------
     >>> import numpy as np

@@ -171,6 +171,7 @@ def test_missing_numbers_are_refused_or_dropped(tmp_path, capsys):
         ("1,0\n0\n", (), 3, "row 2 of"),
         ("", (), 3, "holds no rows"),
         ("x,y\n", (), 3, "a header and no rows"),
+        ("x,y\n1,0\n", (), 3, "holds one point"),
         ("1,0\n0,1\n", ("--degrees",), 2, "--degrees is for --lonlat"),
         ("1,0\n0,1\n", ("--tests", "rayleig"), 2, "Did you mean 'rayleigh'"),
         ("1,0\n0,1\n", ("--tests", "riesz:t=1"), 2, "has no parameter 't'; it takes"),

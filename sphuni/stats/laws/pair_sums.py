@@ -72,11 +72,11 @@ class PairSums:
             start = float(self.far.tails(np.array([join])).log_upper[0])
             return np.asarray(self.far.tails(past.ravel()).log_upper.reshape(past.shape) - start)
         start = float(np.interp(join, self.pair_places, self.pair_logs))
-        # past the closest pairs listed the rate goes on as a power of the contribution
-        place, log = self.pair_places[[-9, -1]], self.pair_logs[[-9, -1]]
+        # near the closest pairs listed the rate is cut off; it goes on as a power instead
+        place, log = self.pair_places[[-6000, -4000]], self.pair_logs[[-6000, -4000]]
         power = (log[1] - log[0]) / math.log(place[1] / place[0])
-        rest = power * np.log(np.maximum(past / place[1], 1.0))
-        return np.asarray(np.interp(past, self.pair_places, self.pair_logs) + rest - start)
+        listed = np.interp(np.minimum(past, place[1]), self.pair_places, self.pair_logs)
+        return np.asarray(listed + power * np.log(np.maximum(past / place[1], 1.0)) - start)
 
 
 def pair_sums(

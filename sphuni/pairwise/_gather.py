@@ -1,0 +1,67 @@
+"""Tangent gradients of sums over pairs, gathered tile by tile with few passes over them."""
+
+import torch
+from torch import Tensor
+
+from sphuni.pairwise import _tiles
+from sphuni.pairwise._schedule import Task
+from sphuni.pairwise._tiles import Tile
+
+__all__ = ["GradientSum"]
+
+
+class GradientSum:
+    """Gradients (k, b, n, d) of k sums over the pairs of x (b, n, d), without their radial parts.
+
+    The gradient at x_i is sum_j w_ij x_j, its radial part r_i x_i with r_i = sum_j w_ij t_ij. A
+    block's own tile comes last, when r is known: with -r_i on the diagonal of w the product leaves
+    the tangent part. In high dimension that saves most of the traffic to memory, as does writing,
+    not adding, at a block's first tile.
+    """
+
+    def __init__(self, x: Tensor, count: int) -> None:
+        self._x = x
+        direct = x.shape[-1] <= _tiles.DIRECT_DIMENSION
+        new = torch.zeros if direct else torch.empty
+        self.gradients = new(count, *x.shape, dtype=x.dtype, device=x.device)
+        self._radial = x.new_zeros(count, *x.shape[:-1])
+        self._begun: set[tuple[int, int, int]] = set()
+
+    def add(self, k: int, tile: Tile, weights: Tensor, near: Tensor | None, task: Task) -> None:
+        """Add the gradients of sum_ij weights_ij t_ij over one tile, and over its mirror image.
+
+        Tiles that run at the same time share no rows, so nothing here needs a lock.
+        """
+        x, alone = self._x, task.diagonal is not None
+        left, right = x[task.batch, task.left], x[task.batch, task.right]
+        rows = self.gradients[k, task.batch, task.left]
+        columns = None if alone else self.gradients[k, task.batch, task.right]
+        if tile.direct:
+            _tiles.accumulate(tile, weights, near, left, right, (rows, columns))
+            if alone:
+                radial = torch.einsum("bnd,bnd->bn", rows, left)
+                rows.addcmul_(radial[..., None], left, value=-1)
+            return
+        turn = weights * (1 - 0.5 * tile.p)
+        self._radial[k, task.batch, task.left] += turn.sum(-1)
+        if columns is not None:
+            self._radial[k, task.batch, task.right] += turn.sum(-2)
+        if task.diagonal is not None:
+            own = self._radial[k, task.batch, task.left]
+            weights.diagonal(task.diagonal, -2, -1).copy_(-own)
+        self._multiply(rows, weights, right, (k, task.batch.start, task.left.start))
+        if columns is not None:
+            self._multiply(columns, weights.mT, left, (k, task.batch.start, task.right.start))
+        if tile.near is not None and near is not None:
+            _tiles.accumulate_near(tile.near, near, left, right, (rows, columns))
+
+    def _multiply(
+        self, target: Tensor, weights: Tensor, points: Tensor, place: tuple[int, int, int]
+    ) -> None:
+        """Add weights @ points, or write it where nothing has been written yet."""
+        beta = 1 if place in self._begun else 0
+        self._begun.add(place)
+        if target.shape[0] == 1:  # a single matrix is faster than a batch of one
+            target[0].addmm_(weights[0], points[0], beta=beta)
+        else:
+            target.baddbmm_(weights, points, beta=beta)
