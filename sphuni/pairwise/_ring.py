@@ -4,7 +4,7 @@ Rank r of P keeps its own rows and meets the shards of the ranks r+1 .. r+P/2 (m
 each unordered pair of shards is computed once. While it works on one shard the next is on its
 way from rank r+1, and the forces on the shard before return to their owner. With P even two
 ranks meet each other in the last hop: each then takes half of the rows of the lower of the two,
-so that both work. All arithmetic is that of the blockwise tiles.
+so that both work. The arithmetic is that of the other engines, in `_shards`.
 
 Communication per rank, for n points in R^d, batch b and k kernels: about b n d / 2 numbers of
 points and, where a gradient is asked for, k b n d / 2 numbers of forces, received and sent; a few
@@ -12,7 +12,6 @@ hundred bytes to agree on the call and 8 b k P for the result. Memory per rank: 
 """
 
 import contextlib
-import functools
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,15 +23,15 @@ from torch import Tensor
 
 from sphuni._errors import EngineError, WorkerError
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise, _tiles
-from sphuni.pairwise._schedule import Task, block_size, run_tiles
+from sphuni.pairwise import _blockwise, _shards
 
 __all__ = ["is_sharded", "local_rows", "replicated", "supports", "total"]
 
 _SHARDS, _FORCES = 1, 2  # tags, which keep the two streams apart where P = 2
+_NATIVE_FROM = 5_000  # points, from which compiling repays
 
 
-def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
+def supports(x: Any, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
     """Return the reason for refusing a call, or None."""
     if op != "sum" or y is not None:
         return "it computes sums over the pairs of one unweighted set only"
@@ -222,14 +221,17 @@ def _round_trip(
 ) -> tuple[Tensor, Tensor]:
     """Return the sums over the pairs met here, and the whole gradients of the rows held here."""
     arriving = ring.fetch(x, 1) if ring.hops else None
-    sums, gradients = _within(x, kernels, with_gradient)
+    native = sum(ring.rows) >= _NATIVE_FROM and _shards.has_native_loops(x, kernels)
+    sums, gradients = _shards.within(x, kernels, with_gradient, native)
     returning: _Returning | None = None
     for hop in range(1, ring.hops + 1):
         assert arriving is not None
         held = arriving.wait()
         arriving = ring.fetch(held, hop + 1) if hop < ring.hops else None
         mine, theirs = ring.meeting(ring.rank, hop)
-        met, forces, reaction = _between(x[:, mine], held[:, theirs], kernels, with_gradient)
+        met, forces, reaction = _shards.between(
+            x[:, mine], held[:, theirs], kernels, with_gradient, native
+        )
         sums += met
         if with_gradient:
             gradients[:, :, mine] += forces
@@ -239,52 +241,6 @@ def _round_trip(
     if returning is not None:
         returning.settle()
     return sums, _blockwise.tangent(x, gradients) if with_gradient else gradients
-
-
-def _within(x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool) -> tuple[Tensor, Tensor]:
-    """Sums (b, k), float64, and gradients (k, b, n, d) of the pairs of one shard."""
-    if x.numel():
-        sums, gradients = _blockwise.PairSum.forward(x, kernels, with_gradient)
-        return sums.double(), gradients
-    sums = x.new_zeros(x.shape[0], len(kernels), dtype=torch.float64)
-    return sums, x.new_zeros((len(kernels), *x.shape) if with_gradient else 0)
-
-
-def _between(
-    x: Tensor, y: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Sums over the pairs of a row of `x` and a row of `y`, and the gradients in both."""
-    blocks = x.shape[1] // block_size(x.shape[1]) + 1 if x.shape[1] else 0
-    sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
-    forces = [
-        part.new_zeros((len(kernels), *part.shape) if with_gradient else 0) for part in (x, y)
-    ]
-    if x.numel() and y.numel():
-        run_tiles(functools.partial(_cross_tile, x, y, kernels, sums, forces, with_gradient), x, y)
-    return sums.sum(dim=0), forces[0], forces[1]
-
-
-def _cross_tile(
-    x: Tensor,
-    y: Tensor,
-    kernels: tuple[Kernel, ...],
-    sums: Tensor,
-    forces: list[Tensor],
-    with_gradient: bool,
-    task: Task,
-) -> None:
-    """Add one tile's sums to those of its block of rows, and its gradients, in place."""
-    left, right = x[task.batch, task.left], y[task.batch, task.right]
-    tile = _tiles.distances(left, right, kernels, diagonal=None)
-    block = task.left.start // block_size(x.shape[1])
-    for k, kernel in enumerate(kernels):
-        if with_gradient:
-            value, slope, near = _tiles.evaluate_both(tile, kernel)
-            rows = forces[0][k, task.batch, task.left], forces[1][k, task.batch, task.right]
-            _tiles.accumulate(tile, slope, near, left, right, rows)
-        else:
-            value = _tiles.evaluate(tile, kernel)
-        sums[block, task.batch, k] += value.sum(-1).sum(-1, dtype=torch.float64)
 
 
 class _Call(NamedTuple):

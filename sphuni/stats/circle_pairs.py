@@ -243,9 +243,11 @@ class Pycke(SobolevTest):
 
     References
     ----------
-    J.-R. Pycke, "A goodness-of-fit test for uniform distribution on the sphere", Annales de
-    l'ISUP 51 (2007); "Some tests for uniformity of circular distributions powerful against
-    multimodal alternatives", Canadian Journal of Statistics 38 (2010) 80-96, doi:10.1002/cjs.10048.
+    J.-R. Pycke, "U-statistics based on the Green's function of the Laplacian on the circle and the
+    sphere", Statistics & Probability Letters 77 (2007) 863-872, doi:10.1016/j.spl.2006.11.009.
+
+    J.-R. Pycke, "Some tests for uniformity of circular distributions powerful against multimodal
+    alternatives", Canadian Journal of Statistics 38 (2010) 80-96, doi:10.1002/cjs.10048.
     """
 
     form: ClassVar[str] = "U"

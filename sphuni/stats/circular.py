@@ -221,12 +221,12 @@ class Gini(CircleTest):
     References
     ----------
     S. Rao Jammalamadaka, M. N. Goria, "A test of goodness-of-fit based on Gini's index of
-    spacings", Statistics & Probability Letters 68 (2004) 177-187, doi:10.1016/j.spl.2004.02.011.
+    spacings", Statistics & Probability Letters 68 (2004) 177-187, doi:10.1016/j.spl.2004.02.009.
     """
 
     name: ClassVar[str] = "gini"
     detects: ClassVar[str] = "uneven spacings"
-    reference: ClassVar[str] = "Jammalamadaka & Goria 2004, doi:10.1016/j.spl.2004.02.011"
+    reference: ClassVar[str] = "Jammalamadaka & Goria 2004, doi:10.1016/j.spl.2004.02.009"
 
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """Sorted spacings give all pairwise differences in O(n log n)."""
@@ -246,12 +246,12 @@ class GiniSquared(CircleTest):
     References
     ----------
     S. Rao Jammalamadaka, M. N. Goria, "A test of goodness-of-fit based on Gini's index of
-    spacings", Statistics & Probability Letters 68 (2004) 177-187, doi:10.1016/j.spl.2004.02.011.
+    spacings", Statistics & Probability Letters 68 (2004) 177-187, doi:10.1016/j.spl.2004.02.009.
     """
 
     name: ClassVar[str] = "gini_squared"
     detects: ClassVar[str] = "uneven spacings"
-    reference: ClassVar[str] = "Jammalamadaka & Goria 2004, doi:10.1016/j.spl.2004.02.011"
+    reference: ClassVar[str] = "Jammalamadaka & Goria 2004, doi:10.1016/j.spl.2004.02.009"
 
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """Twice the variance of the spacings."""

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _FLOAT = NDArray[np.float64]
+_LEAST_VALUE = 1e-10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +188,7 @@ class PoissonTest(SobolevTest):
     References
     ----------
     Y. Ding, M. Markatou, G. Saraceno, "Poisson kernel-based tests for uniformity on the
-    d-dimensional sphere", Statistica Sinica 35 (2025), doi:10.5705/ss.202022.0347.
+    d-dimensional sphere", Statistica Sinica 35 (2025) 1947-1969, doi:10.5705/ss.202022.0347.
     """
 
     form: ClassVar[str] = "U"
@@ -199,6 +200,16 @@ class PoissonTest(SobolevTest):
     def __post_init__(self) -> None:
         if not 0 < self.rho < 1:
             raise ValueError(f"rho must lie strictly between 0 and 1; got {self.rho}")
+
+    def check(self, n: int, d: int) -> None:
+        """Refuse dimensions in which the kernel of all but the closest pairs vanishes."""
+        super().check(n, d)
+        usual = (1.0 - self.rho**2) * (1.0 + self.rho**2) ** (-d / 2)
+        if usual < _LEAST_VALUE:
+            raise ValueError(
+                f"test 'poisson' at rho = {self.rho:g} in R^{d} is a constant: an orthogonal pair "
+                f"has {usual:.0e} of the mean of the kernel. Take rho near {d**-0.5:.2g} = d^(-1/2)"
+            )
 
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """Twice the kernel."""
@@ -233,15 +244,16 @@ class Softmax(SobolevTest):
 
     References
     ----------
-    E. García-Portugués, D. Paindaveine, T. Verdebout, "On a class of Sobolev tests for symmetry,
-    their detection thresholds, and asymptotic powers", Journal of the American Statistical
-    Association (2024), doi:10.1080/01621459.2024.2387344.
+    A. Fernández-de-Marcos, E. García-Portugués, "On new omnibus tests of uniformity on the
+    hypersphere", TEST 32 (2023) 1508-1529, doi:10.1007/s11749-023-00882-x.
     """
 
     form: ClassVar[str] = "U"
     name: ClassVar[str] = "softmax"
     detects: ClassVar[str] = "concentration of a width set by kappa"
-    reference: ClassVar[str] = "García-Portugués et al. 2024, doi:10.1080/01621459.2024.2387344"
+    reference: ClassVar[str] = (
+        "Fernández-de-Marcos & García-Portugués 2023, doi:10.1007/s11749-023-00882-x"
+    )
     kappa: float = 1.0
 
     def __post_init__(self) -> None:

@@ -73,7 +73,7 @@ class QuadratikU(_Quadratik):
     References
     ----------
     Y. Ding, M. Markatou, G. Saraceno, "Poisson kernel-based tests for uniformity on the
-    d-dimensional sphere", Statistica Sinica 35 (2025), doi:10.5705/ss.202022.0347.
+    d-dimensional sphere", Statistica Sinica 35 (2025) 1947-1969, doi:10.5705/ss.202022.0347.
     """
 
     form: ClassVar[str] = "U"
@@ -104,7 +104,7 @@ class QuadratikV(_Quadratik):
     References
     ----------
     Y. Ding, M. Markatou, G. Saraceno, "Poisson kernel-based tests for uniformity on the
-    d-dimensional sphere", Statistica Sinica 35 (2025), doi:10.5705/ss.202022.0347.
+    d-dimensional sphere", Statistica Sinica 35 (2025) 1947-1969, doi:10.5705/ss.202022.0347.
     """
 
     name: ClassVar[str] = "quadratik_v"

@@ -98,13 +98,13 @@ class Stein(Sobolev):
 
     References
     ----------
-    B. Ebner, N. Henze, S. Meintanis, "A unified approach to goodness-of-fit testing for spherical
-    data", Statistical Papers 65 (2024) 3447-3475, doi:10.1007/s00362-024-01529-z.
+    P. Axmann, B. Ebner, E. García-Portugués, "On Stein's test of uniformity on the hypersphere",
+    preprint, 2026, arXiv:2602.20896.
     """
 
     name: ClassVar[str] = "stein"
     detects: ClassVar[str] = "low harmonics, second ones most"
-    reference: ClassVar[str] = "Ebner, Henze & Meintanis 2024, doi:10.1007/s00362-024-01529-z"
+    reference: ClassVar[str] = "Axmann, Ebner & García-Portugués 2026, arXiv:2602.20896"
     weights: tuple[float, ...] = dataclasses.field(default=(1.0,), init=False)
     K: int = 10
     cf: bool = False

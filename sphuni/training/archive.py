@@ -24,7 +24,8 @@ from sphuni.training.runner import RESULT, Outcome, read_result
 __all__ = ["Results", "pack", "read_results"]
 
 _SCHEMA, _VERSION = "sphuni.training.archive", 1
-_EPOCHS, _DIGITS, _SPECTRUM = 25, 5, 12
+_EPOCHS, _SPECTRUM = 25, 12
+_DIGITS, _LAYER_DIGITS = 7, 5
 _LAYER_TABLES = {"energy": ("2", "half:2"), "excess": ("0", "2", "half:0", "half:2")}
 
 
@@ -129,7 +130,7 @@ def _slim(outcome: Outcome, with_start: bool) -> dict[str, Any]:
         last = max((row.get("epoch", 0) for row in others), default=0)
         others = [row for row in others if with_start or row.get("epoch", last) > 0]
         rows = [*_thin(epochs), *(_slim_layers(row) for row in others)]
-    table = {**dataclasses.asdict(outcome), "rows": [_rounded(row) for row in rows]}
+    table = {**dataclasses.asdict(outcome), "rows": [_rounded(row, _digits(row)) for row in rows]}
     table["settings"] = {}
     return table
 
@@ -164,11 +165,16 @@ def _evenly(size: int, most: int) -> Iterator[int]:
         yield round(k * (size - 1) / max(count - 1, 1))
 
 
-def _rounded(value: Any) -> Any:
+def _digits(row: dict[str, Any]) -> int:
+    """Metrics keep all digits of the log, so that tables from it are the same."""
+    return _DIGITS if row.get("event") == "epoch" else _LAYER_DIGITS
+
+
+def _rounded(value: Any, digits: int) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
+        return {key: _rounded(item, digits) for key, item in value.items()}
     if isinstance(value, list):
-        return [_rounded(item) for item in value]
+        return [_rounded(item, digits) for item in value]
     return value

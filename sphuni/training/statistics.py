@@ -24,6 +24,7 @@ __all__ = [
 
 Verdict = str
 CONFIRMED, OPEN, FAILED, NOT_RUN = "confirmed", "not contradicted", "not reproduced", "not run"
+_ZERO = 1e-4
 _HIGHER = ("accuracy", "recall", "positives", "score", "separation", "area", "rank")
 
 
@@ -152,13 +153,13 @@ def verdict(result: Paired, adjusted: float, *, lower: bool, level: float = 0.05
     str
         "confirmed" if the difference has the claimed sign and `adjusted` < `level`, that is, the
         adjusted interval excludes zero. "not contradicted" if the mean has the claimed sign
-        only. "not reproduced" otherwise: the mean is zero or has the other sign. "not run" for
-        fewer than two pairs.
+        only. "not reproduced" otherwise: the mean is zero (to a ten-thousandth of the deviation)
+        or has the other sign. "not run" for fewer than two pairs.
     """
     if result.pairs < 2:
         return NOT_RUN
-    claimed = result.mean < 0 if lower else result.mean > 0
-    if not claimed:
+    gain = -result.mean if lower else result.mean
+    if not gain > _ZERO * result.deviation:
         return FAILED
     return CONFIRMED if adjusted < level else OPEN
 

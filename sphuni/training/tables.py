@@ -133,7 +133,8 @@ def _render(
     if comparison.claims:
         parts.append(f"{strong.format('Claims')}\n{gap}{table(*_claims(comparison.claims))}")
         sources = _sources(comparison.claims)
-        parts.append("\n".join(f"[{number}] {name}{gap}" for name, number in sources.items()))
+        between = f"\n{gap}"
+        parts.append(between.join(f"[{number}] {name}" for name, number in sources.items()))
     parts += [comparison.extra if gap else "", _cost_line(comparison)]
     return "\n\n".join(part for part in parts if part)
 

@@ -15,7 +15,7 @@ from pair_cases import degenerate_set, points
 
 from sphuni._errors import SphuniError
 from sphuni.kernels import Gaussian, Riesz
-from sphuni.pairwise import _ring, pair_reduce
+from sphuni.pairwise import _ring, _shards, pair_reduce
 
 RIESZ = Riesz(1.0)
 CASES = {
@@ -32,6 +32,7 @@ CASES = {
     "several kernels": (points(15, 3), (Riesz(0.0), Gaussian(1.0))),
     "fewer points than ranks": (points(2, 3), RIESZ),
     "one point": (points(1, 3), RIESZ),
+    "native loops": (degenerate_set(40, 3), Riesz(2.0)),
 }
 
 
@@ -54,12 +55,14 @@ def answers(rank, world):
     found = {}
     for name, (_, kernel) in CASES.items():
         leaf = own_rows(name, rank, world).requires_grad_()
+        _ring._NATIVE_FROM = 1 if name == "native loops" else 5_000
         total = pair_reduce(leaf, kernel=kernel, engine="ring")
         (2 * total.sum()).backward()
         with torch.no_grad():
             alone = pair_reduce(leaf, kernel=kernel, engine="ring")
         torch.testing.assert_close(alone, total.detach(), rtol=1e-13, atol=1e-13)
         found[name] = (total.detach(), leaf.grad / 2)
+    _ring._NATIVE_FROM = 5_000
     return found
 
 
@@ -127,7 +130,7 @@ def lose_the_last(rank, world, end):
     if rank == world - 1:
         if end == "before":
             os._exit(7)
-        _ring._between = lambda *arguments: os._exit(7)
+        _shards.between = lambda *arguments: os._exit(7)
     first = message(lambda: pair_reduce(x, kernel=RIESZ, engine="ring"))
     return first, message(lambda: pair_reduce(x, kernel=RIESZ, engine="ring"))
 

@@ -97,6 +97,12 @@ def test_quadratik_statistics_from_the_kernel():
         st.uniformity_test(random_points(10, 800, rng=0), "quadratik_v")
 
 
+def test_the_poisson_kernel_is_refused_where_it_is_a_constant():
+    with pytest.raises(ValueError, match=r"'poisson' at rho = 0.5 in R\^512 is a constant.*0.044"):
+        st.uniformity_test(random_points(10, 512, rng=0), "poisson")
+    assert 0 <= st.uniformity_test(random_points(10, 512, rng=0), "poisson", rho=0.05).pvalue <= 1
+
+
 def test_mmd_is_the_v_form_of_softmax():
     x = random_points(25, 5, rng=1)
     t = x @ x.T

@@ -46,6 +46,8 @@ def test_verdicts():
     assert verdict(lower, 0.06, lower=True) == "not contradicted"
     assert verdict(lower, 0.001, lower=False) == "not reproduced"
     assert verdict(paired([1.0, 2.0], [1.0, 2.0]), 1.0, lower=True) == "not reproduced"
+    tie = paired([1.0, 2.0, 3.0 - 1e-6], [2.0, 1.0, 3.0])
+    assert verdict(tie, 1.0, lower=True) == "not reproduced"
     assert verdict(paired([1.0], [2.0]), math.nan, lower=True) == "not run"
 
 

@@ -1,0 +1,110 @@
+"""What one process does for a ring: the pairs within a shard, and those between two shards.
+
+The tiles are those of the blockwise engine or, for small d and kernels that have them, the native
+loops. Forces keep their radial parts; the owner of the rows takes them out once all are added.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni.kernels import Kernel
+from sphuni.pairwise import _blockwise, _compiled, _loops, _native, _tiles
+from sphuni.pairwise._schedule import Task, block_size, run_tiles
+
+__all__ = ["between", "has_native_loops", "within"]
+
+_BLOCK = 1024
+
+
+def has_native_loops(x: Tensor, kernels: Sequence[Kernel]) -> bool:
+    """Whether native loops serve all kernels at this dimension and device."""
+    if _compiled.supports(x, None, kernels, "sum") is not None:
+        return False
+    return all(_native.serves(x, kernel) for kernel in kernels)
+
+
+def within(
+    x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool, native: bool
+) -> tuple[Tensor, Tensor]:
+    """Sums (b, k), float64, over the pairs of one shard, and gradients (k, b, n, d)."""
+    if x.numel() == 0:
+        sums = x.new_zeros(x.shape[0], len(kernels), dtype=torch.float64)
+        return sums, x.new_zeros((len(kernels), *x.shape) if with_gradient else 0)
+    if not native:
+        sums, gradients = _blockwise.PairSum.forward(x, kernels, with_gradient)
+        return sums.double(), gradients
+    both = [_native.sums_and_gradients(x, kernel) for kernel in kernels]
+    sums = torch.stack([sums for sums, _ in both], dim=-1)
+    return sums, torch.stack([forces for _, forces in both]).to(x.dtype)
+
+
+def between(
+    x: Tensor, y: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool, native: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over the pairs of a row of `x` and a row of `y`, and the gradients in both."""
+    if x.numel() and y.numel() and native:
+        both = [_native_sums(x, y, kernel) for kernel in kernels]
+        sums = torch.stack([sums for sums, _ in both], dim=-1)
+        forces = torch.stack([forces for _, forces in both]).to(x.dtype)
+        return sums, forces[:, :, : x.shape[1]], forces[:, :, x.shape[1] :]
+    blocks = -(-x.shape[1] // block_size(max(1, x.shape[1])))
+    sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
+    rows, columns = (
+        part.new_zeros((len(kernels), *part.shape) if with_gradient else 0) for part in (x, y)
+    )
+    if x.numel() and y.numel():
+        into = (rows, columns) if with_gradient else None
+        run_tiles(functools.partial(_tile, x, y, kernels, sums, into), x, y)
+    return sums.sum(dim=0), rows, columns
+
+
+def _tile(
+    x: Tensor,
+    y: Tensor,
+    kernels: tuple[Kernel, ...],
+    sums: Tensor,
+    into: tuple[Tensor, Tensor] | None,
+    task: Task,
+) -> None:
+    """Add one tile's sums to those of its block of rows, and its gradients, in place."""
+    left, right = x[task.batch, task.left], y[task.batch, task.right]
+    tile = _tiles.distances(left, right, kernels, diagonal=None)
+    block = task.left.start // block_size(x.shape[1])
+    for k, kernel in enumerate(kernels):
+        if into is None:
+            value = _tiles.evaluate(tile, kernel)
+        else:
+            value, slope, near = _tiles.evaluate_both(tile, kernel)
+            rows = into[0][k, task.batch, task.left], into[1][k, task.batch, task.right]
+            _tiles.accumulate(tile, slope, near, left, right, rows)
+        sums[block, task.batch, k] += value.sum(-1).sum(-1, dtype=torch.float64)
+
+
+def _native_sums(x: Tensor, y: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """Sums (b,) over the pairs of a row of `x` and a row of `y`, and gradients (b, n + m, d)."""
+    n, (b, total, d) = x.shape[1], (x.shape[0], x.shape[1] + y.shape[1], x.shape[2])
+    planes = torch.cat([x, y], dim=1).detach().mT.contiguous().numpy()
+    sums, coincident, gradients = (
+        np.zeros((b, total)),
+        np.zeros((b, total)),
+        np.zeros((b, d, total)),
+    )
+    tile = _native._compile(_loops.tile, kernel, d, planes.dtype)
+
+    def work(task: Task) -> None:
+        right = slice(task.right.start + n, task.right.stop + n)
+        bounds = [edge for place in (task.batch, task.left, right) for edge in _edges(place)]
+        tile(planes, gradients, sums, coincident, *bounds)
+
+    run_tiles(work, x, y, block=_BLOCK)
+    value, count = sums.sum(1), coincident.sum(1)
+    value[count > 0] += kernel.at_one * count[count > 0]
+    return torch.from_numpy(value), torch.from_numpy(gradients).mT
+
+
+def _edges(place: slice) -> tuple[int, int]:
+    return place.start, place.stop
