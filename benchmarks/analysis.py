@@ -4,6 +4,8 @@ Needs the weights (`make demo-minilm` installs them) and `weightwatcher` (`make 
 """
 
 import importlib.util
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,27 @@ def run() -> list[dict[str, Any]]:
     row |= {f"weightwatcher_{k}": v for k, v in isolated(_weightwatcher, str(model)).items()}
     if "ours_seconds" in row and "weightwatcher_seconds" in row:
         row["speed_ratio"] = row["weightwatcher_seconds"] / row["ours_seconds"]
+        row["ours_command_seconds"] = _command(_OURS, model)
+        row["weightwatcher_command_seconds"] = _command(_WEIGHTWATCHER, model)
     return [row]
+
+
+_OURS = (
+    "import sys; from sphuni.cli.__main__ import main; main(['analyze', sys.argv[1], '--quiet'])"
+)
+_WEIGHTWATCHER = (
+    "import sys, weightwatcher; from safetensors.torch import load_file; "
+    "weightwatcher.WeightWatcher(model=load_file(sys.argv[1])).analyze()"
+)
+
+
+def _command(program: str, model: Path) -> float:
+    """Seconds from the shell's point of view, imports included."""
+    started = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", program, str(model)], check=True, capture_output=True, timeout=600
+    )
+    return time.perf_counter() - started
 
 
 def _model() -> Path | None:

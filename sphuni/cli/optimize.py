@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
-_FORMATS = ("npz", "csv", "xyz", "obj", "png", "svg", "pdf")
+_FORMATS = ("npz", "csv", "xyz", "obj", "png", "svg", "pdf", "html")
 
 
 def add_parser(commands: Any) -> None:
@@ -51,7 +51,8 @@ def add_parser(commands: Any) -> None:
         "--formats",
         default="npz,png",
         metavar="LIST",
-        help=f"files to write, from {', '.join(_FORMATS)}, or none (default npz,png)",
+        help=f"files to write, from {', '.join(_FORMATS)}, or none (default npz,png); html is a "
+        "sphere to turn in a browser",
     )
     add("--json", action="store_true", help="print the result as JSON")
     _output.add_common(parser)
@@ -151,9 +152,19 @@ def _write(result: "OptimizeResult", path: Path) -> bool:
         from sphuni._files import atomic_writer
         from sphuni.plots.configurations import configuration
 
-        figure = configuration(result)
+        try:
+            figure = configuration(result)
+        except ValueError:  # points in one plane have no cells
+            return False
         with atomic_writer(path) as stream:
             figure.savefig(stream, format=path.suffix[1:], dpi=160)
+        return True
+    if path.suffix == ".html":
+        if result.d != 3:
+            return False
+        from sphuni.plots import interactive
+
+        interactive(result, path)
         return True
     from sphuni.configurations.export import save_points
 

@@ -53,7 +53,7 @@ class RayleighM(SobolevTest):
     detects: ClassVar[str] = "m equally spaced modes"
     reference: ClassVar[str] = "Mardia & Jupp 1999, doi:10.1002/9780470316979"
     circle_only: ClassVar[bool] = True
-    least_n: ClassVar[int] = 1
+    least_n: ClassVar[int] = 2
     m: int = 2
 
     def __post_init__(self) -> None:
