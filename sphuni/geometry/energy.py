@@ -231,6 +231,11 @@ def energy(
     _check_weights(weights, points)
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction must be 'sum' or 'mean'; got {reduction!r}")
+    if str(engine) == "ring":
+        raise ValueError(
+            "engine='ring' serves sphuni.pairwise.pair_reduce only: means and antipodal terms need "
+            "the number of points on all ranks. Take pair_reduce(rows, kernel=..., engine='ring')"
+        )
     used = kernel.antipodal() if antipodal else kernel
     rows = widen(points)
     ones = rows.new_ones(rows.shape[:-1]) if weights is None else widen(weights)

@@ -79,7 +79,8 @@ def pair_reduce(
     EngineError
         If the engine asked for by name cannot serve the call.
     WorkerError
-        By "ring", if another rank died or did not answer within the process group's timeout.
+        By "ring", if another rank died, gave up, or did not answer within the timeout of the
+        process group, which is lost then: start the job again.
 
     Notes
     -----
@@ -97,7 +98,7 @@ def pair_reduce(
     DistributedDataParallel does), multiply the sum by P: the gradient of the whole is the sum of
     the ranks' parts. Each pair is computed once; a rank does 1/P of the work if the shards are
     equal, sends and receives about n d / 2 numbers of points, overlapped with the work, and as
-    many of forces per kernel, and holds 3 + 4 k shards of n d / P numbers.
+    many of forces per kernel, and holds 3 + 5 k shards of n d / P numbers.
 
     Examples
     --------

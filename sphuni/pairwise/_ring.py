@@ -8,10 +8,11 @@ so that both work. The arithmetic is that of the other engines, in `_shards`.
 
 Communication per rank, for n points in R^d, batch b and k kernels: about b n d / 2 numbers of
 points and, where a gradient is asked for, k b n d / 2 numbers of forces, received and sent; a few
-hundred bytes to agree on the call and 8 b k P for the result. Memory per rank: 3 + 4 k shards.
+hundred bytes to agree on the call and 8 b k P for the result. Memory per rank: 3 + 5 k shards.
 """
 
 import contextlib
+import datetime
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from sphuni.pairwise import _blockwise, _shards
 
 __all__ = ["is_sharded", "local_rows", "replicated", "supports", "total"]
 
-_SHARDS, _FORCES = 1, 2  # tags, which keep the two streams apart where P = 2
+_SHARDS, _FORCES, _NEVER = 1, 2, 3  # tags, which keep the streams apart where P = 2
 _NATIVE_FROM = 5_000  # points, from which compiling repays
 
 
@@ -297,15 +298,24 @@ def _talking() -> Iterator[None]:
     except RuntimeError as error:
         reason = re.sub(r"^\[[^]]*] ", "", str(error).strip()).split(". ")[0]
         raise WorkerError(
-            "a rank of the ring died or did not answer within the process group's timeout "
+            "a rank of the ring died, gave up or did not answer within the process group's timeout "
             f"({reason}). The process group can no longer be used: start the job again"
         ) from error
 
 
 def _abort(group: Any) -> None:
-    """Close the connections of this rank; the group is lost already."""
+    """Close the connections of this rank, so that the others learn that it gave up.
+
+    NCCL does it when told; gloo only where a message has not come in time, so wait for one that
+    never comes.
+    """
     with contextlib.suppress(Exception):
         group.abort()
+    with contextlib.suppress(Exception):
+        beside = (dist.get_rank(group) + 1) % dist.get_world_size(group)
+        never = dist.irecv(torch.empty(1), dist.get_global_rank(group, beside), group, _NEVER)
+        assert never is not None
+        never.wait(datetime.timedelta(milliseconds=1))
 
 
 def _by_rows(points: Any) -> bool:

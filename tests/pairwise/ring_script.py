@@ -1,13 +1,15 @@
 """One rank of a ring, started by test_ring.py with the arguments RANK WORLD FOLDER END.
 
-It writes what it found to FOLDER/RANK.pt. END says how the job ends: "well", or by the death of
-the last rank "before" it joins a call or "within" one.
+It writes what it found to FOLDER/RANK.pt. END says how the job ends: "well"; by the death of the
+last rank "before" it joins a call or "within" one; or because the last rank "gives up" within a
+call but lives on until the others have noticed.
 """
 
 import datetime
 import os
 import pathlib
 import sys
+import time
 
 import torch
 import torch.distributed as dist
@@ -125,14 +127,25 @@ def refusals(rank, world):
 
 
 def lose_the_last(rank, world, end):
-    """The last rank dies; what the others are told, and whether a second call hangs."""
+    """The last rank is lost; what the others are told, and whether a second call hangs."""
     x = points(40, 3, seed=rank)
     if rank == world - 1:
         if end == "before":
             os._exit(7)
-        _shards.between = lambda *arguments: os._exit(7)
+        _shards.between = out_of_memory if end == "gives up" else lambda *arguments: os._exit(7)
     first = message(lambda: pair_reduce(x, kernel=RIESZ, engine="ring"))
     return first, message(lambda: pair_reduce(x, kernel=RIESZ, engine="ring"))
+
+
+def out_of_memory(*arguments):
+    raise MemoryError("no room for a tile")
+
+
+def outlive_the_others(world, folder):
+    """Keep the connections open until the others have written what they found."""
+    while not all((folder / f"{rank}.pt").exists() for rank in range(world - 1)):
+        time.sleep(0.1)
+    os._exit(7)
 
 
 def main():
@@ -153,7 +166,10 @@ def main():
         "refusals": refusals(rank, world),
     }
     if end != "well":
-        found["lost"] = lose_the_last(rank, world, end)
+        try:
+            found["lost"] = lose_the_last(rank, world, end)
+        except MemoryError:
+            outlive_the_others(world, folder)
     torch.save(found, folder / f"{rank}.pt")
     if end == "well":
         dist.destroy_process_group()
