@@ -42,7 +42,7 @@ class GradientSum:
                 radial = torch.einsum("bnd,bnd->bn", rows, left)
                 rows.addcmul_(radial[..., None], left, value=-1)
             return
-        turn = weights * (1 - 0.5 * tile.p)
+        turn = tile.p.mul(-0.5).add_(1).mul_(weights)  # w_ij t_ij
         self._radial[k, task.batch, task.left] += turn.sum(-1)
         if columns is not None:
             self._radial[k, task.batch, task.right] += turn.sum(-2)

@@ -23,7 +23,7 @@ __all__ = ["serves", "sums_and_gradients"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_BLOCK = 1024
+_BLOCK = 2048
 _LANES = 32
 _FEWEST_LANES = 12  # fewer sets than this are faster one after the other
 _LARGEST_IN_LANES = 512
