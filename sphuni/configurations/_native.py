@@ -5,7 +5,6 @@ planes with the starts innermost would stream it from far away at every step.
 """
 
 import functools
-import importlib
 import inspect
 import time
 import types
@@ -16,26 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni._jit import native_jit
 from sphuni.configurations.minimize import Minima
 
-__all__ = ["available", "minimize_native"]
+__all__ = ["minimize_native"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 _RUNNING, _CONVERGED = 0, 1
 _TURNS = 64
 """Turns of every start between two looks at the clock."""
-_FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})  # but NaN and inf are respected
-
-
-@functools.lru_cache(maxsize=1)
-def available() -> bool:
-    """Whether numba can be imported."""
-    try:
-        importlib.import_module("numba")
-    except ImportError:
-        return False
-    return True
 
 
 def minimize_native(
@@ -96,9 +85,7 @@ class _Lanes:
 @functools.lru_cache(maxsize=1)
 def _loop() -> Callable[..., None]:
     """Compile the loop over the starts (some seconds, once in a process)."""
-    jit = importlib.import_module("numba").njit(
-        nogil=True, fastmath=set(_FAST), error_model="numpy"
-    )
+    jit = native_jit()
     scope: dict[str, Any] = {"np": np}
     for function in _PARTS:
         code = inspect.unwrap(function).__code__

@@ -61,7 +61,4 @@ class GradientSum:
         """Add weights @ points, or write it where nothing has been written yet."""
         beta = 1 if place in self._begun else 0
         self._begun.add(place)
-        if target.shape[0] == 1:  # a single matrix is faster than a batch of one
-            target[0].addmm_(weights[0], points[0], beta=beta)
-        else:
-            target.baddbmm_(weights, points, beta=beta)
+        _tiles.multiply_add(target, weights, points, beta)

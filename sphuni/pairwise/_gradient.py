@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _compiled, _inductor, _loops, _native
+from sphuni.pairwise import _compiled, _inductor, _native
 from sphuni.pairwise._dispatch import pair_reduce
 
 __all__ = ["compiled_kind", "compiled_planes", "native_pairs", "tiled_gradient"]
@@ -28,7 +28,7 @@ def native_pairs(kernel: Kernel, d: int) -> Callable[..., None]:
     gradients (b, d, n), radial part included, to ``sums[b, 0]`` the kernel over i < j at distinct
     points, and to ``coincident[b, 0]`` the number of pairs at distance zero of singular kernels.
     """
-    return _native._compile(_loops.tile, kernel, d, np.dtype(np.float64))
+    return _native.pair_loops(kernel, d, np.dtype(np.float64))
 
 
 def compiled_planes(kernel: Kernel, d: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from sphuni._errors import EngineError
+from sphuni._jit import native_jit
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _loops, _schedule
 from sphuni.pairwise._formula import Formula, formula
 
-__all__ = ["serves", "sums_and_gradients"]
+__all__ = ["pair_loops", "serves", "sums_and_gradients", "sums_between"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -27,12 +28,11 @@ _BLOCK = 2048
 _LANES = 32
 _FEWEST_LANES = 12  # fewer sets than this are faster one after the other
 _LARGEST_IN_LANES = 512
-_FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})  # but NaN and inf are respected
 
 
 def serves(x: Tensor, kernel: Kernel) -> bool:
     """Whether the points are on the processor and the kernel can be spelled out in scalars."""
-    return x.device.type == "cpu" and _numba() is not None and _spelled(kernel) is not None
+    return x.device.type == "cpu" and native_jit() is not None and _spelled(kernel) is not None
 
 
 def sums_and_gradients(x: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
@@ -52,20 +52,33 @@ def sums_and_gradients(x: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(sums), torch.from_numpy(gradients)
 
 
-def _by_tiles(kernel: Kernel, points: Array) -> tuple[Array, Array]:
-    """One set after the other, tile by tile, with the kernel's limits at coincident points."""
+def sums_between(x: Tensor, y: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
+    """Sums (b,) over the pairs of a row of `x` and a row of `y`, and gradients (b, n + m, d)."""
+    both = torch.cat([x, y], dim=1).detach().numpy()
+    sums, gradients = _by_tiles(kernel, both, split=x.shape[1])
+    return torch.from_numpy(sums), torch.from_numpy(gradients)
+
+
+def _by_tiles(kernel: Kernel, points: Array, split: int = 0) -> tuple[Array, Array]:
+    """One set after the other, tile by tile, with the kernel's limits at coincident points.
+
+    With `split` only the pairs of one of the first `split` points and one of the others.
+    """
     b, n, d = points.shape
     planes = np.ascontiguousarray(points.transpose(0, 2, 1))
     sums, coincident = np.zeros((b, n)), np.zeros((b, n))  # by first row of a tile
     gradients = np.zeros(planes.shape)
-    tile = _compile(_loops.tile, kernel, d, planes.dtype)
+    tile = pair_loops(kernel, d, planes.dtype)
 
     def work(task: _schedule.Task) -> None:
-        places = (task.batch, task.left, task.right)
+        right = slice(task.right.start + split, task.right.stop + split)
+        places = (task.batch, task.left, right)
         bounds = [edge for place in places for edge in (place.start, place.stop)]
         tile(planes, gradients, sums, coincident, *bounds)
 
-    _schedule.run_tiles(work, torch.from_numpy(points), None, block=_BLOCK)
+    rows = torch.from_numpy(points)
+    others = rows[:, split:] if split else None
+    _schedule.run_tiles(work, rows[:, :split] if split else rows, others, block=_BLOCK)
     total, count = sums.sum(1), coincident.sum(1)
     total[count > 0] += kernel.at_one * count[count > 0]
     return total, gradients.transpose(0, 2, 1)
@@ -92,14 +105,9 @@ def _by_lanes(kernel: Kernel, points: Array) -> tuple[Array, Array]:
     return sums, gradients
 
 
-@functools.lru_cache(maxsize=1)
-def _numba() -> Any:
-    """Return numba, or None where it cannot be imported (it lags behind new Pythons)."""
-    try:
-        import numba
-    except ImportError:
-        return None
-    return numba
+def pair_loops(kernel: Kernel, d: int, dtype: np.dtype[Any]) -> Callable[..., None]:
+    """Compile the loops over one tile: see `_loops.tile`."""
+    return _compile(_loops.tile, kernel, d, dtype)
 
 
 @functools.lru_cache(maxsize=256)
@@ -119,7 +127,7 @@ def _compile(
     names = {"zero": 0.0, "one": 1.0, "at_minus_one": kernel.at_minus_one}
     scope: dict[str, Any] = {"sqrt": np.sqrt, "np": np, "dtype": number}
     scope |= {name: number(value) for name, value in (*names.items(), *spelled.constants)}
-    jit = _numba().njit(nogil=True, fastmath=set(_FAST), error_model="numpy")
+    jit = native_jit()
     for text, name in zip(source(kernel, spelled, d, _LANES), ("inner", "outer"), strict=True):
         exec(text, scope)
         scope[name] = jit(scope[name])

@@ -7,17 +7,14 @@ loops. Forces keep their radial parts; the owner of the rows takes them out once
 import functools
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise, _compiled, _loops, _native, _tiles
+from sphuni.pairwise import _blockwise, _compiled, _native, _tiles
 from sphuni.pairwise._schedule import Task, block_size, run_tiles
 
 __all__ = ["between", "has_native_loops", "within"]
-
-_BLOCK = 1024
 
 
 def has_native_loops(x: Tensor, kernels: Sequence[Kernel]) -> bool:
@@ -47,7 +44,7 @@ def between(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sums over the pairs of a row of `x` and a row of `y`, and the gradients in both."""
     if x.numel() and y.numel() and native:
-        both = [_native_sums(x, y, kernel) for kernel in kernels]
+        both = [_native.sums_between(x, y, kernel) for kernel in kernels]
         sums = torch.stack([sums for sums, _ in both], dim=-1)
         forces = torch.stack([forces for _, forces in both]).to(x.dtype)
         return sums, forces[:, :, : x.shape[1]], forces[:, :, x.shape[1] :]
@@ -82,29 +79,3 @@ def _tile(
             rows = into[0][k, task.batch, task.left], into[1][k, task.batch, task.right]
             _tiles.accumulate(tile, slope, near, left, right, rows)
         sums[block, task.batch, k] += value.sum(-1).sum(-1, dtype=torch.float64)
-
-
-def _native_sums(x: Tensor, y: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
-    """Sums (b,) over the pairs of a row of `x` and a row of `y`, and gradients (b, n + m, d)."""
-    n, (b, total, d) = x.shape[1], (x.shape[0], x.shape[1] + y.shape[1], x.shape[2])
-    planes = torch.cat([x, y], dim=1).detach().mT.contiguous().numpy()
-    sums, coincident, gradients = (
-        np.zeros((b, total)),
-        np.zeros((b, total)),
-        np.zeros((b, d, total)),
-    )
-    tile = _native._compile(_loops.tile, kernel, d, planes.dtype)
-
-    def work(task: Task) -> None:
-        right = slice(task.right.start + n, task.right.stop + n)
-        bounds = [edge for place in (task.batch, task.left, right) for edge in _edges(place)]
-        tile(planes, gradients, sums, coincident, *bounds)
-
-    run_tiles(work, x, y, block=_BLOCK)
-    value, count = sums.sum(1), coincident.sum(1)
-    value[count > 0] += kernel.at_one * count[count > 0]
-    return torch.from_numpy(value), torch.from_numpy(gradients).mT
-
-
-def _edges(place: slice) -> tuple[int, int]:
-    return place.start, place.stop

@@ -26,6 +26,7 @@ __all__ = [
     "evaluate_both",
     "kernel_tile",
     "mirror",
+    "multiply_add",
 ]
 
 DIRECT_DIMENSION = 8
@@ -116,19 +117,19 @@ def accumulate(
     if tile.direct:
         _accumulate_direct(tile, weights, x, y, into)
         return
-    _multiply_add(into[0], weights, y)
+    multiply_add(into[0], weights, y)
     if into[1] is not None:
-        _multiply_add(into[1], weights.mT, x)
+        multiply_add(into[1], weights.mT, x)
     if tile.near is not None and near_weights is not None:
         accumulate_near(tile.near, near_weights, x, y, into)
 
 
-def _multiply_add(target: Tensor, left: Tensor, right: Tensor) -> None:
-    """Add left @ right to `target` (b, ., .); a single matrix is faster than a batch of one."""
+def multiply_add(target: Tensor, left: Tensor, right: Tensor, beta: int = 1) -> None:
+    """Add left @ right to `beta` times `target`; a single matrix is faster than a batch of one."""
     if target.shape[0] == 1:
-        target[0].addmm_(left[0], right[0])
+        target[0].addmm_(left[0], right[0], beta=beta)
     else:
-        target.baddbmm_(left, right)
+        target.baddbmm_(left, right, beta=beta)
 
 
 def degree_zero(x: Tensor) -> Tensor:

@@ -106,5 +106,5 @@ def test_second_derivatives_are_handed_to_the_tiles():
 
 
 def test_without_numba_torch_compile_takes_over(monkeypatch):
-    monkeypatch.setattr(_native, "_numba", lambda: None)
+    monkeypatch.setattr(_native, "native_jit", lambda: None)
     assert not _native.serves(points(5, 3), Riesz(1.0))
