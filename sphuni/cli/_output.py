@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import re
 import shutil
@@ -17,8 +18,21 @@ if TYPE_CHECKING:
     from sphuni.analysis.report import Progress
 
 __all__ = [
-    "FAILED_RULE", "INTERRUPTED", "PARTIAL", "UNREADABLE", "USAGE", "UsageError", "add_common",
-    "check_folder", "guarded", "parse_size", "prepare_streams", "progress_line", "say", "write",
+    "FAILED_RULE",
+    "INTERRUPTED",
+    "PARTIAL",
+    "UNREADABLE",
+    "USAGE",
+    "Shown",
+    "UsageError",
+    "add_common",
+    "check_folder",
+    "guarded",
+    "parse_size",
+    "prepare_streams",
+    "progress_line",
+    "say",
+    "write",
 ]  # fmt: skip
 
 FAILED_RULE, USAGE, UNREADABLE, PARTIAL, INTERRUPTED = 1, 2, 3, 4, 130
@@ -151,13 +165,24 @@ def progress_line(*, quiet: bool) -> "ProgressLine | None":
     return ProgressLine()
 
 
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """What the progress line needs to know, where there is no report's own progress."""
+
+    done: int
+    total: int
+    fraction: float
+    seconds_left: float
+    name: str
+
+
 class ProgressLine:
     """One line at the bottom of a terminal: bar, count, time left, layer."""
 
     def __init__(self) -> None:
         self.last = 0.0
 
-    def __call__(self, progress: "Progress") -> None:
+    def __call__(self, progress: "Progress | Shown") -> None:
         now = time.monotonic()
         if now - self.last < 0.1 and progress.done < progress.total:
             return
@@ -168,7 +193,7 @@ class ProgressLine:
         sys.stderr.flush()
 
     @staticmethod
-    def render(progress: "Progress", width: int) -> str:
+    def render(progress: "Progress | Shown", width: int) -> str:
         """Lay out the line for a terminal of `width` columns."""
         from sphuni.analysis._text import shorten
 

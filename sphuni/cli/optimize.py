@@ -1,7 +1,6 @@
 """`sphuni optimize`: search for the best configuration of n points."""
 
 import argparse
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -81,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
             rng=arguments.seed,
             time_limit=arguments.time_limit,
             target=arguments.target,
-            callback=None if line is None else lambda progress: line(_Shown.of(progress)),
+            callback=None if line is None else lambda progress: line(_shown(progress)),
             checkpoint=arguments.checkpoint,
             resume=arguments.resume,
             workers=arguments.workers,
@@ -99,23 +98,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-@dataclasses.dataclass(frozen=True)
-class _Shown:
-    """What the progress line needs to know."""
-
-    done: int
-    total: int
-    fraction: float
-    seconds_left: float
-    name: str
-
-    @classmethod
-    def of(cls, progress: "Progress") -> Any:
-        """Translate the solver's progress."""
-        fraction = progress.done / max(progress.total, 1)
-        left = progress.seconds * (1 / fraction - 1) if fraction > 0 else math.nan
-        name = f"best {progress.value:.12g}, found {progress.hits} times"
-        return cls(progress.done, progress.total, fraction, left, name)
+def _shown(progress: "Progress") -> _output.Shown:
+    """Translate the solver's progress."""
+    fraction = progress.done / max(progress.total, 1)
+    left = progress.seconds * (1 / fraction - 1) if fraction > 0 else math.nan
+    name = f"best {progress.value:.12g}, found {progress.hits} times"
+    return _output.Shown(progress.done, progress.total, fraction, left, name)
 
 
 def _kernel(epsilon: float | None) -> "Kernel | None":

@@ -1,13 +1,12 @@
 """`sphuni train`: experiments with paired seeds, and the tables of their results."""
 
 import argparse
-import dataclasses
 import json
 import math
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from sphuni.cli import _output
 
@@ -206,8 +205,8 @@ class _Progress:
         name = f"{outcome.stage} {outcome.case} {outcome.arm} seed {outcome.seed}"
         left = self._left(step, now - self.started)
         if self.line is not None:
-            shown = _Shown(step.done, step.total, step.done / step.total, left, name)
-            self.line(cast(Any, shown))
+            fraction = step.done / step.total
+            self.line(_output.Shown(step.done, step.total, fraction, left, name))
         elif not self.quiet and now - self.last >= _SECONDS_BETWEEN_LINES:
             self.last = now
             time_left = "" if math.isnan(left) else f", {left / 60:.0f} minutes left"
@@ -221,17 +220,6 @@ class _Progress:
         """Remove the line."""
         if self.line is not None:
             self.line.clear()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Shown:
-    """What the progress line needs to know."""
-
-    done: int
-    total: int
-    fraction: float
-    seconds_left: float
-    name: str
 
 
 def _device(arguments: argparse.Namespace, experiment: "Experiment") -> str:

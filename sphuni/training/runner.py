@@ -21,7 +21,7 @@ from sphuni.training.config import Settings
 from sphuni.training.diagnose import DivergedError
 from sphuni.training.loop import Row, train
 
-__all__ = ["Outcome", "Task", "digest", "is_done", "read_result", "run_task"]
+__all__ = ["Outcome", "Task", "digest", "is_done", "read_result", "run_task", "train_classifier"]
 
 Status = Literal["done", "failed"]
 RESULT, LOG, CHECKPOINT = "result.json", "log.jsonl", "checkpoint.pt"
@@ -189,6 +189,11 @@ def _rows(task: Task, report: Callable[[list[Row]], None]) -> list[Row]:
     if task.kind != "classification":
         name = f"sphuni.training.kinds.{task.kind.replace('-', '_')}"
         return cast(Kind, importlib.import_module(name)).run(task, report=report)
+    return train_classifier(task, report=report)
+
+
+def train_classifier(task: Task, *, report: Callable[[list[Row]], None]) -> list[Row]:
+    """Train one network on its splits of the data, from its checkpoint if there is one."""
     dataset = data.load(task.settings.data.name, task.data)
     splits = data.draw(dataset, task.settings.data, seed=task.seed)
     _, rows = train(

@@ -12,9 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sphuni.training import data
-from sphuni.training.loop import train
-from sphuni.training.runner import CHECKPOINT, Task
+from sphuni.training.runner import Task, train_classifier
 
 __all__ = ["run", "summarised"]
 
@@ -24,18 +22,7 @@ Row = dict[str, Any]
 
 def run(task: Task, *, report: Callable[[list[Row]], None]) -> list[Row]:
     """Train one network and summarise its layers."""
-    dataset = data.load(task.settings.data.name, task.data)
-    splits = data.draw(dataset, task.settings.data, seed=task.seed)
-    _, rows = train(
-        task.settings,
-        splits,
-        seed=task.seed,
-        evaluate_on=("validation",) if task.stage == "select" else ("test",),
-        device=task.device,
-        checkpoint=task.folder / CHECKPOINT,
-        on_row=report,
-    )
-    return summarised(rows)
+    return summarised(train_classifier(task, report=report))
 
 
 def summarised(rows: Sequence[Row]) -> list[Row]:
