@@ -1,11 +1,19 @@
-"""Check array shapes at run time: every module but those that torch.compile has to trace."""
+"""Check array shapes at run time: every module but those that are traced or compiled."""
 
 from pathlib import Path
 
 from jaxtyping import install_import_hook
 
 _ROOT = Path(__file__).parent
-_TRACED = ("sphuni.kernels", "sphuni.pairwise._inductor")
+_TRACED = (
+    "sphuni.kernels",
+    "sphuni.nn._tempered",
+    "sphuni.pairwise._inductor",
+    "sphuni.pairwise._vector",
+    "sphuni.stats._angular",
+    "sphuni.stats._kernels",
+    "sphuni.stats._projected_kernels",
+)
 
 
 def _hooked() -> list[str]:

@@ -1,9 +1,12 @@
 """Run the benchmarks and write one CSV per family to benchmarks/results/.
 
-python -m benchmarks [engine] [analysis] [configurations] [training_cost] [--compare FOLDER]
+python -m benchmarks [FAMILY ...] [--compare FOLDER]
 
-Calibration of the tests and the atlas of configurations have commands of their own, see the
-Makefile: they take hours and resume.
+Families: engine, separation, layers, descent, scaling, ring, analysis, configurations,
+training_cost. Peers that are not installed are named as absent (`make bench` installs them).
+`python -m benchmarks.draw` and `python -m benchmarks.readme` turn the results into pictures and
+into the README's tables. Calibration of the tests and the atlas of configurations have commands of
+their own, see the Makefile: they take hours and resume.
 """
 
 import argparse
@@ -16,11 +19,26 @@ from typing import Any
 import torch
 
 import sphuni
-from benchmarks import analysis, configurations, engine, training_cost
+from benchmarks import (
+    analysis,
+    configurations,
+    descent,
+    engine,
+    layers,
+    ring,
+    scaling,
+    separation,
+    training_cost,
+)
 from benchmarks.compare import losses
 
 FAMILIES = {
     "engine": engine.run,
+    "separation": separation.run,
+    "layers": layers.run,
+    "descent": descent.run,
+    "scaling": scaling.run,
+    "ring": ring.run,
     "analysis": analysis.run,
     "configurations": configurations.run,
     "training_cost": training_cost.run,

@@ -1,6 +1,6 @@
 """The atlas: best configurations found by this package's own solver, with their certificates.
 
-python -m benchmarks.atlas [--minutes 55] [--pass K] [PIECE ...]
+python -m benchmarks.atlas [--minutes 55] [--pass K] [--largest N] [PIECE ...]
 
 Writes results.csv and points.npz to the package's data folder after every size, so that a run can
 be stopped at any moment; a later run goes on with the sizes that are missing. Pass K = 0, 1, ...
@@ -22,6 +22,7 @@ import numpy as np
 import sphuni
 from sphuni._files import write_bytes, write_text
 from sphuni.configurations import OptimizeResult, optimize
+from sphuni.kernels import Gaussian
 
 __all__ = ["PIECES", "Piece", "main"]
 
@@ -45,19 +46,24 @@ class Piece(NamedTuple):
     restarts: int | None
 
 
+GAUSSIAN_SIZES = (4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32, 48, 64)
 PIECES = {
+    "covering-d3": Piece("covering", 3, None, range(5, 61), 16),
     "polarization-d3-s1": Piece("polarization", 3, 1.0, range(5, 51), 16),
     "polarization-d3-s2": Piece("polarization", 3, 2.0, range(5, 51), 16),
-    "covering-d3": Piece("covering", 3, None, range(5, 61), 32),
-    "covering-d4": Piece("covering", 4, None, range(6, 31), 32),
+    "covering-d4": Piece("covering", 4, None, range(6, 31), 16),
     "polarization-d4-s1": Piece("polarization", 4, 1.0, range(6, 31), 16),
     "polarization-d4-s2": Piece("polarization", 4, 2.0, range(6, 31), 16),
-    "tammes-d3": Piece("tammes", 3, None, range(7, 131), None),
-    "tammes-d4": Piece("tammes", 4, None, range(6, 51), None),
-    "tammes-d5": Piece("tammes", 5, None, range(7, 51), None),
-    "maxdet": Piece("maxdet", 3, None, [(k + 1) ** 2 for k in range(1, 16)], 64),
+    "tammes-d3": Piece("tammes", 3, None, range(7, 131), 32),
+    "tammes-d4": Piece("tammes", 4, None, range(6, 51), 16),
+    "tammes-d5": Piece("tammes", 5, None, range(7, 51), 16),
+    "maxdet": Piece("maxdet", 3, None, [(k + 1) ** 2 for k in range(1, 16)], 16),
+    "gaussian-1": Piece("gaussian", 3, 1.0, GAUSSIAN_SIZES, 16),
+    "gaussian-2": Piece("gaussian", 3, 2.0, GAUSSIAN_SIZES, 16),
+    "gaussian-4": Piece("gaussian", 3, 4.0, GAUSSIAN_SIZES, 16),
     "thomson": Piece("thomson", 3, None, range(2, 205), None),
 }
+"""The exponent of "gaussian" is the kernel's epsilon."""
 
 
 def main() -> int:
@@ -66,6 +72,7 @@ def main() -> int:
     parser.add_argument("pieces", nargs="*", metavar="PIECE", help=f"from {', '.join(PIECES)}")
     parser.add_argument("--minutes", type=float, default=55.0, help="stop after so many (55)")
     parser.add_argument("--pass", dest="turn", type=int, default=0, metavar="K", help="seed (0)")
+    parser.add_argument("--largest", type=int, default=1000, metavar="N", help="largest size")
     parser.add_argument("--limit", type=float, help="seconds for one size")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.pieces if name not in PIECES]
@@ -74,7 +81,8 @@ def main() -> int:
     end = time.monotonic() + 60 * arguments.minutes
     FOLDER.mkdir(exist_ok=True)
     pieces = [PIECES[name] for name in arguments.pieces or PIECES]
-    for n in sorted({n for piece in pieces for n in piece.sizes}):
+    sizes = {n for piece in pieces for n in piece.sizes if n <= arguments.largest}
+    for n in sorted(sizes):
         for piece in pieces:
             if time.monotonic() > end:
                 return 0
@@ -91,47 +99,57 @@ def compute(piece: Piece, n: int, turn: int, limit: float | None) -> None:
     if old is not None and int(old["passes"]) > turn:
         return
     began = time.process_time()
+    gaussian = piece.problem == "gaussian"
     result = optimize(
-        piece.problem,
+        "maxdet" if gaussian else piece.problem,
         n=n,
         d=piece.d,
-        s=piece.s,
+        s=None if gaussian else piece.s,
+        kernel=Gaussian(piece.s) if gaussian and piece.s else None,
         restarts=piece.restarts,
         rng=turn,
         time_limit=limit,
+        engine="compiled" if piece.problem == "thomson" else "blockwise",
     )
-    row = describe(result, time.process_time() - began)
-    sign = 1.0 if result.direction == "lower" else -1.0
-    slack = 1e-12 * max(1.0, abs(result.value))
-    worse = old is not None and sign * (result.value - float(old["value"])) > -slack
-    if worse and old is not None:
-        same = abs(result.value - float(old["value"])) <= 1e-10 * max(1.0, abs(result.value))
-        row = old | {
-            "hits": int(old["hits"]) + (result.hits if same else 0),
-            "tried": int(old["tried"]) + result.tried,
-            "starts": int(old["starts"]) + result.starts,
-        }
+    row = describe(piece, result, time.process_time() - began)
+    better = True
+    if old is not None:
+        row, better = merge(row, old, 1.0 if result.direction == "lower" else -1.0)
     row["passes"] = turn + 1
     rows[key] = row
     write_rows(rows)
-    if not worse:
+    if better:
         store_points(key, np.asarray(result.points))
     print(
-        *(result.problem, n, piece.d, piece.s, repr(result.value), result.gap),
+        *(piece.problem, n, piece.d, piece.s, repr(result.value), result.gap),
         *(result.hits, result.tried, row["residual"], f"{row['seconds']} s"),
         flush=True,
     )
 
 
-def describe(result: OptimizeResult, seconds: float) -> dict[str, Any]:
+def merge(new: dict[str, Any], old: dict[str, Any], sign: float) -> tuple[dict[str, Any], bool]:
+    """Keep the better of two outcomes, of equal ones the more settled, and add their counts."""
+    change = sign * (float(new["value"]) - float(old["value"]))
+    scale = max(1.0, abs(float(old["value"])))
+    same = abs(change) <= 1e-10 * scale
+    settled = float(new["residual"]) < 0.1 * float(old["residual"])
+    better = change < -1e-12 * scale or (same and settled and change <= 1e-14 * scale)
+    counted = [row for row in (new, old) if same or (row is new) == better]
+    kept = dict(new if better else old)
+    kept["hits"] = sum(int(row["hits"]) for row in counted)
+    kept |= {name: int(new[name]) + int(old[name]) for name in ("tried", "starts")}
+    return kept, better
+
+
+def describe(piece: Piece, result: OptimizeResult, seconds: float) -> dict[str, Any]:
     """Lay out one outcome in the columns of the records, the certificate after them."""
     certificate = result.certificate
     second, lower = second_evaluation(result)
     return {
-        "problem": result.problem,
+        "problem": piece.problem,
         "n": result.n,
         "d": result.d,
-        "s": "" if result.s is None else f"{result.s:g}",
+        "s": exponent(piece),
         "antipodal": "false",
         "value": repr(result.value),
         "digits": digits(result, second),
@@ -176,6 +194,11 @@ def digits(result: OptimizeResult, second: float | None) -> int:
     doubt = 4e-16 if second is None else max(4e-16, abs(result.value - second) / scale)
     doubt = max(doubt, result.certificate.residual**2, result.certificate.spread or 0.0)
     return max(2, min(15, int(-math.log10(doubt))))
+
+
+def exponent(piece: Piece) -> str:
+    """Write the exponent as the records do: Thomson's is 1."""
+    return "1" if piece.problem == "thomson" else "" if piece.s is None else f"{piece.s:g}"
 
 
 def row_key(problem: str, n: int, d: int, s: float | None) -> str:

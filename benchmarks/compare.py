@@ -11,11 +11,11 @@ TOLERATED = 0.9
 
 def losses(earlier: Path, rows: list[dict[str, Any]]) -> list[str]:
     """Name every ratio (higher is better) that fell by more than a tenth, and every lost case."""
-    now = {str(row["case"]): row for row in rows}
+    now = {_key(row): row for row in rows}
     found = []
     with earlier.open(newline="") as stream:
         for old in csv.DictReader(stream):
-            case = old["case"]
+            case = _key(old)
             if case not in now:
                 found.append(f"{case}: not run any more")
                 continue
@@ -24,3 +24,8 @@ def losses(earlier: Path, rows: list[dict[str, Any]]) -> list[str]:
                 if now_is is None or float(now_is) < TOLERATED * was:
                     found.append(f"{case}: {column} {was:.3g} -> {now_is}")
     return found
+
+
+def _key(row: dict[str, Any]) -> str:
+    """A case, with the method where a case has several."""
+    return f"{row['case']}, {row['method']}" if row.get("method") else str(row["case"])

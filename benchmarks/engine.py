@@ -1,110 +1,154 @@
-"""Riesz energy with its gradient: sphuni against the usual torch code, on the same input.
+"""Pair energies with their gradients: sphuni against other libraries on the same input.
 
-The usual code is `torch.cdist` and autograd. An answer is compared with float64 before its time
-counts; the table shows the error of both. Extra memory is the peak above the size before the call,
-less the gradient itself, which both return.
+An answer is held to float64 before its time is reported: a wrong one of ours has no time, a wrong
+one of a peer says so. Extra memory is the peak above the size before the call.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 import sphuni
-from benchmarks.measure import isolated, time_and_memory
+from benchmarks import peers
+from benchmarks.entry import Answer, Entry, Peer, rows_of
 
-__all__ = ["CASES", "run"]
+__all__ = ["ENTRIES", "run", "unit_points"]
 
-CASES = (
-    # n, d, dtype, engine, threads, against cdist
-    (10_000, 3, "float32", "compiled", 1, True),
-    (10_000, 3, "float32", "compiled", 2, True),
-    (10_000, 3, "float32", "blockwise", 2, True),
-    (4_096, 1_024, "float32", "blockwise", 1, True),
-    (4_096, 1_024, "float32", "blockwise", 2, True),
-    (512, 576, "float32", "blockwise", 1, True),
-    (512, 576, "float32", "blockwise", 2, True),
-    (20_000, 128, "float32", "blockwise", 2, False),
-    (100_000, 64, "float32", "blockwise", 2, False),
-)
+_PAIR_WORK = 24
+"""Operations of one Coulomb pair in R^3 with both forces, counted in the loop."""
 
 
 def run() -> list[dict[str, Any]]:
-    """Run every case in processes of their own and return one row each."""
-    rows = []
-    for n, d, dtype, engine, threads, has_peer in CASES:
-        case = f"Riesz s=1, value and gradient, ({n}, {d}), {dtype}, threads {threads}"
-        ours = isolated(_case, n, d, dtype, engine, threads)
-        row = {"case": case, "engine": engine, **_named("ours", ours)}
-        if has_peer:
-            peer = isolated(_case, n, d, dtype, "cdist", threads)
-            row |= _named("cdist", peer)
-            if "error" not in ours and "error" not in peer:
-                row["speed_ratio"] = peer["seconds"] / ours["seconds"]
-                row["memory_ratio"] = peer["extra_bytes"] / max(ours["extra_bytes"], 1)
-        rows.append(row)
-    return rows
+    """One row per case and method."""
+    return rows_of(__name__, ENTRIES)
 
 
-def _named(who: str, figures: dict[str, Any]) -> dict[str, Any]:
-    return {f"{who}_{key}": value for key, value in figures.items()}
-
-
-def _case(n: int, d: int, dtype: str, method: str, threads: int) -> dict[str, Any]:
-    torch.set_num_threads(threads)
-    points = _points(n, d).to(getattr(torch, dtype)).requires_grad_()
-    function = cdist_energy if method == "cdist" else _sphuni_energy(method)
-
-    def work() -> Tensor:
-        points.grad = None
-        value = function(points)
-        value.backward()
-        return value.detach()
-
-    figures = time_and_memory(work, repeats=1 if n > 50_000 else 7)
-    answer = {
-        "seconds": figures.seconds,
-        "spread": figures.spread,
-        "first_seconds": figures.first_seconds,
-        "extra_bytes": max(figures.peak_bytes - points.numel() * points.itemsize, 0),
-        "gemm_fraction": 3 * n * n * d / figures.seconds / _gemm_rate(getattr(torch, dtype)),
-    }
-    if n <= 20_000:
-        answer |= _errors(work(), points.grad, n, d)
-    return answer
-
-
-def cdist_energy(points: Tensor) -> Tensor:
-    """The energy as it is usually written."""
-    distance = torch.cdist(points, points) + torch.eye(len(points), dtype=points.dtype)
-    return ((1 / distance).sum() - len(points)) / 2
-
-
-def _sphuni_energy(engine: str) -> Any:
-    return lambda points: sphuni.riesz_energy(points, s=1.0, reduction="sum", engine=engine)
-
-
-def _points(n: int, d: int) -> Tensor:
+def unit_points(n: int, d: int, dtype: str) -> Tensor:
+    """The same random points whoever asks."""
     generator = torch.Generator().manual_seed(0)
-    return sphuni.normalize(torch.randn(n, d, generator=generator, dtype=torch.float64))
+    points = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    return sphuni.normalize(points).to(getattr(torch, dtype))
 
 
-def _errors(value: Tensor, gradient: Tensor, n: int, d: int) -> dict[str, float]:
-    """Relative errors of the value and of the tangent gradient against float64."""
-    leaf = _points(n, d).requires_grad_()
-    exact = sphuni.riesz_energy(leaf, s=1.0, reduction="sum", engine="blockwise")
-    exact.backward()
-    exact, points, truth = exact.detach(), leaf.detach(), leaf.grad
-    own = gradient.double()
-    own = own - (own * points).sum(dim=1, keepdim=True) * points
-    return {
-        "value_error": float((value.double() - exact).abs() / exact.abs()),
-        "gradient_error": float((own - truth).norm() / truth.norm()),
-        "gradient_norm_error": float((own.norm() - truth.norm()).abs() / truth.norm()),
-    }
+def energy(points: Tensor, *, engine: str = "auto", kernel: sphuni.kernels.Kernel) -> Answer:
+    """The sum over pairs and its gradient."""
+    leaf = points.detach().clone().requires_grad_()
+    value = sphuni.kernel_energy(leaf, kernel=kernel, reduction="sum", engine=engine)
+    value.backward()
+    return {"value": float(value.detach()), "gradient": leaf.grad.numpy()}
 
 
-def _gemm_rate(dtype: torch.dtype) -> float:
-    """Floating-point operations per second of a large product on this machine, now."""
-    matrix = torch.randn(1536, 1536, dtype=dtype)
-    return 2 * 1536**3 / time_and_memory(lambda: matrix @ matrix, repeats=5).seconds
+def exact(points: Tensor, *, kernel: sphuni.kernels.Kernel) -> Answer:
+    """The same in float64, by differences for small d."""
+    return energy(points.double(), engine="blockwise", kernel=kernel)
+
+
+def exact_loops(points: Tensor, *, kernel: sphuni.kernels.Kernel) -> Answer:
+    """The same by the native loops, for sets that would take tiles minutes."""
+    return energy(points.double(), engine="compiled", kernel=kernel)
+
+
+def _angular(points: Tensor) -> Answer:
+    """1 / angle by arccos of the clamped Gram matrix."""
+
+    def sum_over_pairs(x: Tensor) -> Tensor:
+        gram = (x @ x.T).clamp(-1 + 1e-7, 1 - 1e-7)
+        angle = torch.acos(gram) + torch.eye(len(x), dtype=x.dtype)
+        inverse = (1 / angle).masked_fill(torch.eye(len(x), dtype=torch.bool), 0.0)
+        return inverse.sum() / 2
+
+    return peers.naive_torch(points, sum_over_pairs)
+
+
+def _gaussian(points: Tensor) -> Answer:
+    return peers.naive_torch(
+        points, lambda x: ((-torch.cdist(x, x).square()).exp().sum() - len(x)) / 2
+    )
+
+
+def _logarithmic(points: Tensor) -> Answer:
+    def sum_over_pairs(x: Tensor) -> Tensor:
+        return -(torch.cdist(x, x) + torch.eye(len(x), dtype=x.dtype)).log().sum() / 2
+
+    return peers.naive_torch(points, sum_over_pairs)
+
+
+CDIST = Peer(peers.cdist)
+JAX = Peer(peers.jax_gram, "jax")
+KEOPS = Peer(peers.keops, "pykeops")
+FMM = Peer(peers.fmm3d, "fmm3dpy", "the fast multipole method is linear in n; see the exponents")
+SKLEARN = Peer(peers.sklearn_chunks, "sklearn")
+
+
+def _case(
+    n: int,
+    d: int,
+    kernel: sphuni.kernels.Kernel,
+    against: dict[str, Peer],
+    *,
+    dtype: str = "float32",
+    engine: str = "auto",
+    repeats: int = 5,
+    truth: Callable[..., Answer] = exact,
+) -> Entry:
+    pairs = n * (n - 1) / 2
+    work = _PAIR_WORK * pairs if d <= 8 else 6 * pairs * d
+    counted = kernel == sphuni.Riesz(1.0) or d > 8
+    return Entry(
+        name=f"({n}, {d}) {kernel.label}, {dtype}",
+        setup=functools.partial(unit_points, n, d, dtype),
+        run=functools.partial(energy, engine=engine, kernel=kernel),
+        reference=functools.partial(truth, kernel=kernel),
+        peers=against,
+        tolerance={"value": 1e-6, "gradient": 1e-3 if dtype == "float32" else 1e-9},
+        work=work if counted else 0.0,
+        dtype=dtype,
+        repeats=repeats,
+    )
+
+
+COULOMB = sphuni.Riesz(1.0)
+ENTRIES = (
+    _case(
+        10_000,
+        3,
+        COULOMB,
+        {
+            "torch.cdist": Peer(peers.cdist),
+            "torch.cdist by differences": Peer(peers.differences),
+            "JAX": JAX,
+            "KeOps": KEOPS,
+            "FMM3D, 6 digits": FMM,
+            "scikit-learn chunks": SKLEARN,
+        },
+        engine="compiled",
+        repeats=3,
+    ),
+    _case(
+        4_096, 1_024, COULOMB, {"torch.cdist": CDIST, "JAX": JAX, "scikit-learn chunks": SKLEARN}
+    ),
+    _case(512, 576, COULOMB, {"torch.cdist": CDIST, "JAX": JAX}, repeats=15),
+    _case(20_000, 128, COULOMB, {"scikit-learn chunks": SKLEARN}, repeats=2),
+    _case(100_000, 3, COULOMB, {"FMM3D, 6 digits": FMM}, repeats=2, truth=exact_loops),
+    _case(
+        4_000,
+        3,
+        sphuni.Riesz(1.0, "geodesic"),
+        {"torch, arccos": Peer(_angular)},
+        engine="compiled",
+    ),
+    _case(4_000, 3, sphuni.Riesz(0.0), {"torch.cdist": Peer(_logarithmic)}, engine="compiled"),
+    _case(4_096, 1_024, sphuni.Gaussian(1.0), {"torch.cdist": Peer(_gaussian)}),
+    _case(
+        10_000,
+        3,
+        COULOMB,
+        {"torch.cdist": Peer(peers.cdist), "FMM3D, 6 digits": FMM},
+        dtype="float64",
+        engine="compiled",
+        repeats=3,
+    ),
+)

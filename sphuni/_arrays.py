@@ -139,7 +139,7 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
         tensors = {n: _to_tensor(value, n) for n, value in given.items()}
         _check_same_kind(given, tensors)
         bound.arguments.update(tensors)
-        owned = {t.untyped_storage().data_ptr() for t in tensors.values()}
+        owned = {_address(t) for t in tensors.values()}
         if isinstance(given[first], Tensor):
             # autocast would take inner products of close points in half precision
             with torch.autocast(given[first].device.type, enabled=False):
@@ -209,8 +209,14 @@ def _check_same_kind(given: dict[str, Any], tensors: dict[str, Tensor]) -> None:
 
 def _unshare(tensor: Tensor, owned: Iterable[int]) -> Tensor:
     """Clone an output that is a view of an input, so that writing to it changes nothing else."""
-    shares = tensor.numel() > 0 and tensor.untyped_storage().data_ptr() in owned
+    shares = tensor.numel() > 0 and _address(tensor) in owned
     return tensor.clone() if shares else tensor
+
+
+def _address(tensor: Any) -> int:
+    """Where the numbers lie; of a DTensor those of this rank."""
+    local = tensor.detach().to_local() if hasattr(tensor, "to_local") else tensor
+    return local.untyped_storage().data_ptr()
 
 
 def _to_numpy(tensor: Tensor) -> Any:

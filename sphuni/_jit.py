@@ -5,17 +5,21 @@ from typing import Any
 
 __all__ = ["native_jit"]
 
-_FAST = frozenset({"nsz", "arcp", "contract", "afn", "reassoc"})  # but NaN and inf are respected
+_ORDERED = frozenset({"nsz", "contract"})
+_FAST = _ORDERED | {"arcp", "afn", "reassoc"}
 
 
-@functools.lru_cache(maxsize=1)
-def native_jit() -> Any:
+@functools.lru_cache(maxsize=2)
+def native_jit(*, reorder: bool = True) -> Any:
     """Return numba's decorator with our options, or None where numba cannot be imported.
 
-    It lags behind new Pythons. Compiled functions release the interpreter's lock.
+    It lags behind new Pythons. Compiled functions release the interpreter's lock. With `reorder`
+    sums may be taken in the order that suits vector instructions; formulas that compensate
+    roundings must not be. NaN and inf are respected.
     """
     try:
         import numba
     except ImportError:
         return None
-    return numba.njit(nogil=True, fastmath=set(_FAST), error_model="numpy")
+    fast = set(_FAST if reorder else _ORDERED)
+    return numba.njit(nogil=True, fastmath=fast, error_model="numpy")

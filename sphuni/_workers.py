@@ -1,4 +1,4 @@
-"""The only process pool: tasks in, answers in the order of the tasks, whatever the number."""
+"""Tasks in, answers in the order of the tasks, whatever the number of processes."""
 
 import concurrent.futures
 import multiprocessing
@@ -7,6 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from sphuni._errors import WorkerError
+from sphuni._ranks import rank_pool
 
 __all__ = ["check_workers", "ordered_map"]
 
@@ -31,8 +32,12 @@ def ordered_map(
     With one worker nothing leaves this process. With more, `function` must be importable by name
     and tasks and answers must pickle; every process runs torch on one thread. Tasks carry their
     own seeds, so that the answers do not depend on `workers`. Closing the iterator early drops
-    the tasks that have not begun.
+    the tasks that have not begun. On rank 0 of a job of torchrun the ranks are the workers.
     """
+    ranks = rank_pool()
+    if ranks is not None and len(tasks) > 1:
+        yield from ranks.map(function, tasks)
+        return
     count = min(check_workers(workers), len(tasks))
     if count <= 1:
         for index, task in enumerate(tasks):

@@ -20,21 +20,24 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--only", action="append", default=[], help="this test only")
     parser.add_argument("--fresh", action="store_true", help="forget earlier counts")
+    parser.add_argument("--into", type=Path, default=RESULTS, help="folder of the results")
     arguments = parser.parse_args()
     what = arguments.what or ["sizes", "power", "draw"]
-    counts = RESULTS / "calibration_counts.csv"
+    into = arguments.into
+    into.mkdir(parents=True, exist_ok=True)
+    counts = into / "calibration_counts.csv"
     if "sizes" in what:
         if arguments.fresh:
             counts.unlink(missing_ok=True)
         only = tuple(arguments.only)
         sizes.run(counts, minutes=arguments.minutes, workers=arguments.workers, only=only)
     if "power" in what:
-        curves.run(RESULTS / "power.csv", workers=arguments.workers)
+        curves.run(into / "power.csv", workers=arguments.workers)
     if "draw" in what:
-        passed, total = sizes.write_table(counts, RESULTS / "calibration.csv")
+        passed, total = sizes.write_table(counts, into / "calibration.csv")
         print(f"{passed} of {total} cells pass")
-        draw.sizes_figure(counts).savefig(RESULTS / "calibration.png", dpi=130)
-        draw.power_figure(RESULTS / "power.csv").savefig(RESULTS / "power.png", dpi=130)
+        draw.sizes_figure(counts).savefig(into / "calibration.png", dpi=130)
+        draw.power_figure(into / "power.csv").savefig(into / "power.png", dpi=130)
     return 0
 
 

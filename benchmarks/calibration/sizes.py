@@ -55,8 +55,9 @@ class Cell:
         return float(low), float(high)
 
     def passed(self, tail: str, alpha: float) -> bool:
-        """Whether the interval reaches the band; for a discrete test the band begins at 0."""
-        low, high = (DISCRETE if build_test(self.test).discrete else BANDS)[alpha]
+        """Whether the interval reaches the band; with atoms the band begins at 0."""
+        atoms = build_test(self.test).has_atoms(self.n, self.d)
+        low, high = (DISCRETE if atoms else BANDS)[alpha]
         least, most = self.interval(tail, alpha)
         return least <= high and most >= low
 

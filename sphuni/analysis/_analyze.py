@@ -1,23 +1,29 @@
 """The whole path: a model in, a verdict on every layer out."""
 
+import dataclasses
 import datetime
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 import sphuni
+from sphuni._budget import memory_budget
+from sphuni._ranks import rank_pool
 from sphuni._rng import seeds
 from sphuni._typing import Seed
 from sphuni.analysis._layer import LayerReport, Progress, ProgressCallback
 from sphuni.analysis._options import Baseline, Options
+from sphuni.analysis._shared import measure_shared, opening
 from sphuni.analysis.comparison import Comparison, compare_reports
 from sphuni.analysis.measure import measure_layer
 from sphuni.analysis.report import ModelReport, Totals
 from sphuni.analysis.sources import Source, open_source, selected
 from sphuni.analysis.verdict import adjust_and_judge
 from sphuni.nn.neurons import NeuronView, Skipped
+from sphuni.pairwise import PairScan
 
 __all__ = ["analyze", "compare"]
 
@@ -98,8 +104,23 @@ def analyze(
     source = open_source(model, heads=heads, split_qkv=split_qkv)
     wanted, unwanted = _as_list(layers), _as_list(exclude)
     _check_patterns(source, wanted)
+    todo = {
+        k: item
+        for k, item in enumerate(source.items)
+        if isinstance(item, NeuronView) and selected(item.name, wanted, unwanted) is None
+    }
+    ranks = rank_pool()
+    measured: Iterator[LayerReport]
+    if ranks is None or not isinstance(model, str | os.PathLike):
+        measured = (_measure(view, options) for view in todo.values())
+    else:
+        own = max_bytes if max_bytes is not None else memory_budget() // ranks.size
+        options = dataclasses.replace(options, max_bytes=own)
+        measured = measure_shared(
+            todo, opening(os.fspath(model), heads, split_qkv), options, _measure
+        )
     reports, partial = _run(
-        source, options, lambda name: selected(name, wanted, unwanted), progress
+        source, measured, lambda name: selected(name, wanted, unwanted), progress
     )
     return ModelReport(
         source=source.name,
@@ -145,11 +166,11 @@ def compare(before: Any, after: Any, /, **options: Any) -> Comparison:
 
 def _run(
     source: Source,
-    options: Options,
+    measured: Iterator[LayerReport],
     reason_to_skip: Callable[[str], str | None],
     progress: ProgressCallback | None,
 ) -> tuple[list[LayerReport], bool]:
-    """Measure layer after layer; on Ctrl-C list the rest as skipped."""
+    """Take one measured layer after the other; on Ctrl-C list the rest as skipped."""
     started = time.perf_counter()
     todo = [
         isinstance(item, NeuronView) and reason_to_skip(item.name) is None for item in source.items
@@ -168,7 +189,7 @@ def _run(
             continue
         try:
             _tell(progress, sum(todo[:k]), sum(todo), name, done / total, started)
-            reports.append(_measure(item, options))
+            reports.append(next(measured))
         except KeyboardInterrupt:
             partial = True
             interrupted = "the analysis was interrupted"
@@ -178,11 +199,11 @@ def _run(
     return reports, partial
 
 
-def _measure(view: NeuronView, options: Options) -> LayerReport:
+def _measure(view: NeuronView, options: Options, scan: PairScan | None = None) -> LayerReport:
     """Measure a layer; running out of memory is the layer's failure, not the report's."""
     try:
         with torch.no_grad():
-            return measure_layer(view, options)
+            return measure_layer(view, options, scan)
     except MemoryError as error:
         shape = tuple(view.matrix.shape)
         return LayerReport(

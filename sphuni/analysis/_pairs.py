@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sphuni.analysis._layer import Histogram
-from sphuni.pairwise import nearest, scan_pairs
+from sphuni.pairwise import PairScan, nearest
 from sphuni.sphere import angles
 
 __all__ = ["Pairs", "measure_pairs", "smallest_angle"]
@@ -27,10 +27,9 @@ class Pairs(NamedTuple):
     note: str
 
 
-def measure_pairs(points: Tensor, live: Tensor) -> Pairs:
-    """Scan all pairs of unit rows; `live` maps them to the indices that are reported."""
+def measure_pairs(points: Tensor, live: Tensor, scan: PairScan) -> Pairs:
+    """Read the scan of all pairs of unit rows; `live` maps them to the indices reported."""
     n = points.shape[0]
-    scan = scan_pairs(points)
     closest = angles(points.double(), points[scan.nearest].double())
     first = int(closest.argmin())
     second = int(scan.nearest[first])

@@ -1,4 +1,9 @@
-"""Which rows enter the pair sums: all of them, or a random sample where all would take too long."""
+"""Layers whose pairs are too many: what is taken of all rows, and what of a random sample.
+
+Moments are those of all rows. Energies are estimated from random blocks of all rows, without bias
+and with a standard error. Nearest neighbours, and the tests that need all pairs, are those of a
+sample of rows.
+"""
 
 import math
 from typing import NamedTuple
@@ -7,13 +12,13 @@ import torch
 from torch import Tensor
 
 from sphuni._rng import torch_generator
-from sphuni.analysis._energies import ENERGIES, yardstick
+from sphuni.analysis._energies import ENERGIES, energy_kernels, mean_energy
 from sphuni.analysis._options import Options
+from sphuni.geometry.sampling import block_means
 
-__all__ = ["RowSample", "sample_rows"]
+__all__ = ["EnergyEstimate", "RowSample", "estimate_energies", "sample_rows"]
 
-_MULTIPLY_ADDS_PER_SECOND = 2e10
-"""A cautious rate of one core for the two passes over the pairs of rows."""
+_MOST_PAIRS = 1 << 28
 
 
 class RowSample(NamedTuple):
@@ -23,30 +28,53 @@ class RowSample(NamedTuple):
     places: Tensor
     total: int
 
-    def sentence(self, energy: dict[str, float]) -> str:
-        """Say what was sampled, with the standard error of the first finite energy."""
-        n, d = self.points.shape
-        if n == self.total:
-            return ""
-        for spec in ENERGIES:
-            deviation = yardstick(spec, n, d).deviation
-            if math.isfinite(deviation) and math.isfinite(energy[spec.key]):
-                error = f"; standard error of energy {spec.key} about {deviation:.2g}"
-                break
-        else:
-            error = "; the kernels have no finite variance here, so no standard error is given"
+    @property
+    def partial(self) -> bool:
+        """Whether rows were left out."""
+        return self.points.shape[0] < self.total
+
+
+class EnergyEstimate(NamedTuple):
+    """Mean energies by key, nan where their variance is infinite, and their standard errors."""
+
+    energy: dict[str, float]
+    error: dict[str, float]
+    pairs: int
+
+    def sentence(self, sample: RowSample) -> str:
+        """Say what was sampled and how far it is to be trusted."""
+        rows = f"{sample.points.shape[0]:,} random rows of {sample.total:,}"
+        errors = [f"{k}: {e:.2g}" for k, e in self.error.items() if math.isfinite(e)]
+        stated = f"standard errors {', '.join(errors)}" if errors else "no standard error is finite"
         return (
-            f"pairs among {n:,} random rows of {self.total:,} (close pairs of other rows are not "
-            f"seen){error}"
+            f"energies from {self.pairs:,} pairs of random blocks of all rows ({stated}); moments "
+            f"and spectrum from all rows; nearest neighbours, worst pairs, Giné's and the packing "
+            f"test among {rows}, so approximate: close pairs of other rows are not seen"
         )
 
 
 def sample_rows(points: Tensor, options: Options) -> RowSample:
     """Keep all rows if their pairs fit into `max_seconds`, else as many random ones as do."""
     n, d = points.shape
-    most = int(math.sqrt(options.max_seconds * _MULTIPLY_ADDS_PER_SECOND / d))
+    most = options.most_rows(d)
     if n <= most:
         return RowSample(points, torch.arange(n, device=points.device), n)
     shuffled = torch.randperm(n, generator=torch_generator(options.seed))
     index = shuffled[:most].sort().values.to(points.device)
     return RowSample(points[index], index, n)
+
+
+def estimate_energies(points: Tensor, options: Options) -> EnergyEstimate:
+    """Estimate every mean energy of the report from random blocks of rows."""
+    n, d = points.shape
+    pairs = min(_MOST_PAIRS, n * (n - 1) // 2)
+    means = block_means(points, energy_kernels(), pairs, torch_generator(options.seed + 1))
+    all_pairs = 0.5 * n * (n - 1)
+    value, error = {}, {}
+    for k, (energy, kernel) in enumerate(zip(ENERGIES, energy_kernels(), strict=True)):
+        finite = math.isfinite(kernel.variance(d))
+        mean, spread = float(means[:, k].mean()), float(means[:, k].std())
+        slope = mean_energy(energy, all_pairs, n) - mean_energy(energy, 0.0, n)
+        value[energy.key] = mean_energy(energy, mean * all_pairs, n) if finite else math.nan
+        error[energy.key] = slope * spread / math.sqrt(len(means)) if finite else math.nan
+    return EnergyEstimate(value, error, pairs)

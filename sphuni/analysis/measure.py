@@ -7,21 +7,22 @@ import time
 from torch import Tensor
 
 from sphuni.analysis._baseline import against_initialiser
-from sphuni.analysis._energies import ENERGIES, energy_kernels, mean_energy, yardstick
+from sphuni.analysis._energies import ENERGIES, mean_energy, yardstick
 from sphuni.analysis._layer import LayerReport
 from sphuni.analysis._options import Options
 from sphuni.analysis._pairs import measure_pairs, smallest_angle
+from sphuni.analysis._passes import kernel_sums, scan_rows
 from sphuni.analysis._rows import NotMeasurable, Rows, prepare
 from sphuni.analysis._sampling import sample_rows
 from sphuni.analysis._spectrum import measure_spectrum
-from sphuni.analysis._uniformity import Summary, sine_kernel, summarise, uniformity
+from sphuni.analysis._uniformity import Summary, summarise, uniformity
 from sphuni.nn.neurons import NeuronView
-from sphuni.pairwise import pair_reduce
+from sphuni.pairwise import PairScan
 
 __all__ = ["measure_layer"]
 
 
-def measure_layer(view: NeuronView, options: Options) -> LayerReport:
+def measure_layer(view: NeuronView, options: Options, scan: PairScan | None = None) -> LayerReport:
     """Measure one set of neurons; what cannot be measured becomes a status, never an error.
 
     Parameters
@@ -29,6 +30,8 @@ def measure_layer(view: NeuronView, options: Options) -> LayerReport:
     view : NeuronView
         Matrix (n, d) of any float dtype; one neuron per row.
     options : Options
+    scan : PairScan, optional
+        What the pass over the pairs of rows gave, where other processes have made it.
 
     Returns
     -------
@@ -60,16 +63,19 @@ def measure_layer(view: NeuronView, options: Options) -> LayerReport:
     )
     if rows.points.shape[0] < 2:
         return base
-    report = _measure_rows(base, rows, options)
+    report = _measure_rows(base, rows, options, scan)
     return dataclasses.replace(report, seconds=time.perf_counter() - started)
 
 
-def _measure_rows(base: LayerReport, rows: Rows, options: Options) -> LayerReport:
+def _measure_rows(
+    base: LayerReport, rows: Rows, options: Options, scan: PairScan | None
+) -> LayerReport:
     sample = sample_rows(rows.points, options)
     points = sample.points
     n, d = points.shape
-    pairs = measure_pairs(points, rows.live[sample.places])
-    sums, sine_sum = _pair_sums(points)
+    scan = scan_rows(points) if scan is None else scan
+    *sums, sine_sum = scan.sums.tolist()
+    pairs = measure_pairs(points, rows.live[sample.places], scan)
     summary = summarise(points, sine_sum, pairs.separation)
     tests = uniformity(summary)
     spectrum = measure_spectrum(rows.points)
@@ -105,13 +111,6 @@ def _measure_rows(base: LayerReport, rows: Rows, options: Options) -> LayerRepor
     return report
 
 
-def _pair_sums(points: Tensor) -> tuple[tuple[float, ...], float]:
-    """Sum over pairs of every energy's kernel, and of the sine, in one pass."""
-    kernels = (*energy_kernels(), sine_kernel(points.shape[1]))
-    sums = pair_reduce(points, kernel=kernels).tolist()
-    return tuple(sums[:-1]), sums[-1]
-
-
 def _sums_and_summary(points: Tensor) -> tuple[tuple[float, ...], Summary]:
-    sums, sine_sum = _pair_sums(points)
-    return sums, summarise(points, sine_sum, smallest_angle(points))
+    *sums, sine_sum = kernel_sums(points)
+    return tuple(sums), summarise(points, sine_sum, smallest_angle(points))

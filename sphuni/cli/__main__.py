@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from sphuni import __version__
+from sphuni._ranks import run_on_ranks, under_torchrun
 from sphuni.cli import _output, analyze, cite, compare, doctor, optimize, records, test, train
 
 __all__ = ["main"]
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     _output.prepare_streams()
+    if under_torchrun():
+        return run_on_ranks(lambda: _output.guarded(arguments.run, arguments))
     return _output.guarded(arguments.run, arguments)
 
 

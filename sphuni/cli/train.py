@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> None:
     add("experiment", nargs="?", help="name (see --list), or a file that ends with .toml")
     add("--list", action="store_true", help="show experiments, the data they need, their time")
     add("--table", metavar="PATH", help="tables from a folder of runs or of compressed logs")
+    add("--unpack", metavar="PATH", help="turn compressed logs into runs in --out, to go on there")
     add("--out", metavar="DIR", default="runs", help="folder of results (default runs)")
     add("--seeds", type=_output.parse_count, metavar="N", help="in place of the experiment's own")
     add("--data", metavar="DIR", help="folder of data (default: the variable SPHUNI_DATA)")
@@ -52,15 +53,29 @@ def add_parser(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, print tables, or run an experiment."""
-    chosen = [bool(arguments.experiment), arguments.list, bool(arguments.table)]
-    if sum(chosen) != 1:
-        raise _output.UsageError("name one experiment, or give --list, or --table PATH")
+    """List, print tables, unpack logs, or run an experiment."""
+    wanted = (arguments.experiment, arguments.list, arguments.table, arguments.unpack)
+    if sum(map(bool, wanted)) != 1:
+        raise _output.UsageError(
+            "name one experiment, or give --list, --table PATH or --unpack PATH"
+        )
     if arguments.list:
         return _list(arguments)
     if arguments.table:
         return _tables(arguments)
+    if arguments.unpack:
+        return _unpack(arguments)
     return _train(arguments)
+
+
+def _unpack(arguments: argparse.Namespace) -> int:
+    """Write the runs of compressed logs into folders."""
+    from sphuni.training.unpack import unpack
+
+    for log in unpack(Path(arguments.unpack), _made(arguments.out)):
+        there = f", {log.kept} were there" if log.kept else ""
+        _tell(arguments, [f"{log.name}: wrote {log.written} runs{there}"])
+    return 0
 
 
 def _list(arguments: argparse.Namespace) -> int:

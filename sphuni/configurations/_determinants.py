@@ -17,10 +17,18 @@ from sphuni.configurations.polish import (
     squared_distances,
     tangent_basis,
 )
-from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
+from sphuni.configurations.problems import (
+    Array,
+    Problem,
+    Relaxed,
+    as_tensor,
+    find_record,
+    spacing,
+)
+from sphuni.configurations.records import Record
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import design_residual, logdet_bound
-from sphuni.kernels import Kernel
+from sphuni.kernels import Dirichlet, Gaussian, Kernel
 from sphuni.pairwise import Engine
 
 __all__ = ["DesignProblem", "MaxdetProblem"]
@@ -102,6 +110,12 @@ class MaxdetProblem(Problem):
             bound_attained=bound.attained,
             symmetry_order=symmetry_order(points),
         )
+
+    def best_known(self) -> Record | None:
+        """Return the best known value for this kernel."""
+        if isinstance(self.kernel, Gaussian):
+            return find_record("gaussian", n=self.n, d=self.d, s=self.kernel.epsilon)
+        return super().best_known() if isinstance(self.kernel, Dirichlet) else None
 
     def closed_form(self) -> Array | None:
         """Return one point; the circle has no special treatment here."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["Array", "Cuts", "Family", "Members", "rotations", "step_along", "tangents"]
+__all__ = ["Array", "Family", "Members", "rotations", "step_along", "tangents"]
 
 Array = NDArray[np.float64]
 
@@ -28,9 +28,6 @@ class Members(NamedTuple):
 
 Family = Callable[[Array, float], Members]
 """Points (n, d) and a margin to the members whose value is within the margin of the least."""
-
-Cuts = Callable[[Array, Array], tuple[Array, sparse.csr_matrix]]
-"""Points (n, d) and fixed places (k, d) to the values there and their Jacobian."""
 
 
 def tangents(points: Array) -> Array:

@@ -1,6 +1,7 @@
 """Moves from one local optimum to the neighbourhood of another."""
 
 import numpy as np
+from scipy.spatial import QhullError
 
 from sphuni.configurations._holes import circumcentres
 from sphuni.configurations._members import Array
@@ -20,7 +21,10 @@ def into_a_hole(points: Array, rng: np.random.Generator, heat: Array | None = No
     if heat is not None:
         leaving = int(np.argsort(-heat, kind="stable")[_rank(n, rng)])
     rest = np.delete(points, leaving, axis=0)
-    centres, depth = circumcentres(rest)
+    try:
+        centres, depth = circumcentres(rest)
+    except QhullError:  # the others lie in a plane: nothing is farther from them than its normal
+        return np.vstack([rest, np.linalg.svd(rest)[2][-1]])
     return np.vstack([rest, centres[np.argsort(-depth, kind="stable")[_rank(len(depth), rng)]]])
 
 

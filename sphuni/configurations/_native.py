@@ -5,9 +5,7 @@ planes with the starts innermost would stream it from far away at every step.
 """
 
 import functools
-import inspect
 import time
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sphuni._jit import native_jit
+from sphuni.configurations._loops import compile_parts
 from sphuni.configurations.minimize import Minima
 
 __all__ = ["minimize_native"]
@@ -85,12 +83,7 @@ class _Lanes:
 @functools.lru_cache(maxsize=1)
 def _loop() -> Callable[..., None]:
     """Compile the loop over the starts (some seconds, once in a process)."""
-    jit = native_jit()
-    scope: dict[str, Any] = {"np": np}
-    for function in _PARTS:
-        code = inspect.unwrap(function).__code__
-        scope[function.__name__] = jit(types.FunctionType(code, scope))
-    return scope["_run"]
+    return compile_parts(_PARTS)
 
 
 def _run(

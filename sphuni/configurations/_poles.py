@@ -7,11 +7,12 @@ from scipy.spatial import QhullError
 from torch import Tensor
 
 from sphuni.configurations._members import Array, Members, tangents
+from sphuni.configurations._wells import native_wells
 from sphuni.geometry._hull import facets
 from sphuni.kernels import Kernel
 from sphuni.sphere import unit_rows
 
-__all__ = ["lowest_poles", "pole_values", "potential_cuts"]
+__all__ = ["lowest_poles", "pole_values"]
 
 _STEPS = 60
 _REACH = 0.3
@@ -42,24 +43,17 @@ def pole_values(points: Array, margin: float, *, kernel: Kernel) -> Members:
     return Members(values, jacobian, none, curvature, z)
 
 
-def potential_cuts(
-    points: Array, places: Array, *, kernel: Kernel
-) -> tuple[Array, sparse.csr_matrix]:
-    """Potentials at fixed places and their Jacobian: upper bounds of the least potential."""
-    p, q = _squared(torch.from_numpy(places), torch.from_numpy(points))
-    slope = kernel.derivative(p, q).numpy()
-    along = np.einsum("kd,nde->kne", places, tangents(points))
-    jacobian = sparse.csr_matrix((slope[..., None] * along).reshape(len(places), -1))
-    return kernel.value(p, q).sum(1).numpy(), jacobian
-
-
 def lowest_poles(points: Tensor, kernel: Kernel, margin: float) -> Tensor:
     """Distinct local minima (m, d) of the potential within a margin of the lowest.
 
     Safeguarded Newton descents start from the centres of the hull's facets, which are the
     farthest places from the points, from the points' antipodes and fixed random directions.
     """
-    z = _descend(points, kernel, _pole_starts(points))
+    native, starts = native_wells(kernel), _pole_starts(points)
+    if native is None:
+        z = _descend(points, kernel, starts)
+    else:
+        z = torch.from_numpy(native(points.numpy(), starts.numpy()))
     value = kernel.value(*_squared(z, points)).sum(1)
     order = value.argsort()
     z, value = z[order], value[order]

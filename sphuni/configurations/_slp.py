@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 from scipy import optimize, sparse
 
-from sphuni.configurations._members import Array, Cuts, Family, Members, rotations, step_along
-from sphuni.configurations._tied import even_out, multipliers, tied_step
+from sphuni.configurations._members import Array, Family, Members, rotations, step_along
+from sphuni.configurations._tied import even_out, tied_step
 
-__all__ = ["Ascent", "ascend"]
+__all__ = ["Ascent", "ascend", "margin_of"]
 
 _LINEAR = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 _SMALLEST_RADIUS = 1e-13
@@ -16,7 +16,6 @@ _LARGEST_RADIUS = 0.3
 _ROUNDING = 4e-15
 _DUAL = 1e-9
 _NEAR = 1e-4
-_KEPT = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +34,6 @@ def ascend(
     radius: float,
     iterations: int = 200,
     precision: float = 1e-16,
-    cuts: Cuts | None = None,
 ) -> Ascent:
     """Maximise the least member by linear programmes in a trust region, then by Newton steps.
 
@@ -51,10 +49,6 @@ def ascend(
         Linear programmes.
     precision : float, default 1e-16
         Ends when the programme promises no more than this.
-    cuts : callable, optional
-        For members that are minima over the sphere: their values at fixed places. The places of
-        the last steps stay in the programme, since a minimum that moves makes its own
-        linearisation poor.
 
     Returns
     -------
@@ -79,31 +73,26 @@ def ascend(
     (2004) 27-48, doi:10.1007/s10107-003-0485-4.
     """
     members = family(points, 0.0)
-    members = family(points, _margin(members, radius))
+    members = family(points, margin_of(members, radius))
     least = float(members.values.min())
-    memory: list[Array] = []
     used = 0
     while used < iterations:
         used += 1
-        values, jacobian = _rows(points, members, memory, cuts, least + _margin(members, radius))
-        move, promised, weights = _linear_step((values - least) / radius, jacobian)
+        offsets = (members.values - least) / radius
+        move, promised, weights = _linear_step(offsets, members.jacobian)
         if move is None or promised * radius <= precision:
             break
         turn = rotations(points)
         first = (radius * (move - turn @ (turn.T @ move))).reshape(len(points), -1)
-        margin = 2 * _margin(members, radius)
+        margin = 2 * margin_of(members, radius)
         trials = [_try(family, points, first, margin)]
         close = promised * radius < _NEAR * max(1.0, abs(least))
         if close:
-            weights = weights if cuts is None else _weights(members, promised * radius)
             second = tied_step(points, members, weights, radius)
             trials.append(_try(family, points, second, margin))
         ratio = (trials[0][0] - least) / (promised * radius)
         value, trial, seen = max(trials, key=lambda one: one[0])
         gain = value - least
-        if cuts is not None:
-            memory = [*memory, *(one[2].places for one in trials if one[2].places is not None)]
-            memory = memory[-_KEPT:]
         if gain > 0:
             points, least, members = trial, value, seen
         if ratio < 0.1:
@@ -117,36 +106,13 @@ def ascend(
     return Ascent(points, least, used)
 
 
-def _rows(
-    points: Array, members: Members, memory: list[Array], cuts: Cuts | None, limit: float
-) -> tuple[Array, sparse.csr_matrix]:
-    """Members and kept places that may be the least after a step, up to a limit of the value."""
-    if cuts is None or not memory:
-        return members.values, members.jacobian
-    values, jacobian = cuts(points, np.vstack(memory))
-    near = values <= limit
-    return (
-        np.concatenate([members.values, values[near]]),
-        sparse.vstack([members.jacobian, jacobian[near]], format="csr"),
-    )
-
-
-def _weights(members: Members, width: float) -> Array:
-    """Multipliers of the members within a few times the programme's promise of the least."""
-    near = members.values <= members.values.min() + 100 * width
-    weights = np.zeros(len(near))
-    inner = members._replace(values=members.values[near], jacobian=members.jacobian[near])
-    weights[near] = multipliers(inner)[0]
-    return weights
-
-
 def _try(family: Family, points: Array, move: Array, margin: float) -> tuple[float, Array, Members]:
     trial = step_along(points, move)
     members = family(trial, margin)
     return float(members.values.min()), trial, members
 
 
-def _margin(members: Members, radius: float) -> float:
+def margin_of(members: Members, radius: float) -> float:
     """How far above the least a member may lie that a step can make the least."""
     return 1.5 * radius * _steepest(members)
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from sphuni._rng import numpy_generator
 from sphuni.configurations._holes import holes
-from sphuni.configurations._members import Cuts, Family
+from sphuni.configurations._members import Family
 from sphuni.configurations._moves import into_a_hole
 from sphuni.configurations._objectives import minimize_energy
-from sphuni.configurations._poles import pole_values, potential_cuts
+from sphuni.configurations._poles import pole_values
 from sphuni.configurations._slp import ascend
+from sphuni.configurations._sqp import climb
 from sphuni.configurations._tied import multipliers, second_order
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
@@ -45,11 +46,6 @@ class WorstPlaceProblem(Problem):
     @abc.abstractmethod
     def family(self) -> Family:
         """The functions whose least is maximised."""
-
-    @property
-    def cuts(self) -> Cuts | None:
-        """Values at fixed places, where the members are minima over places."""
-        return None
 
     @property
     @abc.abstractmethod
@@ -93,8 +89,11 @@ class WorstPlaceProblem(Problem):
 
     def refine(self, points: Array) -> Array:
         """Ascend by linear programmes."""
-        radius = 0.1 * spacing(self.n, self.d)
-        return ascend(self.family, points, radius=radius, iterations=200, cuts=self.cuts).points
+        return ascend(self.family, points, radius=self._reach).points
+
+    @property
+    def _reach(self) -> float:
+        return 0.1 * spacing(self.n, self.d)
 
     def vary(self, points: Array, rng: np.random.Generator) -> Array:
         """Move one point into one of the deepest holes, and shake all."""
@@ -172,11 +171,6 @@ class PolarizationProblem(WorstPlaceProblem):
         return functools.partial(pole_values, kernel=self._potential)
 
     @property
-    def cuts(self) -> Cuts:
-        """Potentials at fixed places."""
-        return functools.partial(potential_cuts, kernel=self._potential)
-
-    @property
     def _potential(self) -> Kernel:
         return self.kernel.antipodal() if self.antipodal else self.kernel
 
@@ -189,6 +183,10 @@ class PolarizationProblem(WorstPlaceProblem):
     def tied(self) -> float:
         """In the potential's unit, which grows with n."""
         return 1e-9 * self.n
+
+    def refine(self, points: Array) -> Array:
+        """Ascend by quadratic programmes."""
+        return climb(self.family, points, radius=self._reach).points
 
     def bound(self) -> BoundResult:
         """Return the polarization bound."""

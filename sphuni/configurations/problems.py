@@ -16,7 +16,7 @@ from sphuni.configurations.constructions import available_constructions, constru
 from sphuni.configurations.records import Record, record
 from sphuni.pairwise import Engine
 
-__all__ = ["Problem", "Relaxed", "as_tensor", "random_starts", "spacing"]
+__all__ = ["Problem", "Relaxed", "as_tensor", "find_record", "random_starts", "spacing"]
 
 Array = NDArray[np.float64]
 
@@ -114,10 +114,7 @@ class Problem(abc.ABC):
     def best_known(self) -> Record | None:
         """Return the best known value, or None if none is on record."""
         name = "riesz" if self.name in ("thomson", "log") else self.name
-        try:
-            return record(name, n=self.n, d=self.d, s=self.s, antipodal=self.antipodal)
-        except ValueError:
-            return None
+        return find_record(name, n=self.n, d=self.d, s=self.s, antipodal=self.antipodal)
 
     def closed_form(self) -> Array | None:
         """Return the optimum where it is known in closed form, or None.
@@ -130,6 +127,16 @@ class Problem(abc.ABC):
             return None
         angle = (math.pi if self.antipodal else 2 * math.pi) / self.n * np.arange(self.n)
         return np.column_stack([np.cos(angle), np.sin(angle)])
+
+
+def find_record(
+    name: str, *, n: int, d: int, s: float | None, antipodal: bool = False
+) -> Record | None:
+    """Look up a record, None if there is none."""
+    try:
+        return record(name, n=n, d=d, s=s, antipodal=antipodal)
+    except ValueError:
+        return None
 
 
 def spacing(n: int, d: int) -> float:

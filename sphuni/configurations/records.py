@@ -11,7 +11,7 @@ from sphuni._result import Result
 
 __all__ = ["MissingRecordError", "Record", "record", "records"]
 
-_HIGHER = ("tammes", "polarization", "maxdet")
+_HIGHER = ("tammes", "polarization", "maxdet", "gaussian")
 _FIXED_EXPONENTS = {"thomson": 1.0, "log": 0.0}
 
 
@@ -59,6 +59,8 @@ def record(
         ``"maxdet"``
             greatest log-determinant of the Gram matrix of the Dirichlet kernel
             :math:`\sum_{l \le L} (2l+1) P_l / (4\pi)`, n = (L+1)^2;
+        ``"gaussian"``
+            the same of the kernel exp(-epsilon^2 r^2), epsilon given as `s`;
         ``"design"``
             residual of a spherical t-design (t is given as `s`): the root of the largest mean
             of P_l over all ordered pairs, l = 1..t; 0 for an exact design.

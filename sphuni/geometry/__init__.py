@@ -20,5 +20,7 @@ from sphuni.geometry.energy import riesz_energy as riesz_energy
 from sphuni.geometry.gram import gram_logdet as gram_logdet
 from sphuni.geometry.polarization import PolarizationResult as PolarizationResult
 from sphuni.geometry.polarization import polarization as polarization
+from sphuni.geometry.sampling import SampledEnergy as SampledEnergy
+from sphuni.geometry.sampling import sampled_energy as sampled_energy
 from sphuni.geometry.separation import SeparationResult as SeparationResult
 from sphuni.geometry.separation import separation as separation

@@ -8,7 +8,7 @@ from sphuni._arrays import array_function, check_finite, check_points, widen
 from sphuni._errors import NumericalWarning
 from sphuni._typing import Array, Metric, Reduction
 from sphuni.kernels import Kernel, Riesz
-from sphuni.pairwise import Engine, pair_reduce
+from sphuni.pairwise import Engine, agree_on_rows, explain, is_sharded, pair_reduce
 
 __all__ = ["energy", "frame_potential", "kernel_energy", "potential", "riesz_energy"]
 
@@ -47,7 +47,10 @@ def riesz_energy(
         the half-space energy of the papers.
     weights : array of shape (..., n), optional
         Weight w_i w_j per pair; "mean" divides by their sum. Weight 0 takes a point out.
-    engine : {"auto", "reference", "blockwise", "compiled"}, default "auto"
+    engine : str, default "auto"
+        What does the sum: see `sphuni.pairwise.pair_reduce`. A DTensor that is sharded on its
+        rows, or engine="ring" with the rows of this rank of torch.distributed, gives the energy
+        of the points of all ranks, on every rank.
 
     Returns
     -------
@@ -227,16 +230,15 @@ def energy(
     engine: Engine,
 ) -> Tensor:
     """Check the arguments and reduce: the body of the public energies."""
-    check_points(points)
-    _check_weights(weights, points)
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction must be 'sum' or 'mean'; got {reduction!r}")
-    if str(engine) == "ring":
-        raise ValueError(
-            "engine='ring' serves sphuni.pairwise.pair_reduce only: means and antipodal terms need "
-            "the number of points on all ranks. Take pair_reduce(rows, kernel=..., engine='ring')"
-        )
     used = kernel.antipodal() if antipodal else kernel
+    if engine == "ring" or is_sharded(points):
+        if weights is not None:
+            raise ValueError("weights must be None where the points are spread over processes")
+        return _energy_of_shards(points, kernel, used, reduction=reduction, engine=engine)
+    check_points(points)
+    _check_weights(weights, points)
     rows = widen(points)
     ones = rows.new_ones(rows.shape[:-1]) if weights is None else widen(weights)
     total = pair_reduce(rows, kernel=used, weights=None if weights is None else ones, engine=engine)
@@ -246,10 +248,35 @@ def energy(
         return total.to(points.dtype)
     pairs = _pair_weight(ones, antipodal)
     if bool((pairs == 0).any()):
-        warnings.warn(
-            "the mean energy of one point is nan: it has no pairs", NumericalWarning, stacklevel=4
-        )
+        _warn_of_no_pairs(stacklevel=5)
     return (total / pairs).to(points.dtype)
+
+
+def _energy_of_shards(
+    points: Tensor, kernel: Kernel, used: Kernel, *, reduction: Reduction, engine: Engine
+) -> Tensor:
+    """The energy of the points of all ranks, of which `points` holds some rows."""
+    explain(points, kernel=used, engine=engine)  # refuses without a process group
+    n = agree_on_rows(points, check_points)
+    total = pair_reduce(points, kernel=used, engine=engine)
+    lines = used is not kernel
+    if lines:
+        total = 2 * total + n * kernel.at_minus_one
+    if reduction == "sum":
+        return total
+    pairs = n * (2 * n - 1) if lines else n * (n - 1) / 2
+    if pairs == 0:
+        _warn_of_no_pairs(stacklevel=6)
+        return total * float("nan")
+    return total / pairs
+
+
+def _warn_of_no_pairs(*, stacklevel: int) -> None:
+    warnings.warn(
+        "the mean energy of one point is nan: it has no pairs",
+        NumericalWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def _pair_weight(weights: Tensor, antipodal: bool) -> Tensor:

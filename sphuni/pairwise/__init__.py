@@ -2,7 +2,6 @@
 
 from sphuni.pairwise._dispatch import Decision as Decision
 from sphuni.pairwise._dispatch import Engine as Engine
-from sphuni.pairwise._dispatch import PairEngine as PairEngine
 from sphuni.pairwise._dispatch import explain as explain
 from sphuni.pairwise._dispatch import pair_reduce as pair_reduce
 from sphuni.pairwise._gradient import compiled_kind as compiled_kind
@@ -12,5 +11,10 @@ from sphuni.pairwise._gradient import tiled_gradient as tiled_gradient
 from sphuni.pairwise._gram import gram_matrix as gram_matrix
 from sphuni.pairwise._nearest import Nearest as Nearest
 from sphuni.pairwise._nearest import nearest as nearest
+from sphuni.pairwise._ring import agree_on_rows as agree_on_rows
+from sphuni.pairwise._ring import is_sharded as is_sharded
 from sphuni.pairwise._scan import PairScan as PairScan
+from sphuni.pairwise._scan import ScanPart as ScanPart
+from sphuni.pairwise._scan import merge_scans as merge_scans
 from sphuni.pairwise._scan import scan_pairs as scan_pairs
+from sphuni.pairwise._scan import scan_part as scan_part

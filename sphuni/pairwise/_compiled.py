@@ -49,12 +49,14 @@ class CompiledSum(torch.autograd.Function):
         x, ctx.kernel = inputs
         ctx.save_for_backward(x, output[1])
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
+    def backward(ctx: Any, go: Tensor | None, _: None) -> Any:
         """Scale the saved gradient; under create_graph hand over to the tiles."""
+        if go is None:
+            return None, None
         x, gradient = ctx.saved_tensors
-        go = upstream[0]
         if not torch.is_grad_enabled():
             return go[:, None, None] * gradient, None
         with torch.enable_grad():

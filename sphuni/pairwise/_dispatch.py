@@ -13,15 +13,22 @@ from torch import Tensor
 from sphuni._arrays import widen
 from sphuni._errors import EngineError
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise, _compiled, _reference, _ring
+from sphuni.pairwise import _blockwise, _circle, _compiled, _fmm, _moments, _reference, _ring
 
-__all__ = ["Decision", "Engine", "Op", "PairEngine", "explain", "pair_reduce"]
+__all__ = ["Decision", "Engine", "Op", "explain", "pair_reduce"]
 
-Engine: TypeAlias = Literal["auto", "reference", "blockwise", "compiled"]
-PairEngine: TypeAlias = Literal["auto", "reference", "blockwise", "compiled", "ring"]
+Engine: TypeAlias = Literal[
+    "auto", "reference", "blockwise", "compiled", "moments", "circle", "fmm", "ring"
+]
 Op: TypeAlias = Literal["sum", "rows"]
 
+_BELOW_SQUARE: dict[str, tuple[ModuleType, str]] = {
+    "circle": (_circle, "angles on the circle need no pairs"),
+    "moments": (_moments, "moments of the points need no pairs"),
+    "fmm": (_fmm, "many points: the fast multipole method"),
+}
 _ENGINES: dict[str, ModuleType] = {
+    **{name: module for name, (module, _) in _BELOW_SQUARE.items()},
     "compiled": _compiled,
     "blockwise": _blockwise,
     "reference": _reference,
@@ -48,7 +55,7 @@ def pair_reduce(
     kernel: Kernel | Sequence[Kernel],
     op: Op = "sum",
     weights: Tensor | None = None,
-    engine: PairEngine = "auto",
+    engine: Engine = "auto",
 ) -> Tensor:
     r"""Reduce a zonal kernel over pairs of points: the only O(n^2) loop in the library.
 
@@ -65,10 +72,14 @@ def pair_reduce(
         and `other`, sum_ij w_j K(x_i, y_j). "rows": sum_j w_j K(x_i, y_j) for every i.
     weights : tensor of shape (..., m), optional
         Weights of `other` (of `points` when there is no `other`); default 1.
-    engine : {"auto", "reference", "blockwise", "compiled", "ring"}, default "auto"
-        `explain` says which one "auto" takes. "ring": `points` holds this rank's rows of one set
-        that is spread over the ranks of torch.distributed; see Notes. "auto" takes it for a
-        DTensor sharded on rows, and for nothing else.
+    engine : str, default "auto"
+        "reference", "blockwise" or "compiled" go over all pairs; `explain` says which one "auto"
+        takes. "circle" (d = 2: Riesz s = -1, Gegenbauer series), "moments" (polynomials of degree
+        at most two in the cosine) and "fmm" (Coulomb in d = 3, from 2e5 points on, where FMM3D is
+        installed and 6 kB per point are free) need fewer; "auto" takes them where they serve.
+        "ring": `points` holds this rank's rows of one set that is spread over the ranks of
+        torch.distributed; see Notes. "auto" takes it for a DTensor sharded on rows, and for
+        nothing else.
 
     Returns
     -------
@@ -137,7 +148,7 @@ def explain(
     kernel: Kernel | Sequence[Kernel],
     op: Op = "sum",
     weights: Tensor | None = None,
-    engine: PairEngine = "auto",
+    engine: Engine = "auto",
 ) -> Decision:
     """Say which engine `pair_reduce` takes for the same arguments, and why."""
     kernels = (kernel,) if isinstance(kernel, Kernel) else tuple(kernel)
@@ -155,7 +166,7 @@ def _decide(
     shape_op = "rows" if weights is not None else op
     if op not in ("sum", "rows"):
         raise ValueError(f"op must be 'sum' or 'rows'; got {op!r}")
-    if _ring.is_sharded(points) and engine in ("auto", "compiled", "blockwise", "reference"):
+    if _ring.is_sharded(points) and engine != "ring":
         if engine != "auto":
             raise EngineError(
                 f"engine={engine!r} does not serve a DTensor. Use engine='ring', or full_tensor()"
@@ -172,6 +183,10 @@ def _decide(
         known = ", ".join(repr(name) for name in ("auto", *_ENGINES))
         raise ValueError(f"engine must be one of {known}; got {engine!r}")
     refused: str | None
+    for name, (module, reason) in _BELOW_SQUARE.items():
+        pays = module.repays(points, kernels)
+        if pays and module.supports(points, other, kernels, shape_op) is None:
+            return Decision(name, reason, {})
     if points.shape[-2] < _COMPILE_FROM:
         refused = f"n = {points.shape[-2]} is below {_COMPILE_FROM}: compiling would not repay"
     else:

@@ -1,8 +1,8 @@
 """A kernel's formula as lines of scalar Python, read off its torch code.
 
-Kernels are written once, in torch. Those that need no more than arithmetic and square roots can
-be spelled out pair by pair, which is what the native loops compile; the others (logarithms,
-exponentials, angles) stay with torch, whose vector forms of those functions are fast.
+Kernels are written once, in torch. Those made of arithmetic, roots, exponentials, logarithms and
+angles can be spelled out pair by pair, which is what the native loops compile; series stay with
+torch.
 """
 
 import dataclasses
@@ -28,12 +28,15 @@ class Formula:
     constants: tuple[tuple[str, float], ...]
 
 
-def formula(kernel: Kernel) -> Formula | None:
-    """Return K and dK/dt of a kernel, spelled out, or None where that is not possible."""
+def formula(kernel: Kernel, prefix: str = "") -> Formula | None:
+    """Return K and dK/dt of a kernel, spelled out, or None where that is not possible.
+
+    Every name but p, q, zero, one and those of functions begins with `prefix`.
+    """
     try:
         graph = fx.Tracer().trace(_Root(kernel))
-        return _Writer().write(graph)
-    except (_Unwritable, fx.proxy.TraceError):
+        return _Writer(prefix).write(graph)
+    except (_Unwritable, fx.proxy.TraceError, TypeError):  # the last from functions of floats
         return None
 
 
@@ -53,7 +56,7 @@ class _Root(torch.nn.Module):
 
 
 _BINARY = {operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/"}
-_UNARY: dict[Callable[..., Any], str] = {
+_CALLS: dict[Callable[..., Any], str] = {
     operator.neg: "-{}",
     torch.sqrt: "sqrt({})",
     torch.rsqrt: "one / sqrt({})",
@@ -61,20 +64,24 @@ _UNARY: dict[Callable[..., Any], str] = {
     torch.square: "{0} * {0}",
     torch.zeros_like: "zero",
     torch.ones_like: "one",
+    torch.log: "log({})",
+    torch.exp: "exp({})",
+    torch.atan2: "angle({}, {})",
 }
 
 
 class _Writer:
     """Turns a traced graph into assignments."""
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
         self._lines: list[str] = []
         self._constants: dict[str, float] = {}
 
     def write(self, graph: fx.Graph) -> Formula:
         results: tuple[str, str] | None = None
         for node in graph.nodes:
-            if node.op == "call_function":
+            if node.op in ("call_function", "call_method"):
                 self._lines.append(f"{self._operand(node)} = {self._expression(node)}")
             elif node.op == "output":
                 value, slope = node.args[0]
@@ -86,21 +93,24 @@ class _Writer:
         return Formula(tuple(self._lines), *results, tuple(self._constants.items()))
 
     def _expression(self, node: fx.Node) -> str:
-        function = node.target
+        named = isinstance(node.target, str)
+        function = getattr(torch, str(node.target), None) if named else node.target
         if function in _BINARY:
             left, right = (self._operand(argument) for argument in node.args)
             return f"{left} {_BINARY[function]} {right}"
         if function is operator.pow and isinstance(node.args[1], int) and 1 <= node.args[1] <= 8:
             return " * ".join([self._operand(node.args[0])] * node.args[1])
-        if function in _UNARY:
-            return _UNARY[function].format(self._operand(node.args[0]))
+        if function in _CALLS and not node.kwargs:
+            return _CALLS[function].format(*(self._operand(argument) for argument in node.args))
         raise _Unwritable(str(function))
 
     def _operand(self, argument: Any) -> str:
         if isinstance(argument, fx.Node):
-            return argument.name if argument.op == "placeholder" else f"_{argument.name}"
+            return (
+                argument.name if argument.op == "placeholder" else f"{self._prefix}_{argument.name}"
+            )
         if isinstance(argument, int | float):
-            name = f"constant_{len(self._constants)}"
+            name = f"{self._prefix}_constant_{len(self._constants)}"
             self._constants[name] = float(argument)
             return name
         raise _Unwritable(type(argument).__name__)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sphuni.pairwise import _tiles
 from sphuni.pairwise._schedule import Task
-from sphuni.pairwise._tiles import Tile
+from sphuni.pairwise._tiles import Near, Tile
 
 __all__ = ["GradientSum"]
 
@@ -43,17 +43,33 @@ class GradientSum:
                 rows.addcmul_(radial[..., None], left, value=-1)
             return
         turn = tile.p.mul(-0.5).add_(1).mul_(weights)  # w_ij t_ij
-        self._radial[k, task.batch, task.left] += turn.sum(-1)
-        if columns is not None:
-            self._radial[k, task.batch, task.right] += turn.sum(-2)
+        turned = turn.sum(-1), None if alone else turn.sum(-2)
+        self.add_product(k, weights, turned, tile.near, near, task)
+
+    def add_product(
+        self,
+        k: int,
+        weights: Tensor,
+        turned: tuple[Tensor, Tensor | None],
+        near: Near | None,
+        near_weights: Tensor | None,
+        task: Task,
+    ) -> None:
+        """Add those of a tile whose sums of w_ij t_ij, by rows and by columns, are known."""
+        x = self._x
+        left, right = x[task.batch, task.left], x[task.batch, task.right]
+        rows = self.gradients[k, task.batch, task.left]
+        columns = self.gradients[k, task.batch, task.right] if task.diagonal is None else None
+        self._radial[k, task.batch, task.left] += turned[0]
         if task.diagonal is not None:
             own = self._radial[k, task.batch, task.left]
             weights.diagonal(task.diagonal, -2, -1).copy_(-own)
         self._multiply(rows, weights, right, (k, task.batch.start, task.left.start))
-        if columns is not None:
+        if columns is not None and turned[1] is not None:
+            self._radial[k, task.batch, task.right] += turned[1]
             self._multiply(columns, weights.mT, left, (k, task.batch.start, task.right.start))
-        if tile.near is not None and near is not None:
-            _tiles.accumulate_near(tile.near, near, left, right, (rows, columns))
+        if near is not None and near_weights is not None:
+            _tiles.accumulate_near(near, near_weights, left, right, (rows, columns))
 
     def _multiply(
         self, target: Tensor, weights: Tensor, points: Tensor, place: tuple[int, int, int]

@@ -1,9 +1,14 @@
 """The native loops as text: what is written per pair comes from the kernel's own formula."""
 
+from collections.abc import Sequence
+
 from sphuni.kernels import Kernel
 from sphuni.pairwise._formula import Formula
 
-__all__ = ["lanes", "tile"]
+__all__ = ["MARK", "cosine_slopes", "cosine_values", "lanes", "tile"]
+
+MARK = 4.0
+"""Stands in a tile of cosines where no pair is to be counted; formulas are finite there."""
 
 
 def tile(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, str]:
@@ -70,6 +75,71 @@ def lanes(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, st
             inner(x[i], x[k], out[i], out[k])
 """
     return inner, outer
+
+
+def cosine_values(spelled: Sequence[Formula]) -> tuple[str, str]:
+    """Tiles of cosines g (b, r, c): adds each kernel's sum over tile b to sums[b, k]."""
+    numbers = range(len(spelled))
+    found = ", ".join(f"total{k}" for k in numbers)
+    body = [line for one in spelled for line in one.lines]
+    for k, one in enumerate(spelled):
+        body.append(f"total{k} += counted * {one.value}")
+    inner = f"""def inner(g):
+    {found} = {", ".join(["zero"] * len(spelled))}
+    for j in range(g.size):
+        {_indented([*_COSINE, *body])}
+    return {found}
+"""
+    adds = "\n".join(f"            sums[b, {k}] += total{k}" for k in numbers)
+    outer = f"""def outer(g, sums):
+    for b in range(g.shape[0]):
+        for i in range(g.shape[1]):
+            {found} = inner(g[b, i])
+{adds}
+"""
+    return inner, outer
+
+
+def cosine_slopes(spelled: Sequence[Formula]) -> tuple[str, str]:
+    """Tiles of cosines t in g (b, r, c), replaced by dK/dt, and by zero where they are marked.
+
+    Adds the kernel's sum over tile b to sums[b], and the sums of t dK/dt over its rows and columns
+    to rows[b] and, where it has any, columns[b].
+    """
+    (one,) = spelled
+    body = [*_COSINE, *one.lines, f"total += counted * {one.value}"]
+    body += [f"s = counted * {one.slope}", "g[j] = s", "turn += t * s"]
+    inner = f"""def inner(g):
+    total = turn = zero
+    for j in range(g.size):
+        {_indented(body)}
+    return total, turn
+
+def inner_both(g, column):
+    total = turn = zero
+    for j in range(g.size):
+        {_indented([*body, "column[j] += t * s"])}
+    return total, turn
+"""
+    outer = """def outer(g, sums, rows, columns):
+    for b in range(g.shape[0]):
+        for i in range(g.shape[1]):
+            if columns.size:
+                total, turn = inner_both(g[b, i], columns[b])
+            else:
+                total, turn = inner(g[b, i])
+            sums[b] += total
+            rows[b, i] += turn
+"""
+    return inner, outer
+
+
+_COSINE = (
+    "t = g[j]",
+    "counted = one if t < two else zero",
+    "p = abs(two - two * t)",
+    "q = abs(two + two * t)",
+)
 
 
 def _pair(

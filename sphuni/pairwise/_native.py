@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sphuni._errors import EngineError
 from sphuni._jit import native_jit
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _loops, _schedule
-from sphuni.pairwise._formula import Formula, formula
+from sphuni.pairwise._scalar import can_spell, compile_loops, spell
 
 __all__ = ["pair_loops", "serves", "sums_and_gradients", "sums_between"]
 
@@ -32,7 +31,7 @@ _LARGEST_IN_LANES = 512
 
 def serves(x: Tensor, kernel: Kernel) -> bool:
     """Whether the points are on the processor and the kernel can be spelled out in scalars."""
-    return x.device.type == "cpu" and native_jit() is not None and _spelled(kernel) is not None
+    return x.device.type == "cpu" and native_jit() is not None and can_spell(kernel)
 
 
 def sums_and_gradients(x: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
@@ -111,24 +110,10 @@ def pair_loops(kernel: Kernel, d: int, dtype: np.dtype[Any]) -> Callable[..., No
 
 
 @functools.lru_cache(maxsize=256)
-def _spelled(kernel: Kernel) -> Formula | None:
-    return formula(kernel)
-
-
-@functools.lru_cache(maxsize=256)
 def _compile(
     source: Callable[..., tuple[str, str]], kernel: Kernel, d: int, dtype: np.dtype[Any]
 ) -> Callable[..., None]:
-    """Compile loops for a kernel, a dimension and a precision: an inner function and its caller."""
-    spelled = _spelled(kernel)
-    if spelled is None:
-        raise EngineError(f"the kernel {kernel.label} has no scalar form")
-    number = dtype.type
-    names = {"zero": 0.0, "one": 1.0, "at_minus_one": kernel.at_minus_one}
-    scope: dict[str, Any] = {"sqrt": np.sqrt, "np": np, "dtype": number}
-    scope |= {name: number(value) for name, value in (*names.items(), *spelled.constants)}
-    jit = native_jit()
-    for text, name in zip(source(kernel, spelled, d, _LANES), ("inner", "outer"), strict=True):
-        exec(text, scope)
-        scope[name] = jit(scope[name])
-    return scope["outer"]
+    """Compile loops for a kernel, a dimension and a precision."""
+    spelled = spell(kernel)
+    names = {"at_minus_one": kernel.at_minus_one}
+    return compile_loops(source(kernel, spelled, d, _LANES), (spelled,), dtype, **names)

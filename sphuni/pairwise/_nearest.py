@@ -1,6 +1,7 @@
 """Nearest neighbours on the sphere: indices by search, values by differences."""
 
 import dataclasses
+import math
 
 import numpy as np
 import torch
@@ -51,9 +52,10 @@ def nearest(points: Tensor, /, *, k: int = 1, antipodal: bool = False) -> Neares
 
     Notes
     -----
-    A KD-tree up to d = 7, else tiles of inner products; both searches run on detached values and
-    return indices with one spare candidate, whose distances are then taken by differences in
-    float64, so ties and the float32 loss of digits near coincidence do not decide the order.
+    Sorted angles for d = 2, a KD-tree up to d = 7, else tiles of inner products; the searches run
+    on detached values and return indices with a spare candidate, whose distances are then taken by
+    differences in float64, so ties and the float32 loss of digits near coincidence do not decide
+    the order.
     Cost O(n log n) or O(n^2 d), memory O(n k + tile).
     """
     n = points.shape[-2]
@@ -73,9 +75,27 @@ def _search(points: Tensor, k: int, antipodal: bool) -> Tensor:
     rows = unit_rows(points.double() if points.dtype != torch.float64 else points)
     tree = points.device.type == "cpu" and points.shape[1] <= _TREE_DIMENSION
     exact = rows if rows.shape[0] <= _SMALL else widen(points)
-    found = _tree_search(rows, spare, antipodal) if tree else _tile_search(exact, spare, antipodal)
+    if points.shape[1] == 2:
+        found = _circle_search(rows, spare, antipodal)
+    elif tree:
+        found = _tree_search(rows, spare, antipodal)
+    else:
+        found = _tile_search(exact, spare, antipodal)
     order = _distance(rows, found, antipodal).argsort(dim=-1, stable=True)[:, :k]
     return found.gather(1, order)
+
+
+def _circle_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
+    """The k next points on either side in the order of the angles; the caller sorts them."""
+    n = points.shape[0]
+    angle = torch.atan2(points[:, 1], points[:, 0])
+    order = torch.argsort(torch.remainder(angle, math.pi) if antipodal else angle)
+    place = torch.empty_like(order)
+    place[order] = torch.arange(n, device=points.device)
+    steps = [sign * step for step in range(1, k + 1) for sign in (1, -1)]
+    if 2 * k > n - 1:
+        steps = list(range(1, n))
+    return torch.stack([order[(place + step) % n] for step in steps], dim=1)
 
 
 def _tree_search(points: Tensor, k: int, antipodal: bool) -> Tensor:

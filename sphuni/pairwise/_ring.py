@@ -15,7 +15,7 @@ import contextlib
 import datetime
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +26,7 @@ from sphuni._errors import EngineError, WorkerError
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _blockwise, _shards
 
-__all__ = ["is_sharded", "local_rows", "replicated", "supports", "total"]
+__all__ = ["agree_on_rows", "is_sharded", "local_rows", "replicated", "supports", "total"]
 
 _SHARDS, _FORCES, _NEVER = 1, 2, 3  # tags, which keep the streams apart where P = 2
 _NATIVE_FROM = 5_000  # points, from which compiling repays
@@ -74,6 +74,26 @@ def replicated(value: Tensor, points: Any) -> Tensor:
     from torch.distributed.tensor import DTensor, Replicate
 
     return DTensor.from_local(value, points.device_mesh, [Replicate()], run_check=False)
+
+
+def agree_on_rows(points: Any, check: Callable[[Tensor], None]) -> int:
+    """Return the number of rows on all ranks; a `ValueError` of `check` is raised on every rank.
+
+    `check` is called with the rows of this rank, if there are any.
+    """
+    group, rows, complaint = _group(points), local_rows(points), ""
+    try:
+        if rows.shape[-2]:
+            check(rows)
+    except ValueError as error:
+        complaint = str(error)
+    calls: list[Any] = [None] * dist.get_world_size(group)
+    with _talking():
+        dist.all_gather_object(calls, (rows.shape[-2], complaint), group=group)
+    for rank, (_, found) in enumerate(calls):
+        if found:
+            raise ValueError(f"{found} (in the shard of rank {rank}; every rank raises this)")
+    return sum(count for count, _ in calls)
 
 
 def total(x: Tensor, kernels: Sequence[Kernel], points: Tensor) -> Tensor:

@@ -1,14 +1,18 @@
-"""One look at every cosine: nearest neighbours, the most aligned pairs, a histogram."""
+"""One look at every cosine: nearest neighbours, the most aligned pairs, a histogram, sums."""
 
 import dataclasses
 import threading
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sphuni.pairwise._schedule import Task, block_size, run_tiles
+from sphuni.kernels import Kernel
+from sphuni.pairwise import _blockwise
+from sphuni.pairwise._schedule import block_size, run_rounds
 
-__all__ = ["PairScan", "scan_pairs"]
+__all__ = ["PairScan", "ScanPart", "merge_scans", "scan_pairs", "scan_part"]
 
 _COUNTED_PAIRS = 1 << 25
 
@@ -27,21 +31,41 @@ class PairScan:
         Pairs per bin of the cosine on [-1, 1].
     counted : int
         How many pairs were counted: all of them, or those of evenly spread tiles.
+    sums : tensor (k,), float64
+        Of each kernel over all pairs.
     """
 
     nearest: Tensor
     aligned: tuple[tuple[int, int, float], ...]
     counts: Tensor
     counted: int
+    sums: Tensor
 
 
-def scan_pairs(points: Tensor, /, *, bins: int = 200, aligned: int = 10) -> PairScan:
+class ScanPart(NamedTuple):
+    """What a pass over the pairs of some rows saw.
+
+    `best` are the cosines of `nearest`, and `sums` (strips, k) those of each block of rows.
+    """
+
+    best: Tensor
+    nearest: Tensor
+    aligned: tuple[tuple[int, int, float], ...]
+    counts: Tensor
+    sums: Tensor
+
+
+def scan_pairs(
+    points: Tensor, /, *, kernels: Sequence[Kernel] = (), bins: int = 200, aligned: int = 10
+) -> PairScan:
     """Look once at the cosines of all pairs of one set of points.
 
     Parameters
     ----------
     points : tensor of shape (n, d)
         Unit rows (not checked here), n >= 2.
+    kernels : sequence of Kernel, default ()
+        What is summed over the pairs on the way, as `pair_reduce` would in a pass of its own.
     bins : int, default 200
         Equal bins of the cosine on [-1, 1]. Beyond about 8,000 points the histogram counts an
         evenly spread part of the tiles; everything else is exact.
@@ -57,32 +81,123 @@ def scan_pairs(points: Tensor, /, *, bins: int = 200, aligned: int = 10) -> Pair
     Cosines are those of the working precision: recompute the angle of a pair that matters by
     differences. O(n^2 d) time, O(n + tile) memory.
     """
+    every = slice(0, points.shape[0])
+    return merge_scans([scan_part(points, every, kernels=kernels, bins=bins, aligned=aligned)])
+
+
+def scan_part(
+    points: Tensor,
+    rows: slice,
+    /,
+    *,
+    kernels: Sequence[Kernel] = (),
+    bins: int = 200,
+    aligned: int = 10,
+) -> ScanPart:
+    """Look at the pairs of a row of `rows` with the rows after it, as a part of `scan_pairs`.
+
+    `rows` must begin and end at multiples of the size of a tile (512), or end with the set: the
+    parts of a set then see the same tiles however many they are.
+    """
     if aligned < 1 or bins < 1:
         raise ValueError(f"aligned and bins must be at least 1; got {aligned} and {bins}")
-    n = points.shape[0]
-    best = points.new_full((n,), -torch.inf)
-    index = torch.zeros(n, dtype=torch.long, device=points.device)
-    top = _Aligned(aligned)
-    every = -(-n * n // (2 * _COUNTED_PAIRS))
+    n, size = points.shape[0], block_size(points.shape[0])
+    scan = _Scan(points, tuple(kernels), bins, _Aligned(aligned))
+    strips = [slice(k, min(k + size, n)) for k in range(rows.start, rows.stop, size)]
+    sums = points.new_zeros(len(strips), len(kernels), dtype=torch.float64)
 
-    size = block_size(n)
-    counts = points.new_zeros(-(-n // size), bins, dtype=torch.float64)
+    def work(k: int) -> None:
+        sums[k] = scan.strip(strips[k])
 
-    def work(task: Task) -> None:
-        gram = points[task.left] @ points[task.right].T
-        if task.diagonal is not None:
+    busy = points.device.type == "cpu" and len(strips) > 1
+    run_rounds(work, [range(len(strips))], parallel=busy)
+    return ScanPart(scan.best, scan.nearest, scan.top.pairs(), scan.counts, sums)
+
+
+def merge_scans(parts: Sequence[ScanPart]) -> PairScan:
+    """Put the parts of one set together, in their order: the same digits however it was divided."""
+    best, nearest = parts[0].best, parts[0].nearest
+    for part in parts[1:]:
+        better = (part.best > best) | ((part.best == best) & (part.nearest < nearest))
+        best = torch.where(better, part.best, best)
+        nearest = torch.where(better, part.nearest, nearest)
+    most = max(len(part.aligned) for part in parts)
+    found = sorted((pair for part in parts for pair in part.aligned), key=_by_alignment)
+    counts = torch.stack([part.counts for part in parts]).sum(dim=0)
+    sums = torch.cat([part.sums for part in parts]).sum(dim=0)
+    return PairScan(nearest, tuple(found[:most]), counts, int(counts.sum()), sums)
+
+
+class _Scan:
+    """What has been seen, strip by strip: a block of rows against itself and all rows after it.
+
+    Strips may run on several threads: nearest partners, extremes and counts do not depend on the
+    order in which tiles are met, and sums are added up within a strip.
+    """
+
+    def __init__(
+        self, points: Tensor, kernels: tuple[Kernel, ...], bins: int, top: "_Aligned"
+    ) -> None:
+        n = points.shape[0]
+        self.best = points.new_full((n,), -torch.inf)
+        self.nearest = torch.zeros(n, dtype=torch.long, device=points.device)
+        self.counts = points.new_zeros(bins, dtype=torch.float64)
+        self.top = top
+        self._points, self._kernels = points, kernels
+        self._size = block_size(n)
+        self._every = -(-n * n // (2 * _COUNTED_PAIRS))
+        self._lock = threading.Lock()
+
+    def strip(self, left: slice) -> Tensor:
+        """Look at the tiles of one strip; return its sums of each kernel (k,), float64."""
+        points = self._points
+        sums = points.new_zeros(len(self._kernels), dtype=torch.float64)
+        counts = torch.zeros_like(self.counts)
+        for start in range(left.start, points.shape[0], self._size):
+            right = slice(start, min(start + self._size, points.shape[0]))
+            gram = points[left] @ points[right].T
+            counted = (left.start + right.start) // self._size % self._every == 0
+            self._look(gram, left, right, counts if counted else None)
+            if self._kernels:
+                sums += self._sums(gram, left, right)
+        with self._lock:
+            self.counts += counts
+        return sums
+
+    def _look(self, gram: Tensor, left: slice, right: slice, counts: Tensor | None) -> None:
+        alone = left == right
+        if alone:
             gram.fill_diagonal_(-torch.inf)
-        _keep_nearest(best, index, gram, task.left, task.right.start)
-        if task.diagonal is None:
-            _keep_nearest(best, index, gram.T, task.right, task.left.start)
-        seen = gram.flatten() if task.diagonal is None else gram[_upper(gram)]
-        top.add(seen, gram, task)
-        if (task.left.start + task.right.start) // size % every == 0:
-            counts[task.left.start // size] += torch.histc(seen.clamp(-1, 1).float(), bins, -1, 1)
+        self._keep_nearest(gram, left, right.start)
+        if not alone:
+            self._keep_nearest(gram.T, right, left.start)
+        seen = gram[_upper(gram)] if alone else gram.flatten()
+        self.top.add(seen, gram, left, right)
+        if counts is not None:
+            counts += torch.histc(seen.clamp(-1, 1).float(), len(counts), -1, 1)
 
-    run_tiles(work, points[None], None)
-    total = counts.sum(dim=0)
-    return PairScan(index, top.pairs(), total, int(total.sum()))
+    def _keep_nearest(self, gram: Tensor, rows: slice, offset: int) -> None:
+        """Take a tile's best columns where they are better; of equal ones the first in the set."""
+        hopeful = torch.nonzero(gram.amax(1) >= self.best[rows])[:, 0]
+        if len(hopeful) == 0:
+            return
+        value, place = gram[hopeful].max(dim=1)
+        place, hopeful = place + offset, hopeful + rows.start
+        with self._lock:
+            best = self.best[hopeful]
+            better = (value > best) | ((value == best) & (place < self.nearest[hopeful]))
+            self.best[hopeful[better]] = value[better]
+            self.nearest[hopeful[better]] = place[better]
+
+    def _sums(self, gram: Tensor, left: slice, right: slice) -> Tensor:
+        """Sums (k,) over one tile, whose cosines are used up."""
+        x, y = self._points[None, left], self._points[None, right]
+        diagonal = 0 if left == right else None
+        return _blockwise.cosine_sums(gram[None], x, y, self._kernels, diagonal=diagonal)[0]
+
+
+def _by_alignment(pair: tuple[int, int, float]) -> tuple[float, tuple[int, int, float]]:
+    return -abs(pair[2]), pair
 
 
 class _Aligned:
@@ -93,21 +208,21 @@ class _Aligned:
         self._found: list[tuple[int, int, float]] = []
         self._lock = threading.Lock()
 
-    def add(self, cosines: Tensor, gram: Tensor, task: Task) -> None:
+    def add(self, cosines: Tensor, gram: Tensor, left: slice, right: slice) -> None:
         """Take in a tile; one without a pair above the present limit costs one pass."""
         if cosines.numel() == 0:
             return
         low, high = torch.aminmax(cosines)
-        if max(-float(low), float(high)) <= self._limit():
+        if max(-float(low), float(high)) < self._limit():
             return
-        size = gram.abs() if task.diagonal is None else gram.abs().masked_fill(~_upper(gram), -1.0)
+        size = gram.abs() if left != right else gram.abs().masked_fill(~_upper(gram), -1.0)
         flat = size.flatten().topk(min(self._count, cosines.numel())).indices
-        rows = (flat // gram.shape[1] + task.left.start).tolist()
-        columns = (flat % gram.shape[1] + task.right.start).tolist()
+        rows = (flat // gram.shape[1] + left.start).tolist()
+        columns = (flat % gram.shape[1] + right.start).tolist()
         found = zip(rows, columns, gram.flatten()[flat].tolist(), strict=True)
         with self._lock:
             merged = [*self._found, *found]
-            self._found = sorted(merged, key=lambda pair: (-abs(pair[2]), pair))[: self._count]
+            self._found = sorted(merged, key=_by_alignment)[: self._count]
 
     def pairs(self) -> tuple[tuple[int, int, float], ...]:
         """The pairs, most aligned first."""
@@ -120,15 +235,3 @@ class _Aligned:
 
 def _upper(gram: Tensor) -> Tensor:
     return torch.ones_like(gram, dtype=torch.bool).triu_(1)
-
-
-def _keep_nearest(best: Tensor, index: Tensor, gram: Tensor, rows: slice, offset: int) -> None:
-    """Take a tile's best columns where they are better; of equal ones the first in the set."""
-    hopeful = torch.nonzero(gram.amax(1) >= best[rows])[:, 0]
-    if len(hopeful) == 0:
-        return
-    value, place = gram[hopeful].max(dim=1)
-    place, hopeful = place + offset, hopeful + rows.start
-    better = (value > best[hopeful]) | (place < index[hopeful])
-    best[hopeful[better]] = value[better]
-    index[hopeful[better]] = place[better]

@@ -21,7 +21,6 @@ T = TypeVar("T")
 _TILE_ELEMENTS = 1 << 18
 _INLINE_WORK = 1 << 22
 _SMALL_SET = 768
-_STRIP_DIMENSION = 1024  # above it the products of a second half cost more than the calls saved
 
 
 class Task(NamedTuple):
@@ -43,7 +42,6 @@ def run_tiles(
     y: Tensor | None,
     *,
     block: int | None = None,
-    strips: bool = False,
 ) -> None:
     """Apply `work` to every tile of the pairs of `x`, or of `x` against `y`.
 
@@ -54,18 +52,19 @@ def run_tiles(
     x, y : tensors of shape (b, n, d) and (b, m, d)
     block : int, optional
         Rows of a tile; by default what suits tiles of matrix products.
-    strips : bool, default False
-        Let each tile of a small set hold all columns of its rows. That meets every pair twice,
-        but its few products are large and independent; `work` may then write to the rows only.
     """
-    rounds = _rounds(x, y, block, strips)
+    rounds = _rounds(x, y, block)
     work_load = x.shape[0] * x.shape[1] * (x if y is None else y).shape[1] * (x.shape[2] + 16)
     run_rounds(work, rounds, parallel=x.device.type == "cpu" and work_load >= _INLINE_WORK)
 
 
 def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, parallel: bool) -> None:
-    """Apply `work` to the tasks of each round, side by side on the threads torch may use."""
-    if not parallel or torch.get_num_threads() == 1:
+    """Apply `work` to the tasks of each round, side by side on the threads torch may use.
+
+    Where no round has two tasks, the threads are left to the operations inside them.
+    """
+    alone = all(len(tasks) < 2 for tasks in rounds)
+    if alone or not parallel or torch.get_num_threads() == 1:
         for task in (task for tasks in rounds for task in tasks):
             work(task)
         return
@@ -82,22 +81,16 @@ def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, para
 
 
 def block_size(n: int) -> int:
-    """Rows of a tile: 512, or half of a smaller set so that the diagonal wastes less."""
-    if n > _SMALL_SET:
-        return 512
-    return max(1, (n + 1) // 2) if n > 128 else n
+    """Rows of a tile: 512, or all of a smaller set, for which few large products are fastest."""
+    return 512 if n > _SMALL_SET else max(1, n)
 
 
-def _rounds(x: Tensor, y: Tensor | None, block: int | None, strips: bool) -> list[list[Task]]:
+def _rounds(x: Tensor, y: Tensor | None, block: int | None) -> list[list[Task]]:
     """All tiles, in rounds of tiles that share no rows."""
     rows = list(_blocks(x.shape[1], block or block_size(x.shape[1])))
     other = rows if y is None else list(_blocks(y.shape[1], block or block_size(y.shape[1])))
     size = (rows[0].stop - rows[0].start) * (other[0].stop - other[0].start)
     parts = list(_blocks(x.shape[0], max(1, _TILE_ELEMENTS // size)))
-    small = x.shape[1] <= _SMALL_SET and x.shape[2] <= _STRIP_DIMENSION
-    if y is None and strips and small:
-        whole = slice(0, x.shape[1])
-        return [[Task(part, row, whole, row.start) for part in parts for row in rows]]
     pairs = _tournament(len(rows)) if y is None else _shifts(len(rows), len(other))
     return [
         [

@@ -17,21 +17,28 @@ from sphuni.kernels import Kernel
 
 __all__ = [
     "DIRECT_DIMENSION",
+    "Near",
     "Tile",
     "accumulate",
     "accumulate_near",
+    "cosines",
     "degree_zero",
     "distances",
     "evaluate",
     "evaluate_both",
+    "from_cosines",
     "kernel_tile",
     "mirror",
     "multiply_add",
+    "near_slopes",
+    "near_values",
+    "set_apart",
 ]
 
 DIRECT_DIMENSION = 8
 _NEAR_COSINE = 1 - 2.0**-7
 _GATHER_ELEMENTS = 1 << 22
+_MIRROR_FROM = 256
 
 
 class Near(NamedTuple):
@@ -71,11 +78,45 @@ def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: int 
             p.diagonal(diagonal, -2, -1).fill_(2.0)
             q.diagonal(diagonal, -2, -1).fill_(2.0)
         return Tile(p, q, None, diagonal, direct=True)
-    gram = torch.matmul(x, y.mT)
-    near = _take_near(gram, x, y, kernels, diagonal=diagonal)
+    gram, near = cosines(x, y, kernels, diagonal=diagonal, neutral=0.0)
+    return from_cosines(gram, near, kernels, diagonal=diagonal)
+
+
+def from_cosines(
+    gram: Tensor, near: Near | None, kernels: Sequence[Kernel], *, diagonal: int | None
+) -> Tile:
+    """The tile of cosines whose near pairs were set apart; their memory becomes that of p."""
     wanted = 2 + 2 * gram if any(k.reads_q for k in kernels) else None
     p = gram.mul_(-2).add_(2)
     return Tile(p, p if wanted is None else wanted, near, diagonal, direct=False)
+
+
+def cosines(
+    x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: int | None, neutral: float
+) -> tuple[Tensor, Near | None]:
+    """Inner products (b, r, c), and what `set_apart` takes out of them."""
+    gram = torch.matmul(x, y.mT) if diagonal is None else _own_products(x)
+    return gram, set_apart(gram, x, y, kernels, diagonal=diagonal, neutral=neutral)
+
+
+def set_apart(
+    gram: Tensor,
+    x: Tensor,
+    y: Tensor,
+    kernels: Sequence[Kernel],
+    *,
+    diagonal: int | None,
+    neutral: float,
+) -> Near | None:
+    """Write `neutral` on the diagonal of `gram` and at its near pairs; return those pairs."""
+    if diagonal is not None:
+        gram.diagonal(diagonal, -2, -1).fill_(0.0)
+    near = _find_near(gram, x, y, kernels)
+    if near is not None:
+        gram[near.where] = neutral
+    if diagonal is not None and neutral != 0.0:
+        gram.diagonal(diagonal, -2, -1).fill_(neutral)
+    return near
 
 
 def mirror(tile: Tile) -> Tile:
@@ -97,7 +138,7 @@ def evaluate_both(tile: Tile, kernel: Kernel) -> tuple[Tensor, Tensor, Tensor | 
     if tile.near is None:
         return value, slope, None
     slope[tile.near.where] = 0
-    return value, slope, _near_slope(tile.near, kernel)
+    return value, slope, near_slopes(tile.near, kernel)
 
 
 def accumulate(
@@ -180,12 +221,21 @@ def _planes(x: Tensor, y: Tensor, sign: int) -> Tensor:
     return total
 
 
-def _take_near(
-    gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: int | None
-) -> Near | None:
-    """Replace near pairs and the diagonal by neutral cosines in `gram`; return the near pairs."""
-    if diagonal is not None:
-        gram.diagonal(diagonal, -2, -1).fill_(0.0)
+def _own_products(x: Tensor) -> Tensor:
+    """Products x x^T (b, n, n), of which a quarter is copied: that costs less than its products."""
+    b, n, _ = x.shape
+    if b > 1 or n < _MIRROR_FROM:
+        return torch.matmul(x, x.mT)
+    half, rows = n // 2, x[0]
+    gram = x.new_empty(1, n, n)
+    torch.mm(rows[:half], rows.T, out=gram[0, :half])
+    torch.mm(rows[half:], rows[half:].T, out=gram[0, half:, half:])
+    gram[0, half:, :half] = gram[0, :half, half:].T
+    return gram
+
+
+def _find_near(gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel]) -> Near | None:
+    """The near pairs of a tile, their distances taken by differences."""
     close, opposite = sensitive(kernels)
     found: Tensor | None = None
     if close and bool(gram.amax() > _NEAR_COSINE):
@@ -201,14 +251,13 @@ def _take_near(
         left, right = x[b[part], i[part]], y[b[part], j[part]]
         p[part] = (left - right).square().sum(-1)
         q[part] = (left + right).square().sum(-1)
-    gram[b, i, j] = 0.0
     return Near((b, i, j), p, q)
 
 
 def _finish(tile: Tile, kernel: Kernel, value: Tensor) -> Tensor:
     """Put the near pairs, the coincident pairs and the diagonal into a kernel matrix."""
     if tile.near is not None:
-        value[tile.near.where] = _masked_value(kernel, tile.near.p, tile.near.q, None)
+        value[tile.near.where] = near_values(tile.near, kernel)
     elif tile.direct:
         value = _replace_exact(value, kernel, tile.p, tile.q)
     if tile.diagonal is not None:
@@ -228,7 +277,13 @@ def _clear_singular(tile: Tile, kernel: Kernel, slope: Tensor) -> Tensor:
     return slope
 
 
-def _near_slope(near: Near, kernel: Kernel) -> Tensor:
+def near_values(near: Near, kernel: Kernel) -> Tensor:
+    """K of the near pairs, with its limits at singular points."""
+    return _masked_value(kernel, near.p, near.q, None)
+
+
+def near_slopes(near: Near, kernel: Kernel) -> Tensor:
+    """dK/dt of the near pairs, 0 where it is infinite."""
     slope = kernel.derivative(near.p, near.q)
     if kernel.singular:
         slope = slope.masked_fill(near.p == 0, 0.0)

@@ -19,9 +19,11 @@ __all__ = [
     "HalfTangent",
     "LogOnePlusChord",
     "PyckeSeries",
+    "arcs_have_atom",
 ]
 
 _PI2 = 2.0 * math.pi
+_FEW_POINTS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,3 +296,12 @@ class PyckeSeries(Kernel):
 
 def _angle(p: Tensor, q: Tensor) -> Tensor:
     return 2.0 * torch.atan2(torch.sqrt(p), torch.sqrt(q))
+
+
+def arcs_have_atom(n: int, t: float) -> bool:
+    """Whether the counts of points in arcs of measure t are often as even as they can be.
+
+    Where n t is not whole that is a set of positive probability, on which their variance has its
+    least value; from 10 points on it is too small to matter.
+    """
+    return n < _FEW_POINTS and abs(n * t - round(n * t)) > 1e-9

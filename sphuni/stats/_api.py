@@ -1,5 +1,6 @@
 """`uniformity_test` and `uniformity_tests`."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +13,6 @@ from sphuni._arrays import check_points, result_function
 from sphuni._errors import NumericalWarning
 from sphuni._typing import Seed
 from sphuni.kernels import Kernel
-from sphuni.pairwise import pair_reduce
 from sphuni.stats import _registry
 from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats._incomplete import (
@@ -24,11 +24,13 @@ from sphuni.stats._incomplete import (
 from sphuni.stats._null import Null, choose, choose_all, sequential
 from sphuni.stats._pvalues import tails_of
 from sphuni.stats._result import TestTable, UniformityTestResult
+from sphuni.stats._sums import kernel_sums
 from sphuni.stats.laws import TailedTable
 
 __all__ = ["test_from_summary", "uniformity_test", "uniformity_tests"]
 
 _SMALL = 50
+_QUICK = 6e10  # operations: some seconds
 
 
 @result_function()
@@ -137,7 +139,8 @@ def uniformity_tests(
     points : array of shape (..., n, d)
         Unit rows.
     tests : "all" or sequence of str, default "all"
-        Names listed by `available_tests`; "all" takes those that suit n, d and `null`.
+        Names listed by `available_tests`; "all" takes those that suit n, d and `null`, and whose
+        null law takes no more than some seconds to simulate.
     antipodal : bool, default False
         Take points as lines.
     null, n_resamples, rng, workers, max_pairs
@@ -158,11 +161,13 @@ def uniformity_tests(
     check_points(points)
     n, d = points.shape[-2:]
     check_max_pairs(max_pairs)
-    asked = Null(null, n_resamples, rng, workers)
+    most = _QUICK if tests == "all" else math.inf
+    asked = Null(null, n_resamples, rng, workers, most)
     chosen, skipped = _select(tests, n, d, antipodal, null)
     partial = [test for test in chosen if is_incomplete(test, n, d, max_pairs)]
     whole = [test for test in chosen if test not in partial]
-    statistics, choices = {}, dict(zip(whole, choose_all(whole, n, d, asked), strict=True))
+    statistics: dict[UniformityTest, Tensor] = {}
+    choices = dict(zip(whole, choose_all(whole, n, d, asked), strict=True))
     if partial and max_pairs is not None:
         parts, laws = _incomplete(points, partial, n, d, max_pairs, asked)
         choices |= dict(zip(partial, laws, strict=True))
@@ -177,7 +182,7 @@ def uniformity_tests(
             skipped[test.name] = str(choice)
             continue
         if test not in statistics:
-            statistics[test] = test.statistic_with(points, d, sums)
+            statistics[test] = test.statistic_with(points, d, sums, statistics)
         results.append(_result(test, statistics[test], n, d, choice, points.dtype))
     return TestTable(tuple(results), skipped)
 
@@ -284,11 +289,7 @@ def _shared_sums(
 ) -> dict[Kernel, Tensor]:
     """Every kernel's pair sum, each computed once and all in one pass."""
     paired = [test for test in tests if test.needs_pairs(n, d)]
-    kernels = list(dict.fromkeys(kernel for test in paired for kernel in test.kernels(d)))
-    if not kernels:
-        return {}
-    sums = pair_reduce(points, kernel=kernels).unbind(-1)
-    return dict(zip(kernels, sums, strict=True))
+    return kernel_sums(points, [kernel for test in paired for kernel in test.kernels(d)])
 
 
 def _incomplete(
@@ -344,13 +345,14 @@ def _result(
         parameters=test.parameters(),
         n_resamples=count,
         mc_standard_error=error,
-        notes=tuple(_notes(log_upper.detach(), log_lower.detach(), count, simulated, test)),
+        notes=tuple(
+            _notes(log_upper.detach(), log_lower.detach(), count, simulated)
+            + _atom_notes(test, n, d)
+        ),
     )
 
 
-def _notes(
-    upper: Tensor, lower: Tensor, count: int | None, simulated: bool, test: UniformityTest
-) -> list[str]:
+def _notes(upper: Tensor, lower: Tensor, count: int | None, simulated: bool) -> list[str]:
     notes = []
     if count is not None:
         floor = -float(np.log1p(count)) + 1e-9
@@ -365,6 +367,12 @@ def _notes(
             notes.append(f"{name} is below the smallest float64; read log_{name}")
         if bool((value == -torch.inf).any()):
             notes.append(f"{name} is exactly 0: no uniform sample can reach this statistic")
-    if test.discrete:
-        notes.append("the statistic is discrete: both tails include its own value")
     return notes
+
+
+def _atom_notes(test: UniformityTest, n: int, d: int) -> list[str]:
+    """What to know about p-values that are conservative."""
+    if not test.has_atoms(n, d):
+        return []
+    kind = "is discrete" if test.discrete else "takes its least value with positive probability"
+    return [f"the statistic {kind}: both tails include its own value"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import pair_reduce
+from sphuni.stats._sums import kernel_sums
 from sphuni.stats.laws import Empirical, Law
 
 __all__ = ["LawChoice", "Term", "UniformityTest"]
@@ -55,6 +55,10 @@ class UniformityTest(abc.ABC):
         """Whether the test exists in R^d."""
         return d == 2 or not cls.circle_only
 
+    def has_atoms(self, n: int, d: int) -> bool:
+        """Whether single values have so much probability that p-values are conservative."""
+        return self.discrete
+
     def check(self, n: int, d: int) -> None:
         """Refuse sizes that the test is not defined for."""
         if not self.defined(d):
@@ -83,7 +87,8 @@ class UniformityTest(abc.ABC):
 
         By default the pair sums of the kernels of `terms`, in order.
         """
-        return pair_reduce(points, kernel=self.kernels(d)).unbind(-1)
+        sums = kernel_sums(points, self.kernels(d))
+        return tuple(sums[kernel] for kernel in self.kernels(d))
 
     @abc.abstractmethod
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
@@ -122,8 +127,14 @@ class UniformityTest(abc.ABC):
         d = points.shape[-1] if d is None else d
         return self.from_summary(self.summary(points, d), points.shape[-2], d)
 
-    def statistic_with(self, points: Tensor, d: int, sums: Mapping[Kernel, Tensor]) -> Tensor:
-        """The statistic of points whose pair sums of `kernels` are known."""
+    def statistic_with(
+        self,
+        points: Tensor,
+        d: int,
+        sums: Mapping[Kernel, Tensor],
+        known: Mapping["UniformityTest", Tensor],
+    ) -> Tensor:
+        """The statistic of points whose pair sums of `kernels` are known, and other statistics."""
         n = points.shape[-2]
         if not self.needs_pairs(n, d):
             return self.from_summary(self.summary(points, d), n, d)

@@ -44,8 +44,10 @@ class _Grid:
         return float(np.tanh(-self.first))
 
 
-def binned_sums(points: Tensor, kernels: Sequence[Kernel], d: int) -> Tensor:
+def binned_sums(points: Tensor, kernels: Sequence[Kernel], d: int) -> tuple[Tensor, Tensor, Tensor]:
     r"""Sums of kernels over i < j for sets (B, n, k) that lie in R^d, shape (B, K), on the CPU.
+
+    With them the smallest and the largest cosine of each set.
 
     Notes
     -----
@@ -58,12 +60,10 @@ def binned_sums(points: Tensor, kernels: Sequence[Kernel], d: int) -> Tensor:
     counts, n = points.shape[0], points.shape[-2]
     table = torch.from_numpy(np.stack([_nodes(kernel, d) for kernel in kernels], axis=1))
     size = max(1, _MOST_PAIRS // max(1, n * (n - 1) // 2))
-    return torch.cat(
-        [
-            torch.from_numpy(_histogram(points[start : start + size], grid)) @ table
-            for start in range(0, counts, size)
-        ]
-    )
+    parts = [_histogram(points[start : start + size], grid) for start in range(0, counts, size)]
+    histograms, smallest, largest = zip(*parts, strict=True)
+    sums = torch.cat([torch.from_numpy(histogram) @ table for histogram in histograms])
+    return sums, torch.cat(smallest), torch.cat(largest)
 
 
 def pair_rule(d: int) -> tuple[tuple[Tensor, Tensor], _FLOAT]:
@@ -75,11 +75,13 @@ def pair_rule(d: int) -> tuple[tuple[Tensor, Tensor], _FLOAT]:
     )
 
 
-def _histogram(points: Tensor, grid: _Grid) -> _FLOAT:
+def _histogram(points: Tensor, grid: _Grid) -> tuple[_FLOAT, Tensor, Tensor]:
+    """Shares of the pairs at every node, and the extreme cosines."""
     count, n = points.shape[0], points.shape[-2]
     rows, columns = _upper(n)
     gram = points @ points.mT
     cosines = gram.flatten(1).index_select(1, rows * n + columns)
+    smallest, largest = torch.aminmax(cosines, dim=-1)
     place = torch.atanh_(cosines.clamp_(-grid.limit, grid.limit)).sub_(grid.first).div_(grid.step)
     index = place.long().clamp_(0, _NODES - 2)
     share = place.sub_(index)
@@ -89,7 +91,7 @@ def _histogram(points: Tensor, grid: _Grid) -> _FLOAT:
     upper = np.bincount(flat, share.flatten().numpy(), minlength=length)
     whole -= upper
     whole[1:] += upper[:-1]
-    return whole.reshape(count, _NODES)
+    return whole.reshape(count, _NODES), smallest, largest
 
 
 @functools.lru_cache(maxsize=4)

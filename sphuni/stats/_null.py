@@ -1,6 +1,7 @@
 """Which null law a test is read against."""
 
 import dataclasses
+import math
 import zlib
 from collections.abc import Sequence
 
@@ -32,6 +33,8 @@ class Null:
     n_resamples: int = 9999
     rng: Seed = None
     workers: int = 1
+    most: float = math.inf
+    """Operations that one simulated table of null="auto" may take."""
 
     def __post_init__(self) -> None:
         if self.null not in NULLS:
@@ -123,7 +126,7 @@ def _simulated(
         if count:
             groups.setdefault((at, count), []).append(place)
         else:
-            answers[place] = _too_dear(test, n, d)
+            answers[place] = _too_dear(test, at, d, asked)
     for (at, count), places in groups.items():
         number = zlib.crc32(f"{at} {d}".encode()) if seed is None else seed
         group = [tests[place] for place in places]
@@ -147,10 +150,16 @@ def _read(test: UniformityTest, law: Empirical, n: int, at: int, d: int, asked: 
 def affordable(test: UniformityTest, n: int, d: int, asked: Null) -> int:
     """As many simulated sets as "auto" may spend, at most those asked for; 0 if too few."""
     count = min(asked.n_resamples, int(_BUDGET / test.cost(n, d)))
-    return count if count >= min(asked.n_resamples, _FEWEST) else 0
+    enough = count >= min(asked.n_resamples, _FEWEST) and count * test.cost(n, d) <= asked.most
+    return count if enough else 0
 
 
-def _too_dear(test: UniformityTest, n: int, d: int) -> ValueError:
+def _too_dear(test: UniformityTest, n: int, d: int, asked: Null) -> ValueError:
+    if affordable(test, n, d, dataclasses.replace(asked, most=math.inf)):
+        return ValueError(
+            f"test {test.name!r} has no closed null law at n = {n}, d = {d}, and simulating one "
+            "takes long: ask for it by name"
+        )
     return ValueError(
         f"test {test.name!r} has no trustworthy null law at n = {n}, d = {d}, and simulating one "
         f"would take about {test.cost(n, d) * _FEWEST:.0e} operations; ask for it by "

@@ -41,7 +41,8 @@ class ProjectedKernel(ConeKernel):
     .. math:: \psi'(\theta) = -\frac1{2\pi} \int (1 - u^2 / \cos^2(\theta/2))_+^{(d-2)/2} dW,
 
     which is analytic in the angle :math:`\varphi = \arcsin(\sin(\theta/2) / \sqrt{1 - \tau^2})`.
-    The kernel is a cubic Hermite table in phi whose error is about 1e-12.
+    The kernel is a cubic Hermite table in phi whose error is about 1e-12; for caps of S^2 it is
+    :math:`t(1-t) - (\varphi - \tau \arctan(\tau \tan \varphi)) / \pi`.
     """
 
     weight: str
@@ -72,11 +73,15 @@ class ProjectedKernel(ConeKernel):
     @property
     def at_one(self) -> float:
         """K of two coincident points."""
+        if (self.weight, self.d) == ("cap", 3):
+            return 0.25 * (1.0 - self.tau**2)
         return _table(self.weight, self.d, self.tau)[0][0]
 
     @property
     def at_minus_one(self) -> float:
         """K of two antipodal points."""
+        if (self.weight, self.d) == ("cap", 3):
+            return -0.25 * (1.0 - self.tau) ** 2
         return _table(self.weight, self.d, self.tau)[0][-1]
 
     def mean(self, d: int) -> float:
@@ -91,7 +96,9 @@ class ProjectedKernel(ConeKernel):
         return inside, -0.25 * torch.rsqrt(product)
 
     def _look_up(self, p: Tensor, q: Tensor, order: int) -> Tensor:
-        """The table or a derivative in phi, as a cubic in each cell."""
+        """The kernel or a derivative in phi: closed for caps of S^2, else from the table."""
+        if (self.weight, self.d) == ("cap", 3):
+            return self._sphere_cap(0.25 * p, 0.25 * q, order)
         values, slopes = (
             torch.as_tensor(part, dtype=p.dtype, device=p.device)
             for part in _table(self.weight, self.d, self.tau)
@@ -111,6 +118,17 @@ class ProjectedKernel(ConeKernel):
         if order == 1:
             return (g0 + w * (2.0 * square + 3.0 * w * cube)) / width
         return (2.0 * square + 6.0 * w * cube) / width**2
+
+    def _sphere_cap(self, near: Tensor, far: Tensor, order: int) -> Tensor:
+        """Caps of S^2: t (1 - t) - (phi - tau atan(tau tan phi)) / pi, or a derivative in phi."""
+        room = (far - self.tau**2).clamp(min=0.0)
+        rise, run = torch.sqrt(near), torch.sqrt(room)
+        if order == 0:
+            turn = torch.atan2(rise, run) - self.tau * torch.atan2(self.tau * rise, run)
+            return 0.25 * (1.0 - self.tau**2) - turn / math.pi
+        if order == 1:
+            return -room / (math.pi * far)
+        return 2.0 * self.tau**2 / math.pi * rise * run / far.square()
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,11 +11,10 @@ from torch import Tensor
 from sphuni._rng import seeds
 from sphuni._typing import Seed
 from sphuni._workers import ordered_map
-from sphuni.kernels import Kernel
-from sphuni.pairwise import pair_reduce
 from sphuni.stats import alternatives
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._simulate import evaluate
+from sphuni.stats._sums import kernel_sums
 from sphuni.stats.laws.monte_carlo import gram_sample
 
 __all__ = ["Progress", "exact_statistics", "statistics_under"]
@@ -70,13 +69,12 @@ def statistics_under(
 
 def exact_statistics(points: Tensor, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
     """Statistics (B, tests) of sets (B, n, d), every pair of points visited once for all tests."""
-    kernels = list(dict.fromkeys(kernel for test in tests for kernel in test.kernels(d)))
-    sums: dict[Kernel, Tensor] = {}
-    if kernels:
-        total = pair_reduce(points, kernel=kernels)
-        sums = dict(zip(kernels, total.unbind(-1), strict=True))
-    columns = [test.statistic_with(points, d, sums).double() for test in tests]
-    return np.asarray(torch.stack(columns, dim=-1).numpy())
+    paired = [test for test in tests if test.needs_pairs(points.shape[-2], d)]
+    sums = kernel_sums(points, [kernel for test in paired for kernel in test.kernels(d)])
+    known: dict[UniformityTest, Tensor] = {}
+    for test in tests:
+        known[test] = test.statistic_with(points, d, sums, known).double()
+    return np.asarray(torch.stack([known[test] for test in tests], dim=-1).numpy())
 
 
 def _evaluate(task: _Task) -> _FLOAT:

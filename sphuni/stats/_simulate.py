@@ -17,6 +17,7 @@ from sphuni.stats._binned import binned_sums
 from sphuni.stats._sorted import sorted_turns
 from sphuni.stats.circular import CircleTest
 from sphuni.stats.laws.monte_carlo import chunks, gram_sample
+from sphuni.stats.packing import Packing
 
 __all__ = ["Job", "evaluate", "job_chunks", "run", "simulate_tests"]
 
@@ -78,18 +79,31 @@ def run(job: Job) -> _FLOAT:
 def evaluate(points: Tensor, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
     """Statistics (B, tests) of sets (B, n, k) that lie in R^d."""
     n = points.shape[-2]
-    paired = [test for test in tests if test.needs_pairs(n, d)]
-    kernels = list(dict.fromkeys(k for test in paired for k in test.kernels(d)))
-    sums: dict[Kernel, Tensor] = {}
-    if kernels:
-        binned = n >= _BINNED_FROM
-        total = binned_sums(points, kernels, d) if binned else pair_reduce(points, kernel=kernels)
-        sums = dict(zip(kernels, total.unbind(-1), strict=True))
+    sums, known = _over_pairs(points, tests, d)
     turns = sorted_turns(points) if any(isinstance(test, CircleTest) for test in tests) else None
-    columns = []
     for test in tests:
         if isinstance(test, CircleTest) and turns is not None:
-            columns.append(test.of_turns(turns, n))
-        else:
-            columns.append(test.statistic_with(points, d, sums))
-    return torch.stack([column.double() for column in columns], dim=-1).numpy()
+            known[test] = test.of_turns(turns, n)
+        elif test not in known:
+            known[test] = test.statistic_with(points, d, sums, known)
+    return torch.stack([known[test].double() for test in tests], dim=-1).numpy()
+
+
+def _over_pairs(
+    points: Tensor, tests: Sequence[UniformityTest], d: int
+) -> tuple[dict[Kernel, Tensor], dict[UniformityTest, Tensor]]:
+    """Pair sums of all kernels and statistics of the closest pairs, from one pass."""
+    n = points.shape[-2]
+    paired = [test for test in tests if test.needs_pairs(n, d)]
+    kernels = list(dict.fromkeys(k for test in paired for k in test.kernels(d)))
+    if not kernels:
+        return {}, {}
+    if n < _BINNED_FROM:
+        total = pair_reduce(points, kernel=kernels)
+        return dict(zip(kernels, total.unbind(-1), strict=True)), {}
+    total, smallest, largest = binned_sums(points, kernels, d)
+    extreme = [test for test in (*tests, Packing()) if isinstance(test, Packing)]
+    known: dict[UniformityTest, Tensor] = {
+        test: test.from_summary(test.closest(smallest, largest), n, d) for test in extreme
+    }
+    return dict(zip(kernels, total.unbind(-1), strict=True)), known

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from sphuni.kernels import Kernel
 from sphuni.stats._angular import CircleCap, CircleQuartic, CircleSquare
 from sphuni.stats._kernels import Latitude, OneMinusSine
 
-__all__ = ["has_sorted_form", "sorted_pair_sum", "sorted_turns"]
+__all__ = ["ascending", "has_sorted_form", "sorted_pair_sum", "sorted_turns", "turns_of"]
 
 
 def has_sorted_form(kernel: Kernel) -> bool:
@@ -45,8 +46,20 @@ def sorted_pair_sum(u: Tensor, kernel: Kernel) -> Tensor:
 def sorted_turns(points: Tensor) -> Tensor:
     """Angles as shares of a turn in [0, 1), ascending."""
     x = points.double()
-    turns = torch.atan2(x[..., 1], x[..., 0]) / (2.0 * math.pi)
-    return torch.sort(turns - torch.floor(turns), dim=-1).values
+    return ascending(turns_of(x[..., 0].contiguous(), x[..., 1].contiguous()))
+
+
+def turns_of(x: Tensor, y: Tensor) -> Tensor:
+    """Angles of points (x, y) of the plane, as shares of a turn in [0, 1)."""
+    turns = torch.atan2(y, x) / (2.0 * math.pi)
+    return turns - torch.floor(turns)
+
+
+def ascending(x: Tensor) -> Tensor:
+    """Sort the last axis; by NumPy, which is several times faster, where no gradient is asked."""
+    if x.device.type == "cpu" and not (x.requires_grad and torch.is_grad_enabled()):
+        return torch.from_numpy(np.sort(x.detach().numpy(), axis=-1))
+    return torch.sort(x, dim=-1).values
 
 
 def _powers(u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -77,8 +78,19 @@ def cache_folder() -> Path | None:
 
 
 def _key(test: UniformityTest, n: int, d: int, count: int, seed: int) -> str:
-    words = f"{_FORMAT} {__version__} {test!r} n={n} d={d} count={count} seed={seed}"
+    words = f"{_FORMAT} {_definitions()} {test!r} n={n} d={d} count={count} seed={seed}"
     return f"{test.name}-{hashlib.sha256(words.encode()).hexdigest()[:24]}"
+
+
+@functools.lru_cache(maxsize=1)
+def _definitions() -> str:
+    """A hash of the code that statistics are made of: a table of another statistic is no table."""
+    digest = hashlib.sha256(__version__.encode())
+    package = Path(__file__).parents[1]
+    for room in ("kernels", "special", "stats"):
+        for source in sorted((package / room).rglob("*.py")):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()
 
 
 def _known(key: str, count: int) -> _FLOAT | None:

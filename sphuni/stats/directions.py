@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sphuni.special import cosine_cdf, cosine_density
 from sphuni.stats._base import LawChoice, UniformityTest
+from sphuni.stats._sorted import ascending, turns_of
 from sphuni.stats.circle_pairs import Watson, watson_of_turns
 from sphuni.stats.line import ecdf_distance
 
@@ -92,8 +93,8 @@ class CuestaAlbertos(_Directional):
     def summary(self, points: Tensor, d: int) -> Tensor:
         """The largest distance."""
         axes = torch.as_tensor(_axes(self.directions, self.seed, d), device=points.device)
-        share = projection_cdf(points.double() @ axes.T, d).mT
-        return ecdf_distance(torch.sort(share, dim=-1).values).amax(-1)
+        share = projection_cdf(axes @ points.double().mT, d)
+        return ecdf_distance(ascending(share)).amax(-1)
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """Scaled by sqrt(n)."""
@@ -129,10 +130,8 @@ class SlicedWasserstein(_Directional):
     def summary(self, points: Tensor, d: int) -> Tensor:
         """Watson's statistic of every plane, averaged."""
         planes = torch.as_tensor(_planes(self.directions, self.seed, d), device=points.device)
-        flat = points.double() @ planes.reshape(-1, d).T
-        flat = flat.unflatten(-1, (-1, 2))
-        turns = torch.atan2(flat[..., 1], flat[..., 0]).mT / (2.0 * math.pi)
-        return watson_of_turns(torch.sort(turns - torch.floor(turns), dim=-1).values).mean(-1)
+        x, y = (planes[:, side] @ points.double().mT for side in (0, 1))
+        return watson_of_turns(ascending(turns_of(x, y))).mean(-1)
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """As it is."""

@@ -79,10 +79,19 @@ class Omnibus(UniformityTest):
         """The statistics of the parts."""
         return tuple(part.statistic(points, d).double() for part in self.parts)
 
-    def statistic_with(self, points: Tensor, d: int, sums: Mapping[Kernel, Tensor]) -> Tensor:
-        """The statistic of points whose pair sums of `kernels` are known."""
-        each = tuple(part.statistic_with(points, d, sums).double() for part in self.parts)
-        return self.from_summary(each, points.shape[-2], d)
+    def statistic_with(
+        self,
+        points: Tensor,
+        d: int,
+        sums: Mapping[Kernel, Tensor],
+        known: Mapping[UniformityTest, Tensor],
+    ) -> Tensor:
+        """The statistic of points whose pair sums, and perhaps other statistics, are known."""
+        each = tuple(
+            known[part] if part in known else part.statistic_with(points, d, sums, known)
+            for part in self.parts
+        )
+        return self.from_summary(tuple(part.double() for part in each), points.shape[-2], d)
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """Combine the p-values of the parts."""

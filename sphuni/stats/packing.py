@@ -7,17 +7,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sphuni.pairwise import nearest
 from sphuni.special import cap_angle
-from sphuni.sphere import root
 from sphuni.stats._base import LawChoice, UniformityTest
+from sphuni.stats._closest import smallest_chord, smallest_sum
 from sphuni.stats.laws import Empirical, SmallestDistance, TailedTable
 
 __all__ = ["MaxAngle", "Packing"]
 
 _PAIRS_LAW_FROM = 50
-_DENSE_UP_TO = 512
-_ROWS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +38,12 @@ class Packing(UniformityTest):
 
     def summary(self, points: Tensor, d: int) -> Tensor:
         """The smallest chord."""
-        if points.shape[-2] > _DENSE_UP_TO:
-            return nearest(points, antipodal=self.antipodal).distance.amin((-2, -1))
-        return _dense_smallest(points, self.antipodal)
+        return smallest_chord(points, antipodal=self.antipodal)
+
+    def closest(self, smallest: Tensor, largest: Tensor) -> Tensor:
+        """The summary from the extreme cosines, to their absolute precision."""
+        cosine = torch.maximum(-smallest, largest) if self.antipodal else largest
+        return (2.0 - 2.0 * cosine).clamp(min=0.0).sqrt()
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """Minus the squared chord."""
@@ -99,7 +99,11 @@ class MaxAngle(Packing):
 
     def summary(self, points: Tensor, d: int) -> Tensor:
         """The smallest length of a sum of two points."""
-        return _smallest_sum(points)
+        return smallest_sum(points)
+
+    def closest(self, smallest: Tensor, largest: Tensor) -> Tensor:
+        """The summary from the smallest cosine, to its absolute precision."""
+        return (2.0 + 2.0 * smallest).clamp(min=0.0).sqrt()
 
     def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
         """The Poisson law of opposite pairs, with the exact probability for one pair."""
@@ -123,40 +127,3 @@ def _median_chord(n: int, d: int, antipodal: bool) -> float:
     share = -math.expm1(-math.log(2.0) / (0.5 * n * (n - 1)))
     angle = cap_angle(0.5 * share if antipodal else share, d)
     return 2.0 * math.sin(0.5 * float(angle))
-
-
-def _dense_smallest(points: Tensor, antipodal: bool) -> Tensor:
-    """The smallest chord of small sets: the pair from the Gram matrix, its chord by differences."""
-    rows = points.detach().double()
-    n = rows.shape[-2]
-    gram = rows @ rows.mT
-    gram = gram.abs_() if antipodal else gram
-    gram.diagonal(dim1=-2, dim2=-1).fill_(-torch.inf)
-    place = gram.flatten(-2).argmax(-1)[..., None, None]
-    first, second = (
-        points.double().gather(-2, index.expand(*index.shape[:-1], points.shape[-1]))[..., 0, :]
-        for index in (place // n, place % n)
-    )
-    if antipodal:
-        second = torch.where((first * second).sum(-1, keepdim=True).detach() < 0, -second, second)
-    squared = (first - second).square().sum(-1)
-    return root(squared)
-
-
-def _smallest_sum(points: Tensor) -> Tensor:
-    """The smallest |x_i + x_j|, i < j: the pair from blocks of the Gram matrix, exactly summed."""
-    rows = points.detach().double()
-    n = rows.shape[-2]
-    lowest = torch.full(rows.shape[:-2], torch.inf, dtype=torch.float64, device=rows.device)
-    place = torch.zeros(rows.shape[:-2], dtype=torch.long, device=rows.device)
-    for start in range(0, n, _ROWS):
-        gram = rows[..., start : start + _ROWS, :] @ rows.mT
-        gram.diagonal(start, dim1=-2, dim2=-1).fill_(torch.inf)
-        value, index = gram.flatten(-2).min(-1)
-        place = torch.where(value < lowest, index + start * n, place)
-        lowest = torch.minimum(lowest, value)
-    first, second = (
-        points.double().gather(-2, index[..., None, None].expand(*index.shape, 1, rows.shape[-1]))
-        for index in (place // n, place % n)
-    )
-    return root((first + second)[..., 0, :].square().sum(-1))

@@ -10,7 +10,7 @@ from scipy import special
 
 from sphuni.kernels import Gaussian, Poisson, Riesz
 from sphuni.stats import _coefficients as co
-from sphuni.stats._angular import HalfTangent
+from sphuni.stats._angular import HalfTangent, arcs_have_atom
 from sphuni.stats._base import Term
 from sphuni.stats._kernels import Centred, Latitude, OneMinusSine
 from sphuni.stats.classical import gine_coefficients
@@ -47,6 +47,10 @@ class Ajne(SobolevTest):
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """(pi/2 - theta) / pi."""
         return (Term(1.0 / math.pi, Latitude()),)
+
+    def has_atoms(self, n: int, d: int) -> bool:
+        """Few points of the circle often have as even counts in half circles as there can be."""
+        return d == 2 and arcs_have_atom(n, 0.5)
 
     def coefficients(self, d: int, count: int) -> _FLOAT:
         """Squares of the hemisphere's eigenvalues."""

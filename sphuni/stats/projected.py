@@ -17,6 +17,7 @@ from sphuni.stats._angular import (
     CircleCap,
     CircleSquare,
     LogOnePlusChord,
+    arcs_have_atom,
 )
 from sphuni.stats._base import Term
 from sphuni.stats._kernels import Centred, Latitude
@@ -134,6 +135,10 @@ class PRt(ProjectedTest):
         if d == 2:
             return (Term(2.0, CircleCap(self._small)),)
         return (Term(2.0, ProjectedKernel("cap", d, self._cosine(d))),)
+
+    def has_atoms(self, n: int, d: int) -> bool:
+        """Few points of the circle often have as even counts in arcs as there can be."""
+        return d == 2 and arcs_have_atom(n, self._small)
 
     def coefficients(self, d: int, count: int) -> _FLOAT:
         """Squares of the cap's eigenvalues."""

@@ -189,17 +189,7 @@ class SobolevTest(UniformityTest):
 
     def corrected_law(self, n: int, d: int) -> Corrected:
         """The limit law with the statistic's exact first three moments at n."""
-        law = _limit(self, d)
-        assert law is not None
-        moments = self.moments(d)
-        return corrected(
-            law,
-            n,
-            second=moments.second,
-            third=moments.third if math.isfinite(moments.third) else 0.0,
-            triangle=moments.triangle,
-            bounded_below=self.form == "V",
-        )
+        return _corrected(self, n, d)
 
     def _constant(self, d: int) -> float:
         """psi(1) of the kernel in use."""
@@ -260,6 +250,21 @@ def _limit(test: SobolevTest, d: int) -> WeightedChi2 | None:
         weights = np.append(weights, last)
         degrees = np.append(degrees, square_left / last / last)
     return WeightedChi2(weights, degrees, mean)
+
+
+@functools.lru_cache(maxsize=512)
+def _corrected(test: SobolevTest, n: int, d: int) -> Corrected:
+    """The limit law with the statistic's exact first three moments at n."""
+    law, moments = _limit(test, d), _moments(test, d)
+    assert law is not None
+    return corrected(
+        law,
+        n,
+        second=moments.second,
+        third=moments.third if math.isfinite(moments.third) else 0.0,
+        triangle=moments.triangle,
+        bounded_below=test.form == "V",
+    )
 
 
 @functools.lru_cache(maxsize=512)

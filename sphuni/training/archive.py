@@ -1,8 +1,8 @@
 """Results of many runs: read from their folders, or from one compressed file per experiment.
 
 The compressed form, ``<experiment>.jsonl.gz``, is small enough to be kept with the source. Its
-first line holds the experiment's file, each further line one run: curves thinned out, the
-measurements of layers reduced to what tables need.
+first line holds the experiment's file and the settings that occur, each further line one run: the
+number of its settings, curves thinned out, the measurements of layers reduced to what tables need.
 """
 
 import dataclasses
@@ -74,15 +74,14 @@ def read_results(path: Path) -> list[Results]:
 
 def pack(results: Results, folder: Path) -> Path:
     """Write the compressed form of an experiment; the same results give the same bytes."""
-    lines: list[dict[str, Any]] = [
-        {"schema": _SCHEMA, "version": _VERSION, "source": results.source}
-    ]
+    head: dict[str, Any] = {"schema": _SCHEMA, "version": _VERSION, "source": results.source}
     reference = results.experiment.reference or results.experiment.arms[0].name
     ordered = sorted(
         results.outcomes, key=lambda o: (o.stage, o.case, o.arm, o.seed, json.dumps(o.candidate))
     )
-    lines += [_slim(outcome, outcome.arm == reference) for outcome in ordered]
-    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+    runs = [_slim(outcome, outcome.arm == reference) for outcome in ordered]
+    head["settings"] = _numbered(runs)
+    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in (head, *runs))
     stream = io.BytesIO()
     with gzip.GzipFile(fileobj=stream, mode="wb", mtime=0, filename="") as packed:
         packed.write(text.encode())
@@ -107,10 +106,28 @@ def _unpack(path: Path) -> Results:
         first = json.loads(head)
         if first.get("schema") != _SCHEMA or first.get("version") != _VERSION:
             raise ValueError(f"schema {first.get('schema')!r}, version {first.get('version')!r}")
-        outcomes = tuple(Outcome(**json.loads(line)) for line in lines)
-    except (OSError, EOFError, zlib.error, ValueError, TypeError) as error:
+        outcomes = tuple(_outcome(json.loads(line), first) for line in lines)
+    except (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError) as error:
         raise UnreadableFileError(f"{str(path)!r} is not a log of experiments: {error}") from None
     return _results(first["source"], path.name.removesuffix(".jsonl.gz"), outcomes)
+
+
+def _outcome(table: dict[str, Any], head: dict[str, Any]) -> Outcome:
+    """A run with its settings; logs of before these were kept hold empty ones."""
+    number = table["settings"]
+    settings = head["settings"][number] if isinstance(number, int) else {}
+    return Outcome(**{**table, "settings": settings})
+
+
+def _numbered(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Replace the settings of runs by their numbers in the list that is returned."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        found.setdefault(json.dumps(run["settings"]), run["settings"])
+    numbers = {key: number for number, key in enumerate(found)}
+    for run in runs:
+        run["settings"] = numbers[json.dumps(run["settings"])]
+    return list(found.values())
 
 
 def _results(source: str, name: str, outcomes: tuple[Outcome, ...]) -> Results:
@@ -130,9 +147,7 @@ def _slim(outcome: Outcome, with_start: bool) -> dict[str, Any]:
         last = max((row.get("epoch", 0) for row in others), default=0)
         others = [row for row in others if with_start or row.get("epoch", last) > 0]
         rows = [*_thin(epochs), *(_slim_layers(row) for row in others)]
-    table = {**dataclasses.asdict(outcome), "rows": [_rounded(row, _digits(row)) for row in rows]}
-    table["settings"] = {}
-    return table
+    return {**dataclasses.asdict(outcome), "rows": [_rounded(row, _digits(row)) for row in rows]}
 
 
 def _thin(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -272,7 +272,8 @@ class Trainer:
     def _callable(self) -> Callable[..., tuple[Tensor, Tensor]]:
         """The learner as it is called: compiled, or spread over ranks, if that is asked for."""
         training = self.settings.training
-        if self.device != "cpu" and training.channels_last and len(self.splits.shape) == 3:
+        wanted = training.channels_last_cpu if self.device == "cpu" else training.channels_last
+        if wanted and len(self.splits.shape) == 3:
             cast(Any, self.learner).to(memory_format=torch.channels_last)
         if training.compile:
             self.learner.network.compile()

@@ -15,11 +15,11 @@ from sphuni._workers import ordered_map
 from sphuni.training import data, ranks
 from sphuni.training.config import Settings
 from sphuni.training.experiment import Arm, Case, Experiment
-from sphuni.training.runner import Outcome, Task, is_done, run_task
+from sphuni.training.runner import Outcome, Task, is_done, run_folder, run_task
 from sphuni.training.schema import candidates, settings_of
 from sphuni.training.statistics import lower_is_better
 
-__all__ = ["Step", "chosen_values", "missing_data", "run_experiment"]
+__all__ = ["Step", "chosen_values", "locked", "missing_data", "run_experiment"]
 
 SELECT_SEED = 1_000_000
 """Seeds from here on select; those that count begin at 0."""
@@ -98,7 +98,7 @@ def run_experiment(
         if not arm.cases or case.name in arm.cases
     ]
     make = _Maker(experiment, folder, seeds or experiment.seeds, data_folder, device, board)
-    with _locked(folder):
+    with locked(folder):
         if source and ranks.is_first():
             write_text(folder / "experiment.toml", source)
         counter = _Counter(make.count(pairs), on_step)
@@ -199,9 +199,6 @@ class _Maker:
         return min(arm.seeds, self.seeds) if arm.seeds else self.seeds
 
     def _task(self, case: Case, arm: Arm, seed: int, values: dict[str, Any], stage: Any) -> Task:
-        parts = [case.name, arm.name]
-        if stage == "select":
-            parts.append("select-" + ",".join(f"{_short(k)}={v:g}" for k, v in values.items()))
         return Task(
             experiment=self.experiment.name,
             case=case.name,
@@ -210,7 +207,7 @@ class _Maker:
             stage=stage,
             candidate=values,
             settings=_for_stage(settings_of(self.experiment, case, arm, values), stage),
-            folder=self.folder.joinpath(*parts, f"seed-{seed}"),
+            folder=self.folder / run_folder(case.name, arm.name, stage, values, seed),
             kind=self.experiment.kind,
             options=self.experiment.options,
             data=self.data_folder,
@@ -272,17 +269,13 @@ def _of(chosen: dict[tuple[str, str], dict[str, Any]], case: Case, arm: Arm) -> 
     return chosen.get((case.name, arm.name), {})
 
 
-def _short(key: str) -> str:
-    return key.rpartition(".")[2]
-
-
 def _write_chosen(folder: Path, chosen: dict[tuple[str, str], dict[str, Any]]) -> None:
     table = {f"{case}/{arm}": values for (case, arm), values in chosen.items()}
     write_text(folder / "chosen.json", json.dumps(table, indent=1))
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Keep a second process out; the lock ends with the process, however that ends."""
     if not ranks.is_first():
         yield

@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
@@ -21,7 +21,17 @@ from sphuni.training.config import Settings
 from sphuni.training.diagnose import DivergedError
 from sphuni.training.loop import Row, train
 
-__all__ = ["Outcome", "Task", "digest", "is_done", "read_result", "run_task", "train_classifier"]
+__all__ = [
+    "Outcome",
+    "Task",
+    "digest",
+    "is_done",
+    "read_result",
+    "run_folder",
+    "run_task",
+    "train_classifier",
+    "write_result",
+]
 
 Status = Literal["done", "failed"]
 RESULT, LOG, CHECKPOINT = "result.json", "log.jsonl", "checkpoint.pt"
@@ -159,8 +169,21 @@ def run_task(task: Task) -> Outcome:
     )
     outcome = ranks.agree(outcome)
     if ranks.is_first():
-        _write_result(task.folder, outcome)
+        write_result(task.folder, outcome)
+        (task.folder / CHECKPOINT).unlink(missing_ok=True)
     return outcome
+
+
+def run_folder(case: str, arm: str, stage: str, candidate: Mapping[str, Any], seed: int) -> Path:
+    """Return where a run is kept, within the folder of its experiment.
+
+    Examples
+    --------
+    >>> str(run_folder("digits", "so", "select", {"regularizer.scale": 0.5}, 3))
+    'digits/so/select-scale=0.5/seed-3'
+    """
+    tried = ",".join(f"{key.rpartition('.')[2]}={value:g}" for key, value in candidate.items())
+    return Path(case, arm, *([f"select-{tried}"] if stage == "select" else []), f"seed-{seed}")
 
 
 def is_done(folder: Path) -> bool:
@@ -177,6 +200,12 @@ def read_result(folder: Path) -> Outcome | None:
     if table.pop("schema", None) != _SCHEMA or table.pop("version", None) != _VERSION:
         raise ValueError(f"{str(path)!r} was not written by this version of sphuni")
     return Outcome(**table)
+
+
+def write_result(folder: Path, outcome: Outcome) -> None:
+    """Write the result of a run, which marks it as done."""
+    table = {"schema": _SCHEMA, "version": _VERSION, **dataclasses.asdict(outcome)}
+    write_text(folder / RESULT, json.dumps(table))
 
 
 def digest(settings: Settings) -> str:
@@ -223,12 +252,6 @@ class _Log:
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(text)
         self.lines = len(rows)
-
-
-def _write_result(folder: Path, outcome: Outcome) -> None:
-    table = {"schema": _SCHEMA, "version": _VERSION, **dataclasses.asdict(outcome)}
-    write_text(folder / RESULT, json.dumps(table))
-    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _identity(task: Task) -> dict[str, Any]:

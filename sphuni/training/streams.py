@@ -30,6 +30,16 @@ def generator(seed: int, purpose: str, epoch: int = 0) -> torch.Generator:
 @contextlib.contextmanager
 def seeded(seed: int, purpose: str, epoch: int = 0) -> Iterator[None]:
     """Let torch's own generator (initialisers, dropout) run through a stream, then restore it."""
-    with torch.random.fork_rng():
-        torch.manual_seed(stream(seed, purpose, epoch))
+    chosen = stream(seed, purpose, epoch)
+    if torch.accelerator.is_available():
+        with torch.random.fork_rng():
+            torch.manual_seed(chosen)
+            yield
+        return
+    own = torch.default_generator  # as above, without the search for devices in every epoch
+    before = own.get_state()
+    try:
+        own.manual_seed(chosen)
         yield
+    finally:
+        own.set_state(before)

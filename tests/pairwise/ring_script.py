@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from pair_cases import degenerate_set, points
 
+import sphuni
 from sphuni._errors import SphuniError
 from sphuni.kernels import Gaussian, Riesz
 from sphuni.pairwise import _ring, _shards, pair_reduce
@@ -36,6 +37,9 @@ CASES = {
     "one point": (points(1, 3), RIESZ),
     "native loops": (degenerate_set(40, 3), Riesz(2.0)),
 }
+
+
+ENERGIES = ({}, {"antipodal": True}, {"reduction": "sum", "s": 2.0}, {"metric": "geodesic"})
 
 
 def counts(name, n, world):
@@ -94,6 +98,31 @@ def sharded_tensor(rank, world):
         message(lambda: pair_reduce(shard, kernel=RIESZ, engine="blockwise")),
     ]
     return (total.to_local().detach(), shard.grad.to_local()), total.placements, errors
+
+
+def public_energies(rank, world):
+    """The public functions on shards: values, the gradient, and errors that all ranks get."""
+    from torch.distributed.tensor import DTensor, Shard, init_device_mesh
+
+    local = own_rows("an empty shard", rank, world)
+    whole = CASES["an empty shard"][0]
+    mesh = init_device_mesh("cpu", (world,))
+    shard = DTensor.from_local(
+        local, mesh, [Shard(0)], run_check=False, shape=whole.shape, stride=whole.stride()
+    ).requires_grad_()
+    values = []
+    for options in ENERGIES:
+        from_shard = sphuni.riesz_energy(shard, **options)
+        from_rows = sphuni.riesz_energy(local, engine="ring", **options)
+        values.append((float(from_shard.detach().to_local()), float(from_rows)))
+    sphuni.riesz_energy(shard, **ENERGIES[0]).backward()
+    long = 1.1 * local if rank == world - 1 else local
+    weights = torch.ones(len(local), dtype=torch.float64)
+    errors = [
+        message(lambda: sphuni.riesz_energy(long, engine="ring")),
+        message(lambda: sphuni.riesz_energy(local, engine="ring", weights=weights)),
+    ]
+    return values, shard.grad.to_local(), errors
 
 
 def message(call):
@@ -163,6 +192,7 @@ def main():
         "answers": answers(rank, world),
         "one wants no gradient": one_rank_wants_no_gradient(rank, world),
         "sharded": sharded_tensor(rank, world),
+        "public": public_energies(rank, world),
         "refusals": refusals(rank, world),
     }
     if end != "well":

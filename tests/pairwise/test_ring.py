@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from pair_cases import points
 
+import sphuni
 from sphuni._errors import EngineError
 from sphuni.kernels import Riesz
 from sphuni.pairwise import explain, pair_reduce
@@ -104,11 +105,29 @@ def assert_sharded_tensor_is_served(found):
         assert re.match("EngineError: engine='blockwise' does not serve a DTensor", named)
 
 
+def assert_public_energies(found, world):
+    """Means, antipodal energies and gradients of shards are those of the whole set."""
+    x, _ = ring_script.CASES["an empty shard"]
+    leaf = x.clone().requires_grad_()
+    expected = [sphuni.riesz_energy(leaf, **options) for options in ring_script.ENERGIES]
+    expected[0].backward()
+    for one in found:
+        for values, exact in zip(one["public"][0], expected, strict=True):
+            assert values == pytest.approx((float(exact.detach()),) * 2, rel=1e-12)
+        far, weighted = one["public"][2]
+        assert re.match(r"ValueError: points must have unit rows .* every rank raises this", far)
+        assert re.match("ValueError: weights must be None where the points are spread", weighted)
+    gradient = torch.cat([one["public"][1] for one in found])
+    if len(found) == world:
+        torch.testing.assert_close(gradient, leaf.grad, rtol=1e-12, atol=1e-14)
+
+
 def assert_all(world, folder, end):
     found = run_ring(world, folder, end)
     assert_as_in_one_process(found, world)
     assert_clear_errors(found, world)
     assert_sharded_tensor_is_served(found)
+    assert_public_energies(found, world)
     value, gradient = found[0]["one wants no gradient"]
     assert torch.equal(value, found[0]["answers"]["plane by plane"][0])
     assert torch.equal(gradient, found[0]["answers"]["plane by plane"][1])

@@ -229,6 +229,14 @@ def test_unknown_networks_are_refused(splits):
         build_model(ModelConfig(name="nowhere:f"), inputs=(1, 8, 8), classes=2, seed=0)
 
 
+def test_channels_last_on_a_cpu_differs_by_rounding(settings, splits):
+    training = dataclasses.replace(settings.training, channels_last_cpu=True)
+    network, rows = train(dataclasses.replace(settings, training=training), splits, seed=0)
+    assert network.stages[1][0][0].weight.is_contiguous(memory_format=torch.channels_last)
+    _, plain = train(settings, splits, seed=0)
+    assert rows[-1]["train.loss"] == pytest.approx(plain[-1]["train.loss"], rel=1e-3)
+
+
 def test_bfloat16_trains_with_float32_weights(settings, splits):
     training = dataclasses.replace(settings.training, precision="bfloat16")
     network, rows = train(dataclasses.replace(settings, training=training), splits, seed=0)

@@ -1,8 +1,12 @@
+import gzip
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from sphuni.cli.__main__ import main
+from sphuni.training import plan
 
 
 @pytest.fixture
@@ -29,6 +33,49 @@ def test_an_experiment_of_ones_own_from_run_to_page(config, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)[0]["experiment"] == "tiny"
 
 
+def test_an_experiment_goes_on_from_its_packed_log(config, tmp_path, capsys, monkeypatch):
+    here, there, logs = tmp_path / "here", tmp_path / "there", tmp_path / "logs"
+    train = ["train", config, "--device", "cpu", "--quiet"]
+    assert main([*train, "--seeds", "1", "--out", str(here)]) == 0
+    assert main(["train", "--table", str(here), "--pack", str(logs), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--unpack", str(logs), "--out", str(there)]) == 0
+    assert "tiny: wrote 2 runs\n" in capsys.readouterr().err
+    assert main(["train", "--unpack", str(logs), "--out", str(there)]) == 0
+    assert "tiny: wrote 0 runs, 2 were there\n" in capsys.readouterr().err
+    trained = []
+    whole = plan.run_task
+    monkeypatch.setattr(plan, "run_task", lambda task: trained.append(task) or whole(task))
+    assert main([*train, "--seeds", "2", "--out", str(there)]) == 0
+    assert [task.seed for task in trained if not (here / "tiny" / run_of(task)).exists()] == [1, 1]
+    assert main([*train, "--seeds", "2", "--out", str(here)]) == 0
+    capsys.readouterr()
+    for folder in (here, there):
+        assert main(["train", "--table", str(folder), "--pack", str(folder), "--quiet"]) == 0
+    first, second = (without_seconds(folder / "tiny.jsonl.gz") for folder in (here, there))
+    assert first == second
+
+
+def run_of(task):
+    return task.folder.relative_to(task.folder.parents[2])
+
+
+def without_seconds(log):
+    return re.sub(r'"seconds":[\d.e-]+', "", gzip.decompress(log.read_bytes()).decode())
+
+
+def test_a_log_of_other_settings_is_not_gone_on_from(config, tmp_path, capsys):
+    out, logs, there = tmp_path / "out", tmp_path / "logs", tmp_path / "there"
+    assert main(["train", config, "--seeds", "1", "--out", str(out), "--quiet"]) == 0
+    assert main(["train", "--table", str(out), "--pack", str(logs), "--quiet"]) == 0
+    assert main(["train", "--unpack", str(logs), "--out", str(there), "--quiet"]) == 0
+    path = Path(config)
+    path.write_text(path.read_text().replace("epochs = 3", "epochs = 4"))
+    capsys.readouterr()
+    assert main(["train", config, "--seeds", "1", "--out", str(there), "--quiet"]) != 0
+    assert "training.epochs was 3 and is now 4" in capsys.readouterr().err
+
+
 def test_the_list_names_what_is_missing(capsys, monkeypatch):
     monkeypatch.delenv("SPHUNI_DATA", raising=False)
     assert main(["train", "--list", "--json"]) == 0
@@ -40,7 +87,10 @@ def test_the_list_names_what_is_missing(capsys, monkeypatch):
 
 def test_usage_errors(capsys, tmp_path):
     assert main(["train"]) == 2
-    assert "name one experiment, or give --list" in capsys.readouterr().err
+    assert (
+        "name one experiment, or give --list, --table PATH or --unpack PATH"
+        in capsys.readouterr().err
+    )
     assert main(["train", "digits-regulariser"]) == 2
     assert "did you mean 'digits-regularizers'" in capsys.readouterr().err
     assert main(["train", "--table", str(tmp_path)]) == 3

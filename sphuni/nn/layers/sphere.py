@@ -89,24 +89,34 @@ class _SphereConv(nn.modules.conv._ConvNd):
             )
             padding = 0
         geometry = (self.stride, padding, self.dilation)
-        products = _CONV[self._rank](x, self.weight, None, *geometry, self.groups)
         with torch.autocast(x.device.type, enabled=False):
             norms = self._patch_norms(x, geometry)
-            wide = self.weight.to(norms.dtype).flatten(1)
-            lengths = (wide.square().sum(1) + self.eps).sqrt().reshape(-1, *[1] * self._rank)
-            return products.to(norms.dtype) / (norms * lengths)
+            wide = self.weight.to(norms.dtype)
+            lengths = (wide.flatten(1).square().sum(1) + self.eps).sqrt()
+            unit = (wide / lengths.reshape(-1, 1, *[1] * self._rank)).to(self.weight.dtype)
+        products = _CONV[self._rank](x, unit, None, *geometry, self.groups)
+        return products.to(norms.dtype) * norms.reciprocal()
 
     def _patch_norms(self, x: Tensor, geometry: tuple[Any, ...]) -> Tensor:
         """sqrt(|patch|^2 + eps), one channel per group repeated over its filters."""
         dtype = torch.promote_types(x.dtype, torch.float32)
         squares = x.to(dtype).square()
         sums = squares.reshape(x.shape[0], self.groups, -1, *x.shape[2:]).sum(dim=2)
-        box = torch.ones(self.groups, 1, *self.kernel_size, dtype=dtype, device=x.device)
-        patches = _CONV[self._rank](sums, box, None, *geometry, self.groups)
-        norms = (patches.clamp_min(0) + self.eps).sqrt()
+        norms = (self._box(sums, geometry).clamp_min(0) + self.eps).sqrt()
         if self.groups == 1:
             return norms
         return norms.repeat_interleave(self.out_channels // self.groups, dim=1)
+
+    def _box(self, sums: Tensor, geometry: tuple[Any, ...]) -> Tensor:
+        """Sum over every patch: by pooling, which is faster, where pooling can do it."""
+        stride, padding, dilation = geometry
+        dense = self._rank == 2 and set(dilation) == {1} and padding != "same"
+        pad = (0, 0) if not dense or padding in (0, "valid") else padding
+        if dense and all(2 * p <= size for p, size in zip(pad, self.kernel_size, strict=True)):
+            size: Any = self.kernel_size
+            return torch_functional.avg_pool2d(sums, size, stride, pad, divisor_override=1)
+        box = torch.ones(self.groups, 1, *self.kernel_size, dtype=sums.dtype, device=sums.device)
+        return _CONV[self._rank](sums, box, None, *geometry, self.groups)
 
     def _rescaled(self, answer: Tensor) -> Tensor:
         return answer

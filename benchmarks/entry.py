@@ -1,0 +1,146 @@
+"""One thing to be timed: sphuni, its peers, and the answer in float64 that all are held to."""
+
+import dataclasses
+import importlib
+import importlib.metadata
+import importlib.util
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.measure import isolated, peak_memory
+
+__all__ = ["Answer", "Entry", "Peer", "rows_of"]
+
+Answer = dict[str, Any]
+"""Named numbers and arrays, such as value and gradient."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Peer:
+    """Another program for the same thing; `package` is what it needs, `why` where it may win."""
+
+    run: Callable[[Any], Answer]
+    package: str = "torch"
+    why: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A case.
+
+    Attributes
+    ----------
+    name : str
+    setup : callable
+        Make the input.
+    run : callable
+        sphuni on the input. Its first call, which may compile, is not timed.
+    peers : mapping of name to Peer
+    reference : callable
+        The answer in float64. What a method does not return is not compared.
+    tolerance : mapping of field to float
+        Largest relative error (Euclidean norm) of a right answer.
+    work : float
+        Floating-point operations that the case needs, 0 where that says nothing.
+    repeats : int
+    """
+
+    name: str
+    setup: Callable[[], Any]
+    run: Callable[[Any], Answer]
+    reference: Callable[[Any], Answer]
+    peers: Mapping[str, Peer] = dataclasses.field(default_factory=dict)
+    tolerance: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    work: float = 0.0
+    dtype: str = "float32"
+    repeats: int = 5
+
+
+def rows_of(module: str, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Measure every method of every entry of `module.ENTRIES` in a process of its own."""
+    return [row for entry in entries for row in _rows(module, entry)]
+
+
+def _rows(module: str, entry: Entry) -> list[dict[str, Any]]:
+    ours = {"case": entry.name, "method": "sphuni"} | isolated(_measure, module, entry.name, None)
+    rows = [ours]
+    for name, peer in entry.peers.items():
+        row: dict[str, Any] = {"case": entry.name, "method": name}
+        if importlib.util.find_spec(peer.package) is None:
+            rows.append(row | {"status": "absent", "note": f"{peer.package} is not installed"})
+            continue
+        row |= {"version": _version(peer.package)}
+        row |= isolated(_measure, module, entry.name, name)
+        if "seconds" in row and "seconds" in ours:
+            row["ratio"] = row["seconds"] / ours["seconds"]
+            row["memory_ratio"] = row["extra_bytes"] / max(ours["extra_bytes"], 1 << 16)
+            if row["ratio"] < 1:
+                row["note"] = f"{name} wins: {peer.why}" if peer.why else f"{name} wins"
+        rows.append(row)
+    return rows
+
+
+def _version(package: str) -> str:
+    names = {"faiss": "faiss-cpu", "sklearn": "scikit-learn"}
+    return importlib.metadata.version(names.get(package, package))
+
+
+def _measure(module: str, name: str, peer: str | None) -> dict[str, Any]:
+    """Time one method on one thread by processor seconds, then check its answer.
+
+    Processor seconds of the whole process: another program on the machine changes them little, and
+    a peer that starts threads of its own does not gain by it.
+    """
+    torch.set_num_threads(1)
+    entry = next(e for e in importlib.import_module(module).ENTRIES if e.name == name)
+    run = entry.run if peer is None else entry.peers[peer].run
+    data = entry.setup()
+    started = time.perf_counter()
+    answer = run(data)
+    first = time.perf_counter() - started
+    extra = peak_memory(lambda: run(data))
+    seconds, rate = [], []
+    for _ in range(entry.repeats):
+        rate.append(gemm_rate(entry.dtype))
+        began = time.process_time()
+        answer = run(data)
+        seconds.append(time.process_time() - began)
+    errors = _errors(answer, entry.reference(data))
+    wrong = [f for f, e in errors.items() if not e <= entry.tolerance.get(f, 1e-4)]
+    row = {
+        "status": "right" if not wrong else f"wrong {', '.join(wrong)}",
+        "returns": " and ".join(answer),
+        "seconds": min(seconds),
+        "spread": float(np.median(seconds)) / min(seconds) - 1,
+        "first_seconds": first,
+        "extra_bytes": extra,
+        "gflops_of_gemm": max(rate) / 1e9,
+        **{f"{field}_error": error for field, error in errors.items()},
+    }
+    if entry.work:
+        row["roofline_fraction"] = entry.work / min(seconds) / max(rate)
+    if wrong and peer is None:
+        del row["seconds"]  # a wrong answer of ours has no time
+    return row
+
+
+def gemm_rate(dtype: str) -> float:
+    """Operations per second of a matrix product on one thread, now: the roofline."""
+    matrix = torch.ones(1024, 1024, dtype=getattr(torch, dtype))
+    began = time.process_time()
+    matrix @ matrix
+    return 2 * 1024**3 / (time.process_time() - began)
+
+
+def _errors(answer: Answer, exact: Answer) -> dict[str, float]:
+    """Relative error of every field that was returned; nan counts as wrong."""
+    found = {}
+    for field, value in answer.items():
+        own = np.asarray(value, dtype=np.float64)
+        truth = np.asarray(exact[field], dtype=np.float64)
+        found[field] = float(np.linalg.norm(own - truth) / np.linalg.norm(truth))
+    return found

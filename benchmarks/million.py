@@ -1,0 +1,127 @@
+"""A million points: Coulomb energy and gradient in R^3, and a report on a million embeddings.
+
+python -m benchmarks.million [coulomb] [fmm] [embeddings]
+
+Minutes each; rows are added to results/million.csv as they are found, in place of earlier ones.
+"""
+
+import csv
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import sphuni
+from benchmarks.engine import energy, unit_points
+from benchmarks.measure import isolated, peak_memory
+from sphuni.kernels import Riesz
+
+__all__ = ["main"]
+
+N = 1_000_000
+RESULT = Path(__file__).parent / "results" / "million.csv"
+
+
+def main() -> int:
+    """Run what is named, or all."""
+    for name in sys.argv[1:] or list(CASES):
+        row = {"case": name} | isolated(CASES[name])
+        print(row, flush=True)
+        _keep(row)
+    return 0
+
+
+def coulomb() -> dict[str, Any]:
+    """By tiles, float32, one thread; energy against the mean of uniform points, 1 per pair."""
+    return _energy_row("compiled")
+
+
+def fmm() -> dict[str, Any]:
+    """By FMM3D to six digits."""
+    return _energy_row("fmm")
+
+
+def _energy_row(engine: str) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    energy(unit_points(3000, 3, "float32"), kernel=Riesz(1.0), engine=engine)
+    points = unit_points(N, 3, "float32")
+    found: list[Any] = []
+    began, wall = time.process_time(), time.perf_counter()
+    extra = peak_memory(lambda: found.append(energy(points, kernel=Riesz(1.0), engine=engine)))
+    return {
+        "processor_seconds": time.process_time() - began,
+        "seconds": time.perf_counter() - wall,
+        "extra_bytes": extra,
+        "energy": found[0]["value"],
+        "gradient_norm": float(np.linalg.norm(found[0]["gradient"].astype(np.float64))),
+        "energy_per_pair": found[0]["value"] / (N * (N - 1) / 2),
+        "threads": 1,
+    }
+
+
+def embeddings() -> dict[str, Any]:
+    """The report on clustered vectors of a million rows in R^384, from a file, within 4 GiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "embeddings.npy"
+        write_embeddings(path, N, 384)
+        began, wall = time.process_time(), time.perf_counter()
+        reports: list[Any] = []
+        extra = peak_memory(
+            lambda: reports.append(
+                sphuni.analysis.analyze(str(path), max_bytes=4 << 30, max_seconds=60)
+            )
+        )
+        (layer,) = [layer for layer in reports[0].layers if layer.status != "skipped"]
+        return {
+            "processor_seconds": time.process_time() - began,
+            "seconds": time.perf_counter() - wall,
+            "extra_bytes": extra,
+            "status": layer.status,
+            "note": layer.sampled or layer.reason,
+            "energy": layer.energy.get("1"),
+            "mean_resultant_length": layer.mean_resultant_length,
+            "effective_rank": layer.effective_rank,
+            "threads": torch.get_num_threads(),
+        }
+
+
+def write_embeddings(path: Path, n: int, d: int) -> None:
+    """Unit vectors about a few hundred centres with a common direction, as encoders give them."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((300, d), np.float32) + 0.5
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, d))
+    for start in range(0, n, 20_000):
+        count = min(20_000, n - start)
+        block = centres[rng.integers(300, size=count)]
+        block = block + 1.5 * rng.standard_normal((count, d), np.float32)
+        rows[start : start + count] = block / np.linalg.norm(block, axis=1, keepdims=True)
+    rows.flush()
+
+
+CASES: dict[str, Callable[[], dict[str, Any]]] = {
+    "coulomb": coulomb,
+    "fmm": fmm,
+    "embeddings": embeddings,
+}
+
+
+def _keep(row: dict[str, Any]) -> None:
+    earlier = []
+    if RESULT.exists():
+        with RESULT.open(newline="") as stream:
+            earlier = [r for r in csv.DictReader(stream) if r["case"] != row["case"]]
+    rows = [*earlier, row]
+    columns = list(dict.fromkeys(key for one in rows for key in one))
+    with RESULT.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Write the tables of results into the README, between its markers.
+
+python -m benchmarks.readme
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
+START, END = "<!-- benchmarks: generated -->", "<!-- benchmarks: end -->"
+
+
+def main() -> int:
+    """Replace what stands between the markers."""
+    text = README.read_text()
+    if START not in text or END not in text:
+        print(f"README.md has no lines {START} and {END}", file=sys.stderr)
+        return 2
+    before, rest = text.split(START, 1)
+    _, after = rest.split(END, 1)
+    README.write_text(f"{before}{START}\n{tables()}{END}{after}")
+    return 0
+
+
+def tables() -> str:
+    """The tables as Markdown."""
+    parts = []
+    for family in ("engine", "separation", "layers", "descent"):
+        rows = _read(family)
+        if rows:
+            parts.append(_against_peers(rows))
+    scaling = [row for row in _read("scaling") if row.get("exponent")]
+    if scaling:
+        parts.append(_exponents(scaling))
+    ring = [row for row in _read("ring") if row.get("efficiency_ratio")]
+    if ring:
+        parts.append(_ring(ring))
+    return "\n".join(parts)
+
+
+def _read(family: str) -> list[dict[str, str]]:
+    path = RESULTS / f"{family}.csv"
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return [row for row in rows if row.get("method") or family == "ring"]
+
+
+def _against_peers(rows: list[dict[str, str]]) -> str:
+    lines = ["| case | sphuni | of the roofline | peers: time and extra memory over sphuni's |"]
+    lines.append("|---|---|---|---|")
+    for case in dict.fromkeys(row["case"] for row in rows):
+        ours = next(r for r in rows if r["case"] == case and r["method"] == "sphuni")
+        others = [_peer(r) for r in rows if r["case"] == case and r["method"] != "sphuni"]
+        time = _seconds(ours["seconds"]) if ours.get("seconds") else ours.get("status", "failed")
+        lines.append(f"| {case} | {time} | {_percent(ours)} | {'; '.join(others)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _peer(row: dict[str, str]) -> str:
+    name = row["method"]
+    if row.get("status") == "absent":
+        return f"{name} absent"
+    if row.get("error"):
+        return f"{name} failed"
+    if not row.get("ratio"):
+        return f"{name} {row.get('status', '')}"
+    memory = f", {_ratio(row['memory_ratio'])} memory" if row.get("memory_ratio") else ""
+    value_only = " (value only)" if row.get("returns") == "value" else ""
+    remark = ""
+    if row.get("status", "right") != "right":
+        error = row.get("gradient_error") or row.get("value_error")
+        remark = f", **{row['status']}**" + (f" by {float(error):.0e}" if error else "")
+    won = f"; {row['note']}" if row.get("note") else ""
+    return f"{name} {_ratio(row['ratio'])}{value_only}{memory}{remark}{won}"
+
+
+def _ratio(text: str) -> str:
+    return f"{float(text):.2g}x" if float(text) < 100 else f"{float(text):,.0f}x"
+
+
+def _seconds(text: str) -> str:
+    value = float(text)
+    return f"{value:.2g} s" if value >= 1 else f"{1e3 * value:.3g} ms"
+
+
+def _percent(row: dict[str, str]) -> str:
+    share = row.get("roofline_fraction")
+    return f"{100 * float(share):.0f} %" if share else ""
+
+
+def _exponents(rows: list[dict[str, str]]) -> str:
+    lines = ["| method | time grows as |", "|---|---|"]
+    for row in rows:
+        base = "(n log n)" if row["of"] == "n log n" else "n"
+        lines.append(f"| {row['method']} | {base}^{float(row['exponent']):.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _ring(rows: list[dict[str, str]]) -> str:
+    lines = ["| shared by a ring of two processes | efficiency | gradient error |", "|---|---|---|"]
+    for row in rows:
+        share = f"{100 * float(row['efficiency_ratio']):.0f} %"
+        lines.append(f"| {row['case']} | {share} | {float(row['gradient_error']):.0e} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

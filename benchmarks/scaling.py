@@ -1,0 +1,123 @@
+"""How time grows with n: exponents fitted over two decades, one process and one thread a ladder.
+
+The exponent is the slope of a least-squares line through log time against log n; of sorted and tree
+methods, whose cost is n log n, log n is divided out first.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+import sphuni
+from benchmarks import peers, separation
+from benchmarks.engine import energy, unit_points
+from benchmarks.entry import gemm_rate
+from benchmarks.measure import isolated, peak_memory
+from sphuni.kernels import Kernel, Riesz
+
+__all__ = ["LADDERS", "run"]
+
+
+class Ladder(NamedTuple):
+    """A method at growing n; `work` is the number of operations per n^2, 0 where not quadratic."""
+
+    d: int
+    dtype: str
+    sizes: tuple[int, ...]
+    run: Callable[[Any], Any]
+    log: bool = False
+    work: float = 0.0
+    family: str = "pairs, d = 3"
+    package: str = "torch"
+
+
+def _energy(kernel: Kernel, engine: str = "auto") -> Callable[[Any], Any]:
+    return lambda points: energy(points, kernel=kernel, engine=engine)
+
+
+TWO_DECADES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+LADDERS = {
+    "Coulomb energy and gradient, pairs, d = 3": Ladder(
+        3, "float32", (3_000, 10_000, 30_000, 100_000, 300_000), _energy(Riesz(1.0), "compiled"),
+        work=12.0,
+    ),
+    "torch.cdist and autograd, d = 3": Ladder(
+        3, "float32", (1_000, 3_000, 10_000), peers.cdist
+    ),
+    "FMM3D, 6 digits, d = 3": Ladder(
+        3, "float32", (10_000, 100_000, 1_000_000), peers.fmm3d, package="fmm3dpy"
+    ),
+    "Coulomb energy and gradient, pairs, d = 64": Ladder(
+        64, "float32", (1_000, 3_000, 10_000, 30_000, 100_000), _energy(Riesz(1.0)),
+        work=3.0 * 64, family="pairs, d = 64",
+    ),
+    "torch.cdist and autograd, d = 64": Ladder(
+        64, "float32", (1_000, 3_000, 10_000), peers.cdist, family="pairs, d = 64"
+    ),
+    "sum of arcs and gradient by angles, d = 2": Ladder(
+        2, "float64", TWO_DECADES, _energy(Riesz(-1.0, "geodesic")), log=True, family="linear",
+    ),
+    "sum of fourth powers and gradient by moments, d = 64": Ladder(
+        64, "float64", TWO_DECADES, _energy(Riesz(-4.0)), family="linear",
+    ),
+    "separation by a tree, d = 3": Ladder(
+        3, "float32", TWO_DECADES, sphuni.separation, log=True, family="linear",
+    ),
+    "separation by sorting, d = 2": Ladder(
+        2, "float32", TWO_DECADES, sphuni.separation, log=True, family="linear",
+    ),
+    "scipy cKDTree, d = 3": Ladder(
+        3, "float32", TWO_DECADES, separation.scipy_tree, log=True, family="linear",
+    ),
+}  # fmt: skip
+
+
+def run() -> list[dict[str, Any]]:
+    """One row per method and n, and one with the exponent per method."""
+    rows = []
+    for name, ladder in LADDERS.items():
+        found: list[dict[str, Any]] = []
+        for n in ladder.sizes:
+            row = {"case": f"{name}, n = {n}", "method": name, "family": ladder.family, "n": n}
+            found.append(row | isolated(_step, name, n))
+        rows += found
+        timed = [row for row in found if "seconds" in row]
+        if len(timed) > 1:
+            slope = exponent([row["n"] for row in timed], [row["seconds"] for row in timed], ladder)
+            about = {"case": f"{name}, exponent", "method": name, "family": ladder.family}
+            rows.append(about | {"exponent": slope, "of": "n log n" if ladder.log else "n"})
+    return rows
+
+
+def exponent(sizes: list[int], seconds: list[float], ladder: Ladder) -> float:
+    """The fitted power of n."""
+    divided = [
+        math.log(s / (math.log(n) if ladder.log else 1))
+        for n, s in zip(sizes, seconds, strict=True)
+    ]
+    return float(np.polyfit(np.log(sizes), divided, 1)[0])
+
+
+def _step(name: str, n: int) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    ladder = LADDERS[name]
+    ladder.run(unit_points(500, ladder.d, ladder.dtype))
+    points = unit_points(n, ladder.d, ladder.dtype)
+    seconds: list[float] = []
+    extra = peak_memory(lambda: seconds.append(_timed(ladder, points)))
+    while sum(seconds) < 1.0 and len(seconds) < 20:
+        seconds.append(_timed(ladder, points))
+    row = {"seconds": min(seconds), "extra_bytes": extra}
+    if ladder.work:
+        row["roofline_seconds"] = ladder.work * n * n / max(gemm_rate("float32") for _ in range(5))
+    return row
+
+
+def _timed(ladder: Ladder, points: torch.Tensor) -> float:
+    began = time.process_time()
+    ladder.run(points)
+    return time.process_time() - began

@@ -1,0 +1,149 @@
+"""Raise the least of the minima of a function over the sphere: sequential quadratic programming."""
+
+import numpy as np
+from scipy.spatial import distance
+
+from sphuni.configurations._members import Array, Family, Members, rotations, step_along
+from sphuni.configurations._quadratic import best_rise
+from sphuni.configurations._slp import Ascent, margin_of
+from sphuni.configurations._tied import even_out, multipliers, tied_step
+
+__all__ = ["climb"]
+
+_SMALLEST_RADIUS = 1e-13
+_LARGEST_RADIUS = 0.3
+_ROUNDING = 4e-15
+_PRECISION = 1e-11
+_CLOSE = 1e-2
+_LEAST_WEIGHT = 1e-5
+_FLATTEST = 1e-5
+_RANK = 1e-8
+_TIED = (1e-8, 1e-10)
+_NEAR = 1e-4
+
+
+def climb(family: Family, points: Array, *, radius: float, iterations: int = 200) -> Ascent:
+    """Maximise the least member, each being a minimum over the sphere with a place of its own.
+
+    Parameters
+    ----------
+    family : callable
+        See `Family`; its members have `places`.
+    points : ndarray of shape (n, d)
+        Unit rows.
+    radius : float
+        First bound on each tangent coordinate of a step.
+    iterations : int, default 200
+        Quadratic programmes.
+
+    Returns
+    -------
+    Ascent
+
+    Notes
+    -----
+    A minimum that moves with the points bends its value so much that linear programmes need tiny
+    steps. Here the curvature of the Lagrangian enters, with the multipliers of the step before,
+    which are handed on from each place to the nearest new one. The curvature is made positive
+    apart on the moves that keep the carrying members equal and on those that do not, without
+    mixed terms: near the optimum the former alone decide. There a step of Newton's method for the
+    tied members is tried as well, and the better of the two is taken.
+
+    References
+    ----------
+    J. Nocedal, S. J. Wright, "Numerical Optimization" (2006), chapter 18,
+    doi:10.1007/978-0-387-40065-5.
+    """
+    members = family(points, 0.0)
+    members = family(points, margin_of(members, radius))
+    least = float(members.values.min())
+    weights = _first_weights(members)
+    used, last = 0, 0.0
+    while used < iterations and radius > _SMALLEST_RADIUS:
+        used += 1
+        jacobian = members.jacobian.toarray()
+        curvature = _convex(jacobian, weights, -members.curvature(weights))
+        rise = best_rise((members.values - least) / radius, jacobian, radius * curvature)
+        promised = radius * (rise.level - 0.5 * radius * rise.move @ curvature @ rise.move)
+        turn = rotations(points)
+        move = (radius * (rise.move - turn @ (turn.T @ rise.move))).reshape(len(points), -1)
+        margin = 2 * margin_of(members, radius)
+        trials = [_try(family, points, move, margin)]
+        if promised < _CLOSE * max(1.0, abs(least)):
+            carried = np.where(rise.weights > _LEAST_WEIGHT * rise.weights.max(), rise.weights, 0.0)
+            second = tied_step(points, members, carried / carried.sum(), radius)
+            trials.append(_try(family, points, second, margin))
+        value, trial, seen = max(trials, key=lambda one: one[0])
+        gain = value - least
+        ratio = max(gain, trials[0][0] - least) / max(promised, 1e-300)
+        nearest = seen if gain > 0 else members
+        weights = _handed_on(members, rise.weights, nearest)
+        if gain > 0:
+            points, least, members = trial, value, seen
+        rounding = _ROUNDING * max(1.0, abs(least))
+        if max(gain, last) < rounding and promised < _PRECISION * max(1.0, abs(least)):
+            break
+        last = gain
+        longest = float(np.abs(rise.move).max())
+        if ratio < 0.1:
+            radius *= 0.3 * longest
+        elif ratio > 0.7 and longest > 0.9:
+            radius = min(2 * radius, _LARGEST_RADIUS)
+    for width in _TIED:
+        points, least = _settle(family, points, least, width * max(1.0, abs(least)))
+    points, least = even_out(family, points, least)
+    return Ascent(points, least, used)
+
+
+def _settle(family: Family, points: Array, least: float, width: float) -> tuple[Array, float]:
+    """Newton's method for the tied members while their gradients cancel better and better."""
+    members = family(points, width)
+    weights, residual = multipliers(members)
+    for _ in range(6):
+        trial = step_along(points, tied_step(points, members, weights, _NEAR))
+        members = family(trial, width)
+        weights, remaining = multipliers(members)
+        value = float(members.values.min())
+        if remaining >= residual or value < least - _ROUNDING * max(1.0, abs(least)):
+            break
+        points, least, residual = trial, value, remaining
+    return points, least
+
+
+def _try(family: Family, points: Array, move: Array, margin: float) -> tuple[float, Array, Members]:
+    trial = step_along(points, move)
+    members = family(trial, margin)
+    return float(members.values.min()), trial, members
+
+
+def _first_weights(members: Members) -> Array:
+    """Multipliers of the lower half of the members."""
+    low = members.values <= np.median(members.values)
+    weights = np.zeros(len(low))
+    lower = members._replace(values=members.values[low], jacobian=members.jacobian[low])
+    weights[low] = multipliers(lower)[0]
+    return weights
+
+
+def _handed_on(members: Members, weights: Array, new: Members) -> Array:
+    """Give the weight of every place to the nearest new one."""
+    assert members.places is not None
+    assert new.places is not None
+    nearest = distance.cdist(members.places, new.places, "sqeuclidean").argmin(1)
+    handed = np.bincount(nearest, weights, minlength=len(new.values))
+    return np.where(handed > 1e-6 * handed.max(), handed, 0.0) / handed.sum()
+
+
+def _convex(jacobian: Array, weights: Array, hessian: Array) -> Array:
+    """Positive parts of a Hessian where the carrying members stay equal and where they do not."""
+    gradients = jacobian[weights > 0]
+    _, s, vt = np.linalg.svd(gradients - gradients.mean(0), full_matrices=True)
+    rank = int((s > _RANK * max(s.max(initial=0.0), 1e-300)).sum())
+    floor = _FLATTEST * max(float(np.abs(hessian).max()), 1e-300)
+    total = np.zeros_like(hessian)
+    for basis in (vt[:rank].T, vt[rank:].T):
+        if basis.shape[1]:
+            curve, vectors = np.linalg.eigh(basis.T @ hessian @ basis)
+            outer = basis @ vectors
+            total += (outer * np.maximum(curve, floor)) @ outer.T
+    return total

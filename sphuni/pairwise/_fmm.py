@@ -1,0 +1,102 @@
+"""Coulomb energy on S^2 by the fast multipole method of FMM3D, an optional extra: O(n).
+
+About 6 kB per point. Worth it from about 2e5 points on; see PERFORMANCE in the documentation.
+"""
+
+import functools
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni._budget import describe_bytes, memory_budget
+from sphuni._errors import EngineError
+from sphuni.kernels import Kernel, Riesz
+from sphuni.pairwise import _blockwise
+from sphuni.pairwise._nearest import nearest
+
+__all__ = ["repays", "supports", "total"]
+
+_FROM = 200_000
+_BYTES_PER_POINT = 6_000
+_TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
+
+
+def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
+    """Return the reason for refusing a call, or None."""
+    if op != "sum" or y is not None:
+        return "it computes sums over the pairs of one unweighted set only"
+    if x.shape[-1] != 3 or any(kernel != Riesz(1.0) for kernel in kernels):
+        return "it serves Riesz(1.0) in d = 3 only"
+    if x.device.type != "cpu":
+        return f"it works on the processor, and the points are on {x.device.type}"
+    if importlib.util.find_spec("fmm3dpy") is None:
+        return "fmm3dpy is not installed; pip install 'sphuni[fmm]'"
+    needed, allowed = _BYTES_PER_POINT * x.shape[-2], memory_budget()
+    if needed > allowed:
+        return f"it needs {describe_bytes(needed)} and {describe_bytes(allowed)} are to be had"
+    return None
+
+
+def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
+    """Whether it is faster than tiles."""
+    return x.shape[-2] >= _FROM
+
+
+def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
+    """Sum over i < j of each kernel: (b, n, 3) -> (b, k)."""
+    return torch.stack([FmmSum.apply(x)[0] for _ in kernels], dim=-1)
+
+
+class FmmSum(torch.autograd.Function):
+    """The Coulomb energy and its gradient from one call of the fast multipole method."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Any:
+        """Return the sums (b,), float64, and the tangent gradients (b, n, 3)."""
+        found = [_evaluate(one) for one in x]
+        sums = torch.tensor([energy for energy, _ in found], dtype=torch.float64)
+        forces = np.stack([force for _, force in found]) if found else np.empty(x.shape)
+        gradient = torch.from_numpy(forces).to(x.dtype)
+        return sums, _blockwise.tangent(x, gradient)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep the gradient."""
+        ctx.save_for_backward(output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        """Scale the saved gradient."""
+        if torch.is_grad_enabled():
+            raise EngineError(
+                "engine='fmm' gives first derivatives only: call backward without create_graph, "
+                "or use engine='blockwise'"
+            )
+        (gradient,) = ctx.saved_tensors
+        return upstream[0][:, None, None].to(gradient.dtype) * gradient
+
+
+def _evaluate(points: Tensor) -> tuple[float, np.ndarray]:
+    """Energy, inf where points coincide, and the forces (n, 3) of the others."""
+    potential, forces = _potential(points.detach().double().numpy(), _TOLERANCE[points.dtype])
+    coincide = points.shape[0] > 1 and bool((nearest(points.detach()).distance == 0).any())
+    return np.inf if coincide else 0.5 * float(potential.sum()) / _unit(), forces / _unit()
+
+
+def _potential(points: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    import fmm3dpy
+
+    sources = np.asfortranarray(points.T)
+    found = fmm3dpy.lfmm3d(eps=tolerance, sources=sources, charges=np.ones(len(points)), pg=2)
+    return found.pot, np.ascontiguousarray(found.grad.T)
+
+
+@functools.lru_cache(maxsize=1)
+def _unit() -> float:
+    """The potential of a unit charge at distance one: 1, or 1/(4 pi) in some versions."""
+    return float(_potential(np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]), 1e-12)[0][0])

@@ -1,0 +1,56 @@
+"""From the text of native loops to compiled functions."""
+
+import functools
+import re
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sphuni._errors import EngineError
+from sphuni._jit import native_jit
+from sphuni.kernels import Kernel
+from sphuni.pairwise._formula import Formula, formula
+from sphuni.pairwise._vector import vector_functions
+
+__all__ = ["can_spell", "compile_loops", "spell"]
+
+_TRACING = threading.Lock()  # torch.fx patches global state while it traces
+
+
+def can_spell(kernel: Kernel) -> bool:
+    """Whether the kernel has a formula for single pairs."""
+    return _formula(kernel, "") is not None
+
+
+def spell(kernel: Kernel, prefix: str = "") -> Formula:
+    """Return the kernel's formula for single pairs, its names beginning with `prefix`."""
+    spelled = _formula(kernel, prefix)
+    if spelled is None:
+        raise EngineError(f"the kernel {kernel.label} has no scalar form")
+    return spelled
+
+
+def compile_loops(
+    texts: Sequence[str], spelled: Sequence[Formula], dtype: np.dtype[Any], **names: float
+) -> Callable[..., None]:
+    """Compile the functions that `texts` define, all in one precision; return the last."""
+    number = dtype.type
+    names |= {"zero": 0.0, "one": 1.0, "two": 2.0}
+    scope: dict[str, Any] = {"sqrt": np.sqrt, "np": np, "dtype": number}
+    scope |= vector_functions(dtype)
+    constants = [pair for one in spelled for pair in one.constants]
+    scope |= {name: number(value) for name, value in (*names.items(), *constants)}
+    jit = native_jit()
+    for text in texts:
+        exec(text, scope)
+        for name in re.findall(r"^def (\w+)", text, re.MULTILINE):
+            scope[name] = jit(scope[name])
+    return scope[name]
+
+
+@functools.lru_cache(maxsize=256)
+def _formula(kernel: Kernel, prefix: str) -> Formula | None:
+    with _TRACING:
+        return formula(kernel, prefix)

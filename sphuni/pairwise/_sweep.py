@@ -1,0 +1,62 @@
+"""Native loops over a tile of cosines: kernel sums, slopes and radial parts in one look.
+
+Plain operations would read and write the tile eight times over; beside products of a thousand
+coordinates that is as much time as the products themselves.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni._jit import native_jit
+from sphuni.kernels import Kernel
+from sphuni.pairwise import _loops, _scalar
+
+__all__ = ["MARK", "serves", "slopes", "values"]
+
+MARK = _loops.MARK
+_DTYPES: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
+
+
+def serves(x: Tensor, kernels: Sequence[Kernel]) -> bool:
+    """Whether tiles of these points are on the processor and the kernels have scalar forms."""
+    if x.device.type != "cpu" or x.dtype not in _DTYPES or native_jit() is None:
+        return False
+    return all(_scalar.can_spell(kernel) for kernel in kernels)
+
+
+def values(cosines: Tensor, kernels: tuple[Kernel, ...]) -> Tensor:
+    """Sums (b, k), float64, over the cosines (b, r, c) that are not `MARK`."""
+    sums = np.zeros((len(cosines), len(kernels)))
+    _compiled(kernels, False, _DTYPES[cosines.dtype])(cosines.numpy(), sums)
+    return torch.from_numpy(sums)
+
+
+def slopes(cosines: Tensor, kernel: Kernel, *, both: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Replace the cosines (b, r, c) by slopes dK/dt, in place, and by zero where they are `MARK`.
+
+    Returns the sums of the kernel (b,), float64, and those of cosine times slope over the rows
+    (b, r) and, if `both`, the columns (b, c).
+    """
+    dtype = _DTYPES[cosines.dtype]
+    b, r, c = cosines.shape
+    sums, rows = np.zeros(b), np.zeros((b, r), dtype)
+    columns = np.zeros((b, c if both else 0), dtype)
+    _compiled((kernel,), True, dtype)(cosines.numpy(), sums, rows, columns)
+    return torch.from_numpy(sums), torch.from_numpy(rows), torch.from_numpy(columns)
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(
+    kernels: tuple[Kernel, ...], with_slopes: bool, dtype: np.dtype[Any]
+) -> Callable[..., None]:
+    spelled = [_scalar.spell(kernel, f"k{k}") for k, kernel in enumerate(kernels)]
+    source = _loops.cosine_slopes if with_slopes else _loops.cosine_values
+    return _scalar.compile_loops(source(spelled), spelled, dtype)

@@ -1,0 +1,57 @@
+import math
+
+import numpy as np
+import pytest
+
+import sphuni
+from sphuni.geometry import sampled_energy
+from sphuni.kernels import Gaussian, Riesz
+
+
+@pytest.mark.parametrize(
+    ("kernel", "antipodal"), [(Riesz(1.0), False), (Riesz(0.0), True), (Gaussian(1.0), False)]
+)
+def test_the_exact_energy_lies_within_the_error_bars(kernel, antipodal):
+    """Over 40 choices of pairs the deviations in standard errors have mean 0 and variance 1."""
+    points = sphuni.random_points(400, 6, rng=1)
+    points[:80] = points[0] + 0.3 * points[:80]
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    exact = sphuni.kernel_energy(points, kernel=kernel, antipodal=antipodal)
+    deviations = []
+    for seed in range(40):
+        found = sampled_energy(points, kernel=kernel, pairs=9000, antipodal=antipodal, rng=seed)
+        deviations.append((found.value - exact) / found.standard_error)
+    assert abs(np.mean(deviations)) < 3.5 / math.sqrt(40)
+    assert 0.5 < np.std(deviations) < 1.5
+
+
+def test_the_error_falls_with_the_root_of_the_pairs():
+    points = sphuni.random_points(3000, 5, rng=0)
+    few = sampled_energy(points, kernel=Riesz(0.5), pairs=1, rng=0)
+    many = sampled_energy(points, kernel=Riesz(0.5), pairs=64 * few.pairs, rng=0)
+    assert few.pairs == 8 * (3000 // 16) ** 2
+    assert many.pairs == 64 * few.pairs
+    assert few.standard_error / many.standard_error == pytest.approx(8, rel=0.7)
+    assert sampled_energy(points, kernel=Riesz(0.5), pairs=1, rng=0).value == few.value
+
+
+def test_batches_dtype_and_library():
+    points = sphuni.random_points(100, 4, batch=3, rng=0).astype(np.float32)
+    found = sampled_energy(points, kernel=Riesz(1.0), rng=0, pairs=1000)
+    assert found.value.shape == found.standard_error.shape == (3,)
+    assert found.value.dtype == np.float32
+
+
+def test_infinite_variance_is_refused():
+    points = sphuni.random_points(100, 3, rng=0)
+    with pytest.raises(ValueError, match=r"infinite variance .* in d = 3.*Riesz with s < 1\)"):
+        sampled_energy(points, kernel=Riesz(1.0))
+    assert math.isfinite(sampled_energy(points, kernel=Riesz(0.9), rng=0).value)
+
+
+def test_too_few_points_or_pairs_are_refused():
+    points = sphuni.random_points(31, 3, rng=0)
+    with pytest.raises(ValueError, match=r"points must have at least 32 rows .*; got 31"):
+        sampled_energy(points, kernel=Riesz(-1.0))
+    with pytest.raises(ValueError, match="pairs must be at least 1; got 0"):
+        sampled_energy(sphuni.random_points(40, 3, rng=0), kernel=Riesz(-1.0), pairs=0)
