@@ -43,12 +43,12 @@ def energy(points: Tensor, *, engine: str = "auto", kernel: sphuni.kernels.Kerne
 
 def exact(points: Tensor, *, kernel: sphuni.kernels.Kernel) -> Answer:
     """The same in float64, by differences for small d."""
-    return energy(points.double(), engine="blockwise", kernel=kernel)
+    return energy(sphuni.normalize(points.double()), engine="blockwise", kernel=kernel)
 
 
 def exact_loops(points: Tensor, *, kernel: sphuni.kernels.Kernel) -> Answer:
     """The same by the native loops, for sets that would take tiles minutes."""
-    return energy(points.double(), engine="compiled", kernel=kernel)
+    return energy(sphuni.normalize(points.double()), engine="compiled", kernel=kernel)
 
 
 def _angular(points: Tensor) -> Answer:

@@ -26,7 +26,7 @@ def network() -> nn.Module:
 
 def ours(model: nn.Module) -> Answer:
     """The regularizer of the package, which visits layers of one shape together."""
-    return _answer(model, lambda: snn.regularize(model, "mhe", weight=1.0)())
+    return _answer(model, lambda: snn.regularize(model, "mhe", weight=1.0, output_weight=1.0)())
 
 
 def naive(model: nn.Module) -> Answer:

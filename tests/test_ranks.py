@@ -104,6 +104,43 @@ def command(*arguments, processes=1):
     )
 
 
+@pytest.mark.slow
+def test_too_little_memory_is_the_layers_failure_on_any_number_of_ranks(tmp_path):
+    model = write_model(tmp_path)
+    for count in (1, 2):
+        path = tmp_path / f"{count}.json"
+        job = command("analyze", model, "--max-bytes", "100K", "--json", path, processes=count)
+        job.communicate(timeout=PATIENCE)
+        assert job.returncode == (4 if count == 1 else 1)  # torchrun's own code for any failure
+        table, *others = ModelReport.from_json(path).layers
+        assert table.status == "failed"
+        assert table.reason.endswith("max_bytes allows 100 KiB")
+        assert [layer.status for layer in others] == ["analysed", "analysed", "skipped"]
+
+
+@pytest.mark.slow
+def test_threads_do_not_change_the_digits_of_the_pairs():
+    text = (
+        "import sphuni, torch; x = torch.from_numpy(sphuni.random_points(5000, 3, rng=0))\n"
+        "x.requires_grad_(); values = []\n"
+        "for engine in ('blockwise', 'compiled'):\n"
+        "    e = sphuni.riesz_energy(x, engine=engine); e.backward(); values.append(e.item())\n"
+        "print(torch.get_num_threads(), values, x.grad.square().sum().item())"
+    )
+    found = []
+    for threads in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", text],
+            env=environment() | {"OMP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found.append(done.stdout.split(" ", 1))
+    assert [count for count, _ in found] == ["1", "2"]
+    assert found[0][1] == found[1][1]
+
+
 def contents(path):
     report = ModelReport.from_json(path).to_dict()
     for layer in report["layers"]:

@@ -34,11 +34,14 @@ class Yardstick(NamedTuple):
             return math.nan
         return (energy - self.optimum) / (self.random - self.optimum)
 
-    def z(self, energy: float) -> float:
-        """Deviations from the mean of random rows; nan where their variance is infinite."""
+    def z(self, energy: float, error: float = 0.0) -> float:
+        """Deviations from the mean of random rows; nan where their variance is infinite.
+
+        `error` is the standard error of the energy where it was estimated.
+        """
         if not 0 < self.deviation < math.inf:
             return math.nan
-        return (energy - self.random) / self.deviation
+        return (energy - self.random) / math.hypot(self.deviation, error)
 
 
 ENERGIES = tuple(

@@ -1,11 +1,15 @@
 """The options of an analysis, checked once."""
 
 import dataclasses
+import math
 from typing import Literal, TypeAlias
 
 from sphuni._budget import memory_budget
 
 __all__ = ["Baseline", "Options"]
+
+_MULTIPLY_ADDS_PER_SECOND = 2e10
+"""A cautious rate of one core for the two passes over the pairs of rows."""
 
 Baseline: TypeAlias = Literal["uniform", "init"]
 
@@ -29,3 +33,7 @@ class Options:
         if not self.max_seconds > 0:
             raise ValueError(f"max_seconds must be positive; got {self.max_seconds}")
         memory_budget(self.max_bytes)
+
+    def most_rows(self, d: int) -> int:
+        """How many rows of R^d can be compared with each other in `max_seconds`, about."""
+        return int(math.sqrt(self.max_seconds * _MULTIPLY_ADDS_PER_SECOND / d))

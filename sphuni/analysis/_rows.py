@@ -13,6 +13,7 @@ __all__ = ["NotMeasurable", "Rows", "prepare"]
 _DEAD = 1e-6
 _DOUBLE_WORK = 2e10
 _COPIES = 4
+_PAIR_COPIES = 4
 
 
 class NotMeasurable(Exception):
@@ -44,7 +45,8 @@ def prepare(matrix: Tensor, options: Options) -> Rows:
     weights = matrix.to(_working_type(matrix, options), copy=True)
     _refuse_infinite(weights)
     notes = _transform(weights, options)
-    largest = weights.abs().amax(dim=1, keepdim=True)
+    low, high = torch.aminmax(weights, dim=1, keepdim=True)
+    largest = torch.maximum(-low, high)
     weights /= torch.where(largest == 0, 1.0, largest)
     norms = torch.linalg.vector_norm(weights, dim=1) * largest[:, 0]
     alive = norms > _DEAD * norms.median()
@@ -62,9 +64,9 @@ def _working_type(matrix: Tensor, options: Options) -> torch.dtype:
     allowed = memory_budget(options.max_bytes)
     for dtype in (torch.float64, torch.float32):
         heavy = dtype == torch.float64 and float(n) * n * d > _DOUBLE_WORK
-        if _COPIES * n * d * dtype.itemsize <= allowed and not heavy:
+        if _needed(n, d, dtype, options) <= allowed and not heavy:
             return dtype
-    needed = _COPIES * n * d * torch.float32.itemsize
+    needed = _needed(n, d, torch.float32, options)
     if needed <= allowed:
         return torch.float32
     raise NotMeasurable(
@@ -72,7 +74,17 @@ def _working_type(matrix: Tensor, options: Options) -> torch.dtype:
     )
 
 
+def _needed(n: int, d: int, dtype: torch.dtype, options: Options) -> int:
+    """Bytes for a copy of the matrix, and for the float64 copies of the rows that are compared."""
+    compared = min(n, options.most_rows(d))
+    whole = int(1.1 * n * d * dtype.itemsize) + _PAIR_COPIES * compared * d * 8
+    return min(whole, _COPIES * n * d * dtype.itemsize)
+
+
 def _refuse_infinite(weights: Tensor) -> None:
+    low, high = torch.aminmax(weights)
+    if bool(torch.isfinite(low) & torch.isfinite(high)):
+        return
     finite = torch.isfinite(weights)
     if not bool(finite.all()):
         rows = torch.nonzero(~finite.all(dim=1))[:, 0]

@@ -65,9 +65,16 @@ def summarise(points: Tensor, sine_sum: float, smallest_angle: float) -> Summary
     return Summary(n, d, float(total.norm()), squared, sine_sum, smallest_angle)
 
 
-def uniformity(summary: Summary) -> Uniformity:
-    """Run Rayleigh, Bingham, Giné Gn and packing on a layer's sums."""
-    results = {test: _run(summary, test) for test in TESTS}
+def uniformity(summary: Summary, moments: Summary | None = None) -> Uniformity:
+    """Run Rayleigh, Bingham, Giné Gn and packing on a layer's sums.
+
+    `moments` holds the sums of all rows for the first two, where `summary` is that of a sample.
+    """
+    of_moments = summary if moments is None else moments
+    results = {
+        test: _run(of_moments if test in ("rayleigh", "bingham") else summary, test)
+        for test in TESTS
+    }
     return Uniformity(
         {test: float(r.statistic) for test, r in results.items()},
         {test: float(r.effect_size) for test, r in results.items()},

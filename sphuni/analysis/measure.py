@@ -13,7 +13,7 @@ from sphuni.analysis._options import Options
 from sphuni.analysis._pairs import measure_pairs, smallest_angle
 from sphuni.analysis._passes import kernel_sums, scan_rows
 from sphuni.analysis._rows import NotMeasurable, Rows, prepare
-from sphuni.analysis._sampling import sample_rows
+from sphuni.analysis._sampling import estimate_energies, sample_rows
 from sphuni.analysis._spectrum import measure_spectrum
 from sphuni.analysis._uniformity import Summary, summarise, uniformity
 from sphuni.nn.neurons import NeuronView
@@ -77,10 +77,15 @@ def _measure_rows(
     *sums, sine_sum = scan.sums.tolist()
     pairs = measure_pairs(points, rows.live[sample.places], scan)
     summary = summarise(points, sine_sum, pairs.separation)
-    tests = uniformity(summary)
-    spectrum = measure_spectrum(rows.points)
+    whole, estimate, errors = summary, None, {}
     energy = {e.key: mean_energy(e, s, n) for e, s in zip(ENERGIES, sums, strict=True)}
-    against = {e.key: yardstick(e, n, d) for e in ENERGIES}
+    if sample.partial:
+        whole = summarise(rows.points, math.nan, math.nan)
+        estimate = estimate_energies(rows.points, options)
+        energy, errors = estimate.energy, estimate.error
+    tests = uniformity(summary, whole)
+    spectrum = measure_spectrum(rows.points)
+    against = {e.key: yardstick(e, whole.n, d) for e in ENERGIES}
     report = dataclasses.replace(
         base,
         max_cosine=pairs.max_cosine,
@@ -90,7 +95,7 @@ def _measure_rows(
         optimum={key: yard.optimum for key, yard in against.items()},
         excess={key: yard.excess(energy[key]) for key, yard in against.items()},
         excess_is_upper={key: not yard.attained for key, yard in against.items()},
-        z={key: yard.z(energy[key]) for key, yard in against.items()},
+        z={key: yard.z(energy[key], errors.get(key, 0.0)) for key, yard in against.items()},
         statistic=tests.statistic,
         effect_size=tests.effect_size,
         p=tests.p,
@@ -98,12 +103,12 @@ def _measure_rows(
         effective_rank=spectrum.effective_rank,
         effective_rank_ratio=spectrum.effective_rank_ratio,
         stable_rank=spectrum.stable_rank,
-        mean_resultant_length=summary.resultant / n,
+        mean_resultant_length=whole.resultant / whole.n,
         worst_pairs=pairs.worst,
         cosine_histogram=pairs.cosines,
         angle_histogram=pairs.nearest,
         singular_values=spectrum.singular_values,
-        sampled=sample.sentence(energy),
+        sampled="" if estimate is None else estimate.sentence(sample),
         notes=(*base.notes, *([pairs.note] if pairs.note else [])),
     )
     if options.baseline == "init":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -14,7 +15,7 @@ from sphuni._typing import Array, Seed
 from sphuni.kernels import Kernel
 from sphuni.pairwise import pair_reduce
 
-__all__ = ["SampledEnergy", "sampled_energy"]
+__all__ = ["SampledEnergy", "block_means", "sampled_energy"]
 
 _BLOCK = 512
 _FEWEST_BLOCKS = 8
@@ -80,8 +81,8 @@ def sampled_energy(
     The rows are shuffled and cut into blocks of at most 512; every block of a shuffle is met with
     one other block, all rows with all rows, and shuffles are repeated until the pairs are many
     enough. Each pair of points is as likely as any other to be met, so the estimate is unbiased;
-    the standard error is that of the mean of the blocks' means, which do not overlap within one
-    shuffle. A matrix product makes a pair some hundred times cheaper than a gather of random pairs.
+    the standard error is that of the mean of the blocks' means, and errs on the large side, since
+    the blocks of a shuffle together hold every row once. A matrix product makes a pair some hundred times cheaper than a gather of random pairs.
     O(pairs * d) time, O(n + block) memory.
 
     Points that are far from uniform (clusters) make close pairs frequent; the standard error sees
@@ -120,7 +121,7 @@ def sampled_energy(
         )
     generator = torch_generator(rng)
     flat = widen(points).reshape(-1, n, d)
-    means = torch.stack([_block_means(one, used, pairs, generator) for one in flat])
+    means = torch.stack([block_means(one, [used], pairs, generator)[:, 0] for one in flat])
     count, size = means.shape[1], _block_rows(n)
     value, error = means.mean(dim=1), means.std(dim=1) / math.sqrt(count)
     if antipodal:
@@ -134,8 +135,10 @@ def sampled_energy(
     )
 
 
-def _block_means(points: Tensor, kernel: Kernel, pairs: int, generator: torch.Generator) -> Tensor:
-    """Mean kernel (count,) over the pairs of two blocks of rows, blocks of a shuffle disjoint."""
+def block_means(
+    points: Tensor, kernels: Sequence[Kernel], pairs: int, generator: torch.Generator
+) -> Tensor:
+    """Mean kernels (count, k) over the pairs of two random blocks of rows; see `sampled_energy`."""
     n = points.shape[0]
     size = _block_rows(n)
     count = max(_FEWEST_BLOCKS, -(-pairs // size**2))
@@ -144,7 +147,7 @@ def _block_means(points: Tensor, kernel: Kernel, pairs: int, generator: torch.Ge
         order = torch.randperm(n, generator=generator).to(points.device)
         couples = order[: n // (2 * size) * 2 * size].reshape(-1, 2, size)
         for left, right in couples[: count - len(means)]:
-            total = pair_reduce(points[left], points[right], kernel=kernel)
+            total = pair_reduce(points[left], points[right], kernel=kernels)
             means.append(total.double() / size**2)
     return torch.stack(means)
 

@@ -83,6 +83,11 @@ class Kernel(abc.ABC):
         return True
 
     @property
+    def apart(self) -> "Kernel":
+        """An equal function, where there is a simpler one, of p and q that are 2^-6 or more."""
+        return self
+
+    @property
     def absolutely_monotone(self) -> bool:
         """Whether K and all its derivatives in t are non-negative on [-1, 1), up to a constant.
 
@@ -178,6 +183,11 @@ class Antipodal(Kernel):
     def singular_opposite(self) -> bool:
         """Whether the value or a derivative of K diverges at antipodal points."""
         return self.singular
+
+    @property
+    def apart(self) -> Kernel:
+        """An equal function, where there is a simpler one, of p and q that are 2^-6 or more."""
+        return Antipodal(self.base.apart)
 
     def antipodal(self) -> Kernel:
         """Refuse: the kernel is antipodal already."""

@@ -116,6 +116,6 @@ class _Unit(torch.autograd.Function):
             inverse = (weight * rows).sum(-1, keepdim=True)
             inverse = torch.where(inverse == 0, 1.0, inverse).reciprocal()
         elif ctx.tangent:
-            return gradient * inverse, None
+            return gradient.mul_(inverse), None  # sums over pairs give their gradients away
         radial = (gradient * rows).sum(-1, keepdim=True)
         return (gradient - radial * rows) * inverse, None

@@ -1,6 +1,7 @@
 """A Riesz kernel that stays finite at coincident points."""
 
 import dataclasses
+import functools
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ FLOOR = 1e-2
 _STEEPEST = {torch.float32: 1e18, torch.float64: 1e250}
 
 
+@functools.lru_cache(maxsize=64)
 def tempered_riesz(s: float, metric: Metric, floor: float, dtype: torch.dtype) -> Kernel:
     """The Riesz kernel above distance `floor`, raised where its slope would overflow `dtype`."""
     if floor <= 0:
@@ -77,6 +79,11 @@ class Tempered(Kernel):
         """K of two coincident points, finite."""
         edge, level, slope = self._edge
         return level + 0.5 * slope * edge
+
+    @property
+    def apart(self) -> Kernel:
+        """The base kernel, but for a floor that lies above 2^-3."""
+        return self.base if self._edge[0] <= 2.0**-6 else self
 
     @property
     def singular(self) -> bool:

@@ -29,7 +29,7 @@ def serves(x: Tensor, kernels: Sequence[Kernel]) -> bool:
     """Whether tiles of these points are on the processor and the kernels have scalar forms."""
     if x.device.type != "cpu" or x.dtype not in _DTYPES or native_jit() is None:
         return False
-    return all(_scalar.can_spell(kernel) for kernel in kernels)
+    return all(_scalar.can_spell(_far(kernel)) for kernel in kernels)
 
 
 def values(cosines: Tensor, kernels: tuple[Kernel, ...]) -> Tensor:
@@ -57,6 +57,11 @@ def slopes(cosines: Tensor, kernel: Kernel, *, both: bool) -> tuple[Tensor, Tens
 def _compiled(
     kernels: tuple[Kernel, ...], with_slopes: bool, dtype: np.dtype[Any]
 ) -> Callable[..., None]:
-    spelled = [_scalar.spell(kernel, f"k{k}") for k, kernel in enumerate(kernels)]
+    spelled = [_scalar.spell(_far(kernel), f"k{k}") for k, kernel in enumerate(kernels)]
     source = _loops.cosine_slopes if with_slopes else _loops.cosine_values
     return _scalar.compile_loops(source(spelled), spelled, dtype)
+
+
+def _far(kernel: Kernel) -> Kernel:
+    """What is left to do in a tile: near pairs of singular kernels have been set apart."""
+    return kernel.apart if kernel.singular else kernel

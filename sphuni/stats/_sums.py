@@ -15,6 +15,7 @@ __all__ = ["kernel_sums"]
 _CELLS_FROM = 200
 _CIRCLE_FROM = 5000
 _FEWEST_TOGETHER = 2
+_ALONE = (5_000, 30_000)  # one kernel: more pairs than this repay the compiler
 
 
 def kernel_sums(points: Tensor, kernels: Sequence[Kernel]) -> dict[Kernel, Tensor]:
@@ -30,7 +31,8 @@ def kernel_sums(points: Tensor, kernels: Sequence[Kernel]) -> dict[Kernel, Tenso
         if d == 2 and n >= _CIRCLE_FROM:
             sums = _on_the_circle(points, [k for k in kernels if has_circle_form(k)])
         rest = [kernel for kernel in kernels if kernel not in sums]
-        if n >= _CELLS_FROM and len(rest) >= _FEWEST_TOGETHER:
+        alone = _ALONE[0] <= n < _ALONE[1] and len(rest) == 1
+        if alone or (n >= _CELLS_FROM and len(rest) >= _FEWEST_TOGETHER):
             together = [kernel for kernel in rest if has_cells(kernel)]
             parts = cell_sums(points, together).to(points.dtype).unbind(-1)
             sums |= dict(zip(together, parts, strict=True))

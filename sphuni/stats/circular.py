@@ -205,7 +205,10 @@ class LogGaps(CircleTest):
 
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """Mean log spacing."""
-        mean = torch.log(n * gaps(u)).mean(-1)
+        gap = gaps(u)
+        # coincident points make the statistic infinite and have no say in its gradient
+        logs = torch.where(gap > 0, torch.log(n * torch.where(gap > 0, gap, 1.0)), -torch.inf)
+        mean = logs.mean(-1)
         return math.sqrt(n) * (mean + _EULER).abs()
 
     def law(self, n: int) -> LawChoice | None:

@@ -152,14 +152,17 @@ class SlicedWasserstein(_Directional):
 
 def projection_cdf(t: Tensor, d: int) -> Tensor:
     """P(T <= t) for the projection T of a uniform point of S^(d-1), differentiable."""
-    if d == 2:
-        return 1.0 - torch.acos(t.clamp(-1.0, 1.0)) / math.pi
     if d == 3:
         return 0.5 * (1.0 + t)
+    inside = t.abs() < 1.0
+    angle = torch.where(inside, torch.acos(torch.where(inside, t, 0.0)), 0.0)
+    angle = torch.where(t <= -1.0, math.pi, angle)
+    if d == 2:
+        return 1.0 - angle / math.pi
     values, slopes = (torch.as_tensor(part, device=t.device) for part in _cdf_table(d))
     cells = values.numel() - 1
     width = math.pi / cells
-    place = torch.acos(t.clamp(-1.0, 1.0)) / width
+    place = angle / width
     index = place.detach().long().clamp(0, cells - 1)
     w = place - index
     f0, f1 = values[index], values[index + 1]
@@ -184,7 +187,7 @@ def _axes(directions: Any, seed: int, d: int) -> _FLOAT:
     """Unit vectors of shape (k, d)."""
     if not isinstance(directions, int):
         return _given(directions, (d,))
-    rows = np.random.default_rng(seed).standard_normal((directions, d))
+    rows = _generator(seed).standard_normal((directions, d))
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
@@ -195,8 +198,13 @@ def _planes(directions: Any, seed: int, d: int) -> _FLOAT:
         return _given(directions, (2, d))
     if d == 2:
         return np.eye(2)[None]
-    pairs = np.random.default_rng(seed).standard_normal((directions, d, 2))
+    pairs = _generator(seed).standard_normal((directions, d, 2))
     return np.ascontiguousarray(np.linalg.qr(pairs)[0].swapaxes(1, 2))
+
+
+def _generator(seed: int) -> np.random.Generator:
+    """A stream of its own: points drawn from the same seed must not be the directions."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
 
 
 def _given(directions: Any, shape: tuple[int, ...]) -> _FLOAT:

@@ -45,7 +45,7 @@ class MethodRow:
     chosen : dict
         Values that selection chose.
     seconds : float
-        Mean time of a run.
+        Median time of a run: one that was held up counts for no more than others.
     """
 
     arm: str
@@ -223,7 +223,7 @@ def _case_table(experiment: Experiment, case: Case, grid: _Grid) -> CaseTable:
                 adjusted.get(k, math.nan),
                 ranks.mean[k],
                 runs[0].candidate,
-                float(np.mean([run.seconds for run in runs])),
+                float(np.median([run.seconds for run in runs])),
             )
         )
     others = tuple(

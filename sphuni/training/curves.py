@@ -52,14 +52,20 @@ def draw(results: Results, folder: Path) -> list[Path]:
 
 
 def _draw_case(comparison: Comparison, table: CaseTable, runs: Runs, path: Path) -> None:
-    figure = new_figure(11.0, 8.0)
+    outcomes = [outcome for found in runs.values() for outcome in found]
+    curved = any(len(_mean_curve([outcome], table.metric)[0]) > 1 for outcome in outcomes)
+    layered = any(_final_layers(outcome) for outcome in outcomes)
+    wide = curved or layered
+    figure = new_figure(11.0 if wide else 6.0, 8.0 if layered else 4.2)
     figure.suptitle(f"{comparison.experiment.title} ({table.label})", fontsize=12, color=INK)
-    axes = figure.subplots(2, 2)
+    axes = figure.subplots(1 + layered, 1 + wide, squeeze=False)
     labels = {row.arm: row.label for row in table.rows}
-    _curves(axes[0, 0], runs, labels, table)
-    _differences(axes[0, 1], table)
-    _excess(axes[1, 0], runs, labels, table.reference)
-    _spectrum(axes[1, 1], runs, labels, table.reference)
+    if wide:
+        _curves(axes[0, 0], runs, labels, table)
+    _differences(axes[0, -1], table)
+    if layered:
+        _excess(axes[1, 0], runs, labels, table.reference)
+        _spectrum(axes[1, -1], runs, labels, table.reference)
     with atomic_writer(path) as stream:
         figure.savefig(stream, format="png", dpi=110)
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import optimize as optimize_scipy
 
 import sphuni
 from sphuni import random_points
@@ -8,10 +9,12 @@ from sphuni.configurations import construct, optimize
 from sphuni.configurations._contacts import contacts
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import step_along, tangents
-from sphuni.configurations._poles import lowest_poles, pole_values
+from sphuni.configurations._poles import _descend, lowest_poles, pole_values
+from sphuni.configurations._quadratic import best_rise
 from sphuni.configurations._slp import ascend
 from sphuni.configurations._sparse import add_blocks
 from sphuni.configurations._tied import multipliers
+from sphuni.configurations._wells import native_wells
 from sphuni.geometry._hull import facets
 from sphuni.kernels import Riesz
 
@@ -72,6 +75,52 @@ def test_lowest_poles_of_the_icosahedron_are_its_face_centres():
     assert len(poles) == 20
     p = (poles[:, None] - points).square().sum(-1)
     assert (1 / p).sum(1).numpy() == pytest.approx(11.25, abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d", "s", "lines"), [(9, 3, 1.0, False), (8, 4, 3.0, True)])
+def test_native_descents_end_where_those_of_torch_do(n, d, s, lines):
+    points = torch.from_numpy(random_points(n, d, rng=7))
+    kernel = Riesz(s).antipodal() if lines else Riesz(s)
+    starts = torch.from_numpy(random_points(60, d, rng=8))
+    ends = native_wells(kernel)(points.numpy(), starts.numpy())
+    t = points @ torch.from_numpy(ends).T
+    native = kernel.value(2 - 2 * t, 2 + 2 * t).sum(0).numpy()
+    t = points @ _descend(points, kernel, starts).T
+    other = kernel.value(2 - 2 * t, 2 + 2 * t).sum(0).numpy()
+    assert np.linalg.norm(ends, axis=1) == pytest.approx(1, abs=1e-15)
+    assert set(native.round(9)) == set(other.round(9))
+
+
+def test_native_descents_serve_chordal_powers_only():
+    assert native_wells(Riesz(1.0, metric="geodesic")) is None
+    assert native_wells(Riesz(0.0)) is None
+
+
+def test_a_rise_satisfies_the_conditions_of_its_programme():
+    rng = np.random.default_rng(4)
+    offsets, jacobian = rng.uniform(size=12), rng.standard_normal((12, 5))
+    root = rng.standard_normal((5, 2))
+    rise = best_rise(offsets, jacobian, root @ root.T)
+    levels = offsets + jacobian @ rise.move
+    assert rise.level == levels.min()
+    assert rise.weights @ (levels - rise.level) < 1e-4
+    inside = np.abs(rise.move) < 1 - 1e-4
+    slope = jacobian.T @ rise.weights - root @ (root.T @ rise.move)
+    assert slope[inside] == pytest.approx(0, abs=1e-3)
+    assert (slope * np.sign(rise.move))[~inside].min(initial=0.0) > -1e-3
+
+
+def test_a_rise_without_curvature_is_that_of_the_linear_programme():
+    rng = np.random.default_rng(5)
+    offsets, jacobian = rng.uniform(size=9), rng.standard_normal((9, 4))
+    linear = optimize_scipy.linprog(
+        [0, 0, 0, 0, -1],
+        A_ub=np.hstack([-jacobian, np.ones((9, 1))]),
+        b_ub=offsets,
+        bounds=[(-1, 1)] * 4 + [(None, None)],
+    )
+    rise = best_rise(offsets, jacobian, np.zeros((4, 4)))
+    assert rise.level == pytest.approx(-linear.fun, rel=2e-4)
 
 
 def test_facets_of_a_cube_leave_out_slivers():

@@ -268,3 +268,14 @@ def test_moves_change_what_they_should():
     turned = turn_a_cap(points, rng)
     inside = ~(points == turned).all(1)
     assert turned[inside] @ turned[inside].T == pytest.approx(points[inside] @ points[inside].T)
+
+
+def test_the_deepest_hole_of_points_in_a_plane_is_its_normal():
+    points = np.vstack([np.eye(5)[:4], -np.eye(5)[:4], np.eye(5)[4:]])
+    rows = [into_a_hole(points, np.random.default_rng(seed)) for seed in range(12)]
+    flat = [row for row in rows if np.linalg.matrix_rank(row[:-1]) == 4]
+    assert flat
+    for row in rows:
+        assert np.linalg.norm(row, axis=1) == pytest.approx(1)
+    for row in flat:
+        assert np.abs(row[-1]) == pytest.approx([0, 0, 0, 0, 1])

@@ -15,7 +15,7 @@ import sphuni
 from sphuni._errors import UnreadableFileError
 from sphuni.configurations import construct, optimize, symmetry_order
 from sphuni.configurations._resolve import resolve
-from sphuni.kernels import Gaussian, Riesz
+from sphuni.kernels import Gaussian, Laplace, Riesz
 
 
 @pytest.fixture(scope="module")
@@ -446,3 +446,20 @@ def test_two_hundred_points():
 def test_hard_packings(n):
     result = optimize("tammes", n=n)
     assert math.cos(result.value) - math.cos(result.record.value) <= 5e-15
+
+
+@pytest.mark.parametrize(
+    ("problem", "options"),
+    [
+        ("riesz", {"n": 10, "s": 2.0, "metric": "geodesic"}),
+        ("maxdet", {"n": 9, "kernel": Laplace(1.0)}),
+    ],
+)
+def test_no_record_of_another_kernel_is_compared(problem, options):
+    assert optimize(problem, restarts=1, **options).record is None
+
+
+def test_gaussian_determinants_are_compared_with_those_of_their_epsilon():
+    result = optimize("maxdet", n=9, kernel=Gaussian(1.0), restarts=4)
+    assert (result.record.problem, result.record.s) == ("gaussian", 1.0)
+    assert result.gap == pytest.approx(0, abs=1e-10)

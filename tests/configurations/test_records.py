@@ -13,7 +13,10 @@ import sphuni
 from sphuni.configurations import MissingRecordError, construct, construction_info, record, records
 from sphuni.configurations.records import _parse, _table
 
-PROBLEMS = ("thomson", "log", "riesz", "tammes", "covering", "polarization", "maxdet", "design")
+PROBLEMS = (
+    *("thomson", "log", "riesz", "tammes", "covering", "polarization", "maxdet", "gaussian"),
+    "design",
+)
 ALL = [entry for problem in PROBLEMS for entry in records(problem)]
 
 

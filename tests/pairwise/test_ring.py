@@ -133,7 +133,9 @@ def assert_all(world, folder, end):
     assert torch.equal(gradient, found[0]["answers"]["plane by plane"][1])
     if end != "well":
         for one in found:
-            assert all(re.match("WorkerError: a rank of the ring died", m) for m in one["lost"])
+            *messages, seconds = one["lost"]
+            assert all(re.match("WorkerError: a rank of the ring died", m) for m in messages)
+            assert seconds < 20
 
 
 def test_two_processes_agree_with_one_and_notice_a_lost_rank(tmp_path):
@@ -154,6 +156,13 @@ def test_two_processes_agree_with_one_and_notice_a_lost_rank(tmp_path):
 )
 def test_any_number_of_processes(world, end, tmp_path):
     assert_all(world, tmp_path, end)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
+def test_two_threads_in_every_process(world, tmp_path, monkeypatch):
+    monkeypatch.setenv("RING_THREADS", "2")
+    assert_all(world, tmp_path, "well")
 
 
 @pytest.fixture
