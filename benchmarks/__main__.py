@@ -1,6 +1,6 @@
 """Run the benchmarks and write one CSV per family to benchmarks/results/.
 
-python -m benchmarks [FAMILY ...] [--compare FOLDER]
+python -m benchmarks [FAMILY ...] [--only TEXT] [--compare FOLDER]
 
 Families: engine, separation, layers, descent, scaling, ring, analysis, configurations,
 training_cost. Peers that are not installed are named as absent (`make bench` installs them).
@@ -11,8 +11,10 @@ their own, see the Makefile: they take hours and resume.
 
 import argparse
 import csv
+import inspect
 import platform
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from benchmarks import (
     separation,
     training_cost,
 )
-from benchmarks.compare import losses
+from benchmarks.compare import key, losses
 
 FAMILIES = {
     "engine": engine.run,
@@ -50,16 +52,18 @@ def main() -> int:
     """Run the families named on the command line, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("families", nargs="*", choices=[[], *FAMILIES], help="default: all")
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this")
     parser.add_argument("--compare", type=Path, metavar="FOLDER", help="earlier results")
     arguments = parser.parse_args()
     lost = []
     for family in arguments.families or list(FAMILIES):
-        rows = [row | _machine() for row in FAMILIES[family]()]
+        path, rows = RESULTS / f"{family}.csv", []
+        for row in _rows_of(family, arguments.only):
+            rows.append(row | _machine())
+            print(_line(row), flush=True)
+            _write(path, rows, keep=bool(arguments.only))
         if arguments.compare:
             lost += losses(arguments.compare / f"{family}.csv", rows)
-        _write(RESULTS / f"{family}.csv", rows)
-        for row in rows:
-            print(_line(row))
     print("".join(f"LOST {line}\n" for line in lost), end="", file=sys.stderr)
     return 1 if lost else 0
 
@@ -80,7 +84,17 @@ def _processor() -> str:
     return platform.machine()
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+def _rows_of(family: str, only: str) -> Iterable[dict[str, Any]]:
+    run = FAMILIES[family]
+    return run(only) if "only" in inspect.signature(run).parameters else run()
+
+
+def _write(path: Path, rows: list[dict[str, Any]], *, keep: bool) -> None:
+    """Write the rows; with `keep` those of other cases stay in the file."""
+    if keep and path.exists():
+        new = {key(row) for row in rows}
+        with path.open(newline="") as stream:
+            rows = [row for row in csv.DictReader(stream) if key(row) not in new] + rows
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns)

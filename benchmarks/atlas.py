@@ -1,6 +1,6 @@
 """The atlas: best configurations found by this package's own solver, with their certificates.
 
-python -m benchmarks.atlas [--minutes 55] [--pass K] [--largest N] [PIECE ...]
+python -m benchmarks.atlas [--minutes 55] [--pass K] [--largest N] [--to-record] [PIECE ...]
 
 Writes results.csv and points.npz to the package's data folder after every size, so that a run can
 be stopped at any moment; a later run goes on with the sizes that are missing. Pass K = 0, 1, ...
@@ -22,6 +22,7 @@ import numpy as np
 import sphuni
 from sphuni._files import write_bytes, write_text
 from sphuni.configurations import OptimizeResult, optimize
+from sphuni.configurations.problems import find_record
 from sphuni.kernels import Gaussian
 
 __all__ = ["PIECES", "Piece", "main"]
@@ -47,6 +48,10 @@ class Piece(NamedTuple):
 
 
 GAUSSIAN_SIZES = (4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 32, 48, 64)
+LARGE_THOMSON = (
+    *(188, 190, 191, 193, 194, 196, 197, 199, 200, 202, 203, 212, 214, 217, 232, 256, 257, 272),
+    *(292, 317, 334, 358, 382, 392, 400, 448, 460, 470),
+)
 PIECES = {
     "covering-d3": Piece("covering", 3, None, range(5, 61), 16),
     "polarization-d3-s1": Piece("polarization", 3, 1.0, range(5, 51), 16),
@@ -58,10 +63,11 @@ PIECES = {
     "tammes-d4": Piece("tammes", 4, None, range(6, 51), 16),
     "tammes-d5": Piece("tammes", 5, None, range(7, 51), 16),
     "maxdet": Piece("maxdet", 3, None, [(k + 1) ** 2 for k in range(1, 16)], 16),
+    "gaussian-0.5": Piece("gaussian", 3, 0.5, GAUSSIAN_SIZES, 16),
     "gaussian-1": Piece("gaussian", 3, 1.0, GAUSSIAN_SIZES, 16),
     "gaussian-2": Piece("gaussian", 3, 2.0, GAUSSIAN_SIZES, 16),
-    "gaussian-4": Piece("gaussian", 3, 4.0, GAUSSIAN_SIZES, 16),
     "thomson": Piece("thomson", 3, None, range(2, 205), None),
+    "thomson-large": Piece("thomson", 3, None, LARGE_THOMSON, None),
 }
 """The exponent of "gaussian" is the kernel's epsilon."""
 
@@ -73,6 +79,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=55.0, help="stop after so many (55)")
     parser.add_argument("--pass", dest="turn", type=int, default=0, metavar="K", help="seed (0)")
     parser.add_argument("--largest", type=int, default=1000, metavar="N", help="largest size")
+    parser.add_argument("--to-record", action="store_true", help="end a size at its record")
     parser.add_argument("--limit", type=float, help="seconds for one size")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.pieces if name not in PIECES]
@@ -87,18 +94,21 @@ def main() -> int:
             if time.monotonic() > end:
                 return 0
             if n in piece.sizes:
-                compute(piece, n, arguments.turn, arguments.limit)
+                compute(piece, n, arguments.turn, arguments.limit, to_record=arguments.to_record)
     return 0
 
 
-def compute(piece: Piece, n: int, turn: int, limit: float | None) -> None:
+def compute(piece: Piece, n: int, turn: int, limit: float | None, *, to_record: bool) -> None:
     """Run one size in one pass, unless that has been done, and store the better outcome."""
-    rows = read_rows()
     key = row_key(piece.problem, n, piece.d, piece.s)
-    old = rows.get(key)
+    old = read_rows().get(key)
     if old is not None and int(old["passes"]) > turn:
         return
     began = time.process_time()
+    target = None
+    if to_record:
+        known = find_record(piece.problem, n=n, d=piece.d, s=piece.s)
+        target = None if known is None else known.value
     gaussian = piece.problem == "gaussian"
     result = optimize(
         "maxdet" if gaussian else piece.problem,
@@ -109,6 +119,7 @@ def compute(piece: Piece, n: int, turn: int, limit: float | None) -> None:
         restarts=piece.restarts,
         rng=turn,
         time_limit=limit,
+        target=target,
         engine="compiled" if piece.problem == "thomson" else "blockwise",
     )
     row = describe(piece, result, time.process_time() - began)
@@ -116,8 +127,7 @@ def compute(piece: Piece, n: int, turn: int, limit: float | None) -> None:
     if old is not None:
         row, better = merge(row, old, 1.0 if result.direction == "lower" else -1.0)
     row["passes"] = turn + 1
-    rows[key] = row
-    write_rows(rows)
+    write_rows(read_rows() | {key: row})
     if better:
         store_points(key, np.asarray(result.points))
     print(

@@ -4,18 +4,18 @@ import csv
 from pathlib import Path
 from typing import Any
 
-__all__ = ["losses"]
+__all__ = ["key", "losses"]
 
 TOLERATED = 0.9
 
 
 def losses(earlier: Path, rows: list[dict[str, Any]]) -> list[str]:
     """Name every ratio (higher is better) that fell by more than a tenth, and every lost case."""
-    now = {_key(row): row for row in rows}
+    now = {key(row): row for row in rows}
     found = []
     with earlier.open(newline="") as stream:
         for old in csv.DictReader(stream):
-            case = _key(old)
+            case = key(old)
             if case not in now:
                 found.append(f"{case}: not run any more")
                 continue
@@ -26,6 +26,6 @@ def losses(earlier: Path, rows: list[dict[str, Any]]) -> list[str]:
     return found
 
 
-def _key(row: dict[str, Any]) -> str:
+def key(row: dict[str, Any]) -> str:
     """A case, with the method where a case has several."""
     return f"{row['case']}, {row['method']}" if row.get("method") else str(row["case"])

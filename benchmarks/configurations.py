@@ -1,9 +1,10 @@
-"""Local minimisations of Thomson's problem against scipy's L-BFGS-B, and the time to a record.
+"""Local minimisations of Thomson's problem against scipy and pymanopt, and the time to a record.
 
 Every method starts from the same random points and ends when no point's tangent gradient exceeds
 1e-6; times are processor seconds of one thread, so that a busy machine changes ratios little.
 scipy gets an analytic gradient written in numpy in two ways: from the Gram matrix by BLAS, and
-from differences of coordinates. Compilation is stated apart.
+from differences of coordinates; pymanopt's conjugate gradients get the cost in torch, which it
+differentiates itself, and the first of scipy's gradients. Compilation is stated apart.
 """
 
 import time
@@ -25,6 +26,7 @@ __all__ = ["run"]
 SIZES = {32: (64, 412.2612746505), 72: (64, 2255.0011909750), 100: (128, 4448.3506343313)}
 """Points to starts of ours and the best known energy."""
 SCIPY_STARTS = 8
+PYMANOPT_STARTS = 3
 TOLERANCE = 1e-6
 
 Gradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -53,6 +55,8 @@ def _case(n: int, count: int, best: float) -> dict[str, Any]:
     for name, gradient in (("gram", gram_form), ("difference", difference_form)):
         peer = _scipy(gradient, starts[:SCIPY_STARTS])
         row |= {f"scipy_{name}_ms": peer, f"ratio_{name}": peer / row["ours_ms"]}
+    for name, peer in _pymanopt(starts[:PYMANOPT_STARTS]).items():
+        row |= {f"pymanopt_{name}_ms": peer, f"ratio_pymanopt_{name}": peer / row["ours_ms"]}
     return row
 
 
@@ -75,6 +79,43 @@ def _scipy(gradient: Gradient, starts: np.ndarray) -> float:
     for start in starts:
         optimize.minimize(gradient, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     return 1e3 * (time.process_time() - began) / len(starts)
+
+
+def _pymanopt(starts: np.ndarray) -> dict[str, float]:
+    """Milliseconds per start by kind of gradient; empty where pymanopt is not installed."""
+    try:
+        import pymanopt
+    except ImportError:
+        return {}
+    n = starts.shape[1]
+    manifold = pymanopt.manifolds.Oblique(3, n)
+
+    @pymanopt.function.pytorch(manifold)
+    def by_torch(x: torch.Tensor) -> torch.Tensor:
+        return torch.pdist(x.T).reciprocal().sum()
+
+    @pymanopt.function.numpy(manifold)
+    def by_numpy(x: np.ndarray) -> float:
+        return gram_form(x.T.ravel())[0]
+
+    @pymanopt.function.numpy(manifold)
+    def gradient(x: np.ndarray) -> np.ndarray:
+        return gram_form(x.T.ravel())[1].reshape(n, 3).T
+
+    problems = {
+        "torch": pymanopt.Problem(manifold, by_torch),
+        "numpy": pymanopt.Problem(manifold, by_numpy, euclidean_gradient=gradient),
+    }
+    optimizer = pymanopt.optimizers.ConjugateGradient(
+        verbosity=0, min_gradient_norm=TOLERANCE, max_iterations=20_000, max_time=60
+    )
+    spent = {}
+    for name, problem in problems.items():
+        began = time.process_time()
+        for start in starts:
+            optimizer.run(problem, initial_point=start.T)
+        spent[name] = 1e3 * (time.process_time() - began) / len(starts)
+    return spent
 
 
 def gram_form(x: np.ndarray) -> tuple[float, np.ndarray]:

@@ -6,6 +6,7 @@ of iterations is marked so. The final energies may differ: from one start differ
 different minima.
 """
 
+import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,10 +33,8 @@ PACKAGES = {
 }
 
 
-def run() -> list[dict[str, Any]]:
-    """One row per method."""
-    import importlib.util
-
+def run(only: str = "") -> list[dict[str, Any]]:
+    """One row per method; ratios need all of them."""
     rows = []
     for method, package in PACKAGES.items():
         row: dict[str, Any] = {"case": f"Thomson n = {N} to |gradient| <= {TOLERANCE:g}"}

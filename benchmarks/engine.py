@@ -5,7 +5,7 @@ one of a peer says so. Extra memory is the peak above the size before the call.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,9 +21,9 @@ _PAIR_WORK = 24
 """Operations of one Coulomb pair in R^3 with both forces, counted in the loop."""
 
 
-def run() -> list[dict[str, Any]]:
+def run(only: str = "") -> Iterator[dict[str, Any]]:
     """One row per case and method."""
-    return rows_of(__name__, ENTRIES)
+    return rows_of(__name__, ENTRIES, only)
 
 
 def unit_points(n: int, d: int, dtype: str) -> Tensor:
@@ -146,7 +146,7 @@ ENTRIES = (
         10_000,
         3,
         COULOMB,
-        {"torch.cdist": Peer(peers.cdist), "FMM3D, 6 digits": FMM},
+        {"FMM3D, 6 digits": FMM},
         dtype="float64",
         engine="compiled",
         repeats=3,

@@ -5,7 +5,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,18 +60,20 @@ class Entry:
     repeats: int = 5
 
 
-def rows_of(module: str, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Measure every method of every entry of `module.ENTRIES` in a process of its own."""
-    return [row for entry in entries for row in _rows(module, entry)]
+def rows_of(module: str, entries: Sequence[Entry], only: str = "") -> Iterator[dict[str, Any]]:
+    """Measure every method of the entries of `module.ENTRIES`, each in a process of its own."""
+    for entry in entries:
+        if only in entry.name:
+            yield from _rows(module, entry)
 
 
-def _rows(module: str, entry: Entry) -> list[dict[str, Any]]:
+def _rows(module: str, entry: Entry) -> Iterator[dict[str, Any]]:
     ours = {"case": entry.name, "method": "sphuni"} | isolated(_measure, module, entry.name, None)
-    rows = [ours]
+    yield ours
     for name, peer in entry.peers.items():
         row: dict[str, Any] = {"case": entry.name, "method": name}
         if importlib.util.find_spec(peer.package) is None:
-            rows.append(row | {"status": "absent", "note": f"{peer.package} is not installed"})
+            yield row | {"status": "absent", "note": f"{peer.package} is not installed"}
             continue
         row |= {"version": _version(peer.package)}
         row |= isolated(_measure, module, entry.name, name)
@@ -80,8 +82,7 @@ def _rows(module: str, entry: Entry) -> list[dict[str, Any]]:
             row["memory_ratio"] = row["extra_bytes"] / max(ours["extra_bytes"], 1 << 16)
             if row["ratio"] < 1:
                 row["note"] = f"{name} wins: {peer.why}" if peer.why else f"{name} wins"
-        rows.append(row)
-    return rows
+        yield row
 
 
 def _version(package: str) -> str:

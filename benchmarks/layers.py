@@ -1,5 +1,6 @@
 """All layers of ResNet-18 at once: hyperspherical energy and its gradient in every weight."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from benchmarks.training_cost import resnet18
 __all__ = ["ENTRIES", "run"]
 
 
-def run() -> list[dict[str, Any]]:
+def run(only: str = "") -> Iterator[dict[str, Any]]:
     """One row per method."""
-    return rows_of(__name__, ENTRIES)
+    return rows_of(__name__, ENTRIES, only)
 
 
 def network() -> nn.Module:

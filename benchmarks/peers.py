@@ -93,10 +93,10 @@ def sklearn_chunks(points: Tensor) -> Answer:
     """scikit-learn's pairwise_distances_chunked: the value alone."""
     from sklearn.metrics import pairwise_distances_chunked
 
-    def inverse_sum(distances: np.ndarray, start: int) -> float:
+    def inverse_sums(distances: np.ndarray, start: int) -> np.ndarray:
         rows = np.arange(len(distances))
         distances[rows, rows + start] = np.inf
-        return float((1 / distances).sum(dtype=np.float64))
+        return (1 / distances).sum(axis=1, dtype=np.float64)
 
-    rows = points.numpy()
-    return {"value": sum(pairwise_distances_chunked(rows, reduce_func=inverse_sum, n_jobs=1)) / 2}
+    chunks = pairwise_distances_chunked(points.numpy(), reduce_func=inverse_sums, n_jobs=1)
+    return {"value": sum(float(chunk.sum()) for chunk in chunks) / 2}

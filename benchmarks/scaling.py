@@ -4,9 +4,10 @@ The exponent is the slope of a least-squares line through log time against log n
 methods, whose cost is n log n, log n is divided out first.
 """
 
+import importlib.util
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,17 +43,17 @@ def _energy(kernel: Kernel, engine: str = "auto") -> Callable[[Any], Any]:
 TWO_DECADES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 LADDERS = {
     "Coulomb energy and gradient, pairs, d = 3": Ladder(
-        3, "float32", (3_000, 10_000, 30_000, 100_000, 300_000), _energy(Riesz(1.0), "compiled"),
+        3, "float32", (2_000, 6_000, 20_000, 60_000, 200_000), _energy(Riesz(1.0), "compiled"),
         work=12.0,
     ),
     "torch.cdist and autograd, d = 3": Ladder(
         3, "float32", (1_000, 3_000, 10_000), peers.cdist
     ),
     "FMM3D, 6 digits, d = 3": Ladder(
-        3, "float32", (10_000, 100_000, 1_000_000), peers.fmm3d, package="fmm3dpy"
+        3, "float32", (3_000, 10_000, 30_000, 100_000, 300_000), peers.fmm3d, package="fmm3dpy"
     ),
     "Coulomb energy and gradient, pairs, d = 64": Ladder(
-        64, "float32", (1_000, 3_000, 10_000, 30_000, 100_000), _energy(Riesz(1.0)),
+        64, "float32", (800, 2_500, 8_000, 25_000, 80_000), _energy(Riesz(1.0)),
         work=3.0 * 64, family="pairs, d = 64",
     ),
     "torch.cdist and autograd, d = 64": Ladder(
@@ -76,21 +77,24 @@ LADDERS = {
 }  # fmt: skip
 
 
-def run() -> list[dict[str, Any]]:
+def run(only: str = "") -> Iterator[dict[str, Any]]:
     """One row per method and n, and one with the exponent per method."""
-    rows = []
     for name, ladder in LADDERS.items():
-        found: list[dict[str, Any]] = []
-        for n in ladder.sizes:
-            row = {"case": f"{name}, n = {n}", "method": name, "family": ladder.family, "n": n}
-            found.append(row | isolated(_step, name, n))
-        rows += found
-        timed = [row for row in found if "seconds" in row]
+        if only not in name:
+            continue
+        about = {"method": name, "family": ladder.family}
+        if importlib.util.find_spec(ladder.package) is None:
+            yield {"case": name, "status": "absent", **about}
+            continue
+        found = isolated(_climb, name)
+        timed = [
+            {"case": f"{name}, n = {row['n']}", **about, **row} for row in found.get("rows", [])
+        ]
+        yield from timed or [{"case": name, **about, **found}]
         if len(timed) > 1:
             slope = exponent([row["n"] for row in timed], [row["seconds"] for row in timed], ladder)
-            about = {"case": f"{name}, exponent", "method": name, "family": ladder.family}
-            rows.append(about | {"exponent": slope, "of": "n log n" if ladder.log else "n"})
-    return rows
+            of = "n log n" if ladder.log else "n"
+            yield {"case": f"{name}, exponent", **about, "exponent": slope, "of": of}
 
 
 def exponent(sizes: list[int], seconds: list[float], ladder: Ladder) -> float:
@@ -102,16 +106,21 @@ def exponent(sizes: list[int], seconds: list[float], ladder: Ladder) -> float:
     return float(np.polyfit(np.log(sizes), divided, 1)[0])
 
 
-def _step(name: str, n: int) -> dict[str, Any]:
+def _climb(name: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     ladder = LADDERS[name]
-    ladder.run(unit_points(500, ladder.d, ladder.dtype))
+    for _ in range(2):  # compile, and fill the allocator's lists
+        ladder.run(unit_points(ladder.sizes[0], ladder.d, ladder.dtype))
+    return {"rows": [_step(ladder, n) for n in ladder.sizes]}
+
+
+def _step(ladder: Ladder, n: int) -> dict[str, Any]:
     points = unit_points(n, ladder.d, ladder.dtype)
     seconds: list[float] = []
     extra = peak_memory(lambda: seconds.append(_timed(ladder, points)))
     while sum(seconds) < 1.0 and len(seconds) < 20:
         seconds.append(_timed(ladder, points))
-    row = {"seconds": min(seconds), "extra_bytes": extra}
+    row: dict[str, Any] = {"n": n, "seconds": min(seconds), "extra_bytes": extra}
     if ladder.work:
         row["roofline_seconds"] = ladder.work * n * n / max(gemm_rate("float32") for _ in range(5))
     return row

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni._transforms import is_transformed, transformed
 from sphuni._typing import Array
 
 __all__ = [
@@ -139,6 +140,8 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
         tensors = {n: _to_tensor(value, n) for n, value in given.items()}
         _check_same_kind(given, tensors)
         bound.arguments.update(tensors)
+        if any(isinstance(t, Tensor) and is_transformed(t) for t in tensors.values()):
+            return _under_transforms(function, bound, others)
         owned = {_address(t) for t in tensors.values()}
         if isinstance(given[first], Tensor):
             # autocast would take inner products of close points in half precision
@@ -150,6 +153,19 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
         return _map_tensors(result, lambda t: _to_numpy(_unshare(t, owned)))
 
     return wrapper
+
+
+def _under_transforms(
+    function: Callable[..., Any], bound: inspect.BoundArguments, others: tuple[str, ...]
+) -> Tensor:
+    """Call a function of one set inside torch.func transforms."""
+    first, *rest = bound.args
+    named = [name for name in others if bound.arguments.get(name) is not None]
+    if named:
+        raise NotImplementedError(
+            f"{', '.join(named)} must be None under torch.func: only the points can be mapped"
+        )
+    return transformed(first, lambda batch: function(batch, *rest, **bound.kwargs))
 
 
 def _to_tensor(value: Any, name: str) -> Tensor:

@@ -1,6 +1,13 @@
-"""The suite's own judgement: what counts as having become slower."""
+"""The suite's own judgement: what is right, what is slower, and what the README then says."""
 
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks import entry, readme, scaling
 from benchmarks.compare import losses
+from benchmarks.entry import Entry, Peer, rows_of
 
 EARLIER = (
     "case,ours_seconds,speed_ratio,ratio_gram\nsmall,1.0,10.0,\nlarge,2.0,3.0,4.0\ngone,1,1,1\n"
@@ -15,3 +22,83 @@ def test_a_loss_of_more_than_a_tenth_is_named(tmp_path):
         {"case": "large", "ours_seconds": 1.0, "speed_ratio": 2.0, "ratio_gram": 4.5},
     ]
     assert losses(earlier, now) == ["large: speed_ratio 3 -> 2.0", "gone: not run any more"]
+
+
+def test_rows_of_several_methods_are_kept_apart(tmp_path):
+    earlier = tmp_path / "engine.csv"
+    earlier.write_text("case,method,ratio\na,sphuni,\na,peer,4.0\na,other,2.0\n")
+    now = [{"case": "a", "method": "peer", "ratio": 2.0}, {"case": "a", "method": "sphuni"}]
+    assert losses(earlier, now) == ["a, peer: ratio 4 -> 2.0", "a, other: not run any more"]
+
+
+def double(data):
+    return {"value": 2 * data, "gradient": np.full(3, 2.0)}
+
+
+def wrong(data):
+    return {"value": 2 * data, "gradient": np.full(3, 2.1)}
+
+
+def value_only(data):
+    return {"value": 2 * data}
+
+
+ENTRIES = (
+    Entry(
+        name="right",
+        setup=lambda: 3.0,
+        run=double,
+        reference=double,
+        peers={
+            "wrong": Peer(wrong),
+            "value only": Peer(value_only),
+            "absent": Peer(double, "no_such_package"),
+        },
+        repeats=1,
+    ),
+    Entry(name="wrong", setup=lambda: 3.0, run=wrong, reference=double, repeats=1),
+)
+
+
+def test_only_right_answers_of_ours_have_a_time(monkeypatch):
+    monkeypatch.setattr(entry, "isolated", lambda task, *arguments: task(*arguments))
+    monkeypatch.setattr(entry, "gemm_rate", lambda dtype: 1e9)
+    rows = {(r["case"], r["method"]): r for r in rows_of(__name__, ENTRIES)}
+    assert rows["right", "sphuni"]["status"] == "right"
+    assert rows["right", "wrong"]["status"] == "wrong gradient"
+    assert rows["right", "wrong"]["gradient_error"] == pytest.approx(0.05)
+    assert rows["right", "wrong"]["ratio"] > 0
+    assert rows["right", "value only"]["returns"] == "value"
+    assert rows["right", "absent"]["note"] == "no_such_package is not installed"
+    assert "seconds" not in rows["wrong", "sphuni"]
+
+
+def test_readme_tables_say_who_was_wrong_absent_or_faster(tmp_path, monkeypatch):
+    lines = [
+        "case,method,status,returns,seconds,ratio,memory_ratio,gradient_error,note,roofline_fraction",
+        "c,sphuni,right,value and gradient,0.01,,,1e-9,,0.5",
+        "c,cdist,wrong gradient,value and gradient,1.0,100.0,20.0,0.9,,",
+        "c,tree,right,angle,0.005,0.5,1.0,,tree wins: it does less,",
+        "c,gone,absent,,,,,,gone is not installed,",
+    ]
+    (tmp_path / "engine.csv").write_text("\n".join(lines))
+    monkeypatch.setattr(readme, "RESULTS", tmp_path)
+    row = readme.tables().splitlines()[2]
+    assert row == (
+        "| c | 10 ms | 50 % | cdist 100x, 20x memory, **wrong gradient** by 9e-01; "
+        "tree 0.5x, 1x memory; tree wins: it does less; gone absent |"
+    )
+    text = f"before\n{readme.START}\nold\n{readme.END}\nafter\n"
+    (tmp_path / "README.md").write_text(text)
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    assert readme.main() == 0
+    assert (tmp_path / "README.md").read_text().startswith(f"before\n{readme.START}\n| case")
+
+
+def test_exponents_are_those_of_the_law():
+    sizes = [1000, 10_000, 100_000]
+    square, tree = scaling.LADDERS.values(), scaling.LADDERS["separation by a tree, d = 3"]
+    plain = next(iter(square))
+    assert scaling.exponent(sizes, [1e-9 * n**2 for n in sizes], plain) == pytest.approx(2)
+    times = [1e-8 * n * math.log(n) for n in sizes]
+    assert scaling.exponent(sizes, times, tree) == pytest.approx(1)

@@ -1,12 +1,6 @@
-"""Reports as one self-contained HTML page.
+"""Reports as one self-contained HTML page."""
 
-The page holds its own style and script, allowed by their hashes in a content security policy that
-forbids everything else, so that no name in a model file can add to them. Jinja escapes every value.
-"""
-
-import base64
 import functools
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -15,6 +9,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from sphuni._pages import page_environment, render_page
 from sphuni.analysis import _charts, _overview
 from sphuni.analysis._advice import MEANING, advice, headline, number, plural, pvalue
 from sphuni.analysis._text import shorten, visible
@@ -123,13 +118,7 @@ def render_comparison(comparison: Comparison) -> str:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(_FOLDER)
     environment.filters |= {
         "short": shorten,
         "show": visible,
@@ -146,30 +135,13 @@ def _environment() -> jinja2.Environment:
 
 
 def _page(template: str, **values: Any) -> str:
-    """Fill a template and put style, script and their hashes around it."""
-    style = (_FOLDER / "style.css").read_text(encoding="utf-8")
-    script = (_FOLDER / "page.js").read_text(encoding="utf-8")
-    text = (
-        _environment()
-        .get_template(template)
-        .render(
-            style=Markup(style),
-            script=Markup(script),
-            style_hash=_hash(style),
-            script_hash=_hash(script),
-            **values,
-        )
-    )
-    return text.encode("utf-8", "replace").decode("utf-8")
+    style, script = _FOLDER / "style.css", _FOLDER / "page.js"
+    return render_page(_environment().get_template(template), style=style, script=script, **values)
 
 
 def _breakable(text: str) -> Markup:
     """Allow a line break after every dot of a name, which adds no character to the text."""
     return Markup("<wbr>").join(part for part in re.split(r"(?<=[./])", text))
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _legend(counts: dict[str, int]) -> list[dict[str, Any]]:

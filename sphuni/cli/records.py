@@ -16,7 +16,7 @@ def add_parser(commands: Any) -> None:
         help="best known values and their sources",
         description=(
             "List the best known values of a problem: thomson, log, riesz, tammes, covering, "
-            "polarization, maxdet, design."
+            "polarization, maxdet, gaussian, design."
         ),
     )
     add = parser.add_argument

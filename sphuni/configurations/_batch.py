@@ -20,6 +20,7 @@ __all__ = ["Batch", "Outcome", "run_batch"]
 
 _DISTINCT = 1e-11
 _PARENTS = 8
+_NEIGHBOURS_FROM = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +59,11 @@ def run_batch(batch: Batch) -> Outcome:
 def _run(batch: Batch) -> Outcome:
     task = batch.task
     starts = random_starts(task.n, task.d, batch.first, batch.streams)
+    if batch.first == 0:
+        made = task.neighbours()[: max(0, len(starts) - _NEIGHBOURS_FROM)]
+        starts[_NEIGHBOURS_FROM : _NEIGHBOURS_FROM + len(made)] = np.reshape(
+            made, (-1, *starts.shape[1:])
+        )
     found = task.relax(starts, batch.streams, batch.engine, batch.end)
     for generation in range(task.generations):
         if time.monotonic() > batch.end:

@@ -1,4 +1,8 @@
-"""Packing: the pairs of closest points as a family of functions, and its smooth stand-in."""
+"""Packing: the pairs of closest points as a family of functions, and its smooth stand-in.
+
+Both go over all pairs themselves: the engine lists no pairs within a margin, and its kernels have
+one exponent, where the stand-in has one per start.
+"""
 
 import functools
 import inspect

@@ -19,4 +19,4 @@ def compile_parts(parts: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
     for function in parts:
         code = inspect.unwrap(function).__code__
         scope[function.__name__] = jit(types.FunctionType(code, scope))
-    return scope[parts[-1].__name__]  # type: ignore[no-any-return]
+    return scope[parts[-1].__name__]

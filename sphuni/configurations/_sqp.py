@@ -16,6 +16,7 @@ _ROUNDING = 4e-15
 _PRECISION = 1e-11
 _CLOSE = 1e-2
 _LEAST_WEIGHT = 1e-5
+_TINY_WEIGHT = 1e-6
 _FLATTEST = 1e-5
 _RANK = 1e-8
 _TIED = (1e-8, 1e-10)
@@ -64,18 +65,19 @@ def climb(family: Family, points: Array, *, radius: float, iterations: int = 200
         jacobian = members.jacobian.toarray()
         curvature = _convex(jacobian, weights, -members.curvature(weights))
         rise = best_rise((members.values - least) / radius, jacobian, radius * curvature)
-        promised = radius * (rise.level - 0.5 * radius * rise.move @ curvature @ rise.move)
+        bend = float(rise.move @ curvature @ rise.move)
+        promised = radius * (rise.level - 0.5 * radius * bend)
         turn = rotations(points)
         move = (radius * (rise.move - turn @ (turn.T @ rise.move))).reshape(len(points), -1)
         margin = 2 * margin_of(members, radius)
         trials = [_try(family, points, move, margin)]
         if promised < _CLOSE * max(1.0, abs(least)):
-            carried = np.where(rise.weights > _LEAST_WEIGHT * rise.weights.max(), rise.weights, 0.0)
-            second = tied_step(points, members, carried / carried.sum(), radius)
+            carried = _prominent(rise.weights, _LEAST_WEIGHT)
+            second = tied_step(points, members, carried, radius)
             trials.append(_try(family, points, second, margin))
         value, trial, seen = max(trials, key=lambda one: one[0])
         gain = value - least
-        ratio = max(gain, trials[0][0] - least) / max(promised, 1e-300)
+        ratio = float(max(gain, trials[0][0] - least) / max(promised, 1e-300))
         nearest = seen if gain > 0 else members
         weights = _handed_on(members, rise.weights, nearest)
         if gain > 0:
@@ -130,8 +132,15 @@ def _handed_on(members: Members, weights: Array, new: Members) -> Array:
     assert members.places is not None
     assert new.places is not None
     nearest = distance.cdist(members.places, new.places, "sqeuclidean").argmin(1)
-    handed = np.bincount(nearest, weights, minlength=len(new.values))
-    return np.where(handed > 1e-6 * handed.max(), handed, 0.0) / handed.sum()
+    handed = np.zeros(len(new.values))
+    np.add.at(handed, nearest, weights)
+    return _prominent(handed, _TINY_WEIGHT)
+
+
+def _prominent(weights: Array, least: float) -> Array:
+    """Drop weights below a fraction of the largest; sum 1."""
+    kept = np.where(weights > least * weights.max(), weights, 0.0)
+    return np.asarray(kept / kept.sum())
 
 
 def _convex(jacobian: Array, weights: Array, hessian: Array) -> Array:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sphuni._rng import numpy_generator
+from sphuni.configurations._neighbours import stored_neighbours
 from sphuni.configurations._orbits import symmetric_points
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.constructions import available_constructions, construct, fibonacci_sphere
@@ -115,6 +116,15 @@ class Problem(abc.ABC):
         """Return the best known value, or None if none is on record."""
         name = "riesz" if self.name in ("thomson", "log") else self.name
         return find_record(name, n=self.n, d=self.d, s=self.s, antipodal=self.antipodal)
+
+    def neighbours(self) -> list[Array]:
+        """Starts made from stored optima of one point more or fewer."""
+        if self.antipodal or self.name in ("maxdet", "design", "energy"):
+            return []
+        smooth = self.name in ("thomson", "log", "riesz")
+        exponent = "" if self.s is None or smooth else f"_s{self.s:g}"
+        name = "thomson" if smooth else self.name
+        return stored_neighbours(f"{name}_d{self.d}{exponent}", self.n, self.d)
 
     def closed_form(self) -> Array | None:
         """Return the optimum where it is known in closed form, or None.

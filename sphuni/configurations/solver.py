@@ -177,11 +177,14 @@ def optimize(
     and noise, then linear programmes on the contacts for the best sixteen of every batch, whose
     best is then varied: one point moves to a deep hole, all are shaken, and what is better stays.
     ``"covering"`` and ``"polarization"``: rough minima of an energy, shaken, then linear
-    programmes on the hull's facets or on the local minima of the potential for the best six.
+    programmes on the hull's facets, or quadratic ones on the local minima of the potential, for
+    the best six or three.
     Start 0 is an exact code of that size where one is known, start 1 a jittered spiral (d = 3),
-    half of the others (d = 3, n >= 20) have the symmetry of a random rotation group, all others
-    are random. Beyond 150 points the best minima of every batch are varied and relaxed again:
-    a hot point moves to a deep hole, a cap is shaken or turned.
+    starts 2 and 3 come from the atlas's optima of one point more, without its hottest point, and
+    of one fewer, with a point in its deepest hole; half of the others (d = 3, n >= 20) have the
+    symmetry of a random rotation group, all others are random. Beyond 150 points the best minima
+    of every batch are varied and relaxed again: a hot point moves to a deep hole, a cap is shaken
+    or turned.
 
     The answer depends on the problem, n, d, s, seed, number of restarts and engine, not on the
     number of workers or on how often the search was stopped and resumed.

@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec
 import torch
 from torch import Tensor
 
-from sphuni.nn._vmap import is_transformed, transformed
+from sphuni._transforms import is_transformed, transformed
 
 __all__ = ["check_weight", "in_full_precision", "nothing", "widen"]
 

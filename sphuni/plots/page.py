@@ -1,13 +1,6 @@
-"""A configuration as one HTML page: a sphere to turn, without external files.
+"""A configuration as one HTML page: a sphere to turn, without external files."""
 
-The page holds its own style, script and data. A content security policy allows the first two by
-their hashes and forbids everything else, so that no text in a result can add to them; Jinja
-escapes every value.
-"""
-
-import base64
 import functools
-import hashlib
 import os
 from collections import Counter
 from pathlib import Path
@@ -15,9 +8,9 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from markupsafe import Markup
 
 from sphuni._files import write_text
+from sphuni._pages import page_environment, render_page
 from sphuni.configurations.symmetry import PointGroup, point_group
 from sphuni.plots._caption import gap_text, heading, value_text
 from sphuni.plots._diagram import Array, Diagram, closest_pairs, diagram, loose_points, rows_of
@@ -188,31 +181,9 @@ def _group(group: PointGroup | None) -> dict[str, Any] | None:
 
 @functools.cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("sphere.html")
+    return page_environment(_FOLDER).get_template("sphere.html")
 
 
 def _page(**values: Any) -> str:
-    style, script = _asset("sphere.css"), _asset("sphere.js")
-    text = _template().render(
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        **values,
-    )
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _asset(name: str) -> str:
-    return (_FOLDER / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    style, script = _FOLDER / "sphere.css", _FOLDER / "sphere.js"
+    return render_page(_template(), style=style, script=script, **values)

@@ -24,6 +24,7 @@ from sphuni.stats._incomplete import (
 from sphuni.stats._null import Null, choose, choose_all, sequential
 from sphuni.stats._pvalues import tails_of
 from sphuni.stats._result import TestTable, UniformityTestResult
+from sphuni.stats._simulate import Progress
 from sphuni.stats._sums import kernel_sums
 from sphuni.stats.laws import TailedTable
 
@@ -45,6 +46,7 @@ def uniformity_test(
     workers: int = 1,
     max_pairs: int | None = None,
     stop_after: int | None = None,
+    progress: Progress | None = None,
     **parameters: Any,
 ) -> UniformityTestResult:
     """Test whether points are independent and uniform on the sphere.
@@ -71,6 +73,8 @@ def uniformity_test(
     stop_after : int, optional
         With null="monte-carlo": stop simulating once this many statistics were as extreme in
         either tail (Besag and Clifford's sequential p-value); `n_resamples` is the most.
+    progress : callable, optional
+        Called as ``progress(done, total)`` while sets are simulated.
     **parameters
         Parameters of the test, such as ``antipodal=True`` for points taken as lines.
 
@@ -106,7 +110,7 @@ def uniformity_test(
     n, d = points.shape[-2:]
     built.check(n, d)
     check_max_pairs(max_pairs)
-    asked = Null(null, n_resamples, rng, workers)
+    asked = Null(null, n_resamples, rng, workers, progress=progress)
     if max_pairs is not None and is_incomplete(built, n, d, max_pairs):
         (sums, laws) = _incomplete(points, [built], n, d, max_pairs, asked)
         return _result(built, built.from_summary(sums[0], n, d), n, d, laws[0], points.dtype)
@@ -131,6 +135,7 @@ def uniformity_tests(
     workers: int = 1,
     antipodal: bool = False,
     max_pairs: int | None = None,
+    progress: Progress | None = None,
 ) -> TestTable:
     """Run several tests of uniformity with one pass over the pairs of points.
 
@@ -143,7 +148,7 @@ def uniformity_tests(
         null law takes no more than some seconds to simulate.
     antipodal : bool, default False
         Take points as lines.
-    null, n_resamples, rng, workers, max_pairs
+    null, n_resamples, rng, workers, max_pairs, progress
         As in `uniformity_test`; all tests share the random pairs and the simulated sets.
 
     Returns
@@ -162,7 +167,7 @@ def uniformity_tests(
     n, d = points.shape[-2:]
     check_max_pairs(max_pairs)
     most = _QUICK if tests == "all" else math.inf
-    asked = Null(null, n_resamples, rng, workers, most)
+    asked = Null(null, n_resamples, rng, workers, most, progress)
     chosen, skipped = _select(tests, n, d, antipodal, null)
     partial = [test for test in chosen if is_incomplete(test, n, d, max_pairs)]
     whole = [test for test in chosen if test not in partial]

@@ -12,7 +12,7 @@ from sphuni._rng import seeds
 from sphuni._typing import Seed
 from sphuni._workers import check_workers, ordered_map
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._simulate import job_chunks, run
+from sphuni.stats._simulate import Progress, job_chunks, run, shifted
 from sphuni.stats._tables import tables
 from sphuni.stats.laws.monte_carlo import Empirical, SequentialTable
 
@@ -35,6 +35,7 @@ class Null:
     workers: int = 1
     most: float = math.inf
     """Operations that one simulated table of null="auto" may take."""
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         if self.null not in NULLS:
@@ -127,10 +128,15 @@ def _simulated(
             groups.setdefault((at, count), []).append(place)
         else:
             answers[place] = _too_dear(test, at, d, asked)
+    done, total = 0, 2 * sum(count for _, count in groups)
     for (at, count), places in groups.items():
+        report = None if asked.progress is None else shifted(asked.progress, done, total)
+        done += 2 * count
         number = zlib.crc32(f"{at} {d}".encode()) if seed is None else seed
         group = [tests[place] for place in places]
-        samples = tables(group, at, d, count, number, workers=asked.workers, keep=keep)
+        samples = tables(
+            group, at, d, count, number, workers=asked.workers, keep=keep, progress=report
+        )
         for place, sample in zip(places, samples, strict=True):
             answers[place] = _read(tests[place], Empirical(sample), n, at, d, asked)
     return [answer for answer in answers if answer is not None]

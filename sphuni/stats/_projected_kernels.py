@@ -100,7 +100,7 @@ class ProjectedKernel(ConeKernel):
         if (self.weight, self.d) == ("cap", 3):
             return self._sphere_cap(0.25 * p, 0.25 * q, order)
         values, slopes = (
-            torch.as_tensor(part, dtype=p.dtype, device=p.device)
+            torch.from_numpy(part).to(dtype=p.dtype, device=p.device)
             for part in _table(self.weight, self.d, self.tau)
         )
         cells = values.numel() - 1

@@ -13,7 +13,7 @@ from sphuni._typing import Seed
 from sphuni._workers import ordered_map
 from sphuni.stats import alternatives
 from sphuni.stats._base import UniformityTest
-from sphuni.stats._simulate import evaluate
+from sphuni.stats._simulate import Progress, evaluate
 from sphuni.stats._sums import kernel_sums
 from sphuni.stats.laws.monte_carlo import gram_sample
 
@@ -21,8 +21,6 @@ __all__ = ["Progress", "exact_statistics", "statistics_under"]
 
 _FLOAT = NDArray[np.float64]
 _CHUNK_NUMBERS = 1 << 20
-
-Progress = Callable[[int, int], None]
 
 
 class _Task(NamedTuple):

@@ -1,6 +1,6 @@
 """Statistics of simulated uniform sets, for several tests at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +19,13 @@ from sphuni.stats.circular import CircleTest
 from sphuni.stats.laws.monte_carlo import chunks, gram_sample
 from sphuni.stats.packing import Packing
 
-__all__ = ["Job", "evaluate", "job_chunks", "run", "simulate_tests"]
+__all__ = ["Job", "Progress", "evaluate", "job_chunks", "run", "shifted", "simulate_tests"]
 
 _FLOAT = NDArray[np.float64]
 _BINNED_FROM = 12
+
+Progress = Callable[[int, int], None]
+"""Called with the simulated sets done and in all."""
 
 
 class Job(NamedTuple):
@@ -37,17 +40,32 @@ class Job(NamedTuple):
 
 
 def simulate_tests(
-    tests: Sequence[UniformityTest], n: int, d: int, count: int, *, rng: int, workers: int = 1
+    tests: Sequence[UniformityTest],
+    n: int,
+    d: int,
+    count: int,
+    *,
+    rng: int,
+    workers: int = 1,
+    progress: Progress | None = None,
 ) -> _FLOAT:
     """Statistics (count, tests) of `count` uniform sets, the same for any number of workers.
 
     All tests see the same sets; those that are not rotation invariant need all d coordinates, so
     they must not be mixed with the others.
     """
-    parts = [
-        part for _, part in ordered_map(run, job_chunks(tests, n, d, count, rng), workers=workers)
-    ]
+    parts, done = [], 0
+    for _, part in ordered_map(run, job_chunks(tests, n, d, count, rng), workers=workers):
+        parts.append(part)
+        done += len(part)
+        if progress is not None:
+            progress(done, count)
     return np.concatenate(parts)
+
+
+def shifted(progress: Progress, before: int, total: int) -> Progress:
+    """A callback for a part of the work, of which `before` comes first and `total` is all."""
+    return lambda done, _: progress(before + done, total)
 
 
 def job_chunks(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sphuni import __version__
 from sphuni._files import write_bytes
 from sphuni.stats._base import UniformityTest
-from sphuni.stats._simulate import simulate_tests
+from sphuni.stats._simulate import Progress, shifted, simulate_tests
 
 __all__ = ["cache_folder", "tables"]
 
@@ -37,24 +37,29 @@ def tables(
     *,
     workers: int = 1,
     keep: bool = True,
+    progress: Progress | None = None,
 ) -> list[_FLOAT]:
     """Sorted statistics of `count` simulated sets for each test.
 
     All missing ones are simulated on the same sets. With `keep` they are stored, in memory and, if
-    they were dear, in a file of `cache_folder`.
+    they were dear, in a file of `cache_folder`. `progress` counts 2 `count` sets, because tests
+    that are not invariant take sets of their own.
     """
     keys = [_key(test, n, d, count, seed) for test in tests]
     found = {key: table for key in keys if (table := _known(key, count)) is not None}
-    for invariant in (True, False):
+    for start, invariant in ((0, True), (count, False)):
         wanted = {
             key: test
             for key, test in zip(keys, tests, strict=True)
             if key not in found and test.invariant is invariant
         }
         if not wanted:
+            if progress is not None:
+                progress(start + count, 2 * count)
             continue
         group = tuple(wanted.values())
-        sample = simulate_tests(group, n, d, count, rng=seed, workers=workers)
+        report = None if progress is None else shifted(progress, start, 2 * count)
+        sample = simulate_tests(group, n, d, count, rng=seed, workers=workers, progress=report)
         for key, test, column in zip(wanted, group, sample.T, strict=True):
             found[key] = np.sort(column)
             if keep:

@@ -134,5 +134,7 @@ def _minus_log_cauchy(log_p: Tensor) -> Tensor:
     total = torch.tan(math.pi * (0.5 - p.clamp(math.exp(_SMALL), _LARGEST))).mean(0)
     plain = -torch.log(0.5 - torch.atan(total) / math.pi)
     # tan(pi (1/2 - p)) = 1 / (pi p), and the combined p is 1 / (pi T)
-    small = torch.logsumexp(torch.where(log_p < 0.0, -log_p, 0.0), 0) - math.log(log_p.shape[0])
-    return torch.where(tiny, small, plain)
+    known = (log_p < 0.0) & (log_p > -torch.inf)
+    small = torch.logsumexp(torch.where(known, -log_p, 0.0), 0) - math.log(log_p.shape[0])
+    # a p-value of exactly 0 decides, and has no gradient
+    return torch.where((log_p == -torch.inf).any(0), torch.inf, torch.where(tiny, small, plain))

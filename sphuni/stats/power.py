@@ -121,7 +121,7 @@ def power(
     workers : int, default 1
         Processes.
     progress : callable, optional
-        Called with the sets done and in all.
+        Called with the sets done and in all, those of simulated null laws included.
     test_parameters : dict, optional
         Parameters of the test.
     **parameters
@@ -235,7 +235,8 @@ def power_table(
         raise ValueError(f"n_sets must be at least 1; got {n_sets}")
     sampler, name = alternatives.find(alternative)
     chosen, skipped = _chosen(tests, n, d)
-    asked = Null(null, n_resamples, None, workers)
+    counted = _Counted(progress, n_sets)
+    asked = Null(null, n_resamples, None, workers, progress=counted.tables if progress else None)
     kept, laws = [], []
     for test, choice in zip(chosen, choose_all(chosen, n, d, asked), strict=True):
         if not isinstance(choice, ValueError):
@@ -247,7 +248,8 @@ def power_table(
             raise choice
     values = statistics_under(
         kept, sampler, n, d, n_sets,
-        parameters=parameters, rng=rng, workers=workers, progress=progress,
+        parameters=parameters, rng=rng, workers=workers,
+        progress=counted.sets if progress else None,
     )  # fmt: skip
     results = []
     for test, choice, column in zip(kept, laws, values.T, strict=True):
@@ -256,6 +258,22 @@ def power_table(
             _result(test, counts, n_sets, choice.kind, name, n, d, alpha) for alpha in alphas
         ]
     return PowerTable(tuple(results), skipped)
+
+
+class _Counted:
+    """One count for the simulated null tables and the sets of the alternative."""
+
+    def __init__(self, progress: Progress | None, n_sets: int) -> None:
+        self.progress, self.n_sets, self.before = progress, n_sets, 0
+
+    def tables(self, done: int, total: int) -> None:
+        self.before = total
+        assert self.progress is not None
+        self.progress(done, total + self.n_sets)
+
+    def sets(self, done: int, total: int) -> None:
+        assert self.progress is not None
+        self.progress(self.before + done, self.before + total)
 
 
 def _chosen(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sphuni.training.compare import CaseTable, ClaimRow, Comparison, MethodRow
-from sphuni.training.statistics import CONFIRMED, FAILED, NOT_RUN, OPEN
+from sphuni.training.statistics import CONFIRMED, FAILED, NOT_RUN, OPEN, Paired
 
 __all__ = ["as_dict", "insert", "markdown", "overview", "text", "verdicts"]
 
@@ -46,7 +46,7 @@ def verdicts(comparisons: Sequence[Comparison], *, links: str = "") -> str:
                 row.claim.text,
                 link if len(comparison.cases) < 2 else f"{link}, {row.label}",
                 _paper(row.claim.paper_worse, row.claim.paper_better),
-                _two(row.worse, row.better),
+                _two(row),
                 _difference(row.difference),
                 str(row.difference.pairs),
                 _strong(row.verdict),
@@ -173,7 +173,7 @@ def _claims(rows: Sequence[ClaimRow]) -> tuple[list[str], _Lines]:
                 name,
                 _paper(row.claim.paper_worse, row.claim.paper_better)
                 + (f" [{sources[row.claim.source]}]" if row.claim.source else ""),
-                _two(row.worse, row.better),
+                _two(row),
                 _difference(row.difference),
                 _p(row.adjusted),
                 row.verdict + failed,
@@ -185,13 +185,14 @@ def _claims(rows: Sequence[ClaimRow]) -> tuple[list[str], _Lines]:
 def _further(case: CaseTable) -> tuple[list[str], _Lines]:
     """Means of the further metrics, in brackets the shift in deviations of the reference."""
     head = ["method", *(one.metric for one in case.further)]
+    places = [_places(_spread(one.means) / 2) for one in case.further]
     lines = []
     for k, row in enumerate(case.rows):
         cells = [row.label]
-        for one in case.further:
+        for one, digits in zip(case.further, places, strict=True):
             shift = one.shifts[k]
             shown = "" if row.arm == case.reference or math.isnan(shift) else f" ({shift:+.1f})"
-            cells.append(_number(one.means[k]) + shown)
+            cells.append(_number(one.means[k], digits) + shown)
         lines.append(cells)
     correlations = [_difference(one.correlation) for one in case.further]
     lines.append([f"rank correlation with {case.metric} [95 %]", *correlations])
@@ -240,22 +241,43 @@ def _paper(worse: float | None, better: float | None) -> str:
     return f"{better:g}" if worse is None else f"{worse:g} → {better:g}"
 
 
-def _two(worse: float, better: float) -> str:
-    return "-" if math.isnan(better) else f"{_number(worse)} → {_number(better)}"
+def _two(row: ClaimRow) -> str:
+    if math.isnan(row.better):
+        return "-"
+    places = _places_of(row.difference)
+    return f"{_number(row.worse, places)} → {_number(row.better, places)}"
 
 
-def _difference(result: Any) -> str:
+def _difference(result: Paired) -> str:
     if math.isnan(result.mean):
         return "-"
     if result.pairs < 2:
         return f"{result.mean:+.3g}"
-    return f"{result.mean:+.2f} [{result.low:+.2f}, {result.high:+.2f}]"
+    places = _places_of(result)
+    return f"{result.mean:+.{places}f} [{result.low:+.{places}f}, {result.high:+.{places}f}]"
 
 
-def _number(value: float) -> str:
+def _number(value: float, places: int = 2) -> str:
     if math.isnan(value):
         return "-"
-    return f"{value:.2f}" if 0.1 <= abs(value) < 1e4 or value == 0 else f"{value:.3g}"
+    fixed = 0.1 <= abs(value) < 1e4 or value == 0 or places > 2
+    return f"{value:.{places}f}" if fixed else f"{value:.3g}"
+
+
+def _places_of(result: Paired) -> int:
+    return _places((result.high - result.low) / 2)
+
+
+def _places(width: float) -> int:
+    """Decimals that show a half width: two at least, six at most."""
+    if not 0 < width < math.inf:
+        return 2
+    return min(max(2, -math.floor(math.log10(width))), 6)
+
+
+def _spread(values: Sequence[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return max(known) - min(known) if known else 0.0
 
 
 def _p(value: float) -> str:

@@ -8,13 +8,15 @@ import torch
 
 from sphuni import random_points
 from sphuni._rng import seeds
-from sphuni.configurations import _objectives, fibonacci_sphere, symmetry_order
+from sphuni.configurations import _objectives, fibonacci_sphere, optimize, symmetry_order
 from sphuni.configurations._contacts import packing_energy
 from sphuni.configurations._determinants import _logdet_derivatives, _minus_logdet
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._native import minimize_native
+from sphuni.configurations._neighbours import _stored, stored_neighbours
 from sphuni.configurations._objectives import choose_engine, energy_objective
 from sphuni.configurations._orbits import _group, symmetric_points
+from sphuni.configurations._resolve import resolve
 from sphuni.configurations.minimize import minimize
 from sphuni.configurations.polish import (
     kernel_derivatives,
@@ -23,6 +25,7 @@ from sphuni.configurations.polish import (
     tangent_basis,
 )
 from sphuni.configurations.problems import random_starts
+from sphuni.geometry import covering_radius
 from sphuni.kernels import Dirichlet, Gaussian, Riesz
 from sphuni.pairwise import native_pairs, pair_reduce
 
@@ -279,3 +282,25 @@ def test_the_deepest_hole_of_points_in_a_plane_is_its_normal():
         assert np.linalg.norm(row, axis=1) == pytest.approx(1)
     for row in flat:
         assert np.abs(row[-1]) == pytest.approx([0, 0, 0, 0, 1])
+
+
+def test_neighbours_of_a_stored_size_differ_from_it_by_one_point():
+    more, fewer = stored_neighbours("thomson_d3", 12, 3)
+    assert more.shape == fewer.shape == (12, 3)
+    larger, smaller = _stored("thomson_d3_n13"), _stored("thomson_d3_n11")
+    assert {tuple(row) for row in more} < {tuple(row) for row in larger}
+    assert {tuple(row) for row in smaller} < {tuple(row) for row in fewer}
+    assert np.linalg.norm(fewer, axis=1) == pytest.approx(1)
+    assert np.arccos((smaller @ fewer[-1]).max()) == pytest.approx(
+        covering_radius(smaller).radius, abs=1e-12
+    )
+    assert stored_neighbours("thomson_d9", 12, 9) == []
+
+
+def test_the_solver_starts_from_stored_neighbours():
+    task = resolve("thomson", 12, 3, None, metric="chordal", kernel=None, antipodal=False)
+    assert [points.shape for points in task.neighbours()] == [(12, 3), (12, 3)]
+    lines = resolve("riesz", 12, 3, 2.0, metric="chordal", kernel=None, antipodal=True)
+    assert lines.neighbours() == []
+    few = [optimize("thomson", n=12, restarts=count).starts for count in (1, 2, 3, 4)]
+    assert few == [1, 2, 3, 4]

@@ -183,7 +183,10 @@ def test_antipodal_rows_are_read():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"problem": "thomson", "n": 3}, r"n = 3, d = 3.*the nearest n on record: 2, 4, 5"),
+        (
+            {"problem": "thomson", "n": 211},
+            r"n = 211, d = 3.*the nearest n on record: 212, 214, 217",
+        ),
         ({"problem": "thomson", "n": 10**6}, r"the nearest n on record: 448, 460, 470"),
         ({"problem": "tammes", "n": 9, "d": 99}, r"dimensions on record: 2, 3, 4, 5"),
         ({"problem": "thomson", "n": 12, "antipodal": True}, r"dimensions on record: none"),

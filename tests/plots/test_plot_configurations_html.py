@@ -220,11 +220,12 @@ PROBE = """
 
 @BROWSER
 def test_browser_draws_turns_and_toggles(packing, tmp_path, monkeypatch):
-    asset = module._asset
+    probed = tmp_path / "probed.js"
+    script = (module._FOLDER / "sphere.js").read_text(encoding="utf-8")
+    probed.write_text(f"{FRAMES}{script}{PROBE}", encoding="utf-8")
+    render = module.render_page
     monkeypatch.setattr(
-        module,
-        "_asset",
-        lambda name: f"{FRAMES}{asset(name)}{PROBE}" if name.endswith("js") else asset(name),
+        module, "render_page", lambda *args, script, **rest: render(*args, script=probed, **rest)
     )
     dom, log = browse(render_interactive(packing), tmp_path, wait=10_000)
     assert "CONSOLE" not in log

@@ -176,3 +176,25 @@ def test_closest_and_most_opposite_pairs(n, d):
     assert smallest_chord(both, antipodal=False).tolist() == pytest.approx([near] * 2, rel=1e-12)
     assert smallest_chord(x, antipodal=True).item() == pytest.approx(min(near, far), rel=1e-12)
     assert smallest_sum(both).tolist() == pytest.approx([far] * 2, rel=1e-12)
+
+
+def test_progress_of_simulated_laws(monkeypatch):
+    monkeypatch.setenv("SPHUNI_CACHE", "off")
+    seen = []
+    x = random_points(11, 4, rng=0)
+    names = ["pad", "ccf09", "rayleigh"]
+    stats.uniformity_tests(
+        x, names, null="monte-carlo", n_resamples=5000, rng=77, progress=lambda *at: seen.append(at)
+    )
+    assert seen == sorted(seen)
+    assert seen[-1] == (10_000, 10_000)
+    assert len(seen) > 2
+
+
+def test_progress_of_power_counts_tables_and_sets(monkeypatch):
+    monkeypatch.setenv("SPHUNI_CACHE", "off")
+    seen = []
+    stats.size("pad", n=9, d=3, n_sets=300, rng=0, n_resamples=499,
+               progress=lambda *at: seen.append(at))  # fmt: skip
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (2 * 499 + 300, 2 * 499 + 300)

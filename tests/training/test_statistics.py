@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sphuni.training import tables
 from sphuni.training.statistics import holm, lower_is_better, mean_ranks, paired, verdict
 
 
@@ -71,3 +72,10 @@ def test_ranks_with_ties_and_missing_blocks():
 def test_a_metric_knows_its_direction():
     assert lower_is_better("test.loss")
     assert not lower_is_better("test.accuracy")
+
+
+def test_small_differences_are_shown_with_more_decimals():
+    small = paired([0.5201, 0.5203, 0.5202], [0.5211, 0.5212, 0.5213])
+    assert tables._difference(small) == "-0.0010 [-0.0012, -0.0008]"
+    assert tables._difference(paired([5.0, 6.0, 7.0], [6.0, 8.0, 8.0])) == "-1.33 [-2.77, +0.10]"
+    assert tables._difference(paired([1.0, 1.0], [2.0, 2.0])) == "-1.00 [-1.00, -1.00]"

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 from scipy.interpolate import CubicSpline
 
 from sphuni.stats.laws._tails import Tails, Values
@@ -21,6 +22,7 @@ _MANY = 513
 _SERIES_BELOW = 0.2
 _SERIES_TERMS = 23
 _BISECTIONS = 18
+_LEAST_LOG = -650.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -133,6 +135,24 @@ class WeightedChi2:
 
     def _log_tail(self, x: _FLOAT, upper: NDArray[np.bool_]) -> _FLOAT:
         """Integrate; values whose integrand has not died out yet get a longer path."""
+        if self.weights.size == 1:
+            known = self._log_single(x, upper)
+            left = ~(known > _LEAST_LOG)
+            if left.any():
+                known[left] = self._integrated(x[left], upper[left])
+            return known
+        return self._integrated(x, upper)
+
+    def _log_single(self, x: _FLOAT, upper: NDArray[np.bool_]) -> _FLOAT:
+        """One chi-square, by the incomplete gamma functions."""
+        half, shape = 0.5 * x / self.weights[0], 0.5 * self.degrees[0]
+        side = np.where(
+            upper, special.gammaincc(shape, shape + half), special.gammainc(shape, shape + half)
+        )
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(side))
+
+    def _integrated(self, x: _FLOAT, upper: NDArray[np.bool_]) -> _FLOAT:
         centre = self._saddle(x, upper)
         answer = np.empty_like(x)
         todo, nodes = np.arange(x.size), _NODES

@@ -1,6 +1,6 @@
-"""Objectives under `torch.func`: a mapped weight is the batch that they take anyway.
+"""Functions of a set under `torch.func`: a mapped set is the batch that they take anyway.
 
-Their near and coincident pairs are found by looking at values, which transforms cannot trace. A
+Near and coincident pairs are found by looking at values, which transforms cannot trace. A
 mapped dimension is therefore moved to the front and the batch evaluated as it is, value and first
 derivative together.
 """
@@ -31,7 +31,7 @@ def is_transformed(weight: Tensor) -> bool:
 
 
 def transformed(weight: Tensor, objective: Callable[[Tensor], Tensor]) -> Tensor:
-    """Evaluate `objective`, which takes (..., n, d), with its first derivative only."""
+    """Evaluate `objective`, of (..., n, d) to (...), with its first derivative only."""
     value: Tensor = _Transformed.apply(weight, objective)[0]
     return value
 
@@ -44,6 +44,10 @@ class _Transformed(torch.autograd.Function):
         with torch.enable_grad():
             leaf = weight.detach().requires_grad_()
             value = objective(leaf)
+            if not isinstance(value, Tensor) or value.shape != leaf.shape[:-2]:
+                raise NotImplementedError(
+                    "under torch.func only functions that give one number per set can be called"
+                )
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
         return value.detach(), gradient
 

@@ -1,0 +1,166 @@
+"""Tests of uniformity: speed against R's sphunif (quoted), astropy and QuadratiK (side by side).
+
+QuadratiK pins an old NumPy and wants a virtual environment of its own: name its interpreter in the
+environment variable SPHUNI_BENCH_QUADRATIK, or the row says that it was not measured.
+"""
+
+import json
+import math
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.measure import isolated, time_and_memory
+
+__all__ = ["run"]
+
+SPHUNIF_ALL = 0.596
+"""Seconds of type="all" at n = 1000 in R^3, single thread, the R package sphunif 1.4.4."""
+
+SPHUNIF_MONTE_CARLO = 50.9
+"""Seconds of its unif_stat_MC(n = 100, p = 3, M = 10,000), all tests, one core."""
+
+_FRESH = """
+import json, sys, time, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from QuadratiK.poisson_kernel_test import PoissonKernelTest
+x = np.random.default_rng(0).standard_normal((int(sys.argv[1]), 3))
+x /= np.linalg.norm(x, axis=1, keepdims=True)
+started = time.perf_counter()
+PoissonKernelTest(rho=0.5, random_state=0, n_jobs=1).test(x)
+print(json.dumps(time.perf_counter() - started))
+"""
+
+
+def run() -> list[dict[str, Any]]:
+    """One row a case."""
+    rows = [
+        {"case": "all tests, n=1000, d=3", "sphunif_seconds_quoted": SPHUNIF_ALL}
+        | isolated(_all, 1000, 3),
+        {"case": "all tests, n=1000, d=2"} | isolated(_all, 1000, 2),
+        {"case": "all tests, n=500, d=512"} | isolated(_all, 500, 512),
+        {
+            "case": "null of all tests, M=10000, n=100, d=3",
+            "sphunif_seconds_quoted": SPHUNIF_MONTE_CARLO,
+        }
+        | isolated(_monte_carlo),
+        *(
+            {"case": f"astropy {name}, n={n}"} | isolated(_astropy, name, n)
+            for name in ("rayleightest", "kuiper")
+            for n in (100, 1000, 3000)
+        ),
+        *(_quadratik(n) for n in (100, 1000)),
+        *(
+            {"case": f"{name}, n=1e6, d={d}"} | isolated(_one, name, 10**6, d)
+            for name, d in (("rayleigh", 3), ("bingham", 3), ("bingham", 64), *_circle())
+        ),
+        {"case": "all pairwise tests in one pass, n=1e5, d=64"} | isolated(_pairwise),
+    ]
+    for row in rows:
+        if "seconds" in row and "sphunif_seconds_quoted" in row:
+            row["speed_ratio"] = row["sphunif_seconds_quoted"] / row["seconds"]
+    return rows
+
+
+def _circle() -> list[tuple[str, int]]:
+    from sphuni.stats import available_tests
+
+    circle = [info.name for info in available_tests(2) if info.where.startswith("circle")]
+    return [(name, 2) for name in (*circle, "pycke", "pad", "packing")]
+
+
+def _all(n: int, d: int) -> dict[str, Any]:
+    from sphuni import random_points
+    from sphuni.stats import uniformity_tests
+
+    os.environ["SPHUNI_CACHE"] = "off"
+    sets = iter([random_points(n, d, rng=k) for k in range(16)])
+    found = time_and_memory(lambda: uniformity_tests(next(sets)))
+    return found._asdict()
+
+
+def _monte_carlo() -> dict[str, Any]:
+    from sphuni.stats import available_tests, power_table
+
+    os.environ["SPHUNI_CACHE"] = "off"
+    names = [info.name for info in available_tests(3)]
+    started = time.perf_counter()
+    # with null="asymptotic" no table is simulated: all the time goes into the sets
+    sizes = power_table("all", "uniform", n=100, d=3, n_sets=10_000, null="asymptotic", rng=0)
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "tests": len(sizes), "of": len(names)}
+
+
+def _one(name: str, n: int, d: int) -> dict[str, Any]:
+    from sphuni import random_points
+    from sphuni.stats import uniformity_test
+
+    x = random_points(n, d, rng=0)
+    started = time.perf_counter()
+    uniformity_test(x, name)
+    return {"seconds": time.perf_counter() - started}
+
+
+def _astropy(name: str, n: int) -> dict[str, Any]:
+    import astropy.stats
+    import numpy as np
+    from astropy import units
+
+    from sphuni.stats import uniformity_test
+
+    angle = 2.0 * math.pi * np.random.default_rng(0).random(n)
+    x = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    theirs: Callable[[], Any] = lambda: astropy.stats.rayleightest(angle * units.rad)  # noqa: E731
+    if name == "kuiper":
+        theirs = lambda: astropy.stats.kuiper(angle / (2.0 * math.pi))  # noqa: E731
+    ours = time_and_memory(
+        lambda: uniformity_test(x, "rayleigh" if name == "rayleightest" else name), repeats=50
+    )
+    other = time_and_memory(theirs, repeats=50)
+    return {
+        "seconds": ours.seconds,
+        "astropy_seconds": other.seconds,
+        "speed_ratio": other.seconds / ours.seconds,
+    }
+
+
+def _quadratik(n: int) -> dict[str, Any]:
+    row: dict[str, Any] = {"case": f"QuadratiK PoissonKernelTest rho=0.5, n={n}, d=3"}
+    row |= isolated(_our_quadratik, n)
+    python = os.environ.get("SPHUNI_BENCH_QUADRATIK")
+    if python is None:
+        return row | {"error": "SPHUNI_BENCH_QUADRATIK names no interpreter"}
+    done = subprocess.run(
+        [python, "-c", _FRESH, str(n)], capture_output=True, text=True, timeout=600, check=False
+    )
+    if done.returncode:
+        return row | {"error": done.stderr.strip().splitlines()[-1]}
+    row["quadratik_seconds"] = json.loads(done.stdout.splitlines()[-1])
+    return row | {"speed_ratio": row["quadratik_seconds"] / row["seconds"]}
+
+
+def _our_quadratik(n: int) -> dict[str, Any]:
+    from sphuni import random_points
+    from sphuni.stats import uniformity_tests
+
+    x = random_points(n, 3, rng=0)
+    names = ["quadratik_u", "quadratik_v"]
+    return {"seconds": time_and_memory(lambda: uniformity_tests(x, names)).seconds}
+
+
+def _pairwise() -> dict[str, Any]:
+    from benchmarks.measure import peak_memory
+    from sphuni import random_points
+    from sphuni.stats import available_tests, build_test, uniformity_tests
+
+    n, d = 100_000, 64
+    names = [i.name for i in available_tests(d) if build_test(i.name).needs_pairs(n, d)]
+    names = [name for name in names if name != "omnibus"]
+    x = random_points(n, d, rng=0)
+    started = time.perf_counter()
+    peak = peak_memory(lambda: uniformity_tests(x, names, null="asymptotic"))
+    seconds = time.perf_counter() - started
+    return {"seconds": seconds, "tests": len(names), "peak_gib": peak / 2**30}
