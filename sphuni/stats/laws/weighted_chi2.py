@@ -15,7 +15,7 @@ __all__ = ["WeightedChi2"]
 
 _FLOAT = NDArray[np.float64]
 _STEP = 0.1
-_NODES = 96
+_NODES = 160
 _MOST_NODES = 5120
 _CHUNK = 1 << 21
 _MANY = 513
