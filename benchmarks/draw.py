@@ -4,6 +4,7 @@ python -m benchmarks.draw
 """
 
 import csv
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def main() -> None:
         if row.get("seconds"):
             families[row["family"]][row["method"]].append(row)
     for family, methods in families.items():
-        name = family.replace(",", "").replace(" ", "_").replace("=", "")
+        name = re.sub(r"\W+", "_", family)
         draw(family, methods, slopes, RESULTS / f"scaling_{name}.png")
 
 
@@ -43,7 +44,7 @@ def draw(
         seconds = [float(row["seconds"]) for row in rows]
         peer = any(word in method for word in ("cdist", "FMM3D", "scipy"))
         found = slopes.get(method)
-        of = f"   ({found['of']})$^{{{float(found['exponent']):.2f}}}$" if found else ""
+        of = f"   {_law(found)}" if found else ""
         axes.loglog(
             n, seconds, "--o" if peer else "-o", color=next(colours[not peer]), label=method + of
         )
@@ -60,6 +61,11 @@ def draw(
     axes.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def _law(found: dict[str, str]) -> str:
+    base = "n" if found["of"] == "n" else f"({found['of']})"
+    return f"{base}$^{{{float(found['exponent']):.2f}}}$"
 
 
 if __name__ == "__main__":

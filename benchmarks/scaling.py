@@ -60,19 +60,20 @@ LADDERS = {
         64, "float32", (1_000, 3_000, 10_000), peers.cdist, family="pairs, d = 64"
     ),
     "sum of arcs and gradient by angles, d = 2": Ladder(
-        2, "float64", TWO_DECADES, _energy(Riesz(-1.0, "geodesic")), log=True, family="linear",
+        2, "float64", TWO_DECADES, _energy(Riesz(-1.0, "geodesic")), log=True,
+        family="fewer than all pairs",
     ),
     "sum of fourth powers and gradient by moments, d = 64": Ladder(
-        64, "float64", TWO_DECADES, _energy(Riesz(-4.0)), family="linear",
+        64, "float64", TWO_DECADES, _energy(Riesz(-4.0)), family="fewer than all pairs",
     ),
     "separation by a tree, d = 3": Ladder(
-        3, "float32", TWO_DECADES, sphuni.separation, log=True, family="linear",
+        3, "float32", TWO_DECADES, sphuni.separation, log=True, family="fewer than all pairs",
     ),
     "separation by sorting, d = 2": Ladder(
-        2, "float32", TWO_DECADES, sphuni.separation, log=True, family="linear",
+        2, "float32", TWO_DECADES, sphuni.separation, log=True, family="fewer than all pairs",
     ),
     "scipy cKDTree, d = 3": Ladder(
-        3, "float32", TWO_DECADES, separation.scipy_tree, log=True, family="linear",
+        3, "float32", TWO_DECADES, separation.scipy_tree, log=True, family="fewer than all pairs",
     ),
 }  # fmt: skip
 

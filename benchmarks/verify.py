@@ -6,7 +6,7 @@ The stored coordinates are taken as exact rationals and normalised with 50 digit
 every local minimum of the potential that float64 finds is refined by Newton's method with 50
 digits, and the least value is printed; that no other minimum lies lower is the certified lower
 bound of the branch and bound in the table. Covering: the circumradius of every deepest facet.
-Thomson: the sum over all pairs, which no least energy exceeds.
+Thomson: the sum over all pairs, which no least energy exceeds. Tammes: the smallest angle.
 """
 
 import csv
@@ -24,7 +24,13 @@ from sphuni.configurations._holes import holes
 from sphuni.configurations._poles import lowest_poles
 from sphuni.kernels import Riesz
 
-__all__ = ["main", "precise_covering", "precise_polarization", "precise_thomson"]
+__all__ = [
+    "main",
+    "precise_covering",
+    "precise_polarization",
+    "precise_tammes",
+    "precise_thomson",
+]
 
 HIGHER = ("polarization", "tammes", "maxdet")
 
@@ -79,6 +85,15 @@ def precise_thomson(points: np.ndarray, exponent: str) -> Any:
     pairs = itertools.combinations(rows, 2)
     apart = (mpmath.sqrt(sum((a - b) ** 2 for a, b in zip(x, y, strict=True))) for x, y in pairs)
     return mpmath.fsum(1 / r for r in apart)
+
+
+def precise_tammes(points: np.ndarray, exponent: str) -> Any:
+    """Smallest angle between two points."""
+    del exponent
+    rows = [_normalised(row) for row in points]
+    pairs = itertools.combinations(rows, 2)
+    least = min(sum((a - b) ** 2 for a, b in zip(x, y, strict=True)) for x, y in pairs)
+    return 2 * mpmath.asin(mpmath.sqrt(least) / 2)
 
 
 def precise_covering(points: np.ndarray, exponent: str) -> Any:
@@ -138,6 +153,7 @@ PRECISE = {
     "polarization": precise_polarization,
     "covering": precise_covering,
     "thomson": precise_thomson,
+    "tammes": precise_tammes,
 }
 
 

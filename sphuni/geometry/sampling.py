@@ -61,7 +61,7 @@ def sampled_energy(
     kernel : Kernel
         With a finite variance over uniform pairs: for Riesz, 2 s < d - 1.
     pairs : int, default 2^25
-        About how many pairs to evaluate, at least 8 blocks.
+        About how many pairs to evaluate, at least 8 blocks and at most as many as there are.
     antipodal : bool, default False
         The energy of the 2n points {x, -x}, the n constant pairs included.
     rng : int, generator or None
@@ -82,8 +82,8 @@ def sampled_energy(
     one other block, all rows with all rows, and shuffles are repeated until the pairs are many
     enough. Each pair of points is as likely as any other to be met, so the estimate is unbiased;
     the standard error is that of the mean of the blocks' means, and errs on the large side, since
-    the blocks of a shuffle together hold every row once. A matrix product makes a pair some hundred times cheaper than a gather of random pairs.
-    O(pairs * d) time, O(n + block) memory.
+    the blocks of a shuffle together hold every row once. A matrix product makes a pair some
+    hundred times cheaper than a gather of random pairs. O(pairs * d) time, O(n + block) memory.
 
     Points that are far from uniform (clusters) make close pairs frequent; the standard error sees
     that as far as the sample does.
@@ -141,7 +141,7 @@ def block_means(
     """Mean kernels (count, k) over the pairs of two random blocks of rows; see `sampled_energy`."""
     n = points.shape[0]
     size = _block_rows(n)
-    count = max(_FEWEST_BLOCKS, -(-pairs // size**2))
+    count = max(_FEWEST_BLOCKS, -(-min(pairs, n * (n - 1) // 2) // size**2))
     means: list[Tensor] = []
     while len(means) < count:
         order = torch.randperm(n, generator=generator).to(points.device)

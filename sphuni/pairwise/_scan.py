@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise
 from sphuni.pairwise._schedule import block_size, run_rounds
+from sphuni.pairwise._sums import cosine_sums
 
 __all__ = ["PairScan", "ScanPart", "merge_scans", "scan_pairs", "scan_part"]
 
@@ -193,7 +193,7 @@ class _Scan:
         """Sums (k,) over one tile, whose cosines are used up."""
         x, y = self._points[None, left], self._points[None, right]
         diagonal = 0 if left == right else None
-        return _blockwise.cosine_sums(gram[None], x, y, self._kernels, diagonal=diagonal)[0]
+        return cosine_sums(gram[None], x, y, self._kernels, diagonal=diagonal)[0]
 
 
 def _by_alignment(pair: tuple[int, int, float]) -> tuple[float, tuple[int, int, float]]:

@@ -63,12 +63,13 @@ def overview(comparisons: Sequence[Comparison], *, links: str = "") -> str:
     for comparison in comparisons:
         experiment = comparison.experiment
         counts = Counter(row.verdict for row in comparison.claims)
-        seeds = max((row.seeds for table in comparison.cases for row in table.rows), default=0)
+        seeds = {max((row.seeds for row in table.rows), default=0) for table in comparison.cases}
+        shown = sorted({min(seeds, default=0), max(seeds, default=0)})
         lines.append(
             [
                 f"[{experiment.name}]({links}{experiment.name}.md)",
                 experiment.title,
-                str(seeds),
+                " to ".join(map(str, shown)),
                 *(str(counts[kind]) for kind in kinds),
             ]
         )

@@ -1,0 +1,133 @@
+"""Sums over the pairs of one set, with their gradients, tile by tile.
+
+Where the kernels have scalar forms native loops go over the cosines of a tile; elsewhere, and for
+the few dimensions in which distances are taken by differences, plain operations do.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from sphuni.kernels import Antipodal, Kernel
+from sphuni.pairwise import _sweep, _tiles
+from sphuni.pairwise._gather import GradientSum
+from sphuni.pairwise._schedule import Task, block_size, run_tiles
+
+__all__ = ["cosine_sums", "sums_and_gradients"]
+
+
+def cosine_sums(
+    gram: Tensor, x: Tensor, y: Tensor, kernels: tuple[Kernel, ...], *, diagonal: int | None
+) -> Tensor:
+    """Sums (b, k), float64, over one tile of cosines (b, r, c), which is used up.
+
+    On the diagonal whole rows meet every pair twice, so half is taken.
+    """
+    share = 1.0 if diagonal is None else 0.5
+    if not _sweep.serves(gram, kernels):
+        near = _tiles.set_apart(gram, x, y, kernels, diagonal=diagonal, neutral=0.0)
+        tile = _tiles.from_cosines(gram, near, kernels, diagonal=diagonal)
+        return share * torch.stack(list(_tile_sums(tile, kernels)), dim=-1)
+    near = _tiles.set_apart(gram, x, y, kernels, diagonal=diagonal, neutral=_sweep.MARK)
+    sums = _sweep.values(gram, kernels)
+    if near is not None:
+        values = torch.stack([_tiles.near_values(near, kernel).double() for kernel in kernels], 1)
+        sums.index_add_(0, near.where[0], values)
+    return share * sums
+
+
+def sums_and_gradients(
+    x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool
+) -> tuple[Tensor, Tensor]:
+    """Sums over i < j (b, k), and their tangent gradients (k, b, n, d), empty if not asked for."""
+    into = GradientSum(x, len(kernels)) if with_gradient else None
+    blocks = -(-x.shape[1] // block_size(x.shape[1]))
+    partial_sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
+    work: Callable[..., None] = functools.partial(_sum_tile, x, kernels, partial_sums)
+    if into is not None:
+        swept = x.shape[2] > _tiles.DIRECT_DIMENSION and _sweep.serves(x, kernels)
+        tile = _swept_gradient_tile if swept else _sum_gradient_tile
+        work = functools.partial(tile, x, kernels, partial_sums, into)
+    run_tiles(work, x, None)
+    sums = partial_sums.sum(dim=0).to(x.dtype)
+    return sums, x.new_zeros(0) if into is None else into.gradients
+
+
+def _sum_tile(x: Tensor, kernels: tuple[Kernel, ...], partial_sums: Tensor, task: Task) -> None:
+    """Add one tile's sums to those of its block of rows.
+
+    Nothing is returned: small tensors that outlive their tile would split the heap's free space
+    into pieces too small for the next tile.
+    """
+    left, right = x[task.batch, task.left], x[task.batch, task.right]
+    sums = partial_sums[task.left.start // block_size(x.shape[1]), task.batch]
+    if x.shape[2] > _tiles.DIRECT_DIMENSION:
+        gram = torch.matmul(left, right.mT)
+        sums += cosine_sums(gram, left, right, kernels, diagonal=task.diagonal)
+        return
+    tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
+    share = 1.0 if task.diagonal is None else 0.5
+    sums += share * torch.stack(list(_tile_sums(tile, kernels)), dim=-1)
+
+
+def _sum_gradient_tile(
+    x: Tensor,
+    kernels: tuple[Kernel, ...],
+    partial_sums: Tensor,
+    into: GradientSum,
+    task: Task,
+) -> None:
+    """Add one tile's sums and gradients, by plain operations."""
+    left, right = x[task.batch, task.left], x[task.batch, task.right]
+    tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
+    share = 1.0 if task.diagonal is None else 0.5
+    sums = partial_sums[task.left.start // block_size(x.shape[1]), task.batch]
+    for k, kernel in enumerate(kernels):
+        value, slope, near = _tiles.evaluate_both(tile, kernel)
+        into.add(k, tile, slope, near, task)
+        sums[:, k] += share * _add_up(value)
+
+
+def _swept_gradient_tile(
+    x: Tensor,
+    kernels: tuple[Kernel, ...],
+    partial_sums: Tensor,
+    into: GradientSum,
+    task: Task,
+) -> None:
+    """The same by native loops over the tile's cosines."""
+    left, right = x[task.batch, task.left], x[task.batch, task.right]
+    cosines, near = _tiles.cosines(
+        left, right, kernels, diagonal=task.diagonal, neutral=_sweep.MARK
+    )
+    share = 1.0 if task.diagonal is None else 0.5
+    sums = partial_sums[task.left.start // block_size(x.shape[1]), task.batch]
+    for k, kernel in enumerate(kernels):
+        weights = cosines if k == len(kernels) - 1 else cosines.clone()
+        found, *turned = _sweep.slopes(weights, kernel, both=task.diagonal is None)
+        near_slopes = None
+        if near is not None:
+            near_slopes = _tiles.near_slopes(near, kernel)
+            found.index_add_(0, near.where[0], _tiles.near_values(near, kernel).double())
+        into.add_product(k, weights, (turned[0], turned[1]), near, near_slopes, task)
+        sums[:, k] += share * found
+
+
+def _tile_sums(tile: _tiles.Tile, kernels: tuple[Kernel, ...]) -> Iterator[Tensor]:
+    """Sums of one tile, in which an antipodal kernel shares the values of its base."""
+
+    @functools.cache
+    def one(kernel: Kernel, mirrored: bool) -> Tensor:
+        return _add_up(_tiles.evaluate(_tiles.mirror(tile) if mirrored else tile, kernel))
+
+    for kernel in kernels:
+        if isinstance(kernel, Antipodal):
+            yield one(kernel.base, False) + one(kernel.base, True)
+        else:
+            yield one(kernel, False)
+
+
+def _add_up(matrix: Tensor) -> Tensor:
+    return matrix.sum(-1).sum(-1, dtype=torch.float64)
