@@ -59,6 +59,8 @@ docs: setup
 bench: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.draw
+	$(BIN)/python -m benchmarks.readme
 
 # tables of the experiments from their logs, without training
 tables: setup

@@ -2,11 +2,11 @@
 
 python -m benchmarks [FAMILY ...] [--only TEXT] [--compare FOLDER]
 
-Families: engine, separation, layers, descent, scaling, ring, analysis, configurations,
-training_cost. Peers that are not installed are named as absent (`make bench` installs them).
-`python -m benchmarks.draw` and `python -m benchmarks.readme` turn the results into pictures and
-into the README's tables. Calibration of the tests and the atlas of configurations have commands of
-their own, see the Makefile: they take hours and resume.
+Families: engine, separation, layers, descent, scaling, ring, analysis, configurations, statistics,
+training, training_cost. Peers that are not installed are named as absent (`make bench` installs
+them). `python -m benchmarks.draw` and `python -m benchmarks.readme` turn the results into pictures
+and into the README's tables. Calibration of the tests and the atlas of configurations have commands
+of their own, see the Makefile: they take hours and resume.
 """
 
 import argparse
@@ -30,6 +30,8 @@ from benchmarks import (
     ring,
     scaling,
     separation,
+    statistics,
+    training,
     training_cost,
 )
 from benchmarks.compare import key, losses
@@ -43,6 +45,8 @@ FAMILIES = {
     "ring": ring.run,
     "analysis": analysis.run,
     "configurations": configurations.run,
+    "statistics": statistics.run,
+    "training": training.run,
     "training_cost": training_cost.run,
 }
 RESULTS = Path(__file__).parent / "results"

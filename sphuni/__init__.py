@@ -54,6 +54,7 @@ _NAMES = {
         "polarization_bound",
         "potential",
         "riesz_energy",
+        "sampled_energy",
         "separation",
         "separation_bound",
         "worst_case_error",

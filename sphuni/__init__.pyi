@@ -26,6 +26,7 @@ from sphuni.geometry import polarization as polarization
 from sphuni.geometry import polarization_bound as polarization_bound
 from sphuni.geometry import potential as potential
 from sphuni.geometry import riesz_energy as riesz_energy
+from sphuni.geometry import sampled_energy as sampled_energy
 from sphuni.geometry import separation as separation
 from sphuni.geometry import separation_bound as separation_bound
 from sphuni.geometry import worst_case_error as worst_case_error

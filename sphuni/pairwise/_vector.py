@@ -196,15 +196,20 @@ def _arctan(number: Any, coefficients: Any, single: bool) -> Any:
 
 
 def _angle(number: Any, series: Any) -> Any:
-    """The angle atan2(y, x) of a point of the closed first quadrant; of the origin, NaN."""
+    """The angle atan2(y, x), zero at the origin."""
     fold, quarter, half, zero = (number(c) for c in (np.tan(np.pi / 8), np.pi / 4, np.pi / 2, 0))
+    whole = number(np.pi)
 
     def angle(y: Any, x: Any) -> Any:
-        above, below = min(x, y), max(x, y)
+        across, up = abs(x), abs(y)
+        above, below = min(across, up), max(across, up)
         steep = above > fold * below
         ratio = (above - below) / (above + below) if steep else above / below
         z = ratio * ratio
         turn = ratio + ratio * z * series(z) + (quarter if steep else zero)
-        return half - turn if y > x else turn
+        turn = half - turn if up > across else turn
+        turn = whole - turn if x < zero else turn
+        turn = turn if below > zero else zero
+        return -turn if y < zero else turn
 
     return native_jit(reorder=False)(angle)

@@ -134,8 +134,7 @@ class Latitude(ConeKernel):
 
     def value(self, p: Tensor, q: Tensor) -> Tensor:
         """K at squared distance `p` to the point and `q` to its antipode."""
-        # by this name the engine leaves it to torch: its own angle is that of the first quadrant
-        return torch.arctan2(0.25 * (q - p), _sine(p, q))
+        return torch.atan2(0.25 * (q - p), _sine(p, q))
 
     def derivative(self, p: Tensor, q: Tensor) -> Tensor:
         """dK/dt, the derivative with respect to the cosine."""
