@@ -37,7 +37,7 @@ def run(only: str = "") -> list[dict[str, Any]]:
     """One row per method; ratios need all of them."""
     rows = []
     for method, package in PACKAGES.items():
-        row: dict[str, Any] = {"case": f"Thomson n = {N} to |gradient| <= {TOLERANCE:g}"}
+        row: dict[str, Any] = {"case": f"Thomson n = {N} to a gradient of {TOLERANCE:g}"}
         row["method"] = method
         if importlib.util.find_spec(package) is None:
             rows.append(row | {"status": "absent", "note": f"{package} is not installed"})
