@@ -183,9 +183,10 @@ class SphereLinear(nn.Linear):
     Examples
     --------
     >>> import torch
+    >>> _ = torch.manual_seed(0)
     >>> layer = SphereLinear(3, 2, kind="linear")
     >>> x = layer.weight.detach()
-    >>> bool(torch.allclose(layer(5 * x).diagonal(), torch.ones(2), atol=1e-2))
+    >>> bool(torch.allclose(layer(5 * x).diagonal(), torch.ones(2), atol=2e-3))
     True
     """
 
