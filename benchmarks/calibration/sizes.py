@@ -63,7 +63,7 @@ class Cell:
 
 
 def run(counts: Path, *, minutes: float, workers: int = 1, only: tuple[str, ...] = ()) -> None:
-    """Simulate the groups (d, n) that are furthest from their goal until the time is up."""
+    """Simulate the groups (d, n) with the fewest sets until the time is up."""
     started = time.monotonic()
     done, spent = _sets_done(counts), _seconds_spent(counts)
     speed = {group: spent[group] / done[group]["sets"] for group in spent}
@@ -144,16 +144,16 @@ def _next(
     speed: dict[tuple[int, int], float],
     only: tuple[str, ...],
 ) -> tuple[tuple[int, int] | None, list[str]]:
-    """The group with the smallest share of its goal, and its tests."""
+    """The group with the fewest sets of those below their goal, and its tests."""
     left = []
     for n in NUMBERS:
         for d in DIMENSIONS:
             tests = _tests(d, n, only)
             cost = speed.get((d, n), 0.0) * MOST
             goal = MOST if cost < SECONDS_PER_CELL * len(tests) else FEWER
-            share = done[d, n]["sets"] / goal
-            if tests and share < 1:
-                left.append((share, n, d, tests))
+            sets = done[d, n]["sets"]
+            if tests and sets < goal:
+                left.append((sets, n, d, tests))
     if not left:
         return None, []
     _, n, d, tests = min(left)
