@@ -10,7 +10,7 @@ from sphuni.configurations.symmetry import PointGroup, point_group
 from sphuni.plots._caption import gap_text, group_math, heading, plain, value_text
 from sphuni.plots._diagram import Array, Index, rows_of
 from sphuni.plots._sphere import BACK, FRONT, Shape, View, draw_globe, shade
-from sphuni.plots._style import INK, new_figure
+from sphuni.plots._style import INK, axes_or_new
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -43,7 +43,7 @@ def scene(result: Any, ax: "Axes | None", *, loose: Index | None = None) -> Scen
     points = rows_of(result, least=4)
     fixed = points if loose is None else np.delete(points, loose, axis=0)
     group = point_group(fixed, tolerance=_SETTLED)
-    axes = new_figure(9.6, 5.4).add_subplot() if ax is None else ax
+    axes = axes_or_new(ax, 9.6, 5.4)
     for view in (FRONT, BACK):
         draw_globe(axes, view, ground=PALE)
     return Scene(axes, points @ facing(fixed, group).T, group)

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "MARKERS", "OBSERVED", "figure_of", "new_figure", "tidy"]
+__all__ = ["INK", "MARKERS", "OBSERVED", "axes_or_new", "figure_of", "new_figure", "tidy"]
 
 OBSERVED = "#1f6fb2"
 INK = "#1c2430"
@@ -27,6 +27,11 @@ def new_figure(width: float, height: float) -> "Figure":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def axes_or_new(ax: "Axes | None", width: float, height: float) -> "Axes":
+    """Return the given axes, or those of a new figure of that size, in inches."""
+    return new_figure(width, height).add_subplot() if ax is None else ax
 
 
 def figure_of(axes: "Axes") -> "Figure":

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sphuni.plots._nulls import cosine_curve, nearest_curve, rebin, spread
-from sphuni.plots._style import INK, MARKERS, OBSERVED, figure_of, new_figure, tidy
+from sphuni.plots._style import INK, MARKERS, OBSERVED, axes_or_new, figure_of, new_figure, tidy
 from sphuni.special import marchenko_pastur
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def cosine_histogram(
     half = spread(_dimension(d), 4.5)
     low, high = min(float(bins[0]), -half), max(float(bins[-1]), half)
     t, null = cosine_curve(d, low, high, 400)
-    axes = _small_axes(ax)
+    axes = axes_or_new(ax, 4.2, 2.8)
     _against_null(axes, np.sqrt(heights), bins, t, np.sqrt(null), color)
     marks = np.asarray(worst, dtype=np.float64)
     axes.plot(marks, np.zeros_like(marks), "^", color=color, ms=5, clip_on=False)
@@ -110,7 +110,7 @@ def nearest_angles(
         raise ValueError(f"n must be at least 2 for rows to have neighbours; got {n}")
     heights, bins = _density(counts, edges)
     degrees, null = nearest_curve(n, _dimension(d))
-    axes = _small_axes(ax)
+    axes = axes_or_new(ax, 4.2, 2.8)
     _against_null(axes, heights, bins, degrees, null, color)
     axes.set(xlabel="angle to the nearest row, degrees", ylabel="density")
     return figure_of(axes)
@@ -151,7 +151,7 @@ def singular_values(
             "values must be a 1-D array of at least 2 singular values, not all zero; got shape "
             f"{ordered.shape}"
         )
-    axes = _small_axes(ax)
+    axes = axes_or_new(ax, 4.2, 2.8)
     rank = np.linspace(0.0, 1.0, 400)
     null = marchenko_pastur(rank, n, _dimension(d))
     floor = 1e-3 * max(ordered[0], null[0])
@@ -245,7 +245,7 @@ def layer_map(
             "rank_ratio, excess and verdicts must have the same length; got "
             f"{x.shape}, {y.shape} and {len(verdicts)}"
         )
-    axes = new_figure(6.0, 4.0).add_subplot() if ax is None else ax
+    axes = axes_or_new(ax, 6.0, 4.0)
     known = y[np.isfinite(y)]
     y = np.minimum(y, max(3.0, 1.3 * float(known.max(initial=0.0))))
     for verdict, (marker, color) in MARKERS.items():
@@ -273,11 +273,6 @@ def layer_map(
     tidy(axes, left=True)
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure_of(axes)
-
-
-def _small_axes(ax: "Axes | None") -> "Axes":
-    """Return the given axes, or those of a new figure of the size of one panel."""
-    return new_figure(4.2, 2.8).add_subplot() if ax is None else ax
 
 
 def _against_null(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sphuni.plots._style import INK, OBSERVED, figure_of, new_figure, tidy
+from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of, tidy
 from sphuni.plots.uniformity import unit_rows
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def null_density(
     built.check(n, d)
     choice = choose(built, n, d, Null(null, n_resamples))
     statistic = float(built.statistic(torch.from_numpy(x)))
-    axes = new_figure(4.8, 3.2).add_subplot() if ax is None else ax
+    axes = axes_or_new(ax, 4.8, 3.2)
     edges = _edges(choice, discrete=built.discrete)
     middle = 0.5 * (edges[1:] + edges[:-1])
     density = _density(choice, edges)

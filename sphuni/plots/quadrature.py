@@ -8,7 +8,7 @@ from sphuni.plots._caption import gap_text, heading, plain, value_text
 from sphuni.plots._diagram import Array, diagram, rows_of
 from sphuni.plots._scene import GREY, dots, fills, finish, scene
 from sphuni.plots._sphere import polygon
-from sphuni.plots._style import INK, OBSERVED, figure_of, new_figure, tidy
+from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,7 @@ def degree_residuals(
     last = highest or (int(2 * strength + 2) if strength else int(2 * len(points) ** 0.5) + 1)
     residual = np.maximum(_residuals(points, last), _ROUNDING)
     degrees = np.arange(1, last + 1)
-    axes = new_figure(9.6, 5.4).add_subplot() if ax is None else ax
+    axes = axes_or_new(ax, 9.6, 5.4)
     good = residual <= 10 * _ROUNDING
     kinds = ((good, OBSERVED, "o", "integrated exactly"), (~good, _OFF, "s", "not integrated"))
     for chosen, color, marker, meaning in kinds:

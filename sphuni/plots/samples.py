@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sphuni.plots._style import INK, OBSERVED, figure_of, new_figure
+from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def circle(
     From about 300 points on the stacks are a histogram.
     """
     x = _rows(points, 2)
-    axes = new_figure(4.0, 4.0).add_subplot() if ax is None else ax
+    axes = axes_or_new(ax, 4.0, 4.0)
     around = np.linspace(0, 2 * np.pi, 361)
     axes.plot(np.cos(around), np.sin(around), color=_GRID, lw=1.2, zorder=1)
     angles = np.arctan2(x[:, 1], x[:, 0])
@@ -97,7 +97,7 @@ def sphere(
     from there): uniform points are uniform in both discs. Circles are 30 degrees apart.
     """
     x = _rows(points, 3)
-    axes = new_figure(7.2, 3.7).add_subplot() if ax is None else ax
+    axes = axes_or_new(ax, 7.2, 3.7)
     around = np.linspace(0, 2 * np.pi, 361)
     for side, shift in _SIDES:
         axes.fill(shift + np.cos(around), np.sin(around), color=_PAPER, zorder=0)
@@ -144,7 +144,7 @@ def mollweide(
     Mollweide's projection: uniform points are uniform in the ellipse. Lines are 30 degrees apart.
     """
     x = _rows(points, 3)
-    axes = new_figure(6.4, 3.4).add_subplot() if ax is None else ax
+    axes = axes_or_new(ax, 6.4, 3.4)
     turn = np.linspace(-np.pi, np.pi, 181)
     quarter = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 181)
     axes.fill(2 * np.cos(2 * quarter), np.sin(2 * quarter), color=_PAPER, zorder=0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sphuni.plots._style import INK, OBSERVED, figure_of, new_figure, tidy
+from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of, new_figure, tidy
 from sphuni.plots.samples import circle, mollweide
 from sphuni.special import cap_measure
 
@@ -68,7 +68,7 @@ def projected_ecdf(
     """
     x = unit_rows(points)
     n, d = x.shape
-    axes = new_figure(4.8, 3.4).add_subplot() if ax is None else ax
+    axes = axes_or_new(ax, 4.8, 3.4)
     t = np.cos(np.linspace(np.pi, 0.0, _GRID))
     null = 1.0 - np.asarray(cap_measure(np.arccos(t), d))
     low, high = _binomial_band(n, null)
@@ -119,7 +119,7 @@ def power_curves(
     matplotlib.figure.Figure
     """
     places = np.asarray(x, dtype=np.float64)
-    axes = new_figure(4.8, 3.4).add_subplot() if ax is None else ax
+    axes = axes_or_new(ax, 4.8, 3.4)
     alpha = None
     for index, (label, results) in enumerate(curves.items()):
         if len(results) != len(places):
