@@ -83,29 +83,16 @@ def _noise(n: int, d: int) -> Tensor:
 
 
 class _Unit(torch.autograd.Function):
-    """`unit_rows` in two passes over the weight, and its gradient in three.
-
-    Norms that float arithmetic cannot square go the long way, through `unit_rows`.
-    """
+    """`unit_rows` in two passes over the weight, and its gradient in three."""
 
     @staticmethod
-    def forward(weight: Tensor, tangent: bool) -> Any:
+    def forward(ctx: Any, weight: Tensor, tangent: bool) -> Any:
         """Return the unit rows and the inverse norms, which are one for zero rows."""
-        norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
-        low, high = torch.aminmax(norm)
-        if float(low) > _SMALLEST and float(high) < _LARGEST:
-            inverse = norm.reciprocal()
-            return weight * inverse, inverse
-        largest = weight.abs().amax(dim=-1, keepdim=True)
-        scaled = weight / torch.where(largest == 0, 1.0, largest)
-        norm = largest * torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
-        return unit_rows(weight), torch.where(largest == 0, 1.0, norm.reciprocal())
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.mark_non_differentiable(output[1])
-        weight, ctx.tangent = inputs
-        ctx.save_for_backward(weight, *output)
+        rows, inverse = _unit(weight)
+        ctx.mark_non_differentiable(inverse)
+        ctx.tangent = tangent
+        ctx.save_for_backward(weight, rows, inverse)
+        return rows, inverse
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
@@ -119,3 +106,16 @@ class _Unit(torch.autograd.Function):
             return gradient.mul_(inverse), None  # sums over pairs give their gradients away
         radial = (gradient * rows).sum(-1, keepdim=True)
         return (gradient - radial * rows) * inverse, None
+
+
+def _unit(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit rows and inverse norms; norms that float arithmetic cannot square go the long way."""
+    norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
+    low, high = torch.aminmax(norm)
+    if float(low) > _SMALLEST and float(high) < _LARGEST:
+        inverse = norm.reciprocal()
+        return weight * inverse, inverse
+    largest = weight.abs().amax(dim=-1, keepdim=True)
+    scaled = weight / torch.where(largest == 0, 1.0, largest)
+    norm = largest * torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+    return unit_rows(weight), torch.where(largest == 0, 1.0, norm.reciprocal())

@@ -1,8 +1,8 @@
 """Tiles of the pair matrix: value and closed-form gradient in one pass, O(n d + tile) memory.
 
-Three autograd functions share the tiles of `_tiles`:
+Sums over i < j come with their gradient from one pass, see `_sums`; the others are two autograd
+functions on the same tiles:
 
-* `PairSum`: sum over i < j. Where a gradient may be asked for it is computed in the same pass.
 * `PairRows`: sum_j w_j K(x_i, y_j) for every i.
 * `RowsGradient`: the gradient of `PairRows` in closed form; its own gradient goes through plain
   operations tile by tile, which gives second derivatives at the same memory.
@@ -21,10 +21,11 @@ from torch.autograd.function import once_differentiable
 
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _tiles
+from sphuni.pairwise._autograd import Second, connect, wants_gradient
 from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.pairwise._sums import sums_and_gradients
 
-__all__ = ["rows", "supports", "total"]
+__all__ = ["rows", "second_derivatives", "supports", "tangent", "total"]
 
 
 def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
@@ -34,8 +35,23 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """Sum over i < j of each kernel: (b, n, d) -> (b, k)."""
-    sums, _ = PairSum.apply(x, tuple(kernels), x.requires_grad and torch.is_grad_enabled())
-    return sums
+    used, with_gradient = tuple(kernels), wants_gradient(x)
+    sums, gradients = sums_and_gradients(x.detach(), used, with_gradient)
+    if not with_gradient:
+        return sums
+    recompute = lambda x: sums_and_gradients(x, used, True)[1]  # noqa: E731
+    return connect(x, sums, gradients, second_derivatives(used), recompute=recompute)
+
+
+def second_derivatives(kernels: tuple[Kernel, ...]) -> Second:
+    """The gradient of a combination of sums over i < j, differentiable once more."""
+
+    def second(x: Tensor, go: Tensor) -> Tensor:
+        half = (0.5 * go)[:, None, :].expand(-1, x.shape[1], -1)
+        gradient: Tensor = RowsGradient.apply(x, None, x.new_ones(x.shape[:-1]), half, kernels)[0]
+        return gradient
+
+    return second
 
 
 def rows(x: Tensor, y: Tensor | None, weights: Tensor | None, kernels: Sequence[Kernel]) -> Tensor:
@@ -43,45 +59,6 @@ def rows(x: Tensor, y: Tensor | None, weights: Tensor | None, kernels: Sequence[
     other = x if y is None else y
     ones = x.new_ones(other.shape[:-1]) if weights is None else weights
     return PairRows.apply(x, y, ones, tuple(kernels))
-
-
-class PairSum(torch.autograd.Function):
-    """sum_{i<j} K(x_i, x_j) with the gradient of each kernel from the same pass."""
-
-    @staticmethod
-    def forward(x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool) -> Any:
-        """Return the sums (b, k) and the gradients (k, b, n, d), empty if not asked for."""
-        return sums_and_gradients(x, kernels, with_gradient)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep the points, and the gradients for one backward pass."""
-        x, ctx.kernels, _ = inputs
-        ctx.save_for_backward(x)
-        ctx.gradients = output[1]
-        ctx.mark_non_differentiable(output[1])
-        ctx.set_materialize_grads(False)  # or zeros as large as the gradients would come back
-
-    @staticmethod
-    def backward(ctx: Any, go: Tensor | None, _: None) -> Any:
-        """Scale the gradients; under create_graph recompute them differentiably.
-
-        They are as large as the points, so the first pass gives its copy away, scaled in place. A
-        second pass through a retained graph computes the same numbers again.
-        """
-        if go is None:
-            return None, None, None
-        (x,) = ctx.saved_tensors
-        if not torch.is_grad_enabled():
-            kept = ctx.gradients
-            ctx.gradients = None
-            gradients = sums_and_gradients(x, ctx.kernels, True)[1] if kept is None else kept
-            scaled = gradients.mul_(go.T[:, :, None, None])
-            return scaled[0] if len(scaled) == 1 else scaled.sum(0), None, None
-        ones = x.new_ones(x.shape[:-1])
-        half = (0.5 * go)[:, None, :].expand(-1, x.shape[1], -1)
-        grad_x, _, _ = RowsGradient.apply(x, None, ones, half, ctx.kernels)
-        return grad_x, None, None
 
 
 class PairRows(torch.autograd.Function):

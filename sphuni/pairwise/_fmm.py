@@ -7,16 +7,15 @@ than going over all pairs: about 2e5 on the machines where it was measured.
 import functools
 import importlib.util
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sphuni._budget import describe_bytes, memory_budget
-from sphuni._errors import EngineError
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import _blockwise
+from sphuni.pairwise._autograd import connect, first_only
 from sphuni.pairwise._nearest import nearest
 
 __all__ = ["repays", "supports", "total"]
@@ -49,43 +48,18 @@ def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """Sum over i < j of each kernel: (b, n, 3) -> (b, k)."""
-    return torch.stack([FmmSum.apply(x)[0] for _ in kernels], dim=-1)
-
-
-class FmmSum(torch.autograd.Function):
-    """The Coulomb energy and its gradient from one call of the fast multipole method."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Any:
-        """Return the sums (b,), float64, and the tangent gradients (b, n, 3)."""
-        found = [_evaluate(one) for one in x]
-        sums = torch.tensor([energy for energy, _ in found], dtype=torch.float64)
-        forces = np.stack([force for _, force in found]) if found else np.empty(x.shape)
-        gradient = torch.from_numpy(forces).to(x.dtype)
-        return sums, _blockwise.tangent(x, gradient)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep the gradient."""
-        ctx.save_for_backward(output[1])
-        ctx.mark_non_differentiable(output[1])
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        """Scale the saved gradient."""
-        if torch.is_grad_enabled():
-            raise EngineError(
-                "engine='fmm' gives first derivatives only: call backward without create_graph, "
-                "or use engine='blockwise'"
-            )
-        (gradient,) = ctx.saved_tensors
-        return upstream[0][:, None, None].to(gradient.dtype) * gradient
+    found = [_evaluate(one) for one in x.detach()]
+    sums = torch.tensor([energy for energy, _ in found], dtype=torch.float64)
+    forces = np.stack([force for _, force in found]) if found else np.empty(x.shape)
+    gradient = _blockwise.tangent(x.detach(), torch.from_numpy(forces).to(x.dtype))
+    energy = connect(x, sums[:, None], gradient[None], first_only("fmm"))
+    return energy.expand(-1, len(kernels))
 
 
 def _evaluate(points: Tensor) -> tuple[float, np.ndarray]:
     """Energy, inf where points coincide, and the forces (n, 3) of the others."""
-    potential, forces = _potential(points.detach().double().numpy(), _TOLERANCE[points.dtype])
-    coincide = points.shape[0] > 1 and bool((nearest(points.detach()).distance == 0).any())
+    potential, forces = _potential(points.double().numpy(), _TOLERANCE[points.dtype])
+    coincide = points.shape[0] > 1 and bool((nearest(points).distance == 0).any())
     return np.inf if coincide else 0.5 * float(potential.sum()) / _unit(), forces / _unit()
 
 

@@ -22,9 +22,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sphuni._errors import EngineError, WorkerError
+from sphuni._errors import WorkerError
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _blockwise, _shards
+from sphuni.pairwise._autograd import connect, first_only, wants_gradient
 
 __all__ = ["agree_on_rows", "is_sharded", "local_rows", "replicated", "supports", "total"]
 
@@ -102,36 +103,14 @@ def total(x: Tensor, kernels: Sequence[Kernel], points: Tensor) -> Tensor:
     `points` is the tensor that the caller passed, which names the group if it is a DTensor.
     """
     ring, with_gradient = _agree(x, tuple(kernels), _group(points))
-    sums, _ = RingSum.apply(x, tuple(kernels), ring, with_gradient)
-    return sums
-
-
-class RingSum(torch.autograd.Function):
-    """The sum over all pairs of all ranks with its gradient in the rows of this one."""
-
-    @staticmethod
-    def forward(x: Tensor, kernels: tuple[Kernel, ...], ring: "_Ring", with_gradient: bool) -> Any:
-        """Return the sums (b, k) and the gradients (k, b, n, d), empty if not asked for."""
-        with ring.together():
-            sums, gradients = _round_trip(x, kernels, ring, with_gradient)
-            return ring.add_up(sums).to(x.dtype), gradients
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep the gradients: backward must not need the other ranks."""
-        ctx.save_for_backward(output[1])
-        ctx.mark_non_differentiable(output[1])
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> Any:
-        """Scale the saved gradients; nothing is sent."""
-        if torch.is_grad_enabled():
-            raise EngineError(
-                "engine='ring' gives first derivatives only: call backward without create_graph, "
-                "or gather the rows and use engine='blockwise'"
-            )
-        (gradients,) = ctx.saved_tensors
-        return torch.einsum("kbnd,bk->bnd", gradients, upstream[0]), None, None, None
+    with ring.together():
+        sums, gradients = _round_trip(x.detach(), tuple(kernels), ring, with_gradient)
+        sums = ring.add_up(sums).to(x.dtype)
+    if not wants_gradient(x):
+        return sums
+    # backward must not need the other ranks, so nothing is computed again
+    second = first_only("ring", "gather the rows and use engine='blockwise'")
+    return connect(x, sums, gradients, second)
 
 
 class _Transfer(NamedTuple):
@@ -279,7 +258,7 @@ class _Call(NamedTuple):
 def _agree(x: Tensor, kernels: tuple[Kernel, ...], group: Any) -> tuple[_Ring, bool]:
     """Learn the sizes of all shards; what is wrong on one rank is raised on every rank."""
     b, n, d = x.shape
-    wanted = x.requires_grad and torch.is_grad_enabled()
+    wanted = wants_gradient(x)
     own = _Call(b, n, d, str(x.dtype), repr(kernels), wanted, _bad_row(x))
     calls: list[Any] = [None] * dist.get_world_size(group)
     ring = _Ring(dist.get_rank(group), (n,), group)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise, _compiled, _native, _tiles
+from sphuni.pairwise import _compiled, _native, _tiles
 from sphuni.pairwise._schedule import Task, block_size, run_tiles
+from sphuni.pairwise._sums import sums_and_gradients
 
 __all__ = ["between", "has_native_loops", "within"]
 
@@ -32,7 +33,7 @@ def within(
         sums = x.new_zeros(x.shape[0], len(kernels), dtype=torch.float64)
         return sums, x.new_zeros((len(kernels), *x.shape) if with_gradient else 0)
     if not native:
-        sums, gradients = _blockwise.PairSum.forward(x, kernels, with_gradient)
+        sums, gradients = sums_and_gradients(x, kernels, with_gradient)
         return sums.double(), gradients
     both = [_native.sums_and_gradients(x, kernel) for kernel in kernels]
     sums = torch.stack([sums for sums, _ in both], dim=-1)

@@ -21,11 +21,8 @@ __all__ = ["cosine_sums", "sums_and_gradients"]
 def cosine_sums(
     gram: Tensor, x: Tensor, y: Tensor, kernels: tuple[Kernel, ...], *, diagonal: int | None
 ) -> Tensor:
-    """Sums (b, k), float64, over one tile of cosines (b, r, c), which is used up.
-
-    On the diagonal whole rows meet every pair twice, so half is taken.
-    """
-    share = 1.0 if diagonal is None else 0.5
+    """Sums (b, k), float64, over one tile of cosines (b, r, c), which is used up."""
+    share = _share(diagonal)
     if not _sweep.serves(gram, kernels):
         near = _tiles.set_apart(gram, x, y, kernels, diagonal=diagonal, neutral=0.0)
         tile = _tiles.from_cosines(gram, near, kernels, diagonal=diagonal)
@@ -55,20 +52,29 @@ def sums_and_gradients(
     return sums, x.new_zeros(0) if into is None else into.gradients
 
 
+def _place(x: Tensor, partial_sums: Tensor, task: Task) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Rows and columns of a tile, where its sums belong, and the share of them that counts."""
+    sums = partial_sums[task.left.start // block_size(x.shape[1]), task.batch]
+    return x[task.batch, task.left], x[task.batch, task.right], sums, _share(task.diagonal)
+
+
+def _share(diagonal: int | None) -> float:
+    """Whole rows on the diagonal meet every pair twice."""
+    return 1.0 if diagonal is None else 0.5
+
+
 def _sum_tile(x: Tensor, kernels: tuple[Kernel, ...], partial_sums: Tensor, task: Task) -> None:
     """Add one tile's sums to those of its block of rows.
 
     Nothing is returned: small tensors that outlive their tile would split the heap's free space
     into pieces too small for the next tile.
     """
-    left, right = x[task.batch, task.left], x[task.batch, task.right]
-    sums = partial_sums[task.left.start // block_size(x.shape[1]), task.batch]
+    left, right, sums, share = _place(x, partial_sums, task)
     if x.shape[2] > _tiles.DIRECT_DIMENSION:
         gram = torch.matmul(left, right.mT)
         sums += cosine_sums(gram, left, right, kernels, diagonal=task.diagonal)
         return
     tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
-    share = 1.0 if task.diagonal is None else 0.5
     sums += share * torch.stack(list(_tile_sums(tile, kernels)), dim=-1)
 
 
@@ -80,10 +86,8 @@ def _sum_gradient_tile(
     task: Task,
 ) -> None:
     """Add one tile's sums and gradients, by plain operations."""
-    left, right = x[task.batch, task.left], x[task.batch, task.right]
+    left, right, sums, share = _place(x, partial_sums, task)
     tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
-    share = 1.0 if task.diagonal is None else 0.5
-    sums = partial_sums[task.left.start // block_size(x.shape[1]), task.batch]
     for k, kernel in enumerate(kernels):
         value, slope, near = _tiles.evaluate_both(tile, kernel)
         into.add(k, tile, slope, near, task)
@@ -98,12 +102,10 @@ def _swept_gradient_tile(
     task: Task,
 ) -> None:
     """The same by native loops over the tile's cosines."""
-    left, right = x[task.batch, task.left], x[task.batch, task.right]
+    left, right, sums, share = _place(x, partial_sums, task)
     cosines, near = _tiles.cosines(
         left, right, kernels, diagonal=task.diagonal, neutral=_sweep.MARK
     )
-    share = 1.0 if task.diagonal is None else 0.5
-    sums = partial_sums[task.left.start // block_size(x.shape[1]), task.batch]
     for k, kernel in enumerate(kernels):
         weights = cosines if k == len(kernels) - 1 else cosines.clone()
         found, *turned = _sweep.slopes(weights, kernel, both=task.diagonal is None)
