@@ -50,6 +50,51 @@ def test_decoupled_gradients_equal_those_in_the_graph():
         reg()
 
 
+def every_kind() -> nn.Module:
+    """Rows that are views of a parameter, slices of one, copies, and computed ones."""
+    torch.manual_seed(3)
+    return nn.ModuleDict(
+        {
+            "conv": nn.Conv2d(4, 9, 3),
+            "last": nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last),
+            "back": nn.ConvTranspose2d(4, 8, 3),
+            "normed": nn.utils.parametrizations.weight_norm(nn.Linear(9, 7)),
+            "gru": nn.GRU(8, 6),
+            "attention": nn.MultiheadAttention(8, 2),
+            "short": nn.Linear(12, 6).bfloat16(),
+            "fc": nn.Linear(9, 5, dtype=torch.float64),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("hs-mhe", {}),
+        ("mhe", {"rows": 5}),
+        ("rp-comhe", {"k": 4, "C": 3}),
+        ("rp-comhe", {"k": 4, "C": 2, "rows": 5}),
+        ("group-comhe", {"k": 4, "C": 3, "size": 4}),
+        ("ap-comhe", {"k": 4}),
+        ("adv-comhe", {"k": 4, "unroll": True}),
+        ("hs-mhp", {}),
+        ("so", {}),
+    ],
+)
+def test_gradients_added_straight_to_rows_are_those_of_autograd(method, options):
+    model, twin = every_kind(), every_kind()
+    graph = snn.regularize(model, method, output_layer="fc", **options)
+    decoupled = snn.regularize(twin, method, output_layer="fc", mode="decoupled", **options)
+    for _ in range(2):
+        graph().backward()
+        decoupled.add_gradients()
+    expected, got = gradients(model), gradients(twin)
+    assert set(got) == set(expected)
+    for name, value in got.items():
+        torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-5)
+    assert decoupled.state_dict().keys() == graph.state_dict().keys()
+
+
 def test_attach_adds_once_per_step_and_remove_leaves_no_trace():
     model = net()
     hooks = sum(len(m._forward_hooks) + len(m._backward_hooks) for m in model.modules())

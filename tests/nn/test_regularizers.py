@@ -7,7 +7,7 @@ import sphuni as su
 import sphuni.nn as snn
 from sphuni.nn import functional as F
 from sphuni.nn.regularizers import GroupProjection, LearnedProjection, Plain, RandomProjection
-from sphuni.nn.regularizers._together import evaluate
+from sphuni.nn.regularizers._together import measure_all
 from sphuni.nn.regularizers.projections import _angle_error
 
 F64 = torch.float64
@@ -95,7 +95,7 @@ def test_random_projection_is_the_mean_over_its_draws():
     inner = Plain(F.mhe, {"half_space": True})
     objective = RandomProjection(inner, k=3, C=4, seed=5)
     w = weights(6, 10)
-    matrices = objective._matrices(w, 0)
+    matrices = objective._matrices(w)
     expected = torch.stack([F.mhe(w @ p.T, half_space=True) for p in matrices]).mean()
     first, second = objective(w), objective(w)
     assert first.item() == pytest.approx(expected.item(), rel=1e-12)
@@ -120,7 +120,8 @@ def test_layers_evaluated_together_are_those_evaluated_alone(method, inner):
     rows = [weights(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
     together, alone = objectives(), objectives()
     for _ in range(2):
-        values = evaluate(together, rows)
+        readings = [one.read(weight) for one, weight in zip(together, rows, strict=True)]
+        values = measure_all(together, readings)
         expected = [objective(one) for objective, one in zip(alone, rows, strict=True)]
         torch.testing.assert_close(torch.stack(values), torch.stack(expected))
         for a, b in zip(
@@ -179,7 +180,7 @@ def test_unrolled_gradient_is_that_of_the_unrolled_value(goal):
 def test_groups_of_rows_are_projected_by_themselves():
     objective = GroupProjection(Plain(F.mhe, {}), size=4, k=3, C=5)
     w = weights(10, 8)
-    images = objective.images(w)
+    images = objective.read(w).image
     assert images.shape == (5, 4, 3)
     w.requires_grad_()
     objective(w).backward()

@@ -10,8 +10,9 @@ from torch.nn.utils import parametrize
 from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, transposed_rows
 from sphuni.nn.regularizers.methods import Role
 
-__all__ = ["Layer", "find_layers", "read_rows"]
+__all__ = ["Layer", "find_layers", "gradient_rows", "read_rows"]
 
+_ADDED_DIRECTLY = (torch.float32, torch.float64)
 _PART = re.compile(r"^(.*?)(\[[^\]]*\])?$")
 
 
@@ -96,14 +97,36 @@ def read_rows(model: nn.Module, layer: Layer) -> Tensor:
     weight = _effective(module, layer.leaf)
     if hasattr(weight, "full_tensor"):
         weight = weight.full_tensor()
-    rows = _as_rows(module, weight, layer)
-    if layer.parts == 1:
-        return rows
-    size = rows.shape[0] // layer.parts
-    return rows[layer.part * size : (layer.part + 1) * size]
+    return _as_rows(module, weight, layer)
+
+
+def gradient_rows(model: nn.Module, layer: Layer) -> Tensor | None:
+    """Return the rows of `.grad` that belong to those of a layer, to be added to in place.
+
+    None where there are no such rows or more has to be done: for weights that are computed from
+    parameters, sharded, or stored in another order; in half precision; where hooks watch.
+    """
+    module = model.get_submodule(layer.module)
+    weight = dict(module.named_parameters(recurse=False)).get(layer.leaf)
+    if weight is None or hasattr(weight, "full_tensor") or weight._backward_hooks:
+        return None
+    gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+    if gradient.layout is not torch.strided or gradient.dtype not in _ADDED_DIRECTLY:
+        return None
+    rows = _as_rows(module, gradient, layer)
+    if rows.untyped_storage().data_ptr() != gradient.untyped_storage().data_ptr():
+        return None
+    weight.grad = gradient
+    return rows
 
 
 def _as_rows(module: nn.Module, weight: Tensor, layer: Layer) -> Tensor:
+    rows = _neurons(module, weight, layer)
+    size = rows.shape[0] // layer.parts
+    return rows if layer.parts == 1 else rows[layer.part * size : (layer.part + 1) * size]
+
+
+def _neurons(module: nn.Module, weight: Tensor, layer: Layer) -> Tensor:
     if layer.kind.startswith("conv_transpose"):
         return transposed_rows(weight, groups=int(getattr(module, "groups", 1)))
     if layer.kind == "linear" and not isinstance(module, nn.Linear) and hasattr(module, "nf"):

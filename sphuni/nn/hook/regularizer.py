@@ -9,10 +9,11 @@ from torch.utils.hooks import RemovableHandle
 
 from sphuni.kernels import Riesz
 from sphuni.nn.hook import _opaque
-from sphuni.nn.hook._layers import Layer, read_rows
+from sphuni.nn.hook._layers import Layer, gradient_rows, read_rows
 from sphuni.nn.hook._tables import Plan, PlanRow, Summary, measure_layer
 from sphuni.nn.regularizers import Objective, find_method
-from sphuni.nn.regularizers._together import evaluate
+from sphuni.nn.regularizers._base import Reading
+from sphuni.nn.regularizers._together import measure_all
 
 __all__ = ["Mode", "Regularizer", "Schedule"]
 
@@ -112,23 +113,25 @@ class Regularizer(nn.Module):
         scale : float, default 1
             Factor, such as `scaler.get_scale()` while gradients are still scaled.
         """
-        model, factor = self.model, self._advance()
-        for index in range(len(self.layers)) if factor else ():
-            owner = model.get_submodule(self.layers[index].module)
-            parameters = [p for p in owner.parameters() if p.requires_grad]
+        model, factor = self.model, self._advance() * scale
+        reduced: dict[int, tuple[Reading, Tensor]] = {}
+        for index, layer in enumerate(self.layers if factor else ()):
             with torch.enable_grad():
-                rows = read_rows(model, self.layers[index])
-                if not parameters or not self._counts(index, rows):
+                rows = read_rows(model, layer)
+                if not self._counts(index, rows):
                     continue
-                (value,) = self._penalties({index: rows}, factor * scale)
-            gradients = torch.autograd.grad(value, parameters, allow_unused=True)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if gradient is None:
-                    continue
-                if parameter.grad is None:
-                    parameter.grad = gradient
-                else:
-                    parameter.grad.add_(gradient)
+            objective: Any = self.objectives[index]
+            into = gradient_rows(model, layer) if objective.linear else None
+            if into is None:
+                self._add_by_autograd(index, rows, factor)
+                continue
+            with torch.no_grad():
+                reading = objective.read(rows)
+            if reading.image.numel() < rows.numel():
+                reduced[index] = reading, into
+            else:
+                self._add_to_rows({index: (reading, into)}, factor)
+        self._add_to_rows(reduced, factor)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Call `add_gradients` before every step of `optimizer`, until `remove`."""
@@ -230,12 +233,44 @@ class Regularizer(nn.Module):
 
     def _penalties(self, rows: dict[int, Tensor], factor: float) -> list[Tensor]:
         """The weighted penalties of some layers, given by their index."""
-        objectives: list[Any] = [self.objectives[i] for i in rows]
+        objectives: dict[int, Any] = {i: self.objectives[i] for i in rows}
+        return self._measure({i: objectives[i].read(one) for i, one in rows.items()}, factor)
+
+    def _measure(self, readings: dict[int, Reading], factor: float) -> list[Tensor]:
+        """The weighted penalties of what was read of some layers."""
+        objectives: list[Any] = [self.objectives[i] for i in readings]
         weighted = []
-        for i, value in zip(rows, evaluate(objectives, list(rows.values())), strict=True):
+        values = measure_all(objectives, list(readings.values()))
+        for i, value in zip(readings, values, strict=True):
             self.stats[self.layers[i].name] = value.detach()
             weighted.append(factor * self._coefficient(self.layers[i]) * value)
         return weighted
+
+    def _add_by_autograd(self, index: int, rows: Tensor, factor: float) -> None:
+        """Add the gradient of one layer's penalty to whatever parameters its rows come from."""
+        owner = self.model.get_submodule(self.layers[index].module)
+        parameters = [p for p in owner.parameters() if p.requires_grad]
+        with torch.enable_grad():
+            (value,) = self._penalties({index: rows}, factor)
+        gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None and parameter.grad is None:
+                parameter.grad = gradient
+            elif gradient is not None and parameter.grad is not None:
+                parameter.grad.add_(gradient)
+
+    def _add_to_rows(self, layers: dict[int, tuple[Reading, Tensor]], factor: float) -> None:
+        """Add the gradients of what was read straight to the rows of `.grad`.
+
+        Nothing as large as a weight is made that the penalty does not look at.
+        """
+        images = {i: reading.image.detach().requires_grad_() for i, (reading, _) in layers.items()}
+        with torch.enable_grad():
+            readings = {i: layers[i][0]._replace(image=image) for i, image in images.items()}
+            values = self._measure(readings, factor)
+        gradients = torch.autograd.grad(values, list(images.values())) if values else ()
+        for (reading, into), gradient in zip(layers.values(), gradients, strict=True):
+            reading.add_back(into, gradient)
 
 
 def _objective_text(objective: nn.Module) -> str:

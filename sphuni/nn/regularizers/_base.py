@@ -1,12 +1,28 @@
 """What every objective shares: a seed, a counter of draws, and random rows."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "Reading"]
+
+AddBack = Callable[[Tensor, Tensor], Tensor]
+
+
+class Reading(NamedTuple):
+    """What an objective looks at: an image of the weight, often much smaller.
+
+    ``add_back(into, gradient)`` adds to a gradient of the weight, in place, what `gradient` of the
+    image contributes. `population` is the number of rows that those of the image were drawn from,
+    None for all.
+    """
+
+    image: Tensor
+    population: int | None
+    add_back: AddBack
 
 
 class Objective(nn.Module):
@@ -26,6 +42,9 @@ class Objective(nn.Module):
         over pairs; the value is then an unbiased estimate.
     """
 
+    linear = True
+    """Whether `read` gives a linear image of the weight, so that `add_back` is its transpose."""
+
     def __init__(self, *, seed: int = 0, rows: int | None = None) -> None:
         super().__init__()
         if rows is not None and rows < 2:
@@ -36,17 +55,34 @@ class Objective(nn.Module):
 
     def forward(self, weight: Tensor, population: int | None = None) -> Tensor:
         """Return the penalty, averaged over leading batch dimensions."""
+        return self.measure(self.read(weight, population))
+
+    def read(self, weight: Tensor, population: int | None = None) -> Reading:
+        """Take from a weight what this call looks at: its rows, or some random ones."""
         n = weight.shape[-2]
-        if self.rows is not None and self.rows < n:
-            chosen = torch.randperm(n, generator=self.generator(weight.device, 1))[: self.rows]
-            weight, population = weight.index_select(-2, chosen.to(weight.device)), n
-        value = self.penalty(weight, population)
-        if self.training:
-            self.draws += 1
+        if self.rows is None or self.rows >= n:
+            return Reading(weight, population, Tensor.add_)
+        chosen = torch.randperm(n, generator=self.generator(weight.device, 1))[: self.rows]
+        chosen = chosen.to(weight.device)
+
+        def add_back(into: Tensor, gradient: Tensor) -> Tensor:
+            return into.index_add_(-2, chosen, gradient)
+
+        return Reading(weight.index_select(-2, chosen), n, add_back)
+
+    def measure(self, reading: Reading) -> Tensor:
+        """Return the penalty of what was read, which counts as a call."""
+        value = self.penalty(reading.image, reading.population)
+        self.advance()
         return value.mean()
 
-    def penalty(self, weight: Tensor, population: int | None) -> Tensor:
-        """Return the penalty of `weight`, sampled from `population` rows if that is given."""
+    def advance(self) -> None:
+        """Count a call, in training mode."""
+        if self.training:
+            self.draws += 1
+
+    def penalty(self, image: Tensor, population: int | None) -> Tensor:
+        """Return the penalty of what was read."""
         raise NotImplementedError
 
     def allocate(self, n: int, d: int, *, like: Tensor, batch: int = 1) -> None:

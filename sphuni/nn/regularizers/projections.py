@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sphuni.nn._directions import directions
-from sphuni.nn._precision import widen
-from sphuni.nn.regularizers._base import Objective
+from sphuni.nn._precision import check_weight, widen
+from sphuni.nn.regularizers._base import AddBack, Objective, Reading
 
 __all__ = ["GroupProjection", "LearnedProjection", "RandomProjection"]
 
@@ -26,16 +26,32 @@ class _Projected(Objective):
         self.objective = objective
         self.k = k
 
-    def penalty(self, weight: Tensor, population: int | None) -> Tensor:
-        """Project in at least float32, outside autocast, and evaluate."""
+    def read(self, weight: Tensor, population: int | None = None) -> Reading:
+        """Project what is looked at, in at least float32, outside autocast."""
+        check_weight(weight)
+        reading = super().read(weight, population)
         with torch.autocast(weight.device.type, enabled=False):
-            wide = widen(weight)
-            images = wide if wide.shape[-1] <= self.k else self.images(wide)
-        return self.objective(images, population)
+            rows = widen(reading.image)
+            if rows.shape[-1] <= self.k:
+                return reading._replace(image=rows)
+            image, add_back = self.project(rows)
+        if reading.image is weight:
+            return reading._replace(image=image, add_back=add_back)
+        return reading._replace(
+            image=image,
+            add_back=lambda into, gradient: reading.add_back(
+                into, add_back(torch.zeros_like(rows), gradient)
+            ),
+        )
 
-    def images(self, weight: Tensor) -> Tensor:
-        """Return (count, n, k)."""
+    def project(self, weight: Tensor) -> tuple[Tensor, AddBack]:
+        """Return images (count, n, k) of a weight (n, d), and the way back."""
         raise NotImplementedError
+
+    def penalty(self, image: Tensor, population: int | None) -> Tensor:
+        """The inner objective."""
+        value: Tensor = self.objective(image, population)
+        return value
 
     def extra_repr(self) -> str:
         """State the number of dimensions."""
@@ -89,13 +105,16 @@ class RandomProjection(_Projected):
         projected = d > self.k
         self.objective.allocate(n, min(d, self.k), like=like, batch=self.C if projected else batch)
 
-    def images(self, weight: Tensor) -> Tensor:
+    def project(self, weight: Tensor) -> tuple[Tensor, AddBack]:
         """Draw the projections that belong to this call and apply them."""
-        draw = self.draws // self.redraw_every if self.redraw_every else 0
-        return _apply(self._matrices(weight, draw), weight)
+        return _apply(self._matrices(weight), weight)
 
-    def _matrices(self, weight: Tensor, draw: int) -> Tensor:
-        generator = self.generator(weight.device, 0, draw)
+    def _drawn(self) -> int:
+        """The number of the draw that this call uses."""
+        return self.draws // self.redraw_every if self.redraw_every else 0
+
+    def _matrices(self, weight: Tensor) -> Tensor:
+        generator = self.generator(weight.device, 0, self._drawn())
         shape = (self.C, self.k, weight.shape[-1])
         return torch.randn(shape, generator=generator, dtype=weight.dtype, device=weight.device)
 
@@ -133,14 +152,18 @@ class GroupProjection(RandomProjection):
             raise ValueError(f"size must be at least 2 rows; got {size}")
         self.size = size
 
-    def images(self, weight: Tensor) -> Tensor:
+    def project(self, weight: Tensor) -> tuple[Tensor, AddBack]:
         """Draw groups and projections together."""
-        n = weight.shape[-2]
-        draw = self.draws // self.redraw_every if self.redraw_every else 0
-        generator = self.generator(weight.device, 1, draw)
+        n, device = weight.shape[-2], weight.device
+        generator = self.generator(device, 1, self._drawn())
         size = min(self.size, n)
         groups = torch.stack([torch.randperm(n, generator=generator)[:size] for _ in range(self.C)])
-        return weight[groups.to(weight.device)] @ self._matrices(weight, draw).mT
+        groups, matrices = groups.to(device), self._matrices(weight)
+
+        def add_back(into: Tensor, gradient: Tensor) -> Tensor:
+            return into.index_add_(0, groups.flatten(), (gradient @ matrices).flatten(0, 1))
+
+        return weight[groups] @ matrices.mT, add_back
 
 
 class LearnedProjection(_Projected):
@@ -190,6 +213,7 @@ class LearnedProjection(_Projected):
             )
         self.goal, self.inner_steps, self.inner_lr = goal, inner_steps, inner_lr
         self.unroll = unroll
+        self.linear = not unroll
         self.register_buffer("projection", torch.empty(0))
 
     def allocate(self, n: int, d: int, *, like: Tensor, batch: int = 1) -> None:
@@ -198,7 +222,7 @@ class LearnedProjection(_Projected):
             self.projection = self._fresh(d, like)
         self.objective.allocate(n, min(d, self.k), like=like)
 
-    def images(self, weight: Tensor) -> Tensor:
+    def project(self, weight: Tensor) -> tuple[Tensor, AddBack]:
         """Advance the projection, then apply it."""
         if self.projection.shape != (self.k, weight.shape[-1]):
             self.projection = self._fresh(weight.shape[-1], weight)
@@ -223,7 +247,7 @@ class LearnedProjection(_Projected):
             value = _angle_error(self._subset(weight), leaf)
         else:
             was = self.objective.training
-            value = self.objective.eval()(_apply(leaf[None], weight))
+            value = self.objective.eval()((weight @ leaf.mT)[None])
             self.objective.train(was)
         (gradient,) = torch.autograd.grad(value, leaf, create_graph=self.unroll)
         size = gradient.detach().norm().clamp_min(torch.finfo(leaf.dtype).tiny)
@@ -245,9 +269,13 @@ class LearnedProjection(_Projected):
         return noise.to(like.device, dtype)
 
 
-def _apply(projections: Tensor, weight: Tensor) -> Tensor:
-    """(C, k, d) and (n, d) to (C, n, k)."""
-    return weight @ projections.mT
+def _apply(projections: Tensor, weight: Tensor) -> tuple[Tensor, AddBack]:
+    """Images (C, n, k) of rows (n, d) under projections (C, k, d), and the way back."""
+
+    def add_back(into: Tensor, gradient: Tensor) -> Tensor:
+        return into.addmm_(gradient.transpose(0, 1).flatten(1), projections.flatten(0, 1))
+
+    return weight @ projections.mT, add_back
 
 
 def _angle_error(weight: Tensor, projection: Tensor) -> Tensor:
