@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-__all__ = ["Array", "Family", "Members", "rotations", "step_along", "tangents"]
+__all__ = [
+    *("Array", "Family", "Members", "Trial", "attempt", "margin_of", "near", "rotations"),
+    *("step_along", "tangents", "unturned"),
+]
 
 Array = NDArray[np.float64]
 
@@ -43,6 +46,40 @@ def step_along(points: Array, move: Array) -> Array:
     """Move every point by tangent coordinates (n, d - 1) and return to the sphere."""
     moved = points + np.einsum("nde,ne->nd", tangents(points), move)
     return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True))
+
+
+class Trial(NamedTuple):
+    """Points after a move, the least member there and the members near it."""
+
+    least: float
+    points: Array
+    members: Members
+
+
+def attempt(family: Family, points: Array, move: Array, margin: float) -> Trial:
+    """Move the points by tangent coordinates and look at the members within the margin."""
+    trial = step_along(points, move)
+    members = family(trial, margin)
+    return Trial(float(members.values.min()), trial, members)
+
+
+def near(family: Family, points: Array, radius: float) -> Members:
+    """Return the members that a step within the radius can make the least."""
+    return family(points, margin_of(family(points, 0.0), radius))
+
+
+def margin_of(members: Members, radius: float) -> float:
+    """How far above the least a member may lie that a step can make the least."""
+    return 1.5 * radius * float(abs(members.jacobian).sum(axis=1).max())
+
+
+def unturned(points: Array, move: Array) -> Array:
+    """Take the rotation of the whole set out of a move; tangent coordinates (n, d - 1).
+
+    To first order a rotation changes nothing, and its curvature would spoil convergence.
+    """
+    turn = rotations(points)
+    return (move - turn @ (turn.T @ move)).reshape(len(points), -1)
 
 
 def rotations(points: Array) -> Array:

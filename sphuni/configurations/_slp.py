@@ -5,10 +5,17 @@ import dataclasses
 import numpy as np
 from scipy import optimize, sparse
 
-from sphuni.configurations._members import Array, Family, Members, rotations, step_along
+from sphuni.configurations._members import (
+    Array,
+    Family,
+    attempt,
+    margin_of,
+    near,
+    unturned,
+)
 from sphuni.configurations._tied import even_out, tied_step
 
-__all__ = ["Ascent", "ascend", "margin_of"]
+__all__ = ["Ascent", "ascend"]
 
 _LINEAR = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 _SMALLEST_RADIUS = 1e-13
@@ -72,8 +79,7 @@ def ascend(
     using linear programming and equality constrained subproblems", Mathematical Programming 100
     (2004) 27-48, doi:10.1007/s10107-003-0485-4.
     """
-    members = family(points, 0.0)
-    members = family(points, margin_of(members, radius))
+    members = near(family, points, radius)
     least = float(members.values.min())
     used = 0
     while used < iterations:
@@ -82,14 +88,12 @@ def ascend(
         move, promised, weights = _linear_step(offsets, members.jacobian)
         if move is None or promised * radius <= precision:
             break
-        turn = rotations(points)
-        first = (radius * (move - turn @ (turn.T @ move))).reshape(len(points), -1)
         margin = 2 * margin_of(members, radius)
-        trials = [_try(family, points, first, margin)]
+        trials = [attempt(family, points, radius * unturned(points, move), margin)]
         close = promised * radius < _NEAR * max(1.0, abs(least))
         if close:
             second = tied_step(points, members, weights, radius)
-            trials.append(_try(family, points, second, margin))
+            trials.append(attempt(family, points, second, margin))
         ratio = (trials[0][0] - least) / (promised * radius)
         value, trial, seen = max(trials, key=lambda one: one[0])
         gain = value - least
@@ -104,22 +108,6 @@ def ascend(
             break
     points, least = even_out(family, points, least)
     return Ascent(points, least, used)
-
-
-def _try(family: Family, points: Array, move: Array, margin: float) -> tuple[float, Array, Members]:
-    trial = step_along(points, move)
-    members = family(trial, margin)
-    return float(members.values.min()), trial, members
-
-
-def margin_of(members: Members, radius: float) -> float:
-    """How far above the least a member may lie that a step can make the least."""
-    return 1.5 * radius * _steepest(members)
-
-
-def _steepest(members: Members) -> float:
-    """Largest change of a member in a step of unit coordinates."""
-    return float(abs(members.jacobian).sum(axis=1).max())
 
 
 def _linear_step(offsets: Array, jacobian: sparse.csr_matrix) -> tuple[Array | None, float, Array]:

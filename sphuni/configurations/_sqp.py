@@ -3,9 +3,17 @@
 import numpy as np
 from scipy.spatial import distance
 
-from sphuni.configurations._members import Array, Family, Members, rotations, step_along
+from sphuni.configurations._members import (
+    Array,
+    Family,
+    Members,
+    attempt,
+    margin_of,
+    near,
+    unturned,
+)
 from sphuni.configurations._quadratic import best_rise
-from sphuni.configurations._slp import Ascent, margin_of
+from sphuni.configurations._slp import Ascent
 from sphuni.configurations._tied import even_out, multipliers, tied_step
 
 __all__ = ["climb"]
@@ -55,8 +63,7 @@ def climb(family: Family, points: Array, *, radius: float, iterations: int = 200
     J. Nocedal, S. J. Wright, "Numerical Optimization" (2006), chapter 18,
     doi:10.1007/978-0-387-40065-5.
     """
-    members = family(points, 0.0)
-    members = family(points, margin_of(members, radius))
+    members = near(family, points, radius)
     least = float(members.values.min())
     weights = _first_weights(members)
     used, last = 0, 0.0
@@ -67,14 +74,12 @@ def climb(family: Family, points: Array, *, radius: float, iterations: int = 200
         rise = best_rise((members.values - least) / radius, jacobian, radius * curvature)
         bend = float(rise.move @ curvature @ rise.move)
         promised = radius * (rise.level - 0.5 * radius * bend)
-        turn = rotations(points)
-        move = (radius * (rise.move - turn @ (turn.T @ rise.move))).reshape(len(points), -1)
         margin = 2 * margin_of(members, radius)
-        trials = [_try(family, points, move, margin)]
+        trials = [attempt(family, points, radius * unturned(points, rise.move), margin)]
         if promised < _CLOSE * max(1.0, abs(least)):
             carried = _prominent(rise.weights, _LEAST_WEIGHT)
             second = tied_step(points, members, carried, radius)
-            trials.append(_try(family, points, second, margin))
+            trials.append(attempt(family, points, second, margin))
         value, trial, seen = max(trials, key=lambda one: one[0])
         gain = value - least
         ratio = float(max(gain, trials[0][0] - least) / max(promised, 1e-300))
@@ -102,20 +107,13 @@ def _settle(family: Family, points: Array, least: float, width: float) -> tuple[
     members = family(points, width)
     weights, residual = multipliers(members)
     for _ in range(6):
-        trial = step_along(points, tied_step(points, members, weights, _NEAR))
-        members = family(trial, width)
+        step = tied_step(points, members, weights, _NEAR)
+        value, trial, members = attempt(family, points, step, width)
         weights, remaining = multipliers(members)
-        value = float(members.values.min())
         if remaining >= residual or value < least - _ROUNDING * max(1.0, abs(least)):
             break
         points, least, residual = trial, value, remaining
     return points, least
-
-
-def _try(family: Family, points: Array, move: Array, margin: float) -> tuple[float, Array, Members]:
-    trial = step_along(points, move)
-    members = family(trial, margin)
-    return float(members.values.min()), trial, members
 
 
 def _first_weights(members: Members) -> Array:

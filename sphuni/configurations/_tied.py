@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from sphuni.configurations._members import Array, Family, Members, rotations, step_along
+from sphuni.configurations._members import Array, Family, Members, attempt, rotations
 
 __all__ = ["SecondOrder", "even_out", "multipliers", "second_order", "tied_step"]
 
@@ -95,11 +95,10 @@ def even_out(family: Family, points: Array, least: float) -> tuple[Array, float]
         values = members.values[tied]
         system = np.hstack([members.jacobian[tied].toarray(), -np.ones((int(tied.sum()), 1))])
         move = np.linalg.lstsq(system, values.mean() - values, rcond=1e-10)[0][:-1]
-        trial = step_along(points, move.reshape(len(points), -1))
-        value = float(family(trial, 0.0).values.min())
-        if value <= least:
+        trial = attempt(family, points, move.reshape(len(points), -1), 0.0)
+        if trial.least <= least:
             break
-        points, least = trial, value
+        least, points = trial.least, trial.points
     return points, least
 
 
