@@ -54,8 +54,7 @@ class Kernel(abc.ABC):
     @property
     def at_minus_one(self) -> float:
         """K of two antipodal points."""
-        four, zero = torch.tensor(4.0, dtype=torch.float64), torch.tensor(0.0, dtype=torch.float64)
-        return float(self.value(four, zero))
+        return _cached_value(self, 4.0, 0.0)
 
     @property
     def order_at_one(self) -> float:
@@ -198,6 +197,11 @@ class Antipodal(Kernel):
         coefficients = 2 * self.base.gegenbauer(d, degree_max)
         coefficients[1::2] = 0.0
         return coefficients
+
+
+@functools.lru_cache(maxsize=4096)
+def _cached_value(kernel: Kernel, p: float, q: float) -> float:
+    return float(kernel.value(*torch.tensor([p, q], dtype=torch.float64)))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -41,36 +41,49 @@ def directions(weight: Tensor, *, half_space: bool = False, tangent: bool = Fals
 def _shift(rows: Tensor, inverse: Tensor, half_space: bool) -> Tensor | None:
     """What to add to the rows that are zero or coincide with another; None if none do."""
     flat = rows.reshape(-1, *rows.shape[-2:])
-    zero = inverse.reshape(flat.shape[:-1]) == 1  # what zero rows have, and few others
-    if bool(zero.any()):
-        zero &= torch.linalg.vector_norm(flat, dim=-1) < 0.5
-    same = _coincident(flat, half_space) & ~zero
-    if not bool((zero | same).any()):
+    zero = _zero(flat, inverse)
+    same = _coincident(flat, half_space)
+    if zero is None and same is None:
         return None
     noise = unit_rows(_noise(rows.shape[-2], rows.shape[-1]).to(flat))
-    tangent = noise - (flat * noise).sum(-1, keepdim=True) * flat
-    kick = torch.where(same[..., None], KICK * unit_rows(tangent), 0.0)
-    return torch.where(zero[..., None], noise.expand_as(flat), kick).reshape(rows.shape)
+    shift = torch.zeros_like(flat)
+    if same is not None:
+        tangent = noise - (flat * noise).sum(-1, keepdim=True) * flat
+        shift = torch.where(same[..., None], KICK * unit_rows(tangent), shift)
+    if zero is not None:
+        shift = torch.where(zero[..., None], noise.expand_as(flat), shift)
+    return shift.reshape(rows.shape)
 
 
-def _coincident(flat: Tensor, half_space: bool) -> Tensor:
+def _zero(flat: Tensor, inverse: Tensor) -> Tensor | None:
+    """Mark zero rows; None if there are none."""
+    suspect = inverse.reshape(flat.shape[:-1]) == 1  # what zero rows have, and few others
+    if not bool(suspect.any()):
+        return None
+    zero = suspect & (torch.linalg.vector_norm(flat, dim=-1) < 0.5)
+    return zero if bool(zero.any()) else None
+
+
+def _coincident(flat: Tensor, half_space: bool) -> Tensor | None:
     """Mark rows that coincide with another: neighbours in the order of one random projection."""
     count, n, d = flat.shape
-    marked = torch.zeros(count, n, dtype=torch.bool, device=flat.device)
     if n < 2:
-        return marked
+        return None
     key = flat @ _noise(1, d)[0].to(flat)
     key, order = (key.abs() if half_space else key).sort(dim=-1)
-    close = key.diff(dim=-1) <= 2 * _SAME * d**0.5
-    batch, place = torch.nonzero(close, as_tuple=True)
-    if batch.numel() == 0:
-        return marked
+    gaps, least = key.diff(dim=-1), 2 * _SAME * d**0.5
+    if float(gaps.amin()) > least:
+        return None
+    batch, place = torch.nonzero(gaps <= least, as_tuple=True)
     first, second = order[batch, place], order[batch, place + 1]
     left, right = flat[batch, first], flat[batch, second]
     gap = (left - right).square().sum(-1)
     if half_space:
         gap = torch.minimum(gap, (left + right).square().sum(-1))
     found = gap <= _SAME**2
+    if not bool(found.any()):
+        return None
+    marked = torch.zeros(count, n, dtype=torch.bool, device=flat.device)
     marked[batch[found], first[found]] = True
     marked[batch[found], second[found]] = True
     return marked

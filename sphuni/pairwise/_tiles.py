@@ -237,14 +237,15 @@ def _own_products(x: Tensor) -> Tensor:
 def _find_near(gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel]) -> Near | None:
     """The near pairs of a tile, their distances taken by differences."""
     close, opposite = sensitive(kernels)
-    found: Tensor | None = None
-    if close and bool(gram.amax() > _NEAR_COSINE):
-        found = gram > _NEAR_COSINE
-    if opposite and bool(gram.amin() < -_NEAR_COSINE):
-        far = gram < -_NEAR_COSINE
-        found = far if found is None else found | far
-    if found is None:
+    if not (close or opposite):
         return None
+    low, high = (float(end) for end in torch.aminmax(gram))
+    close &= high > _NEAR_COSINE
+    opposite &= low < -_NEAR_COSINE
+    if not (close or opposite):
+        return None
+    size = gram.abs() if close and opposite else gram if close else -gram
+    found = size > _NEAR_COSINE
     b, i, j = torch.nonzero(found, as_tuple=True)
     p, q = gram.new_empty(b.shape), gram.new_empty(b.shape)
     for part in _parts(b.numel(), x.shape[-1]):

@@ -84,8 +84,9 @@ def mhe(
         return nothing(weight) + (kernel.at_minus_one if half_space else 0.0)
     rows = directions(weight, half_space=half_space, tangent=True)
     used = kernel.antipodal() if half_space else kernel
-    mean = pair_reduce(rows, kernel=used) / (n * (n - 1) / 2)
+    total, pairs = pair_reduce(rows, kernel=used), n * (n - 1) / 2
     if not half_space:
-        return mean
+        return total / pairs
     whole = n if population is None else population
-    return ((whole - 1) * mean + torch.full_like(mean, kernel.at_minus_one)) / (2 * whole - 1)
+    # of the lines that a row meets, itself among them, one is its own antipode
+    return total * ((whole - 1) / (2 * whole - 1) / pairs) + kernel.at_minus_one / (2 * whole - 1)

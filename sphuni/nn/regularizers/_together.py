@@ -1,4 +1,4 @@
-"""Several layers in one call: their projections have equal shapes, whatever their widths were."""
+"""Several layers in one call, where what was read of them has one shape."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _MOST_ROWS = 256  # larger sets fill the processor by themselves
 def measure_all(objectives: Sequence[Objective], readings: Sequence[Reading]) -> list[Tensor]:
     """Return the penalty of each objective from what it read of its own weight.
 
-    Small random projections that are measured alike, with images of one shape, go through one
+    Random rows and projections that are small, of one shape, and measured alike go through one
     call of the function; all others are called one by one. Values are the same up to rounding.
     """
     values: dict[int, Tensor] = {}
@@ -32,33 +32,41 @@ def measure_all(objectives: Sequence[Objective], readings: Sequence[Reading]) ->
         if len(members) == 1:
             values[members[0]] = objectives[members[0]].measure(readings[members[0]])
         else:
-            images = [readings[i].image for i in members]
-            together = _measure_group([objectives[i] for i in members], images)
+            together = _measure_group(
+                [objectives[i] for i in members], [readings[i] for i in members]
+            )
             values.update(zip(members, together, strict=True))
     return [values[i] for i in range(len(objectives))]
 
 
 def _key(objective: Objective, reading: Reading) -> object | None:
     """What two objectives must have in common, or None if this one is called by itself."""
-    image = reading.image
-    if not isinstance(objective, RandomProjection) or reading.population is not None:
+    image, inner = reading.image, _measured_by(objective)
+    if not isinstance(inner, Plain) or inner.takes_rng or image.shape[-2] > _MOST_ROWS:
         return None
-    inner = objective.objective
-    if not isinstance(inner, Plain) or inner.rows is not None or inner.takes_rng:
-        return None
-    if image.ndim != 3 or image.shape[-2] > _MOST_ROWS:
+    if image.ndim == 2 and reading.population is None:  # a whole weight: copying it costs more
         return None
     options = tuple(sorted((name, repr(value)) for name, value in inner.options.items()))
-    return inner.function, options, image.shape, image.dtype, image.device, inner.training
+    alike = image.shape, image.dtype, image.device, reading.population
+    return inner.function, options, *alike, inner.training
 
 
-def _measure_group(objectives: Sequence[Objective], images: Sequence[Tensor]) -> list[Tensor]:
-    inner = None
+def _measured_by(objective: Objective) -> Objective | None:
+    """The objective that sees the image: the inner one of a random projection."""
+    if not isinstance(objective, RandomProjection):
+        return objective
+    inner = objective.objective
+    return inner if inner.rows is None else None
+
+
+def _measure_group(objectives: Sequence[Objective], readings: Sequence[Reading]) -> list[Tensor]:
+    first = _measured_by(objectives[0])
+    assert first is not None
+    images = torch.stack([reading.image for reading in readings]).flatten(0, -3)
+    found = first.penalty(images, readings[0].population)
     for objective in objectives:
-        assert isinstance(objective, RandomProjection)
-        inner = objective.objective
         objective.advance()
-        inner.advance()
-    assert isinstance(inner, Plain)
-    found = inner.function(torch.cat(list(images)), **inner.options)
-    return list(found.reshape(len(images), -1).mean(dim=1).unbind())
+        inner = _measured_by(objective)
+        if inner is not None and inner is not objective:
+            inner.advance()
+    return list(found.reshape(len(readings), -1).mean(dim=1).unbind())
