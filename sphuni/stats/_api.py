@@ -1,11 +1,11 @@
 """`uniformity_test` and `uniformity_tests`."""
 
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,6 +31,7 @@ from sphuni.stats.laws import TailedTable
 __all__ = ["test_from_summary", "uniformity_test", "uniformity_tests"]
 
 _SMALL = 50
+_LEAST_LOG = math.log(sys.float_info.min)
 _QUICK = 6e10  # operations: some seconds
 
 
@@ -358,17 +359,17 @@ def _result(
 
 
 def _notes(upper: Tensor, lower: Tensor, count: int | None, simulated: bool) -> list[str]:
-    notes = []
-    if count is not None:
-        floor = -float(np.log1p(count)) + 1e-9
-        if bool((((upper <= floor) & simulated) | (lower <= floor)).any()):
-            notes.append(
-                f"no simulated set was as extreme: p is at its floor 1/{count + 1}; "
-                "raise n_resamples to resolve it"
-            )
-    least = float(np.log(np.finfo(np.float64).tiny))
+    notes: list[str] = []
+    floor = -math.inf if count is None else 1e-9 - math.log1p(count)
+    if torch.minimum(upper, lower).min().item() > max(floor, _LEAST_LOG):
+        return notes
+    if count is not None and bool((((upper <= floor) & simulated) | (lower <= floor)).any()):
+        notes.append(
+            f"no simulated set was as extreme: p is at its floor 1/{count + 1}; "
+            "raise n_resamples to resolve it"
+        )
     for name, value in (("pvalue", upper), ("pvalue_lower", lower)):
-        if bool(((value < least) & (value > -torch.inf)).any()):
+        if bool(((value < _LEAST_LOG) & (value > -torch.inf)).any()):
             notes.append(f"{name} is below the smallest float64; read log_{name}")
         if bool((value == -torch.inf).any()):
             notes.append(f"{name} is exactly 0: no uniform sample can reach this statistic")

@@ -16,8 +16,10 @@ _STEP = 1e-4
 
 def tails_of(law: Law, statistic: Tensor) -> tuple[Tensor, Tensor]:
     """Log of both tails at a float64 statistic."""
-    upper, lower = _Tails.apply(statistic, law)
-    return upper, lower
+    if statistic.requires_grad and torch.is_grad_enabled():
+        upper, lower = _Tails.apply(statistic, law)
+        return upper, lower
+    return _Tails.forward(statistic, law)
 
 
 class _Tails(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 from typing import Any
 
 from sphuni.stats._base import UniformityTest
@@ -179,12 +180,19 @@ def build(test: str | UniformityTest, parameters: dict[str, Any]) -> UniformityT
         near = difflib.get_close_matches(name, [*TESTS, *_ALIASES], n=3, cutoff=0.4)
         hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
         raise ValueError(f"test {test!r} is not known. {hint}Names: {', '.join(TESTS)}")
+    if not parameters:
+        return _by_default(name)
     known = _parameters(TESTS[name])
     for key in parameters:
         if key not in known:
             takes = ", ".join(known) or "no parameters"
             raise TypeError(f"test {name!r} has no parameter {key!r}; it takes {takes}")
     return TESTS[name](**parameters)
+
+
+@functools.lru_cache(maxsize=len(TESTS))
+def _by_default(name: str) -> UniformityTest:
+    return TESTS[name]()
 
 
 def _parameters(test: type[UniformityTest]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Exact moments of a pair statistic at finite n, and the asymptotic law corrected to them."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
+from numpy.polynomial.polynomial import polyder, polyval
 from numpy.typing import NDArray
 
 from sphuni.stats.laws._tails import Tails, Values
@@ -25,8 +27,8 @@ class Corrected:
         The limit law as n grows.
     mean, variance : float
         Of the statistic itself.
-    polynomial : numpy.polynomial.Polynomial
-        Correction in standard deviations, of the standardised statistic.
+    coefficients : numpy.ndarray
+        Of the correction in standard deviations, a polynomial of the standardised statistic.
     low, high : float
         Standardised range in which the corrected statistic rises at a reasonable rate; beyond it
         the correction goes on linearly.
@@ -37,19 +39,23 @@ class Corrected:
     base: WeightedChi2
     mean: float
     variance: float
-    polynomial: np.polynomial.Polynomial
+    coefficients: _FLOAT
     low: float
     high: float
     skew_change: float
+
+    @functools.cached_property
+    def _slopes(self) -> _FLOAT:
+        return np.asarray(polyder(self.coefficients))
 
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         spread = math.sqrt(self.base.variance)
         z = (np.asarray(x, dtype=np.float64) - self.base.mean) / spread
-        inside = np.clip(z, self.low, self.high)
-        slope = self.polynomial.deriv()(inside)
+        inside = np.minimum(np.maximum(z, self.low), self.high)
+        slope = polyval(inside, self._slopes)
         with np.errstate(invalid="ignore"):
-            moved = z + self.polynomial(inside) + slope * (z - inside)
+            moved = z + polyval(inside, self.coefficients) + slope * (z - inside)
         # an infinite statistic needs no correction
         place = np.where(np.isinf(z), z, moved)
         return self.base.tails(self.base.mean + spread * place)
@@ -115,7 +121,8 @@ def with_moments(
     skew = (cubic - base.cumulant(3)) / base.variance**1.5
     polynomial = _polynomial(base, excess, skew, bounded_below)
     low, high = _steady(polynomial)
-    return Corrected(base, base.mean, variance, polynomial, low, high, skew)
+    coefficients = np.asarray(polynomial.coef, dtype=np.float64)
+    return Corrected(base, base.mean, variance, coefficients, low, high, skew)
 
 
 def _polynomial(
