@@ -1,6 +1,5 @@
 """Minimum hyperspherical energy."""
 
-import torch
 from torch import Tensor
 
 from sphuni._typing import Metric

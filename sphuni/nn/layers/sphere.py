@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
+from sphuni.nn.layers._patches import Patches
 from sphuni.nn.layers.angular import AngularFunction, Kind
 
 __all__ = ["EPS", "SphereConv1d", "SphereConv2d", "SphereConv3d", "SphereLinear"]
@@ -20,10 +21,8 @@ _CONV: dict[int, Any] = {
 }
 
 
-class _SphereConv(nn.modules.conv._ConvNd):
+class _SphereConv(Patches, nn.modules.conv._ConvNd):
     """What the three convolutions share."""
-
-    _rank = 0
 
     def __init__(
         self,
@@ -68,17 +67,7 @@ class _SphereConv(nn.modules.conv._ConvNd):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (batch, out_channels, ...) in [-1, 1], plus the bias."""
-        batched = x if x.ndim == self._rank + 2 else x[None]
-        if batched.ndim != self._rank + 2 or batched.shape[1] != self.in_channels:
-            raise ValueError(
-                f"input must have shape (batch, {self.in_channels}, "
-                f"{', '.join(['size'] * self._rank)}); got {tuple(x.shape)}"
-            )
-        answer = self.angular(self.cosines(batched))
-        if self.bias is not None:
-            answer = answer + self.bias.to(answer.dtype).reshape(-1, *[1] * self._rank)
-        answer = self._rescaled(answer)
-        return answer if x.ndim == self._rank + 2 else answer[0]
+        return self._answer(self.cosines(self._batch(x)), x)
 
     def cosines(self, x: Tensor) -> Tensor:
         """Return the cosines of the angles between filters and patches of a batch."""
@@ -90,22 +79,12 @@ class _SphereConv(nn.modules.conv._ConvNd):
             padding = 0
         geometry = (self.stride, padding, self.dilation)
         with torch.autocast(x.device.type, enabled=False):
-            norms = self._patch_norms(x, geometry)
+            norms = self._patch_norms(x, lambda sums: self._box(sums, geometry))
             wide = self.weight.to(norms.dtype)
             lengths = (wide.flatten(1).square().sum(1) + self.eps).sqrt()
             unit = (wide / lengths.reshape(-1, 1, *[1] * self._rank)).to(self.weight.dtype)
         products = _CONV[self._rank](x, unit, None, *geometry, self.groups)
         return products.to(norms.dtype) * norms.reciprocal()
-
-    def _patch_norms(self, x: Tensor, geometry: tuple[Any, ...]) -> Tensor:
-        """sqrt(|patch|^2 + eps), one channel per group repeated over its filters."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        squares = x.to(dtype).square()
-        sums = squares.reshape(x.shape[0], self.groups, -1, *x.shape[2:]).sum(dim=2)
-        norms = (self._box(sums, geometry).clamp_min(0) + self.eps).sqrt()
-        if self.groups == 1:
-            return norms
-        return norms.repeat_interleave(self.out_channels // self.groups, dim=1)
 
     def _box(self, sums: Tensor, geometry: tuple[Any, ...]) -> Tensor:
         """Sum over every patch: by pooling, which is faster, where pooling can do it."""
@@ -115,14 +94,8 @@ class _SphereConv(nn.modules.conv._ConvNd):
         if dense and all(2 * p <= size for p, size in zip(pad, self.kernel_size, strict=True)):
             size: Any = self.kernel_size
             return torch_functional.avg_pool2d(sums, size, stride, pad, divisor_override=1)
-        box = torch.ones(self.groups, 1, *self.kernel_size, dtype=sums.dtype, device=sums.device)
+        box = self._ones(self.kernel_size, sums)
         return _CONV[self._rank](sums, box, None, *geometry, self.groups)
-
-    def _rescaled(self, answer: Tensor) -> Tensor:
-        return answer
-
-    def _tuple(self, value: int | Sequence[int]) -> tuple[int, ...]:
-        return (value,) * self._rank if isinstance(value, int) else tuple(value)
 
 
 class SphereConv1d(_SphereConv):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
+from sphuni.nn.layers._patches import Patches
 from sphuni.nn.layers.angular import AngularFunction, Kind
 from sphuni.nn.layers.sphere import EPS
 from sphuni.nn.neurons import transposed_rows
@@ -21,10 +22,8 @@ _TRANSPOSE: dict[int, Any] = {
 }
 
 
-class _SphereConvTranspose(nn.modules.conv._ConvTransposeNd):
+class _SphereConvTranspose(Patches, nn.modules.conv._ConvTransposeNd):
     """What the three transposed convolutions share."""
-
-    _rank = 0
 
     def __init__(
         self,
@@ -70,12 +69,7 @@ class _SphereConvTranspose(nn.modules.conv._ConvTransposeNd):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return (batch, out_channels, ...) in [-1, 1], plus the bias."""
-        batched = x if x.ndim == self._rank + 2 else x[None]
-        if batched.ndim != self._rank + 2 or batched.shape[1] != self.in_channels:
-            raise ValueError(
-                f"input must have shape (batch, {self.in_channels}, "
-                f"{', '.join(['size'] * self._rank)}); got {tuple(x.shape)}"
-            )
+        batched = self._batch(x)
         extra: Any = self._output_padding(
             batched,
             output_size,
@@ -85,10 +79,7 @@ class _SphereConvTranspose(nn.modules.conv._ConvTransposeNd):
             self._rank,
             list(self.dilation),
         )
-        answer = self.angular(self.cosines(batched, extra))
-        if self.bias is not None:
-            answer = answer + self.bias.to(answer.dtype).reshape(-1, *[1] * self._rank)
-        return answer if x.ndim == self._rank + 2 else answer[0]
+        return self._answer(self.cosines(batched, extra), x)
 
     def cosines(self, x: Tensor, output_padding: Sequence[int]) -> Tensor:
         """Return the cosines between filters and patches of the input with zeros inserted."""
@@ -96,19 +87,15 @@ class _SphereConvTranspose(nn.modules.conv._ConvTransposeNd):
         geometry = (self.stride, self.padding, extra, self.groups, self.dilation)
         products = _TRANSPOSE[self._rank](x, self.weight, None, *geometry)
         with torch.autocast(x.device.type, enabled=False):
-            dtype = torch.promote_types(x.dtype, torch.float32)
-            squares = x.to(dtype).square()
-            sums = squares.reshape(x.shape[0], self.groups, -1, *x.shape[2:]).sum(dim=2)
-            box = torch.ones(self.groups, 1, *self.kernel_size, dtype=dtype, device=x.device)
-            patches = _TRANSPOSE[self._rank](sums, box, None, *geometry)
-            norms = (patches.clamp_min(0) + self.eps).sqrt()
-            norms = norms.repeat_interleave(self.out_channels // self.groups, dim=1)
-            rows = transposed_rows(self.weight.to(dtype), groups=self.groups)
+            norms = self._patch_norms(
+                x,
+                lambda sums: _TRANSPOSE[self._rank](
+                    sums, self._ones(self.kernel_size, sums), None, *geometry
+                ),
+            )
+            rows = transposed_rows(self.weight.to(norms.dtype), groups=self.groups)
             lengths = (rows.square().sum(1) + self.eps).sqrt().reshape(-1, *[1] * self._rank)
-            return products.to(dtype) / (norms * lengths)
-
-    def _tuple(self, value: int | Sequence[int]) -> tuple[int, ...]:
-        return (value,) * self._rank if isinstance(value, int) else tuple(value)
+            return products.to(norms.dtype) / (norms * lengths)
 
 
 class SphereConvTranspose1d(_SphereConvTranspose):
