@@ -2,10 +2,10 @@
 
 The network is the ResNet-18 for 32 x 32 images (3 x 3 stem without pooling, widths 64 to 512,
 0.56 billion multiplications per image), batch 128, SGD with momentum, float32. A round is one
-training step and one call of every regularizer with its backward pass (mode="graph"; by a call of
-add_gradients where it says decoupled), which adds to the gradients of the step; every method of a round is divided by the step of the same round, and the table gives
-the median of these ratios over the rounds. Times are processor seconds of one thread, so that other
-work on the machine counts for less.
+training step and one call of every regularizer with its backward pass (of add_gradients where it
+says decoupled), which adds to the gradients of the step; every method of a round is divided by the
+step of the same round, and the table gives the median of these ratios over the rounds. Times are
+processor seconds of one thread, so that other work on the machine counts for less.
 
 Run: python -m benchmarks training_cost
 """
