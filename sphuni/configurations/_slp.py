@@ -8,6 +8,7 @@ from scipy import optimize, sparse
 from sphuni.configurations._members import (
     Array,
     Family,
+    Members,
     attempt,
     margin_of,
     near,
@@ -23,6 +24,7 @@ _LARGEST_RADIUS = 0.3
 _ROUNDING = 4e-15
 _DUAL = 1e-9
 _NEAR = 1e-4
+_AT_BOUND = 0.99
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +66,12 @@ def ascend(
     Notes
     -----
     The programme is posed in units of the radius, so the solver's tolerances shrink with the
-    steps. Where as many members as unknowns are tied (rigid optima) it converges quadratically;
-    elsewhere a step of Newton's method for the members that carry weight is tried as well, and
-    the better of the two is taken. Rotations of the whole set, which the programme leaves
-    undetermined, are taken out of every step: to first order only they change nothing, and their
-    curvature would spoil convergence.
+    steps; the radius grows only while it holds a point back that carries weight, so that the
+    programmes stay small. Where as many members as unknowns are tied (rigid optima) they converge
+    quadratically; elsewhere a step of Newton's method for the members that carry weight is tried
+    as well, and the better of the two is taken. Rotations of the whole set, which the programme
+    leaves undetermined, are taken out of every step: to first order only they change nothing, and
+    their curvature would spoil convergence.
 
     References
     ----------
@@ -84,45 +87,64 @@ def ascend(
     used = 0
     while used < iterations:
         used += 1
-        offsets = (members.values - least) / radius
-        move, promised, weights = _linear_step(offsets, members.jacobian)
-        if move is None or promised * radius <= precision:
+        move, promised, weights = _linear_step(members, least, radius)
+        if move is None or promised <= precision:
             break
+        first = radius * unturned(points, move)
         margin = 2 * margin_of(members, radius)
-        trials = [attempt(family, points, radius * unturned(points, move), margin)]
-        close = promised * radius < _NEAR * max(1.0, abs(least))
-        if close:
+        trials = [attempt(family, points, first, margin)]
+        held = np.unique(members.jacobian[weights > 0].indices)
+        rigid = np.count_nonzero(weights) + _turns(points) > len(held)
+        close = promised < _NEAR * max(1.0, abs(least))
+        if close and not rigid:
             second = tied_step(points, members, weights, radius)
             trials.append(attempt(family, points, second, margin))
-        ratio = (trials[0][0] - least) / (promised * radius)
-        value, trial, seen = max(trials, key=lambda one: one[0])
+        ratio = (trials[0].least - least) / promised
+        value, trial, seen = max(trials, key=lambda one: one.least)
         gain = value - least
         if gain > 0:
             points, least, members = trial, value, seen
         if ratio < 0.1:
             radius *= 0.5
-        elif ratio > 0.7:
+        elif ratio > 0.7 and np.abs(first.ravel()[held]).max(initial=0.0) > _AT_BOUND * radius:
             radius = min(2 * radius, _LARGEST_RADIUS)
         stuck = gain < _ROUNDING * max(1.0, abs(least))
-        if radius < _SMALLEST_RADIUS or (stuck and close and promised * radius < 1e-9):
+        if radius < _SMALLEST_RADIUS or (stuck and close and promised < 1e-9):
             break
     points, least = even_out(family, points, least)
     return Ascent(points, least, used)
 
 
-def _linear_step(offsets: Array, jacobian: sparse.csr_matrix) -> tuple[Array | None, float, Array]:
-    """Maximise tau subject to offsets + J u >= tau and |u| <= 1."""
-    count, width = jacobian.shape
-    ones = sparse.csr_matrix(np.ones((count, 1)))
+def _turns(points: Array) -> int:
+    """Dimension of the rotations."""
+    d = points.shape[1]
+    return d * (d - 1) // 2
+
+
+def _linear_step(
+    members: Members, least: float, radius: float
+) -> tuple[Array | None, float, Array]:
+    """Maximise tau subject to values - least + radius J u >= tau and |u| <= 1.
+
+    Members that a step cannot make the least are left out. The move u is in units of the radius.
+    """
+    rows = np.flatnonzero(members.values <= least + margin_of(members, radius))
+    jacobian = members.jacobian[rows]
+    width = jacobian.shape[1]
+    ones = sparse.csr_matrix(np.ones((len(rows), 1)))
     constraints = sparse.hstack([-jacobian, ones], format="csr")
     cost = np.zeros(width + 1)
     cost[-1] = -1.0
     bounds = np.column_stack([np.full(width + 1, -1.0), np.ones(width + 1)])
     bounds[-1] = (0.0, np.inf)
+    offsets = (members.values[rows] - least) / radius
     found = optimize.linprog(  # type: ignore[call-overload]  # the stubs know no sparse A_ub
         cost, A_ub=constraints, b_ub=offsets, bounds=bounds, method="highs-ds", options=_LINEAR
     )
+    weights = np.zeros(len(members.values))
     if found.x is None:
-        return None, 0.0, np.zeros(count)
-    weights = np.where(-found.ineqlin.marginals > _DUAL, -found.ineqlin.marginals, 0.0)
-    return np.asarray(found.x[:-1]), float(found.x[-1]), weights / max(weights.sum(), 1e-300)
+        return None, 0.0, weights
+    duals = -found.ineqlin.marginals
+    weights[rows] = np.where(duals > _DUAL, duals, 0.0)
+    move, rise = np.asarray(found.x[:-1]), float(found.x[-1])
+    return move, radius * rise, weights / max(weights.sum(), 1e-300)
