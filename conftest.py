@@ -1,5 +1,6 @@
 """Check array shapes at run time: every module but those that are traced or compiled."""
 
+import importlib.util
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -9,6 +10,7 @@ _TRACED = (
     "sphuni.kernels",
     "sphuni.nn._tempered",
     "sphuni.pairwise._inductor",
+    "sphuni.pairwise._triton_kernels",
     "sphuni.pairwise._vector",
     "sphuni.stats._angular",
     "sphuni.stats._kernels",
@@ -24,3 +26,6 @@ def _hooked() -> list[str]:
 
 _CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 install_import_hook(_hooked(), _CHECKER)
+
+if importlib.util.find_spec("triton") is None:  # there is none for some platforms
+    collect_ignore = ["sphuni/pairwise/_triton_kernels.py"]

@@ -1,8 +1,13 @@
 """What every test may use: a seeded generator and the tolerance that a dtype earns."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # heeded only before Triton is imported
 
 TOLERANCE = {
     torch.float64: 1e-12,

@@ -13,12 +13,21 @@ from torch import Tensor
 from sphuni._arrays import widen
 from sphuni._errors import EngineError
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise, _circle, _compiled, _fmm, _moments, _reference, _ring
+from sphuni.pairwise import (
+    _blockwise,
+    _circle,
+    _compiled,
+    _fmm,
+    _moments,
+    _reference,
+    _ring,
+    _triton,
+)
 
 __all__ = ["Decision", "Engine", "Op", "explain", "pair_reduce"]
 
 Engine: TypeAlias = Literal[
-    "auto", "reference", "blockwise", "compiled", "moments", "circle", "fmm", "ring"
+    "auto", "reference", "blockwise", "compiled", "triton", "moments", "circle", "fmm", "ring"
 ]
 Op: TypeAlias = Literal["sum", "rows"]
 
@@ -30,6 +39,7 @@ _BELOW_SQUARE: dict[str, tuple[ModuleType, str]] = {
 _ENGINES: dict[str, ModuleType] = {
     **{name: module for name, (module, _) in _BELOW_SQUARE.items()},
     "compiled": _compiled,
+    "triton": _triton,
     "blockwise": _blockwise,
     "reference": _reference,
     "ring": _ring,
@@ -73,10 +83,12 @@ def pair_reduce(
     weights : tensor of shape (..., m), optional
         Weights of `other` (of `points` when there is no `other`); default 1.
     engine : str, default "auto"
-        "reference", "blockwise" or "compiled" go over all pairs; `explain` says which one "auto"
-        takes. "circle" (d = 2: Riesz s = -1, Gegenbauer series), "moments" (polynomials of degree
-        at most two in the cosine) and "fmm" (Coulomb in d = 3, from 2e5 points on, where FMM3D is
-        installed and 6 kB per point are free) need fewer; "auto" takes them where they serve.
+        "reference", "blockwise", "compiled" and "triton" go over all pairs; `explain` says which
+        one "auto" takes. "triton" is one fused kernel on a GPU, in float32; "auto" takes it on a
+        CUDA device for points in float32 or half precision with n >= 2048 and d >= 16. "circle"
+        (d = 2: Riesz s = -1, Gegenbauer series), "moments" (polynomials of degree at most two in
+        the cosine) and "fmm" (Coulomb in d = 3, from 2e5 points on, where FMM3D is installed and
+        6 kB per point are free) need fewer; "auto" takes them where they serve.
         "ring": `points` holds this rank's rows of one set that is spread over the ranks of
         torch.distributed; see Notes. "auto" takes it for a DTensor sharded on rows, and for
         nothing else.
@@ -182,18 +194,30 @@ def _decide(
     if engine != "auto":
         known = ", ".join(repr(name) for name in ("auto", *_ENGINES))
         raise ValueError(f"engine must be one of {known}; got {engine!r}")
-    refused: str | None
+    return _choose(points, other, kernels, shape_op)
+
+
+def _choose(
+    points: Tensor, other: Tensor | None, kernels: Sequence[Kernel], shape_op: str
+) -> Decision:
+    """What "auto" takes."""
     for name, (module, reason) in _BELOW_SQUARE.items():
         pays = module.repays(points, kernels)
         if pays and module.supports(points, other, kernels, shape_op) is None:
             return Decision(name, reason, {})
+    refused: dict[str, str] = {}
+    if _triton.repays(points, kernels):
+        why_not = _triton.supports(points, other, kernels, shape_op)
+        if why_not is None:
+            return Decision("triton", "large n and d on a GPU", {})
+        refused["triton"] = why_not
     if points.shape[-2] < _COMPILE_FROM:
-        refused = f"n = {points.shape[-2]} is below {_COMPILE_FROM}: compiling would not repay"
+        why_not = f"n = {points.shape[-2]} is below {_COMPILE_FROM}: compiling would not repay"
     else:
-        refused = _compiled.supports(points, other, kernels, shape_op)
-        if refused is None:
+        why_not = _compiled.supports(points, other, kernels, shape_op)
+        if why_not is None:
             return Decision("compiled", "small d and many points", {})
-    return Decision("blockwise", "tiles serve every call", {"compiled": refused})
+    return Decision("blockwise", "tiles serve every call", {"compiled": why_not, **refused})
 
 
 def _flat(points: Tensor) -> Tensor:
