@@ -142,11 +142,11 @@ def _rows_tile(
 ) -> None:
     """Add one tile's row sums to `out` (b, n, k), float64."""
     left, right = x[task.batch, task.left], (x if y is None else y)[task.batch, task.right]
-    tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
+    tile = _tiles.distances(left, right, kernels, own=task.own)
     for k, kernel in enumerate(kernels):
         value = _tiles.evaluate(tile, kernel)
         out[task.batch, task.left, k] += _apply(value, weights[task.batch, task.right])
-        if y is None and task.diagonal is None:
+        if y is None and not task.own:
             out[task.batch, task.right, k] += _apply(value.mT, weights[task.batch, task.left])
 
 
@@ -171,11 +171,11 @@ def _gradient_tile(
     """Add one tile's closed-form gradients with respect to x, y and w to `into`."""
     left, right = x[task.batch, task.left], (x if y is None else y)[task.batch, task.right]
     grad_x, grad_y, grad_w = into
-    tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
+    tile = _tiles.distances(left, right, kernels, own=task.own)
     for k, kernel in enumerate(kernels):
         value, slope, near = _tiles.evaluate_both(tile, kernel)
         factor = go[task.batch, task.left, k, None] * weights[task.batch, None, task.right]
-        if y is None and task.diagonal is None:
+        if y is None and not task.own:
             mirrored = weights[task.batch, task.left, None] * go[task.batch, None, task.right, k]
             factor = factor + mirrored
             grad_w[task.batch, task.left] += _apply(value, go[task.batch, task.right, k])
@@ -202,7 +202,7 @@ def _second_tile(
     None a tile off the diagonal stands for both orders of its pairs.
     """
     self_pairs = y is None
-    both_ways = self_pairs and task.diagonal is None
+    both_ways = self_pairs and not task.own
     hx, hy, hw = along[0], along[0] if self_pairs else along[1], along[2]
     left_of, right_of = (task.batch, task.left), (task.batch, task.right)
     sources = (x[left_of], (x if y is None else y)[right_of], weights[right_of], go[left_of])
@@ -213,7 +213,7 @@ def _second_tile(
         loss = left.new_zeros(())
         for k, kernel in enumerate(kernels):
             value = _tiles.kernel_tile(
-                _tiles.degree_zero(left), _tiles.degree_zero(right), kernel, diagonal=task.diagonal
+                _tiles.degree_zero(left), _tiles.degree_zero(right), kernel, own=task.own
             )
             loss = loss + (go_left[..., k] * _apply(value, w_right)).sum()
             if both_ways:

@@ -32,7 +32,7 @@ class GradientSum:
 
         Tiles that run at the same time share no rows, so nothing here needs a lock.
         """
-        x, alone = self._x, task.diagonal is not None
+        x, alone = self._x, task.own
         left, right = x[task.batch, task.left], x[task.batch, task.right]
         rows = self.gradients[k, task.batch, task.left]
         columns = None if alone else self.gradients[k, task.batch, task.right]
@@ -59,11 +59,11 @@ class GradientSum:
         x = self._x
         left, right = x[task.batch, task.left], x[task.batch, task.right]
         rows = self.gradients[k, task.batch, task.left]
-        columns = self.gradients[k, task.batch, task.right] if task.diagonal is None else None
+        columns = self.gradients[k, task.batch, task.right] if not task.own else None
         self._radial[k, task.batch, task.left] += turned[0]
-        if task.diagonal is not None:
-            own = self._radial[k, task.batch, task.left]
-            weights.diagonal(task.diagonal, -2, -1).copy_(-own)
+        if task.own:
+            radial = self._radial[k, task.batch, task.left]
+            weights.diagonal(dim1=-2, dim2=-1).copy_(-radial)
         self._multiply(rows, weights, right, (k, task.batch.start, task.left.start))
         if columns is not None and turned[1] is not None:
             self._radial[k, task.batch, task.right] += turned[1]

@@ -16,9 +16,9 @@ def gram_matrix(points: Tensor, kernel: Kernel, *, opposite: bool = False) -> Te
     """
     x = degree_zero(points.reshape(-1, *points.shape[-2:]))
     if opposite:
-        matrix = kernel_tile(x, -x, kernel, diagonal=None)
+        matrix = kernel_tile(x, -x, kernel, own=False)
     else:
-        matrix = kernel_tile(x, x, kernel, diagonal=0)
+        matrix = kernel_tile(x, x, kernel, own=True)
         own = torch.full_like(matrix[..., 0], kernel.at_one)
         matrix = matrix + torch.diag_embed(own)
     return matrix.reshape(*points.shape[:-1], points.shape[-2])

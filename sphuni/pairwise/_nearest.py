@@ -119,10 +119,10 @@ def _tile_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
     def work(task: Task) -> None:
         gram = points[task.left] @ points[task.right].T
         gram = gram.abs_() if antipodal else gram
-        if task.diagonal is not None:
+        if task.own:
             gram.fill_diagonal_(-torch.inf)
         _keep(score, index, gram, task.left, task.right)
-        if task.diagonal is None:
+        if not task.own:
             _keep(score, index, gram.T, task.right, task.left)
 
     run_tiles(work, points[None], None)

@@ -192,8 +192,7 @@ class _Scan:
     def _sums(self, gram: Tensor, left: slice, right: slice) -> Tensor:
         """Sums (k,) over one tile, whose cosines are used up."""
         x, y = self._points[None, left], self._points[None, right]
-        diagonal = 0 if left == right else None
-        return cosine_sums(gram[None], x, y, self._kernels, diagonal=diagonal)[0]
+        return cosine_sums(gram[None], x, y, self._kernels, own=left == right)[0]
 
 
 def _by_alignment(pair: tuple[int, int, float]) -> tuple[float, tuple[int, int, float]]:

@@ -26,14 +26,14 @@ _SMALL_SET = 768
 class Task(NamedTuple):
     """One tile of one part of the batch.
 
-    Row i and column i + diagonal of the tile are the same point; None where no point meets itself.
-    A tile without a diagonal stands for its mirror image too.
+    In a block's own tile row i and column i are the same point. Any other tile of the pairs of one
+    set stands for its mirror image too.
     """
 
     batch: slice
     left: slice
     right: slice
-    diagonal: int | None
+    own: bool
 
 
 def run_tiles(
@@ -93,11 +93,7 @@ def _rounds(x: Tensor, y: Tensor | None, block: int | None) -> list[list[Task]]:
     parts = list(_blocks(x.shape[0], max(1, _TILE_ELEMENTS // size)))
     pairs = _tournament(len(rows)) if y is None else _shifts(len(rows), len(other))
     return [
-        [
-            Task(part, rows[i], other[j], 0 if y is None and i == j else None)
-            for part in parts
-            for i, j in met
-        ]
+        [Task(part, rows[i], other[j], y is None and i == j) for part in parts for i, j in met]
         for met in pairs
     ]
 

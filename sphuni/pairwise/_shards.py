@@ -70,7 +70,7 @@ def _tile(
 ) -> None:
     """Add one tile's sums to those of its block of rows, and its gradients, in place."""
     left, right = x[task.batch, task.left], y[task.batch, task.right]
-    tile = _tiles.distances(left, right, kernels, diagonal=None)
+    tile = _tiles.distances(left, right, kernels, own=False)
     block = task.left.start // block_size(x.shape[1])
     for k, kernel in enumerate(kernels):
         if into is None:

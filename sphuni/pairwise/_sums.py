@@ -19,15 +19,15 @@ __all__ = ["cosine_sums", "sums_and_gradients"]
 
 
 def cosine_sums(
-    gram: Tensor, x: Tensor, y: Tensor, kernels: tuple[Kernel, ...], *, diagonal: int | None
+    gram: Tensor, x: Tensor, y: Tensor, kernels: tuple[Kernel, ...], *, own: bool
 ) -> Tensor:
     """Sums (b, k), float64, over one tile of cosines (b, r, c), which is used up."""
-    share = _share(diagonal)
+    share = _share(own)
     if not _sweep.serves(gram, kernels):
-        near = _tiles.set_apart(gram, x, y, kernels, diagonal=diagonal, neutral=0.0)
-        tile = _tiles.from_cosines(gram, near, kernels, diagonal=diagonal)
+        near = _tiles.set_apart(gram, x, y, kernels, own=own, neutral=0.0)
+        tile = _tiles.from_cosines(gram, near, kernels, own=own)
         return share * torch.stack(list(_tile_sums(tile, kernels)), dim=-1)
-    near = _tiles.set_apart(gram, x, y, kernels, diagonal=diagonal, neutral=_sweep.MARK)
+    near = _tiles.set_apart(gram, x, y, kernels, own=own, neutral=_sweep.MARK)
     sums = _sweep.values(gram, kernels)
     if near is not None:
         values = torch.stack([_tiles.near_values(near, kernel).double() for kernel in kernels], 1)
@@ -55,12 +55,12 @@ def sums_and_gradients(
 def _place(x: Tensor, partial_sums: Tensor, task: Task) -> tuple[Tensor, Tensor, Tensor, float]:
     """Rows and columns of a tile, where its sums belong, and the share of them that counts."""
     sums = partial_sums[task.left.start // block_size(x.shape[1]), task.batch]
-    return x[task.batch, task.left], x[task.batch, task.right], sums, _share(task.diagonal)
+    return x[task.batch, task.left], x[task.batch, task.right], sums, _share(task.own)
 
 
-def _share(diagonal: int | None) -> float:
+def _share(own: bool) -> float:
     """Whole rows on the diagonal meet every pair twice."""
-    return 1.0 if diagonal is None else 0.5
+    return 0.5 if own else 1.0
 
 
 def _sum_tile(x: Tensor, kernels: tuple[Kernel, ...], partial_sums: Tensor, task: Task) -> None:
@@ -72,9 +72,9 @@ def _sum_tile(x: Tensor, kernels: tuple[Kernel, ...], partial_sums: Tensor, task
     left, right, sums, share = _place(x, partial_sums, task)
     if x.shape[2] > _tiles.DIRECT_DIMENSION:
         gram = torch.matmul(left, right.mT)
-        sums += cosine_sums(gram, left, right, kernels, diagonal=task.diagonal)
+        sums += cosine_sums(gram, left, right, kernels, own=task.own)
         return
-    tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
+    tile = _tiles.distances(left, right, kernels, own=task.own)
     sums += share * torch.stack(list(_tile_sums(tile, kernels)), dim=-1)
 
 
@@ -87,7 +87,7 @@ def _sum_gradient_tile(
 ) -> None:
     """Add one tile's sums and gradients, by plain operations."""
     left, right, sums, share = _place(x, partial_sums, task)
-    tile = _tiles.distances(left, right, kernels, diagonal=task.diagonal)
+    tile = _tiles.distances(left, right, kernels, own=task.own)
     for k, kernel in enumerate(kernels):
         value, slope, near = _tiles.evaluate_both(tile, kernel)
         into.add(k, tile, slope, near, task)
@@ -103,12 +103,10 @@ def _swept_gradient_tile(
 ) -> None:
     """The same by native loops over the tile's cosines."""
     left, right, sums, share = _place(x, partial_sums, task)
-    cosines, near = _tiles.cosines(
-        left, right, kernels, diagonal=task.diagonal, neutral=_sweep.MARK
-    )
+    cosines, near = _tiles.cosines(left, right, kernels, own=task.own, neutral=_sweep.MARK)
     for k, kernel in enumerate(kernels):
         weights = cosines if k == len(kernels) - 1 else cosines.clone()
-        found, *turned = _sweep.slopes(weights, kernel, both=task.diagonal is None)
+        found, *turned = _sweep.slopes(weights, kernel, both=not task.own)
         near_slopes = None
         if near is not None:
             near_slopes = _tiles.near_slopes(near, kernel)

@@ -58,7 +58,7 @@ class Tile(NamedTuple):
     p: Tensor
     q: Tensor
     near: Near | None
-    diagonal: int | None
+    own: bool
     direct: bool
 
 
@@ -67,36 +67,34 @@ def sensitive(kernels: Sequence[Kernel]) -> tuple[bool, bool]:
     return any(k.singular for k in kernels), any(k.singular_opposite for k in kernels)
 
 
-def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: int | None) -> Tile:
+def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, own: bool) -> Tile:
     """Squared distances (b, r, c) between the rows of `x` and of `y`.
 
-    `diagonal` says that row i and column i + diagonal are the same point, which is not a pair.
+    `own` says that row i and column i are the same point, which is not a pair.
     """
     if x.shape[-1] <= DIRECT_DIMENSION:
         p, q = _direct(x, y, exact_q=sensitive(kernels)[1])
-        if diagonal is not None:
-            p.diagonal(diagonal, -2, -1).fill_(2.0)
-            q.diagonal(diagonal, -2, -1).fill_(2.0)
-        return Tile(p, q, None, diagonal, direct=True)
-    gram, near = cosines(x, y, kernels, diagonal=diagonal, neutral=0.0)
-    return from_cosines(gram, near, kernels, diagonal=diagonal)
+        if own:
+            p.diagonal(dim1=-2, dim2=-1).fill_(2.0)
+            q.diagonal(dim1=-2, dim2=-1).fill_(2.0)
+        return Tile(p, q, None, own, direct=True)
+    gram, near = cosines(x, y, kernels, own=own, neutral=0.0)
+    return from_cosines(gram, near, kernels, own=own)
 
 
-def from_cosines(
-    gram: Tensor, near: Near | None, kernels: Sequence[Kernel], *, diagonal: int | None
-) -> Tile:
+def from_cosines(gram: Tensor, near: Near | None, kernels: Sequence[Kernel], *, own: bool) -> Tile:
     """The tile of cosines whose near pairs were set apart; their memory becomes that of p."""
     wanted = 2 + 2 * gram if any(k.reads_q for k in kernels) else None
     p = gram.mul_(-2).add_(2)
-    return Tile(p, p if wanted is None else wanted, near, diagonal, direct=False)
+    return Tile(p, p if wanted is None else wanted, near, own, direct=False)
 
 
 def cosines(
-    x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, diagonal: int | None, neutral: float
+    x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, own: bool, neutral: float
 ) -> tuple[Tensor, Near | None]:
     """Inner products (b, r, c), and what `set_apart` takes out of them."""
-    gram = torch.matmul(x, y.mT) if diagonal is None else _own_products(x)
-    return gram, set_apart(gram, x, y, kernels, diagonal=diagonal, neutral=neutral)
+    gram = _own_products(x) if own else torch.matmul(x, y.mT)
+    return gram, set_apart(gram, x, y, kernels, own=own, neutral=neutral)
 
 
 def set_apart(
@@ -105,17 +103,17 @@ def set_apart(
     y: Tensor,
     kernels: Sequence[Kernel],
     *,
-    diagonal: int | None,
+    own: bool,
     neutral: float,
 ) -> Near | None:
     """Write `neutral` on the diagonal of `gram` and at its near pairs; return those pairs."""
-    if diagonal is not None:
-        gram.diagonal(diagonal, -2, -1).fill_(0.0)
+    if own:
+        gram.diagonal(dim1=-2, dim2=-1).fill_(0.0)
     near = _find_near(gram, x, y, kernels)
     if near is not None:
         gram[near.where] = neutral
-    if diagonal is not None and neutral != 0.0:
-        gram.diagonal(diagonal, -2, -1).fill_(neutral)
+    if own and neutral != 0.0:
+        gram.diagonal(dim1=-2, dim2=-1).fill_(neutral)
     return near
 
 
@@ -183,24 +181,24 @@ def degree_zero(x: Tensor) -> Tensor:
     return x * (1 - 0.5 * excess + 0.375 * excess * excess)
 
 
-def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, diagonal: int | None) -> Tensor:
+def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, own: bool) -> Tensor:
     """The kernel matrix of a tile in plain differentiable operations, for higher derivatives."""
     with torch.no_grad():
-        tile = distances(x, y, (kernel,), diagonal=diagonal)
+        tile = distances(x, y, (kernel,), own=own)
     if tile.direct:
         p, q = _direct(x, y, exact_q=True)
-        return _masked_value(kernel, p, q, diagonal)
+        return _masked_value(kernel, p, q, own=own)
     gram = torch.matmul(x, y.mT)
     value = torch.zeros_like(gram)
     far = torch.ones_like(gram, dtype=torch.bool)
-    if diagonal is not None:
-        far.diagonal(diagonal, -2, -1).fill_(False)
+    if own:
+        far.diagonal(dim1=-2, dim2=-1).fill_(False)
     if tile.near is not None:
         far[tile.near.where] = False
         b, i, j = tile.near.where
         p = (x[b, i] - y[b, j]).square().sum(-1)
         q = (x[b, i] + y[b, j]).square().sum(-1)
-        value = value.index_put(tile.near.where, _masked_value(kernel, p, q, None))
+        value = value.index_put(tile.near.where, _masked_value(kernel, p, q, own=False))
     gram = torch.where(far, gram, torch.zeros_like(gram))
     dense = kernel.value(2 - 2 * gram, 2 + 2 * gram)
     return torch.where(far, dense, value)
@@ -261,8 +259,8 @@ def _finish(tile: Tile, kernel: Kernel, value: Tensor) -> Tensor:
         value[tile.near.where] = near_values(tile.near, kernel)
     elif tile.direct:
         value = _replace_exact(value, kernel, tile.p, tile.q)
-    if tile.diagonal is not None:
-        value.diagonal(tile.diagonal, -2, -1).fill_(0.0)
+    if tile.own:
+        value.diagonal(dim1=-2, dim2=-1).fill_(0.0)
     return value
 
 
@@ -273,14 +271,14 @@ def _clear_singular(tile: Tile, kernel: Kernel, slope: Tensor) -> Tensor:
             slope.masked_fill_(tile.p == 0, 0.0)
         if kernel.singular_opposite:
             slope.masked_fill_(tile.q == 0, 0.0)
-    if tile.diagonal is not None:
-        slope.diagonal(tile.diagonal, -2, -1).fill_(0.0)
+    if tile.own:
+        slope.diagonal(dim1=-2, dim2=-1).fill_(0.0)
     return slope
 
 
 def near_values(near: Near, kernel: Kernel) -> Tensor:
     """K of the near pairs, with its limits at singular points."""
-    return _masked_value(kernel, near.p, near.q, None)
+    return _masked_value(kernel, near.p, near.q, own=False)
 
 
 def near_slopes(near: Near, kernel: Kernel) -> Tensor:
@@ -293,21 +291,21 @@ def near_slopes(near: Near, kernel: Kernel) -> Tensor:
     return slope
 
 
-def _masked_value(kernel: Kernel, p: Tensor, q: Tensor, diagonal: int | None) -> Tensor:
+def _masked_value(kernel: Kernel, p: Tensor, q: Tensor, *, own: bool) -> Tensor:
     """K with its limits, and zero gradient, at singular points; 0 on the diagonal."""
     singular = torch.zeros_like(p, dtype=torch.bool)
     if kernel.singular:
         singular = singular | (p == 0)
     if kernel.singular_opposite:
         singular = singular | (q == 0)
-    if diagonal is not None:
+    if own:
         same = torch.zeros_like(p, dtype=torch.bool)
-        same.diagonal(diagonal, -2, -1).fill_(True)
+        same.diagonal(dim1=-2, dim2=-1).fill_(True)
         singular = singular | same
     two = torch.full_like(p, 2.0)
     value = kernel.value(torch.where(singular, two, p), torch.where(singular, two, q))
     value = _replace_exact(value, kernel, p, q)
-    return value if diagonal is None else value.masked_fill(same, 0.0)
+    return value.masked_fill(same, 0.0) if own else value
 
 
 def _replace_exact(value: Tensor, kernel: Kernel, p: Tensor, q: Tensor) -> Tensor:
