@@ -3,10 +3,11 @@
 python -m benchmarks [FAMILY ...] [--only TEXT] [--compare FOLDER]
 
 Families: engine, separation, layers, descent, scaling, ring, analysis, configurations, statistics,
-training, training_cost. Peers that are not installed are named as absent (`make bench` installs
-them). `python -m benchmarks.draw` and `python -m benchmarks.readme` turn the results into pictures
-and into the README's tables. Calibration of the tests and the atlas of configurations have commands
-of their own, see the Makefile: they take hours and resume.
+training, training_cost, gpu (says so and writes nothing where there is none). Peers that are not
+installed are named as absent (`make bench` installs them). `python -m benchmarks.draw` and
+`python -m benchmarks.readme` turn the results into pictures and into the README's tables.
+Calibration of the tests and the atlas of configurations have commands of their own, see the
+Makefile: they take hours and resume.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from benchmarks import (
     configurations,
     descent,
     engine,
+    gpu,
     layers,
     ring,
     scaling,
@@ -48,6 +50,7 @@ FAMILIES = {
     "statistics": statistics.run,
     "training": training.run,
     "training_cost": training_cost.run,
+    "gpu": gpu.run,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import entry, readme, scaling
+from benchmarks import entry, gpu, readme, scaling
 from benchmarks.compare import losses
 from benchmarks.entry import Entry, Peer, rows_of
+from sphuni.kernels import Riesz
 
 EARLIER = (
     "case,ours_seconds,speed_ratio,ratio_gram\nsmall,1.0,10.0,\nlarge,2.0,3.0,4.0\ngone,1,1,1\n"
@@ -102,3 +104,17 @@ def test_exponents_are_those_of_the_law():
     assert scaling.exponent(sizes, [1e-9 * n**2 for n in sizes], plain) == pytest.approx(2)
     times = [1e-8 * n * math.log(n) for n in sizes]
     assert scaling.exponent(sizes, times, tree) == pytest.approx(1)
+
+
+def test_without_a_gpu_its_benchmarks_say_so_and_give_no_rows(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert list(gpu.run()) == []
+    assert "no CUDA device is present" in capsys.readouterr().out
+
+
+def test_the_gpu_benchmarks_hold_every_method_to_float64():
+    case = gpu.Case(60, 3, Riesz(1.0))
+    ours, peer = gpu.measure(case, "cpu", 1e10)
+    assert (ours["method"], ours["status"], ours["ratio"]) == ("blockwise", "right", 1.0)
+    assert peer["method"] == "torch.cdist"
+    assert next(gpu.measure(case._replace(tolerance=0.0), "cpu", 1e10))["status"] == "wrong"
