@@ -22,6 +22,7 @@ _OPTIONAL = {
     "pandas": "to_dataframe()",
     "pillow": "training on image files",
     "fmm3dpy": "fast multipole sums",
+    "triton": "fused sums over pairs on a GPU",
 }
 
 

@@ -40,6 +40,8 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
     for kernel in kernels:
         if not can_spell(kernel):
             return f"the kernel {kernel.label} has no scalar form"
+    if torch.are_deterministic_algorithms_enabled():
+        return "it adds gradients in any order, and torch.use_deterministic_algorithms is on"
     if _programs(x) > _MOST_PROGRAMS:
         return f"n = {x.shape[-2]} is more than one launch can serve"
     if importlib.util.find_spec("triton") is None:

@@ -178,6 +178,12 @@ def test_calls_it_does_not_serve_say_why(x, arguments, message):
         pair_reduce(x, **{"kernel": Riesz(1.0), "engine": "triton", **arguments})
 
 
+def test_it_is_refused_where_every_run_must_give_the_same_digits(monkeypatch):
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
+    with pytest.raises(EngineError, match="torch.use_deterministic_algorithms is on"):
+        pair_reduce(points(9, 9).float(), kernel=Riesz(1.0), engine="triton")
+
+
 def test_what_is_missing_is_named_with_its_remedy(monkeypatch):
     x = points(9, 9).float()
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
