@@ -33,18 +33,21 @@ def formula(kernel: Kernel, prefix: str = "") -> Formula | None:
 
     Every name but p, q, zero, one and those of functions begins with `prefix`.
     """
-    try:
-        graph = fx.Tracer().trace(_Root(kernel))
-        return _Writer(prefix).write(graph)
-    except (_Unwritable, fx.proxy.TraceError, TypeError):  # the last from functions of floats
-        return None
+    for root in (_Together(kernel), _Apart(kernel)):
+        try:
+            graph = fx.Tracer().trace(root)
+            graph.eliminate_dead_code()  # lines may read q where the results do not
+            return _Writer(prefix).write(graph)
+        except (_Unwritable, fx.proxy.TraceError, TypeError):  # the last from functions of floats
+            continue
+    return None
 
 
 class _Unwritable(Exception):
     """The formula calls something that has no scalar form here."""
 
 
-class _Root(torch.nn.Module):
+class _Together(torch.nn.Module):
     """What fx traces: a kernel's function of p and q."""
 
     def __init__(self, kernel: Kernel) -> None:
@@ -55,7 +58,20 @@ class _Root(torch.nn.Module):
         return self._kernel.value_and_derivative(p, q)
 
 
-_BINARY = {operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/"}
+class _Apart(_Together):
+    """The same where value and derivative can be had together only by looking at numbers."""
+
+    def forward(self, p: Any, q: Any) -> Any:
+        return self._kernel.value(p, q), self._kernel.derivative(p, q)
+
+
+_BINARY = {
+    operator.add: "+",
+    operator.sub: "-",
+    operator.mul: "*",
+    operator.truediv: "/",
+    operator.lt: "<",
+}
 _CALLS: dict[Callable[..., Any], str] = {
     operator.neg: "-{}",
     torch.sqrt: "sqrt({})",
@@ -67,6 +83,7 @@ _CALLS: dict[Callable[..., Any], str] = {
     torch.log: "log({})",
     torch.exp: "exp({})",
     torch.atan2: "angle({}, {})",
+    torch.where: "({1} if {0} else {2})",
 }
 
 
