@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ __all__ = ["Nearest", "nearest"]
 
 _TREE_DIMENSION = 7
 _SMALL = 2_000
+
+_Mode = Literal["points", "lines", "opposite"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +37,9 @@ class Nearest:
     distance: Tensor
 
 
-def nearest(points: Tensor, /, *, k: int = 1, antipodal: bool = False) -> Nearest:
+def nearest(
+    points: Tensor, /, *, k: int = 1, antipodal: bool = False, opposite: bool = False
+) -> Nearest:
     """Find the k nearest other points of every point.
 
     Parameters
@@ -45,6 +50,8 @@ def nearest(points: Tensor, /, *, k: int = 1, antipodal: bool = False) -> Neares
         Neighbours per point.
     antipodal : bool, default False
         Take points as lines: the distance to the closer of y and -y.
+    opposite : bool, default False
+        Find the other points y nearest to -x, those of smallest cosine; distances are |x + y|.
 
     Returns
     -------
@@ -58,50 +65,63 @@ def nearest(points: Tensor, /, *, k: int = 1, antipodal: bool = False) -> Neares
     the order.
     Cost O(n log n) or O(n^2 d), memory O(n k + tile).
     """
-    n = points.shape[-2]
+    n, d = points.shape[-2:]
     if not 1 <= k < n:
         raise ValueError(f"k must lie between 1 and n - 1 = {n - 1}; got {k}")
-    flat = points.reshape(-1, *points.shape[-2:])
-    index = torch.stack([_search(one.detach(), k, antipodal) for one in flat])
-    distance = torch.stack(
-        [_distance(one, i, antipodal) for one, i in zip(widen(flat), index, strict=True)]
-    ).to(points.dtype)
+    if antipodal and opposite:
+        raise ValueError("give antipodal or opposite, not both: lines have no opposite sides")
+    mode: _Mode = "lines" if antipodal else "opposite" if opposite else "points"
+    flat = points.reshape(-1, n, d)
+    index = _search(flat.detach(), k, mode)
+    distance = _distances(widen(flat), index, mode).to(points.dtype)
     shape = (*points.shape[:-1], k)
     return Nearest(index.reshape(shape), distance.reshape(shape))
 
 
-def _search(points: Tensor, k: int, antipodal: bool) -> Tensor:
-    spare = min(k + 1, points.shape[0] - 1)
-    rows = unit_rows(points.double() if points.dtype != torch.float64 else points)
-    tree = points.device.type == "cpu" and points.shape[1] <= _TREE_DIMENSION
-    exact = rows if rows.shape[0] <= _SMALL else widen(points)
-    if points.shape[1] == 2:
-        found = _circle_search(rows, spare, antipodal)
-    elif tree:
-        found = _tree_search(rows, spare, antipodal)
-    else:
-        found = _tile_search(exact, spare, antipodal)
-    order = _distance(rows, found, antipodal).argsort(dim=-1, stable=True)[:, :k]
-    return found.gather(1, order)
+def _search(sets: Tensor, k: int, mode: _Mode) -> Tensor:
+    """Indices (b, n, k), nearest first, from a spare candidate or more."""
+    n = sets.shape[1]
+    spare, rows = min(k + 1, n - 1), unit_rows(sets.double())
+    exact = rows if n <= _SMALL else widen(sets)
+    pairs = zip(rows, exact, strict=True)
+    found = torch.stack([_one_search(*pair, spare, mode) for pair in pairs])
+    distance = _distances(rows, found, mode)
+    own = torch.arange(n, device=sets.device)[:, None]
+    order = distance.masked_fill_(found == own, torch.inf).argsort(dim=-1, stable=True)
+    return found.gather(-1, order[..., :k])
 
 
-def _circle_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
+def _one_search(rows: Tensor, exact: Tensor, k: int, mode: _Mode) -> Tensor:
+    """Candidates (n, k or more) in one set; `exact` holds what tiles multiply."""
+    if rows.shape[1] == 2:
+        return _circle_search(rows, k, mode)
+    if rows.device.type == "cpu" and rows.shape[1] <= _TREE_DIMENSION:
+        return _tree_search(rows, k, mode)
+    return _tile_search(exact, k, mode)
+
+
+def _circle_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
     """The k next points on either side in the order of the angles; the caller sorts them."""
     n = points.shape[0]
     angle = torch.atan2(points[:, 1], points[:, 0])
-    order = torch.argsort(torch.remainder(angle, math.pi) if antipodal else angle)
-    place = torch.empty_like(order)
-    place[order] = torch.arange(n, device=points.device)
-    steps = [sign * step for step in range(1, k + 1) for sign in (1, -1)]
-    if 2 * k > n - 1:
-        steps = list(range(1, n))
+    order = torch.argsort(torch.remainder(angle, math.pi) if mode == "lines" else angle)
+    if mode == "opposite":
+        place = torch.searchsorted(angle[order], torch.atan2(-points[:, 1], -points[:, 0]))
+        steps = list(range(-k - 1, k + 1))  # the point itself may be among them
+    else:
+        place = torch.empty_like(order)
+        place[order] = torch.arange(n, device=points.device)
+        steps = [sign * step for step in range(1, k + 1) for sign in (1, -1)]
+    if len(steps) >= n:
+        steps = list(range(n))
     return torch.stack([order[(place + step) % n] for step in steps], dim=1)
 
 
-def _tree_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
+def _tree_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
     rows = points.numpy()
     n = rows.shape[0]
-    both = np.concatenate([rows, -rows]) if antipodal else rows
+    sides = {"points": [rows], "lines": [rows, -rows], "opposite": [-rows]}[mode]
+    both = np.concatenate(sides)
     _, found = cKDTree(both, balanced_tree=False).query(rows, k=min(k + 2, len(both)), workers=1)
     own = np.arange(n)[:, None]
     others = np.where(found % n == own, -1, found % n)
@@ -110,15 +130,16 @@ def _tree_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
     return torch.from_numpy(np.take_along_axis(others, order, axis=1))
 
 
-def _tile_search(points: Tensor, k: int, antipodal: bool) -> Tensor:
-    """The k largest cosines per row over all tiles, as indices."""
+def _tile_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
+    """The k largest cosines per row over all tiles, as indices; smallest for opposite points."""
     n = points.shape[0]
     score = points.new_full((n, k), -torch.inf)
     index = torch.zeros(n, k, dtype=torch.long, device=points.device)
 
     def work(task: Task) -> None:
         gram = points[task.left] @ points[task.right].T
-        gram = gram.abs_() if antipodal else gram
+        if mode != "points":
+            gram = gram.abs_() if mode == "lines" else gram.neg_()
         if task.own:
             gram.fill_diagonal_(-torch.inf)
         _keep(score, index, gram, task.left, task.right)
@@ -146,14 +167,17 @@ def _keep(score: Tensor, index: Tensor, gram: Tensor, rows: slice, columns: slic
     score[better], index[better] = top, place.gather(1, order)
 
 
-def _distance(points: Tensor, index: Tensor, antipodal: bool) -> Tensor:
-    """Chordal distances to the indexed points, one neighbour column at a time."""
+def _distances(sets: Tensor, index: Tensor, mode: _Mode) -> Tensor:
+    """Chordal distances (b, n, k) to the indexed points, one neighbour column at a time."""
+    b, n, d = sets.shape
+    points = sets.reshape(b * n, d)
+    start = n * torch.arange(b, device=sets.device)[:, None]
     columns = []
-    for neighbour in index.T:
-        other = points[neighbour]
-        if antipodal:
+    for neighbour in index.unbind(-1):
+        other = points[(neighbour + start).flatten()]
+        if mode == "lines":
             flip = (points * other).sum(-1, keepdim=True).detach() < 0
             other = torch.where(flip, -other, other)
-        squared = (points - other).square().sum(-1)
-        columns.append(root(squared))
+        apart = points + other if mode == "opposite" else points - other
+        columns.append(root(apart.square().sum(-1)).reshape(b, n))
     return torch.stack(columns, dim=-1)

@@ -28,5 +28,7 @@ from sphuni.stats.references import Reference as Reference
 from sphuni.stats.references import references as references
 from sphuni.stats.resampling import EffectResult as EffectResult
 from sphuni.stats.resampling import effect_size as effect_size
+from sphuni.stats.sample import SampleCheck as SampleCheck
+from sphuni.stats.sample import check as check
 from sphuni.stats.selection import KFoldResult as KFoldResult
 from sphuni.stats.selection import kfold_test as kfold_test

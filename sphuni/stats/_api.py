@@ -354,6 +354,7 @@ def _result(
         notes=tuple(
             _notes(log_upper.detach(), log_lower.detach(), count, simulated)
             + _atom_notes(test, n, d)
+            + ([choice.caution] if choice.caution else [])
         ),
     )
 

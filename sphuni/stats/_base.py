@@ -23,11 +23,12 @@ class Term(NamedTuple):
 
 
 class LawChoice(NamedTuple):
-    """A null law, its kind, and what it is in words."""
+    """A null law, its kind, what it is in words, and why it may be wrong here, if it may."""
 
     law: Law
     kind: str
     description: str
+    caution: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Pair sums of smooth kernels on the circle in O(n log n): cells, their far field by FFT.
 
-A fast multipole method of one level. Points of a cell act on distant cells through polynomial
+Kernels of few harmonics are summed from the Fourier sums of the points. For others there is a fast
+multipole method of one level: points of a cell act on distant cells through polynomial
 interpolation at Chebyshev nodes, which is a circular convolution for every pair of nodes; pairs in
 neighbouring cells are taken one by one.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from sphuni.kernels import Kernel
 from sphuni.stats._angular import CircleAndersonDarling
+from sphuni.stats._moments import circle_squares
 from sphuni.stats._sorted import turns_of
 
 __all__ = ["circle_sums", "has_circle_form"]
@@ -23,7 +26,9 @@ _INDEX = NDArray[np.int64]
 
 _NODES = 9
 _REACH = 3
-_POINTS_PER_CELL = 8
+_POINTS_PER_CELL = 4
+_MOST_WAVES = 64
+_LEAST_WAVE = 1e-14
 _MOST_NEAR = 100
 
 
@@ -40,6 +45,37 @@ def circle_sums(rows: Tensor, kernels: Sequence[Kernel]) -> Tensor | None:
     """
     x = rows.detach().double().cpu()
     x = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    waves = {kernel: found for kernel in kernels if (found := _waves(kernel)) is not None}
+    rest = [kernel for kernel in kernels if kernel not in waves]
+    near_and_far = _cell_sums(x, rest) if rest else np.zeros(0)
+    if near_and_far is None:
+        return None
+    sums = dict(zip(rest, near_and_far.tolist(), strict=True)) | _wave_sums(x, waves)
+    return torch.tensor([sums[kernel] for kernel in kernels], dtype=torch.float64)
+
+
+@functools.lru_cache(maxsize=256)
+def _waves(kernel: Kernel) -> _FLOAT | None:
+    """Fourier coefficients in cos(k theta), where few are enough."""
+    found = np.asarray(kernel.gegenbauer(2, _MOST_WAVES))
+    large = np.flatnonzero(np.abs(found) > _LEAST_WAVE * np.abs(found).sum())
+    return found[: large[-1] + 1] if large[-1] < _MOST_WAVES else None
+
+
+def _wave_sums(x: Tensor, waves: dict[Kernel, _FLOAT]) -> dict[Kernel, float]:
+    """Sums of kernels given by their Fourier coefficients."""
+    if not waves:
+        return {}
+    degree = max(found.size for found in waves.values()) - 1
+    squares = np.array([float(square) for square in circle_squares(x, degree)])
+    return {
+        kernel: 0.5 * float(found @ squares[: found.size] - len(x) * found.sum())
+        for kernel, found in waves.items()
+    }
+
+
+def _cell_sums(x: Tensor, kernels: Sequence[Kernel]) -> _FLOAT | None:
+    """Sums by cells: near pairs one by one, far ones by interpolation."""
     turns = turns_of(x[:, 0].contiguous(), x[:, 1].contiguous())
     order = torch.argsort(turns)
     place, points = turns[order].numpy(), x[order]
@@ -50,7 +86,7 @@ def circle_sums(rows: Tensor, kernels: Sequence[Kernel]) -> Tensor | None:
         return None
     weights = _anterpolated(place * count - cell - 0.5, cell, count)
     far = [_far_sum(weights, kernel) for kernel in kernels]
-    return torch.from_numpy(near + np.array(far))
+    return np.asarray(near + np.array(far))
 
 
 def _near_sums(

@@ -11,6 +11,7 @@ from sphuni._arrays import check_points
 from sphuni.pairwise import pair_reduce
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
+from sphuni.stats.classical import Bingham, Rayleigh
 from sphuni.stats.sobolev import SobolevTest
 
 __all__ = ["build_sobolev", "check_one_set", "group_numbers", "row_sums", "within_groups"]
@@ -55,20 +56,22 @@ def group_numbers(
     return np.asarray(np.unique(labels, return_inverse=True)[1]).reshape(-1)
 
 
-def row_sums(x: Tensor, test: SobolevTest) -> _FLOAT:
-    """Sum of psi(x_i . x_j) over j != i, for every i."""
-    n, d = x.shape
-    terms = test.pair_terms(d)
-    if terms:
-        rows = pair_reduce(x, kernel=[term.kernel for term in terms], op="rows")
-        factors = torch.tensor([term.factor for term in terms], dtype=torch.float64)
-        means = sum(term.factor * term.kernel.mean(d) for term in terms)
-        return np.asarray(0.5 * (rows @ factors - (n - 1) * means).numpy())
-    if test.coefficients(d, 2).size == 1 or test.coefficients(d, 2)[1] == 0.0:
-        inner = x @ x.sum(0)
-        return np.asarray((d * (inner - 1.0)).numpy())
-    quadratic = torch.einsum("id,de,ie->i", x, x.mT @ x, x)
-    return np.asarray((0.5 * (d + 2) * (d * (quadratic - 1.0) - (n - 1))).numpy())
+def row_sums(x: Tensor, test: SobolevTest, other: Tensor | None = None) -> _FLOAT:
+    """Sum of psi(x_i . y_j) over the rows of `other`, or over those of x with j != i, for all i."""
+    d = x.shape[1]
+    count, own = (x.shape[0] - 1, 1.0) if other is None else (other.shape[0], 0.0)
+    y = x if other is None else other
+    if isinstance(test, Rayleigh):
+        return np.asarray((d * (x @ y.sum(0) - own)).numpy())
+    if isinstance(test, Bingham):
+        quadratic = torch.einsum("id,de,ie->i", x, y.mT @ y, x)
+        return np.asarray((0.5 * (d + 2) * (d * (quadratic - own) - count)).numpy())
+    terms = test.psi_terms(d)
+    kernels = [term.kernel for term in terms]
+    rows = pair_reduce(x, *([] if other is None else [other]), kernel=kernels, op="rows")
+    factors = torch.tensor([term.factor for term in terms], dtype=torch.float64)
+    means = sum(term.factor * term.kernel.mean(d) for term in terms)
+    return np.asarray(0.5 * (rows @ factors - count * means).numpy())
 
 
 def within_groups(x: Tensor, test: SobolevTest, groups: NDArray[np.int64]) -> _FLOAT:

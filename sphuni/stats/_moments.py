@@ -7,10 +7,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["gegenbauer_pair_sum", "moment_count"]
+__all__ = ["circle_squares", "gegenbauer_pair_sum", "moment_count"]
 
 _FLOAT = NDArray[np.float64]
 _CHUNK_NUMBERS = 1 << 22
+_IN_CACHE = 1 << 14
 
 
 def moment_count(degree: int, width: int) -> int:
@@ -36,7 +37,7 @@ def gegenbauer_pair_sum(points: Tensor, coefficients: _FLOAT, d: int) -> Tensor:
     """
     n = points.shape[-2]
     if points.shape[-1] == 2 and d == 2:
-        powers = _circle_squares(points.double(), coefficients.size - 1)
+        powers = circle_squares(points.double(), coefficients.size - 1)
         every = sum(float(c) * s for c, s in zip(coefficients, powers, strict=True))
     else:
         monomial = _monomials(coefficients, d)
@@ -45,15 +46,17 @@ def gegenbauer_pair_sum(points: Tensor, coefficients: _FLOAT, d: int) -> Tensor:
     return 0.5 * (torch.as_tensor(every) - n * float(coefficients.sum()))
 
 
-def _circle_squares(points: Tensor, degree: int) -> list[Tensor]:
-    """|sum z^k|^2 for k = 0 .. degree."""
-    z = torch.complex(points[..., 0], points[..., 1])
-    power, squares = torch.ones_like(z), []
-    for _ in range(degree + 1):
-        total = power.sum(-1)
-        squares.append(total.real.square() + total.imag.square())
-        power = power * z
-    return squares
+def circle_squares(points: Tensor, degree: int) -> list[Tensor]:
+    """|sum z^k|^2 for k = 0 .. degree, of points (..., n, 2)."""
+    totals: list[Tensor] = []
+    for part in points.split(_IN_CACHE, dim=-2):
+        z = torch.complex(part[..., 0], part[..., 1])
+        power, sums = torch.ones_like(z), []
+        for _ in range(degree + 1):
+            sums.append(power.sum(-1))
+            power = power * z
+        totals = [a + b for a, b in zip(totals, sums, strict=True)] if totals else sums
+    return [total.real.square() + total.imag.square() for total in totals]
 
 
 def _monomials(coefficients: _FLOAT, d: int) -> _FLOAT:

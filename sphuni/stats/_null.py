@@ -21,6 +21,7 @@ __all__ = ["Null", "choose", "choose_all", "monte_carlo_law", "sequential"]
 _BUDGET = 2e11
 _FEWEST = 199
 _SEQUENTIAL_CHUNK = 100
+_DOUBTFUL_UP_TO = 2000
 
 NULLS = ("auto", "exact", "asymptotic", "monte-carlo")
 
@@ -107,6 +108,9 @@ def _without_simulation(
             f"test {test.name!r} has no {asked.null} null law at n = {n}, d = {d}; "
             "use null='auto' or null='monte-carlo'"
         )
+    if law.kind == "asymptotic" and n <= _DOUBTFUL_UP_TO and test.best_law(n, d) is None:
+        words = f"the limit law may be far off at n = {n}, d = {d}: null='auto' simulates there"
+        return law._replace(caution=words)
     return law
 
 

@@ -132,6 +132,15 @@ class TestInfo:
     where: str
     reference: str
 
+    @property
+    def null_laws(self) -> tuple[str, ...]:
+        """Kinds of null law that the test has at some n and d; the last serves always."""
+        test = _by_default(self.name)
+        places = [(n, d) for n in (10, 100) for d in (2, 3, 4) if test.defined(d)]
+        laws = [law(*place) for place in places for law in (test.best_law, test.asymptotic_law)]
+        kinds = {law.kind for law in laws if law is not None}
+        return (*(kind for kind in ("exact", "asymptotic") if kind in kinds), "monte-carlo")
+
 
 def available_tests(d: int | None = None) -> tuple[TestInfo, ...]:
     """List the tests of uniformity.

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import pair_reduce
-from sphuni.stats._cells import cell_sums, has_cells
+from sphuni.pairwise import cell_sums, has_cells, pair_reduce
 from sphuni.stats._circle_sums import circle_sums, has_circle_form
 
 __all__ = ["kernel_sums"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from sphuni.kernels import Riesz
 from sphuni.sphere import root
 from sphuni.stats import _coefficients as co
-from sphuni.stats._angular import CircleQuartic, PyckeSeries
+from sphuni.stats._angular import CircleQuartic, CircleSquare, PyckeSeries
 from sphuni.stats._base import LawChoice, Term
 from sphuni.stats._kernels import Centred, Latitude, OneMinusSine
 from sphuni.stats._sorted import sorted_turns
@@ -127,6 +127,10 @@ class Watson(SobolevTest):
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """None: sorting serves."""
         return ()
+
+    def psi_terms(self, d: int) -> tuple[Term, ...]:
+        """The second Bernoulli polynomial."""
+        return (Term(1.0, CircleSquare()),)
 
     def coefficients(self, d: int, count: int) -> _FLOAT:
         """1 / (2 pi^2 k^2)."""

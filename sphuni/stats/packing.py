@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from sphuni.pairwise import smallest_distance
 from sphuni.special import cap_angle
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._closest import smallest_chord, smallest_sum
 from sphuni.stats.laws import Empirical, SmallestDistance, TailedTable
 
 __all__ = ["MaxAngle", "Packing"]
@@ -38,7 +38,7 @@ class Packing(UniformityTest):
 
     def summary(self, points: Tensor, d: int) -> Tensor:
         """The smallest chord."""
-        return smallest_chord(points, antipodal=self.antipodal)
+        return smallest_distance(points.double(), antipodal=self.antipodal)
 
     def closest(self, smallest: Tensor, largest: Tensor) -> Tensor:
         """The summary from the extreme cosines, to their absolute precision."""
@@ -99,7 +99,7 @@ class MaxAngle(Packing):
 
     def summary(self, points: Tensor, d: int) -> Tensor:
         """The smallest length of a sum of two points."""
-        return smallest_sum(points)
+        return smallest_distance(points.double(), opposite=True)
 
     def closest(self, smallest: Tensor, largest: Tensor) -> Tensor:
         """The summary from the smallest cosine, to its absolute precision."""

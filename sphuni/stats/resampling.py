@@ -24,7 +24,6 @@ from sphuni.stats.sobolev import SobolevTest
 __all__ = ["EffectResult", "effect_size"]
 
 _FLOAT = NDArray[np.float64]
-_CHUNK_NUMBERS = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -193,17 +192,11 @@ def _bootstrap(
 
 def _group_matrix(x: Tensor, test: SobolevTest, groups: NDArray[np.int64]) -> _FLOAT:
     """Sums of psi between every two groups, zero on the diagonal."""
-    count, d = int(groups.max()) + 1, x.shape[1]
-    where = torch.from_numpy(groups)
-    total = np.zeros((count, count))
-    step = max(1, _CHUNK_NUMBERS // len(x))
-    for start in range(0, len(x), step):
-        rows = x[start : start + step]
-        psi = torch.from_numpy(test.values((rows @ x.mT).clamp(-1.0, 1.0).numpy(), d))
-        index = torch.arange(len(rows))
-        psi[index, start + index] = 0.0
-        psi = torch.zeros(len(rows), count, dtype=torch.float64).index_add_(1, where, psi)
-        np.add.at(total, groups[start : start + step], psi.numpy())
+    columns = []
+    for group in range(int(groups.max()) + 1):
+        rows = row_sums(x, test, x[torch.from_numpy(groups == group)])
+        columns.append(np.bincount(groups, weights=rows))
+    total = np.stack(columns, axis=1).astype(np.float64)
     np.fill_diagonal(total, 0.0)
     return total
 

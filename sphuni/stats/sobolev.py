@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni.kernels import GegenbauerSeries
 from sphuni.special import cosine_quadrature, gegenbauer, harmonic_dimension
 from sphuni.stats._base import LawChoice, Term, UniformityTest
 from sphuni.stats._binned import pair_rule
@@ -80,6 +81,13 @@ class SobolevTest(UniformityTest):
     @abc.abstractmethod
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """Kernels whose weighted sum is 2 psi plus a constant."""
+
+    def psi_terms(self, d: int) -> tuple[Term, ...]:
+        """The same, also of a test whose statistic needs no pairs."""
+        if self.pair_terms(d):
+            return self.pair_terms(d)
+        series = GegenbauerSeries((0.0, *self.coefficients(d, _TERMS).tolist()), d)
+        return (Term(2.0, series),)
 
     @abc.abstractmethod
     def coefficients(self, d: int, count: int) -> _FLOAT:

@@ -7,34 +7,59 @@ from pair_cases import KERNELS, close_set, degenerate_set, points
 
 import sphuni
 from sphuni.kernels import Gaussian, Riesz
-from sphuni.pairwise import gram_matrix, nearest, scan_pairs
+from sphuni.pairwise import gram_matrix, nearest, scan_pairs, smallest_distance
 
 SETS = (pytest.param(points, marks=pytest.mark.slow), close_set, degenerate_set)
 
 
-def brute_distances(x, *, antipodal=False):
+def brute_distances(x, *, antipodal=False, opposite=False):
     x = x.double()
     table = (x[:, None] - x[None]).norm(dim=-1)
+    sums = (x[:, None] + x[None]).norm(dim=-1)
     if antipodal:
-        table = torch.minimum(table, (x[:, None] + x[None]).norm(dim=-1))
-    return table.fill_diagonal_(torch.inf)
+        table = torch.minimum(table, sums)
+    return (sums if opposite else table).fill_diagonal_(torch.inf)
 
 
-@pytest.mark.parametrize("antipodal", [False, True])
+@pytest.mark.parametrize("mode", [{}, {"antipodal": True}, {"opposite": True}], ids=str)
 @pytest.mark.parametrize("k", [1, 4])
 @pytest.mark.parametrize("d", [2, 7, 8])
 @pytest.mark.parametrize("make", SETS)
 @pytest.mark.parametrize("n", [12, 600])
-def test_nearest_is_brute_force(n, make, d, k, antipodal):
+def test_nearest_is_brute_force(n, make, d, k, mode):
     x = make(n, d, seed=d)
-    found = nearest(x, k=k, antipodal=antipodal)
-    table = brute_distances(x, antipodal=antipodal)
+    found = nearest(x, k=k, **mode)
+    table = brute_distances(x, **mode)
     expected = table.sort(dim=1).values[:, :k]
     torch.testing.assert_close(found.distance, expected, rtol=1e-13, atol=1e-15)
     own = torch.arange(n)[:, None]
     assert not bool((found.index == own).any())
     assert bool((found.index.sort(dim=1).values.diff(dim=1) > 0).all()) if k > 1 else True
     torch.testing.assert_close(table.gather(1, found.index), expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("mode", [{}, {"antipodal": True}, {"opposite": True}], ids=str)
+@pytest.mark.parametrize(("n", "d"), [(5, 2), (40, 3), (40, 9), (600, 4)])
+def test_nearest_of_a_batch_is_that_of_each_set(n, d, mode):
+    sets = torch.stack([close_set(n, d, seed=1), points(n, d, seed=2)])
+    both = nearest(sets, k=2, **mode)
+    for one, x in enumerate(sets):
+        expected = brute_distances(x, **mode).sort(dim=1).values[:, :2]
+        torch.testing.assert_close(both.distance[one], expected, rtol=1e-13, atol=1e-15)
+
+
+def test_lines_have_no_opposite_points():
+    with pytest.raises(ValueError, match="antipodal or opposite, not both"):
+        nearest(points(9, 3), antipodal=True, opposite=True)
+
+
+@pytest.mark.parametrize("mode", [{}, {"antipodal": True}, {"opposite": True}], ids=str)
+@pytest.mark.parametrize(("n", "d"), [(30, 3), (600, 2), (600, 4), (600, 9)])
+def test_smallest_distance_is_that_of_the_nearest(n, d, mode):
+    x = points(n, d, seed=3)
+    expected = brute_distances(x, **mode).min().item()
+    both = smallest_distance(torch.stack([x, x.flip(0)]), **mode)
+    assert both.tolist() == pytest.approx([expected] * 2, rel=1e-12)
 
 
 @pytest.mark.parametrize("d", [3, 12])

@@ -45,6 +45,17 @@ def test_jackknife_is_leaving_groups_out(name, rng):
         assert result.low < result.estimate < result.high
 
 
+@pytest.mark.parametrize("name", ["watson", "rayleigh_m", "fg01", "pycke_q"])
+def test_jackknife_and_bootstrap_on_the_circle(name):
+    x, groups = random_points(14, 2, rng=3), np.arange(14) // 2
+    estimate, error = brute_effect(x, name, groups)
+    result = effect_size(x, name, clusters=groups)
+    assert result.estimate == pytest.approx(estimate, rel=1e-9)
+    assert result.standard_error == pytest.approx(error, rel=1e-9)
+    drawn = effect_size(x, name, clusters=groups, method="bootstrap", n_resamples=9, rng=0)
+    assert drawn.estimate == pytest.approx(estimate, rel=1e-9)
+
+
 def test_bootstrap_agrees_with_the_jackknife_on_the_estimate():
     x = von_mises_fisher(120, 3, kappa=1.5, rng=3)
     fast = effect_size(x, "gine_fn")

@@ -5,12 +5,10 @@ import pytest
 import torch
 
 from sphuni import random_points, stats
-from sphuni.pairwise import pair_reduce
+from sphuni.pairwise import _cells, cell_sums, has_cells, pair_reduce
 from sphuni.stats import _tables
 from sphuni.stats._binned import binned_sums
-from sphuni.stats._cells import cell_sums, has_cells
 from sphuni.stats._circle_sums import circle_sums, has_circle_form
-from sphuni.stats._closest import smallest_chord, smallest_sum
 from sphuni.stats._projected_kernels import ProjectedKernel
 from sphuni.stats._sorted import ascending
 
@@ -51,6 +49,19 @@ def test_sums_in_cells_are_those_of_the_engine(d, draw):
     assert torch.equal(ours.isinf(), theirs.isinf())
     gap = (ours - theirs).abs().nan_to_num(posinf=0.0)
     assert bool((gap <= 1e-9 * scale + 1e-12 * theirs.abs()).all())
+
+
+@pytest.mark.parametrize("draw", [random_points, _clustered, _with_duplicates])
+def test_native_cells_are_those_of_plain_operations(monkeypatch, draw):
+    x = torch.from_numpy(draw(1300, 3))
+    kernels = list(_kernels(300, 3))
+    plain = cell_sums(x, kernels)
+    _, *extremes = plain_sums = binned_sums(x[None, :90], kernels, 3)
+    monkeypatch.setattr(_cells, "_NATIVE_FROM", 0)
+    assert torch.allclose(cell_sums(x, kernels), plain, rtol=1e-12, atol=1e-9)
+    sums, *ends = binned_sums(x[None, :90], kernels, 3)
+    assert torch.allclose(sums, plain_sums[0], rtol=1e-12, atol=1e-10)
+    assert all(map(torch.equal, ends, extremes))
 
 
 def test_sums_in_cells_of_a_batch():
@@ -164,18 +175,6 @@ def test_large_circles_take_no_pairs():
         test = stats.build_test(name)
         sums = pair_reduce(torch.from_numpy(x), kernel=list(test.kernels(2))).unbind(-1)
         assert quick == pytest.approx(float(test.from_summary(sums, 5000, 2)), rel=1e-9)
-
-
-@pytest.mark.parametrize(("n", "d"), [(30, 3), (600, 2), (600, 4), (600, 9)])
-def test_closest_and_most_opposite_pairs(n, d):
-    x = torch.from_numpy(random_points(n, d, rng=9))
-    apart = (x[:, None] - x).square().sum(-1).sqrt().fill_diagonal_(9.0)
-    sums = (x[:, None] + x).square().sum(-1).sqrt().fill_diagonal_(9.0)
-    both = torch.stack([x, x.flip(0)])
-    near, far = float(apart.min()), float(sums.min())
-    assert smallest_chord(both, antipodal=False).tolist() == pytest.approx([near] * 2, rel=1e-12)
-    assert smallest_chord(x, antipodal=True).item() == pytest.approx(min(near, far), rel=1e-12)
-    assert smallest_sum(both).tolist() == pytest.approx([far] * 2, rel=1e-12)
 
 
 def test_progress_of_simulated_laws(monkeypatch):
