@@ -72,8 +72,7 @@ class EnergyProblem(Problem):
 
     def best_known(self) -> Record | None:
         """Return the best known value; the tables are of chordal distances."""
-        geodesic = isinstance(self.kernel, Riesz) and self.kernel.metric == "geodesic"
-        return None if geodesic else super().best_known()
+        return None if self._geodesic else super().best_known()
 
     def vary(self, points: Array, rng: np.random.Generator) -> Array:
         """Move a hot point into a deep hole, or shake or turn a cap."""
@@ -112,11 +111,6 @@ class EnergyProblem(Problem):
             residual=residual,
             smallest_eigenvalue=smallest,
             flat_modes=flat,
-            tied_moves=None,
-            active=None,
-            multipliers=None,
-            free_points=None,
-            spread=None,
             bound=bound.value,
             bound_method=bound.method,
             bound_attained=bound.attained,
@@ -125,12 +119,17 @@ class EnergyProblem(Problem):
 
     def closed_form(self) -> Array | None:
         """Return the regular polygon, optimal for every kernel that decreases convexly in angle."""
-        known = self.n == 1 or self.kernel.absolutely_monotone
+        convex = isinstance(self.kernel, Riesz) and self._geodesic and self.kernel.s >= -1
+        known = self.n == 1 or self.kernel.absolutely_monotone or convex
         return super().closed_form() if known else None
 
     @property
     def _pair_kernel(self) -> Kernel:
         return self.kernel.antipodal() if self.antipodal else self.kernel
+
+    @property
+    def _geodesic(self) -> bool:
+        return isinstance(self.kernel, Riesz) and self.kernel.metric == "geodesic"
 
     @property
     def _newton_fits(self) -> bool:

@@ -35,7 +35,7 @@ def holes(points: Array, margin: float, *, lines: bool = False) -> Members:
     def curvature(weights: Array) -> Array:
         return _curvature(corners, u, h, bases, index, n, weights)
 
-    return Members(values[near], block_rows(pull, index, n), index, curvature)
+    return Members(values[near], block_rows(pull, index, n), index, curvature, normals)
 
 
 def _curvature(

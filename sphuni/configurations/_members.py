@@ -26,7 +26,7 @@ class Members(NamedTuple):
     curvature: Callable[[Array], Array]
     """Weights of the members to the Riemannian Hessian of the weighted sum, in `tangents`."""
     places: Array | None = None
-    """The places (k, d) of functions that are minima over the sphere."""
+    """The places (k, d) of functions that speak of one: holes, minima over the sphere."""
 
 
 Family = Callable[[Array, float], Members]

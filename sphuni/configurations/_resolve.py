@@ -78,8 +78,8 @@ def _check_kernel(name: str, kernel: Kernel | None) -> None:
 
 
 def _polarization(name: str, n: int, d: int, s: float | None, *, antipodal: bool) -> Problem:
-    if s is None or not 0 < s <= 50:
-        raise ValueError(f"s must be given for 'polarization', in (0, 50]; got {s}")
+    if s is None or not -2 < s <= 50:
+        raise ValueError(f"s must be given for 'polarization', in (-2, 50]; got {s}")
     _check_enclosing(name, n, d, antipodal=antipodal)
     return PolarizationProblem(name, n, d, float(s), antipodal)
 

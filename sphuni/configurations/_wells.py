@@ -20,7 +20,7 @@ def native_wells(kernel: Kernel) -> Callable[[Array, Array], Array] | None:
     """Return the descent (points, starts to places) of a chordal Riesz kernel, else None."""
     lines = isinstance(kernel, Antipodal)
     base = kernel.base if isinstance(kernel, Antipodal) else kernel
-    chordal = isinstance(base, Riesz) and base.metric == "chordal" and base.s > 0
+    chordal = isinstance(base, Riesz) and base.metric == "chordal" and base.s > -2
     if not chordal or native_jit() is None:
         return None
     assert isinstance(base, Riesz)
@@ -43,7 +43,7 @@ def _settle_all() -> Callable[..., None]:
 def _potential(
     points: Array, z: Array, half: float, lines: bool, pull: Array, bend: Array
 ) -> float:
-    """Sum of |x - z|^-2a with its derivatives in z as a vector of the surrounding space."""
+    """Riesz potential of exponent 2 half, its derivatives in z as a vector of the whole space."""
     n, d = points.shape
     total = 0.0
     pull[:] = 0.0
@@ -59,10 +59,12 @@ def _potential(
                 value = 1 / np.sqrt(p)
             elif half == 1.0:
                 value = 1 / p
+            elif half == 0.0:
+                value = -0.5 * np.log(p)
             else:
-                value = np.exp(-half * np.log(p))
+                value = np.copysign(np.exp(-half * np.log(p)), half)
             total += value
-            first = 2 * half * value / p
+            first = 1 / p if half == 0.0 else 2 * half * value / p
             second = first * (2 * half + 2) / p
             for k in range(d):
                 x = points[i, k]

@@ -117,6 +117,7 @@ class WorstPlaceProblem(Problem):
             flat_modes=second.flat,
             tied_moves=second.moves,
             active=members.labels if labelled else None,
+            places=members.places,
             multipliers=weights,
             free_points=free,
             spread=float(np.ptp(members.values)),
@@ -192,6 +193,11 @@ class PolarizationProblem(WorstPlaceProblem):
         """Return the polarization bound."""
         assert self.s is not None
         return polarization_bound(self.n, self.d, s=self.s, antipodal=self.antipodal)
+
+    def closed_form(self) -> Array | None:
+        """Return the regular polygon, known to be optimal for s >= -1."""
+        assert self.s is not None
+        return super().closed_form() if self.n == 1 or self.s >= -1 else None
 
     def value(self, points: Array) -> float:
         """Least potential at the local minima."""

@@ -11,7 +11,7 @@ from sphuni._result import Result
 __all__ = ["Certificate", "trivial"]
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
 class Certificate(Result):
     """First- and second-order evidence, a bound, and the symmetry of a configuration.
 
@@ -36,6 +36,9 @@ class Certificate(Result):
     active : integer array (m, k) or None
         Indices of the points of each tied function: pairs in contact, vertices of the deepest
         facets; None where a function has no such points.
+    places : array (m, d) or None
+        Covering and polarization: the place of each tied function, centre of a deepest hole or
+        local minimum of the potential.
     multipliers : array (m,) or None
         Weights >= 0 with sum 1 of the active functions; zeros mean that strict complementarity
         fails there.
@@ -55,17 +58,18 @@ class Certificate(Result):
 
     kind: str
     residual: float
-    smallest_eigenvalue: float | None
-    flat_modes: int | None
-    tied_moves: int | None
-    active: NDArray[np.int64] | None
-    multipliers: NDArray[np.float64] | None
-    free_points: int | None
-    spread: float | None
+    smallest_eigenvalue: float | None = None
+    flat_modes: int | None = None
+    tied_moves: int | None = None
+    active: NDArray[np.int64] | None = None
+    places: NDArray[np.float64] | None = None
+    multipliers: NDArray[np.float64] | None = None
+    free_points: int | None = None
+    spread: float | None = None
     bound: float
     bound_method: str
     bound_attained: bool | None
-    symmetry_order: int | None
+    symmetry_order: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain Python numbers and lists, nan as None."""
@@ -78,15 +82,7 @@ def trivial(value: float) -> Certificate:
     return Certificate(
         kind="smooth",
         residual=0.0,
-        smallest_eigenvalue=None,
-        flat_modes=None,
-        tied_moves=None,
-        active=None,
-        multipliers=None,
-        free_points=None,
-        spread=None,
         bound=value,
         bound_method="one point is as good as another",
         bound_attained=True,
-        symmetry_order=None,
     )

@@ -129,7 +129,7 @@ def optimize(
     d : int, default 3
         Ambient dimension, at least 2.
     s : float, optional
-        Exponent of ``"riesz"``, in (-2, 200], and of ``"polarization"``, in (0, 50]; strength of
+        Exponent of ``"riesz"``, in (-2, 200], and of ``"polarization"``, in (-2, 50]; strength of
         ``"design"``.
     metric : {"chordal", "geodesic"}, default "chordal"
         Distance of ``"riesz"``.

@@ -16,7 +16,7 @@ from sphuni.configurations._sparse import add_blocks
 from sphuni.configurations._tied import multipliers
 from sphuni.configurations._wells import native_wells
 from sphuni.geometry._hull import facets
-from sphuni.kernels import Riesz
+from sphuni.kernels import Gaussian, Riesz
 
 
 def check_jacobian(family, points, tolerance=1e-6):
@@ -77,7 +77,10 @@ def test_lowest_poles_of_the_icosahedron_are_its_face_centres():
     assert (1 / p).sum(1).numpy() == pytest.approx(11.25, abs=1e-12)
 
 
-@pytest.mark.parametrize(("n", "d", "s", "lines"), [(9, 3, 1.0, False), (8, 4, 3.0, True)])
+@pytest.mark.parametrize(
+    ("n", "d", "s", "lines"),
+    [(9, 3, 1.0, False), (8, 4, 3.0, True), (7, 3, 0.0, False), (7, 3, -0.5, True)],
+)
 def test_native_descents_end_where_those_of_torch_do(n, d, s, lines):
     points = torch.from_numpy(random_points(n, d, rng=7))
     kernel = Riesz(s).antipodal() if lines else Riesz(s)
@@ -93,7 +96,8 @@ def test_native_descents_end_where_those_of_torch_do(n, d, s, lines):
 
 def test_native_descents_serve_chordal_powers_only():
     assert native_wells(Riesz(1.0, metric="geodesic")) is None
-    assert native_wells(Riesz(0.0)) is None
+    assert native_wells(Riesz(-2.0)) is None
+    assert native_wells(Gaussian(1.0)) is None
 
 
 def test_a_rise_satisfies_the_conditions_of_its_programme():
@@ -220,6 +224,27 @@ def test_second_order_has_nothing_to_say_at_a_vertex():
 def test_polarization_of_platonic_solids(n, s, value):
     result = optimize("polarization", n=n, s=s, restarts=2)
     assert result.value == pytest.approx(value, abs=1e-13)
+
+
+@pytest.mark.parametrize("s", [0.0, -0.5])
+def test_polarization_of_any_exponent_is_best_at_the_simplex(s):
+    result = optimize("polarization", n=5, d=4, s=s, restarts=2)
+    kernel = Riesz(s)
+    assert result.value == pytest.approx(float(kernel(-1.0)) + 4 * float(kernel(0.25)), abs=1e-12)
+    assert "optimal" in result.advice
+
+
+@pytest.mark.parametrize(("problem", "s"), [("covering", None), ("polarization", 2.0)])
+def test_the_certificate_names_the_worst_places(problem, s):
+    result = optimize(problem, n=6, s=s, restarts=2)
+    places = result.certificate.places
+    assert places.shape == (len(result.certificate.multipliers), 3)
+    cosines = places @ result.points.T
+    if problem == "covering":
+        assert np.arccos(cosines.max(1)) == pytest.approx(result.value, abs=1e-12)
+    else:
+        potential = (1 / (2 - 2 * cosines)).sum(1)
+        assert potential == pytest.approx(result.value, abs=1e-12)
 
 
 def test_polarization_of_five_points_beats_the_three_plus_two():

@@ -190,6 +190,20 @@ def test_the_circle_is_closed_form(problem):
 
 
 @pytest.mark.parametrize(
+    ("problem", "options", "known"),
+    [
+        ("riesz", {"s": 2.0, "metric": "geodesic"}, True),
+        ("riesz", {"s": -1.0, "metric": "geodesic"}, True),
+        ("polarization", {"s": -1.0}, True),
+        ("polarization", {"s": -1.5}, False),
+    ],
+)
+def test_the_circle_is_closed_form_where_theorems_reach(problem, options, known):
+    result = optimize(problem, n=5, d=2, restarts=2, **options)
+    assert (result.status == "closed form") == known
+
+
+@pytest.mark.parametrize(
     ("problem", "options", "value"),
     [
         ("thomson", {}, 0.0),
@@ -349,6 +363,7 @@ def test_resume_needs_a_checkpoint():
         ({"problem": "energy", "n": 5}, "kernel must be given"),
         ({"problem": "covering", "n": 3}, "n must be at least 4 for 'covering'"),
         ({"problem": "polarization", "n": 5}, "s must be given for 'polarization'"),
+        ({"problem": "polarization", "n": 5, "s": -2.0}, r"in \(-2, 50\]; got -2"),
         ({"problem": "maxdet", "n": 5}, "n must be a square"),
         ({"problem": "maxdet", "n": 5, "kernel": Riesz(1.0)}, "kernel must be bounded"),
         ({"problem": "maxdet", "n": 9, "antipodal": True}, "antipodal must be False"),
