@@ -1,10 +1,11 @@
 """The atlas: best configurations found by this package's own solver, with their certificates.
 
-python -m benchmarks.atlas [--minutes 55] [--pass K] [--largest N] [--to-record] [PIECE ...]
+python -m benchmarks.atlas [--minutes 55] [--pass K] [--single] [--to-record] [PIECE ...]
 
 Writes results.csv and points.npz to the package's data folder after every size, so that a run can
 be stopped at any moment; a later run goes on with the sizes that are missing. Pass K = 0, 1, ...
-uses seed K: a later pass repeats every size with other starts and keeps the better outcome.
+uses seed K: a later pass repeats every size with other starts and keeps the better outcome. With
+--single only sizes are repeated whose best was found once.
 """
 
 import argparse
@@ -82,6 +83,7 @@ def main() -> int:
     parser.add_argument("pieces", nargs="*", metavar="PIECE", help=f"from {', '.join(PIECES)}")
     parser.add_argument("--minutes", type=float, default=55.0, help="stop after so many (55)")
     parser.add_argument("--pass", dest="turn", type=int, default=0, metavar="K", help="seed (0)")
+    parser.add_argument("--single", action="store_true", help="only sizes with a single hit")
     parser.add_argument("--largest", type=int, default=1000, metavar="N", help="largest size")
     parser.add_argument("--to-record", action="store_true", help="end a size at its record")
     parser.add_argument("--limit", type=float, help="seconds for one size")
@@ -97,9 +99,15 @@ def main() -> int:
         for piece in pieces:
             if time.monotonic() > end:
                 return 0
-            if n in piece.sizes:
+            if n in piece.sizes and not (arguments.single and settled(piece, n)):
                 compute(piece, n, arguments.turn, arguments.limit, to_record=arguments.to_record)
     return 0
+
+
+def settled(piece: Piece, n: int) -> bool:
+    """Whether a size has not been run, or its best was found more than once."""
+    row = read_rows().get(row_key(piece.problem, n, piece.d, piece.s))
+    return row is None or int(row["hits"]) > 1 or int(row["tried"]) == 1
 
 
 def compute(piece: Piece, n: int, turn: int, limit: float | None, *, to_record: bool) -> None:
