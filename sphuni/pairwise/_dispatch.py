@@ -233,8 +233,8 @@ def _exactly_unit(points: Tensor) -> Tensor:
     if points.numel() == 0:
         return points
     norms = torch.linalg.vector_norm(points.detach(), dim=-1, keepdim=True)
-    low, high = torch.aminmax(norms)
-    if bool(torch.maximum(high - 1, 1 - low) <= 8 * torch.finfo(points.dtype).eps):
+    low, high = (float(end) for end in torch.aminmax(norms))
+    if max(high - 1, 1 - low) <= 8 * torch.finfo(points.dtype).eps:
         return points
     return points / norms
 
