@@ -57,7 +57,14 @@ def circle_sums(rows: Tensor, kernels: Sequence[Kernel]) -> Tensor | None:
 @functools.lru_cache(maxsize=256)
 def _waves(kernel: Kernel) -> _FLOAT | None:
     """Fourier coefficients in cos(k theta), where few are enough."""
-    found = np.asarray(kernel.gegenbauer(2, _MOST_WAVES))
+    half = np.pi * np.arange(1, 2 * _MOST_WAVES) / (4 * _MOST_WAVES)
+    near, far = (torch.from_numpy(4.0 * wave(half) ** 2) for wave in (np.sin, np.cos))
+    between = kernel.value(near, far).numpy()
+    values = np.concatenate([[kernel.at_one], between, [kernel.at_minus_one]])
+    if not np.isfinite(values).all():
+        return None
+    found = np.fft.rfft(np.concatenate([values, between[::-1]])).real / (4 * _MOST_WAVES)
+    found[1:-1] *= 2.0
     large = np.flatnonzero(np.abs(found) > _LEAST_WAVE * np.abs(found).sum())
     return found[: large[-1] + 1] if large[-1] < _MOST_WAVES else None
 

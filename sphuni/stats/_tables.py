@@ -92,7 +92,7 @@ def _definitions() -> str:
     """A hash of the code that statistics are made of: a table of another statistic is no table."""
     digest = hashlib.sha256(__version__.encode())
     package = Path(__file__).parents[1]
-    for room in ("kernels", "special", "stats"):
+    for room in ("kernels", "pairwise", "special", "stats"):
         for source in sorted((package / room).rglob("*.py")):
             digest.update(source.read_bytes())
     return digest.hexdigest()

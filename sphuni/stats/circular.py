@@ -5,11 +5,13 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats._sorted import sorted_turns
+from sphuni.stats.laws import Empirical
 from sphuni.stats.laws import circular as laws
 
 __all__ = [
@@ -318,6 +320,20 @@ class Cressie(CircleTest):
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """Scan arcs that start at a point."""
         return _scan(u, self.t)
+
+    def simulated_at(self, n: int) -> int:
+        """Beyond n = 2000 the excess over n t grows as the root of n: it is simulated there."""
+        return min(n, _TABLE_UP_TO)
+
+    def refine(self, table: Empirical, n: int, d: int) -> LawChoice:
+        """Stretch the table of fewer points, each count spread over the unit it stands for."""
+        at = self.simulated_at(n)
+        if at < n:
+            counts, copies = np.unique(table.sample, return_counts=True)
+            spread = np.concatenate([(np.arange(k) + 0.5) / k - 0.5 for k in copies])
+            excess = np.repeat(counts, copies) + spread - at * self.t
+            table = Empirical(n * self.t + math.sqrt(n / at) * excess)
+        return super().refine(table, n, d)
 
 
 _EULER = 0.57721566490153286

@@ -11,6 +11,7 @@ from sphuni.stats import _tables
 from sphuni.stats._angular import CircleCap, CircleQuartic, CircleSquare
 from sphuni.stats._kernels import Latitude, OneMinusSine
 from sphuni.stats._moments import gegenbauer_pair_sum
+from sphuni.stats._null import Null, choose
 from sphuni.stats._simulate import simulate_tests
 from sphuni.stats._sorted import sorted_pair_sum, sorted_turns
 from sphuni.stats.laws.monte_carlo import SequentialTable
@@ -167,3 +168,14 @@ def test_close_pairs_are_counted_one_by_one():
 def test_refusals(options, match):
     with pytest.raises(ValueError, match=match):
         st.uniformity_test(random_points(60, 3, rng=0), "pad", **options)
+
+
+def test_a_stretched_table_of_scans_is_right_for_more_points():
+    test, n = st.build_test("cressie"), 20_000
+    law = choose(test, n, 2, Null(rng=0, n_resamples=1999)).law
+    rng = np.random.default_rng(3)
+    turns = torch.from_numpy(np.sort(rng.random((60, n)), axis=1))
+    found = test.of_turns(turns, n).numpy()
+    assert found.mean() == pytest.approx(law.mean, abs=4 * found.std() / 60**0.5)
+    assert found.std() == pytest.approx(law.variance**0.5, rel=0.35)
+    assert law.sample.size == 1999
