@@ -1,15 +1,20 @@
 """Measure size and power of every test; see the results in benchmarks/results/.
 
 python -m benchmarks.calibration [sizes] [power] [draw]
+
+"draw" also renews the pictures of the documentation, unless --into names another folder.
 """
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
 from benchmarks.calibration import curves, draw, sizes
 
 RESULTS = Path(__file__).parents[1] / "results"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+PICTURES = {"calibration": "stats_sizes.png", "power": "stats_power.png"}
 
 
 def main() -> int:
@@ -36,8 +41,14 @@ def main() -> int:
     if "draw" in what:
         passed, total = sizes.write_table(counts, into / "calibration.csv")
         print(f"{passed} of {total} cells pass")
-        draw.sizes_figure(counts).savefig(into / "calibration.png", dpi=130)
-        draw.power_figure(into / "power.csv").savefig(into / "power.png", dpi=130)
+        figures = {
+            "calibration": draw.sizes_figure(counts),
+            "power": draw.power_figure(into / "power.csv"),
+        }
+        for name, figure in figures.items():
+            figure.savefig(into / f"{name}.png", dpi=130)
+            if into == RESULTS:
+                shutil.copyfile(into / f"{name}.png", IMAGES / PICTURES[name])
     return 0
 
 
