@@ -3,11 +3,13 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sphuni._budget import require
 from sphuni.configurations._energies import EnergyProblem
+from sphuni.configurations._moves import shake_a_cap, turn_a_cap
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.minimize import minimize
 from sphuni.configurations.polish import (
@@ -35,6 +37,9 @@ __all__ = ["DesignProblem", "MaxdetProblem"]
 
 _TOLERANCE = 1e-6
 _LARGEST_HESSIAN = 1_200
+_FEW_OPTIMA = 64
+_GENERATIONS = 6
+_SHAKE = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +48,11 @@ class MaxdetProblem(Problem):
 
     kernel: Kernel = dataclasses.field(kw_only=True)
     direction = "higher"
+
+    @property
+    def generations(self) -> int:  # type: ignore[override]
+        """Multi-start alone is enough up to degree 7."""
+        return 0 if self.n <= _FEW_OPTIMA else _GENERATIONS
 
     @property
     def detail(self) -> str:
@@ -78,6 +88,12 @@ class MaxdetProblem(Problem):
         if not self._newton_fits:
             return points
         return newton(_logdet_derivatives(self.kernel), as_tensor(points)).points.numpy()
+
+    def vary(self, points: Array, rng: np.random.Generator) -> Array:
+        """Shake or turn a cap: moves of single points hardly ever lead to a better optimum."""
+        if rng.uniform() < 0.5:
+            return shake_a_cap(points, rng, _SHAKE * spacing(self.n, self.d))
+        return turn_a_cap(points, rng)
 
     def value(self, points: Array) -> float:
         """Log-determinant of the Gram matrix."""

@@ -64,14 +64,14 @@ class Search:
         """Take up a checkpoint, or make sure that none is overwritten."""
         if path is None:
             if resume:
-                raise ValueError("checkpoint must be given with resume=True; got None")
+                raise ValueError("checkpoint must be given with resume=True (--resume); got None")
             return
         self.path = path
         if Path(path).exists():
             if not resume:
                 raise ValueError(
-                    f"checkpoint {str(path)!r} exists already; pass resume=True to go on from it, "
-                    "or name another file"
+                    f"checkpoint {str(path)!r} exists already; pass resume=True (--resume) to go "
+                    "on from it, or name another file"
                 )
             self.state = _checkpoint.load(path, self._key)
 

@@ -182,9 +182,9 @@ def optimize(
     Start 0 is an exact code of that size where one is known, start 1 a jittered spiral (d = 3),
     starts 2 and 3 come from the atlas's optima of one point more, without its hottest point, and
     of one fewer, with a point in its deepest hole; half of the others (d = 3, n >= 20) have the
-    symmetry of a random rotation group, all others are random. Beyond 150 points the best minima
-    of every batch are varied and relaxed again: a hot point moves to a deep hole, a cap is shaken
-    or turned.
+    symmetry of a random rotation group, all others are random. Beyond 150 points (``"maxdet"``: 64)
+    the best minima of every batch are varied and relaxed again: a hot point moves to a deep hole,
+    a cap is shaken or turned.
 
     The answer depends on the problem, n, d, s, seed, number of restarts and engine, not on the
     number of workers or on how often the search was stopped and resumed.

@@ -273,6 +273,19 @@ def test_moves_change_what_they_should():
     assert turned[inside] @ turned[inside].T == pytest.approx(points[inside] @ points[inside].T)
 
 
+def test_determinants_of_many_points_are_varied_by_caps():
+    few, many = (
+        resolve("maxdet", n, 3, None, metric="chordal", kernel=None, antipodal=False)
+        for n in (64, 81)
+    )
+    assert few.generations == 0 < many.generations
+    points = fibonacci_sphere(81)
+    for seed in range(4):
+        moved = many.vary(points, np.random.default_rng(seed))
+        assert 0.4 * 81 < (moved == points).all(1).sum() < 81
+        assert np.linalg.norm(moved, axis=1) == pytest.approx(1)
+
+
 def test_the_deepest_hole_of_points_in_a_plane_is_its_normal():
     points = np.vstack([np.eye(5)[:4], -np.eye(5)[:4], np.eye(5)[4:]])
     rows = [into_a_hole(points, np.random.default_rng(seed)) for seed in range(12)]
