@@ -74,19 +74,25 @@ def _plain(gram: Tensor, tally: Tally, scale: float, alone: bool) -> _INDEX:
         np.maximum(tally.extremes[:, 1], high, out=tally.extremes[:, 1])
     place = torch.log((1.0 + cosines).div_(1.0 - cosines)).mul_(scale).add_(0.5 * count)
     outside = ~((place >= 0.0) & (place < count))
-    if bool(outside.any()):
-        edge = torch.where(cosines > 0.0, float(count), 0.0)
-        place = torch.where(outside, edge, place)
+    lost = bool(outside.any())
+    if lost and tally.rough.size:
+        place.masked_fill_(outside, 0.0)
+    elif lost:
+        place.masked_fill_(outside & (cosines > 0.0), float(count))
+        place.masked_fill_(outside & ~(cosines > 0.0), 0.0)
     cell = place.long().clamp_(max=count - 1)
-    offset = place.sub_(cell).sub_(0.5).numpy()
+    offset = place.sub_(cell).sub_(0.5)
     listed = np.zeros(0, dtype=np.int64)
     if tally.rough.size:
-        kept = ~outside.numpy()
-        listed = np.flatnonzero(~kept | tally.rough[cell.numpy()])
-        index, offset = cell.numpy()[kept], offset[kept]
+        apart = (
+            outside.numpy() | tally.rough[cell.numpy()] if tally.rough.any() else outside.numpy()
+        )
+        listed = np.flatnonzero(apart)
+        if lost:
+            cell, offset = cell[~outside], offset[~outside]
     else:
-        index = cell.add_(count * torch.arange(b)[:, None]).numpy()
-    _add_powers(tally.moments, index.ravel(), offset.ravel())
+        cell += count * torch.arange(b)[:, None]
+    _add_powers(tally.moments, cell.flatten().numpy(), offset.flatten().numpy())
     return listed if upper is None else upper[listed]
 
 

@@ -21,7 +21,8 @@ def kernel_sums(points: Tensor, kernels: Sequence[Kernel]) -> dict[Kernel, Tenso
     """Sums of kernels over i < j of points (..., n, d), each (...,), in as few passes as can be.
 
     Where no gradient is asked for, kernels that are smooth on the circle are summed there in
-    O(n log n), and several kernels of many points from one histogram with moments.
+    O(n log n), and several kernels of many points from one histogram with moments. Sums are float64
+    but on a GPU, where they are taken in the precision of the points.
     """
     kernels = list(dict.fromkeys(kernels))
     sums: dict[Kernel, Tensor] = {}
@@ -33,11 +34,13 @@ def kernel_sums(points: Tensor, kernels: Sequence[Kernel]) -> dict[Kernel, Tenso
         alone = _ALONE[0] <= n < _ALONE[1] and len(rest) == 1
         if alone or (n >= _CELLS_FROM and len(rest) >= _FEWEST_TOGETHER):
             together = [kernel for kernel in rest if has_cells(kernel)]
-            parts = cell_sums(points, together).to(points.dtype).unbind(-1)
+            parts = cell_sums(points, together).unbind(-1)
             sums |= dict(zip(together, parts, strict=True))
     rest = [kernel for kernel in kernels if kernel not in sums]
     if rest:
-        sums |= dict(zip(rest, pair_reduce(points, kernel=rest).unbind(-1), strict=True))
+        # a statistic is what is left of sums n times as large: single precision would not do
+        wide = points.double() if points.device.type == "cpu" else points
+        sums |= dict(zip(rest, pair_reduce(wide, kernel=rest).unbind(-1), strict=True))
     return sums
 
 
@@ -51,5 +54,5 @@ def _on_the_circle(points: Tensor, kernels: Sequence[Kernel]) -> dict[Kernel, Te
         found.append(sums)
     if not found:
         return {}
-    whole = torch.stack(found).reshape(*points.shape[:-2], len(kernels)).to(points.dtype)
+    whole = torch.stack(found).reshape(*points.shape[:-2], len(kernels))
     return dict(zip(kernels, whole.unbind(-1), strict=True))

@@ -8,7 +8,6 @@ import torch
 
 import sphuni.stats as st
 from sphuni.distributions import random_points
-from sphuni.pairwise import pair_reduce
 from sphuni.stats._sets import exact_statistics
 
 STEPS = {
@@ -121,15 +120,12 @@ def test_single_precision_of_ten_thousand_points(d):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in NAMES if st.build_test(n).defined(10)])
-def test_single_precision_of_the_engine(name):
+@pytest.mark.parametrize(
+    "name", [n for n in NAMES if st.build_test(n).defined(10) and st.build_test(n).kernels(10)]
+)
+def test_single_precision_where_a_gradient_is_asked_for(name):
     rows = torch.from_numpy(random_points(10_000, 10, rng=1)).float()
     test = st.build_test(name)
-    if not test.kernels(10):
-        return
     wide = torch.nn.functional.normalize(rows.double(), dim=-1)
-    values = []
-    for x in (rows, wide):
-        sums = pair_reduce(x, kernel=list(test.kernels(10)), engine="blockwise").unbind(-1)
-        values.append(float(test.from_summary(sums, 10_000, 10)))
+    values = [float(test.statistic(x.requires_grad_())) for x in (rows, wide)]
     assert values[0] == pytest.approx(values[1], rel=1e-4, abs=1e-4)
