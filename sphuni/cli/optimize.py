@@ -124,6 +124,9 @@ def _files(arguments: argparse.Namespace) -> list[Path]:
         raise _output.UsageError(
             f"--formats must be taken from {', '.join(_FORMATS)}, or be none; got {unknown[0]!r}"
         )
+    flat = [suffix for suffix in suffixes if suffix in ("xyz", "obj")]
+    if flat and arguments.d != 3:
+        raise _output.UsageError(f"--formats {flat[0]} needs d = 3; got {arguments.d}")
     stem = arguments.out
     if stem is None:
         exponent = "" if arguments.s is None else f"-s{arguments.s:g}"

@@ -68,7 +68,7 @@ def gap_text(result: Any) -> str:
         meaning = max(meaning, 1e-7)
     if abs(gap) <= meaning:
         return f"equals the {name}"
-    size = f"{math.degrees(abs(gap)):.1e}°" if result.problem in _ANGLES else f"{abs(gap):.1e}"
+    size = f"{math.degrees(abs(gap)):.2g}°" if result.problem in _ANGLES else f"{abs(gap):.1e}"
     return f"{size} {'short of' if gap > 0 else 'better than'} the {name}".replace("e-", "e−")
 
 

@@ -63,6 +63,7 @@ def test_optimize_resumes(tmp_path, capsys):
     [
         (("tames", "-n", "5"), "Did you mean 'tammes'"),
         (("tammes", "-n", "5", "--formats", "gif"), "--formats must be taken from"),
+        (("tammes", "-n", "5", "-d", "4", "--formats", "obj"), "--formats obj needs d = 3; got 4"),
         (("tammes", "-n", "5", "--out", "no/such/stem"), "does not exist"),
         (("thomson", "-n", "0"), "n must be at least 1"),
         (("maxdet", "-n", "9", "--epsilon", "-1"), "epsilon must be a positive number"),
