@@ -169,7 +169,7 @@ def _finite(value: Any) -> Any:
 
 def catalogue_as_json(tests: "Sequence[TestInfo]") -> str:
     """The list of tests for programs."""
-    entries = [dataclasses.asdict(info) for info in tests]
+    entries = [dataclasses.asdict(info) | {"null_laws": info.null_laws} for info in tests]
     content = {"schema": "sphuni.tests", "version": 1, "tests": entries}
     return json.dumps(_finite(content), indent=1, allow_nan=False)
 
