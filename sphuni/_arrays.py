@@ -23,6 +23,7 @@ __all__ = [
     "check_points",
     "like_caller",
     "result_function",
+    "unit_tolerance",
     "widen",
 ]
 
@@ -115,10 +116,15 @@ def widen(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
+def unit_tolerance(points: Tensor) -> float:
+    """How far from 1 the norms of unit rows may be in the precision of `points`."""
+    return 32 * torch.finfo(points.dtype).eps * points.shape[-1] ** 0.5
+
+
 def _check_unit(points: Tensor, name: str) -> None:
     rows = points.detach()
     norms = torch.linalg.vector_norm(widen(rows), dim=-1)
-    tolerance = 32 * torch.finfo(rows.dtype).eps * rows.shape[-1] ** 0.5
+    tolerance = unit_tolerance(rows)
     low, high = (float(end) for end in torch.aminmax(norms))
     if 1 - low <= tolerance and high - 1 <= tolerance:  # a NaN does not pass
         return

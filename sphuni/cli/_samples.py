@@ -316,16 +316,15 @@ def _check_latitude(given: "np.ndarray", latitude: "np.ndarray", layout: Layout)
 
 def _ties(points: "np.ndarray") -> list[str]:
     """Say how many points repeat an earlier one: tests of small distances see nothing else."""
-    import numpy as np
+    from sphuni.stats import check
 
-    _, first, counts = np.unique(points, axis=0, return_index=True, return_counts=True)
-    if counts.max() == 1:
+    found = check(points)
+    if found.first_tie is None:
         return []
-    where = first[counts > 1].min()
-    repeated = len(points) - len(counts)
-    subject = "point repeats" if repeated == 1 else "points repeat"
+    subject = "point repeats" if found.ties == 1 else "points repeat"
     return [
-        f"{repeated} {subject} an earlier one exactly (the first repeated is point {where + 1}); "
+        f"{found.ties} {subject} an earlier one exactly (the first repeated is point "
+        f"{found.first_tie + 1}); "
         "tests that are infinite at distance 0 (packing, pycke, stereo, omnibus, ...) see only this"
     ]
 

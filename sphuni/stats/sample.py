@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sphuni._arrays import result_function
+from sphuni._arrays import result_function, unit_tolerance
 from sphuni._result import Result
 
 __all__ = ["SampleCheck", "check"]
@@ -83,7 +83,7 @@ def check(points: Tensor, /) -> SampleCheck:
     finite = torch.isfinite(points.detach()).all(-1)
     rows = points.detach().double()[finite]
     norms = torch.linalg.vector_norm(rows, dim=-1)
-    tolerance = 32 * torch.finfo(points.dtype).eps * d**0.5
+    tolerance = unit_tolerance(points)
     wrong = int(((norms - 1.0).abs() > tolerance).sum())
     worst = float(norms[(norms - 1.0).abs().argmax()]) if len(norms) else float("nan")
     ties, first = _ties(rows.cpu().numpy(), torch.nonzero(finite)[:, 0].cpu().numpy())
