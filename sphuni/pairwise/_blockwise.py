@@ -39,8 +39,13 @@ def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     sums, gradients = sums_and_gradients(x.detach(), used, with_gradient)
     if not with_gradient:
         return sums
-    recompute = lambda x: sums_and_gradients(x, used, True)[1]  # noqa: E731
-    return connect(x, sums, gradients, second_derivatives(used), recompute=recompute)
+    return connect(
+        x,
+        sums,
+        gradients,
+        second_derivatives(used),
+        recompute=lambda x: sums_and_gradients(x, used, True)[1],
+    )
 
 
 def second_derivatives(kernels: tuple[Kernel, ...]) -> Second:
