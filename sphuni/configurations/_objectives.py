@@ -10,7 +10,7 @@ from sphuni.pairwise import (
     compiled_kind,
     compiled_planes,
     native_pairs,
-    tiled_gradient,
+    sum_and_gradient,
 )
 
 __all__ = ["choose_engine", "energy_objective", "minimize_energy"]
@@ -72,7 +72,8 @@ def energy_objective(kernel: Kernel, d: int, engine: Engine) -> Objective:
         return compiled_planes(kernel, d)
 
     def by_tiles(x: Tensor) -> tuple[Tensor, Tensor]:
-        total, gradient = tiled_gradient(x.permute(2, 1, 0).contiguous(), kernel)
+        points = x.permute(2, 1, 0).contiguous()
+        total, gradient = sum_and_gradient(points, kernel=kernel, engine="blockwise")
         return total, gradient.permute(2, 1, 0).contiguous()
 
     return by_tiles

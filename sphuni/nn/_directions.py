@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sphuni.sphere import unit_rows
 
-__all__ = ["KICK", "directions"]
+__all__ = ["KICK", "directions", "undisturbed"]
 
 KICK = 1e-3
 _SAME = 1e-6
@@ -22,20 +22,19 @@ _SEED = 20_240_607
 _SMALLEST, _LARGEST = 1e-15, 1e15
 
 
-def directions(weight: Tensor, *, half_space: bool = False, tangent: bool = False) -> Tensor:
-    """Return unit rows; rows closer than 1e-6 to another (or its antipode) are kicked apart.
-
-    `tangent` promises that gradients will be tangent to the rows, as those of `pair_reduce` are,
-    which saves their projection.
-    """
-    rows, inverse = _Unit.apply(weight, tangent)
+def directions(weight: Tensor, *, half_space: bool = False) -> Tensor:
+    """Return unit rows; rows closer than 1e-6 to another (or its antipode) are kicked apart."""
+    rows, inverse = _Unit.apply(weight)
     with torch.no_grad():
         shift = _shift(rows.detach(), inverse[..., 0], half_space)
-    if shift is None:
-        return rows
-    if tangent:  # to the kicked rows, not to these
-        rows, _ = _Unit.apply(weight, False)
-    return unit_rows(rows + shift)
+    return rows if shift is None else unit_rows(rows + shift)
+
+
+def undisturbed(weight: Tensor, *, half_space: bool) -> tuple[Tensor, Tensor] | None:
+    """Return unit rows and inverse norms (..., n, 1), or None if a row needs a kick."""
+    rows, inverse = _unit(weight)
+    shift = _shift(rows, inverse[..., 0], half_space)
+    return (rows, inverse) if shift is None else None
 
 
 def _shift(rows: Tensor, inverse: Tensor, half_space: bool) -> Tensor | None:
@@ -99,11 +98,10 @@ class _Unit(torch.autograd.Function):
     """`unit_rows` in two passes over the weight, and its gradient in three."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, tangent: bool) -> Any:
+    def forward(ctx: Any, weight: Tensor) -> Any:
         """Return the unit rows and the inverse norms, which are one for zero rows."""
         rows, inverse = _unit(weight)
         ctx.mark_non_differentiable(inverse)
-        ctx.tangent = tangent
         ctx.save_for_backward(weight, rows, inverse)
         return rows, inverse
 
@@ -115,10 +113,8 @@ class _Unit(torch.autograd.Function):
             rows = unit_rows(weight)
             inverse = (weight * rows).sum(-1, keepdim=True)
             inverse = torch.where(inverse == 0, 1.0, inverse).reciprocal()
-        elif ctx.tangent:
-            return gradient.mul_(inverse), None  # sums over pairs give their gradients away
         radial = (gradient * rows).sum(-1, keepdim=True)
-        return (gradient - radial * rows) * inverse, None
+        return (gradient - radial * rows) * inverse
 
 
 def _unit(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _compiled, _inductor, _native
-from sphuni.pairwise._dispatch import pair_reduce
 
-__all__ = ["compiled_kind", "compiled_planes", "native_pairs", "tiled_gradient"]
+__all__ = ["compiled_kind", "compiled_planes", "native_pairs"]
 
 
 def compiled_kind(kernel: Kernel, d: int) -> str | None:
@@ -40,12 +39,3 @@ def compiled_planes(kernel: Kernel, d: int) -> Callable[[Tensor], tuple[Tensor, 
         return 0.5 * sums.sum(0), gradient
 
     return compiled
-
-
-def tiled_gradient(points: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
-    """Sums over i < j (b,) and tangent gradients (b, n, d) by the blockwise engine."""
-    leaf = points.detach().requires_grad_()
-    with torch.enable_grad():
-        total = pair_reduce(leaf, kernel=kernel, engine="blockwise")
-        (gradient,) = torch.autograd.grad(total.sum(), leaf)
-    return total.detach(), gradient

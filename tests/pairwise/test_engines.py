@@ -7,7 +7,7 @@ from pair_cases import KERNELS, close_set, degenerate_set, points
 import sphuni
 from sphuni._errors import EngineError
 from sphuni.kernels import Gaussian, Laplace, Riesz
-from sphuni.pairwise import _dispatch, _schedule, explain, pair_reduce
+from sphuni.pairwise import _dispatch, _schedule, explain, pair_reduce, sum_and_gradient
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.label)
 ENGINES = ("reference", "blockwise")
@@ -86,6 +86,17 @@ def pair_forces(x, kernel):
     p, q = p.masked_fill(hidden, 2.0), q.masked_fill(hidden, 2.0)
     slope = kernel.derivative(p, q).abs() * torch.minimum(p, q).sqrt()
     return slope.masked_fill(hidden, 0.0).sum(-1) + 1.0
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("engine", ENGINES)
+def test_sum_and_gradient_without_autograd(engine):
+    x = points(21, 5, batch=(2, 3)).requires_grad_()
+    total = pair_reduce(x, kernel=Riesz(1.0))
+    (gradient,) = torch.autograd.grad(total.sum(), x)
+    found = sum_and_gradient(x, kernel=Riesz(1.0), engine=engine)
+    assert not any(part.requires_grad for part in found)
+    torch.testing.assert_close(found, (total.detach(), gradient), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

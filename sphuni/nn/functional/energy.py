@@ -3,12 +3,11 @@
 from torch import Tensor
 
 from sphuni._typing import Metric
-from sphuni.nn._directions import directions
+from sphuni.nn._pair_sum import pair_sum
 from sphuni.nn._precision import in_full_precision, nothing
 from sphuni.nn._preset import Preset, check_preset
 from sphuni.nn._tempered import FLOOR, tempered_riesz
 from sphuni.nn.functional import _reference
-from sphuni.pairwise import pair_reduce
 
 __all__ = ["mhe"]
 
@@ -81,9 +80,8 @@ def mhe(
     kernel = tempered_riesz(s, metric, floor, weight.dtype)
     if n == 1:
         return nothing(weight) + (kernel.at_minus_one if half_space else 0.0)
-    rows = directions(weight, half_space=half_space, tangent=True)
     used = kernel.antipodal() if half_space else kernel
-    total, pairs = pair_reduce(rows, kernel=used), n * (n - 1) / 2
+    total, pairs = pair_sum(weight, used, half_space=half_space), n * (n - 1) / 2
     if not half_space:
         return total / pairs
     whole = n if population is None else population

@@ -6,8 +6,8 @@ from torch import Tensor
 from sphuni.geometry.separation import nearest_distances
 from sphuni.kernels import Gaussian, Kernel
 from sphuni.nn._directions import directions
+from sphuni.nn._pair_sum import pair_sum
 from sphuni.nn._precision import check_weight, in_full_precision, nothing, widen
-from sphuni.pairwise import pair_reduce
 from sphuni.sphere import root, unit_rows
 
 __all__ = ["alignment", "koleo", "uniformity"]
@@ -53,11 +53,11 @@ def uniformity(features: Tensor, /, *, t: float = 2.0, half_space: bool = False)
         raise ValueError(f"t must lie in (0, 100]; got {t}")
     if n == 1:
         return nothing(features)
-    rows = directions(features, half_space=half_space, tangent=True).double()
     kernel: Kernel = Gaussian(t**0.5)
     used = kernel.antipodal() if half_space else kernel
     pairs = n * (n - 1) * (1.0 if half_space else 0.5)
-    return (pair_reduce(rows, kernel=used) / pairs).log().to(features.dtype)
+    total = pair_sum(features.double(), used, half_space=half_space)
+    return (total / pairs).log().to(features.dtype)
 
 
 def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0) -> Tensor:

@@ -13,7 +13,7 @@ from sphuni.nn.hook._layers import Layer, gradient_rows, read_rows
 from sphuni.nn.hook._tables import Plan, PlanRow, Summary, measure_layer
 from sphuni.nn.regularizers import Objective, find_method
 from sphuni.nn.regularizers._base import Reading
-from sphuni.nn.regularizers._together import measure_all
+from sphuni.nn.regularizers._together import can_wait, measure_all
 
 __all__ = ["Mode", "Regularizer", "Schedule"]
 
@@ -114,7 +114,7 @@ class Regularizer(nn.Module):
             Factor, such as `scaler.get_scale()` while gradients are still scaled.
         """
         model, factor = self.model, self._advance() * scale
-        reduced: dict[int, tuple[Reading, Tensor]] = {}
+        waiting: dict[int, tuple[Reading, Tensor]] = {}
         for index, layer in enumerate(self.layers if factor else ()):
             with torch.enable_grad():
                 rows = read_rows(model, layer)
@@ -127,11 +127,11 @@ class Regularizer(nn.Module):
                 continue
             with torch.no_grad():
                 reading = objective.read(rows)
-            if reading.image.numel() < rows.numel():
-                reduced[index] = reading, into
+            if can_wait(objective, reading):
+                waiting[index] = reading, into
             else:
                 self._add_to_rows({index: (reading, into)}, factor)
-        self._add_to_rows(reduced, factor)
+        self._add_to_rows(waiting, factor)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Call `add_gradients` before every step of `optimizer`, until `remove`."""

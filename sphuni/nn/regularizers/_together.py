@@ -9,16 +9,16 @@ from sphuni.nn.regularizers._base import Objective, Reading
 from sphuni.nn.regularizers.plain import Plain
 from sphuni.nn.regularizers.projections import RandomProjection
 
-__all__ = ["measure_all"]
+__all__ = ["can_wait", "measure_all"]
 
-_MOST_ROWS = 256  # larger sets fill the processor by themselves
+_MOST = 160_000  # larger images are done faster one by one, while they are in the cache
 
 
 def measure_all(objectives: Sequence[Objective], readings: Sequence[Reading]) -> list[Tensor]:
     """Return the penalty of each objective from what it read of its own weight.
 
-    Random rows and projections that are small, of one shape, and measured alike go through one
-    call of the function; all others are called one by one. Values are the same up to rounding.
+    Images that are small, of one shape, and measured alike go through one call of the function;
+    all others are called one by one. Values are the same up to rounding.
     """
     values: dict[int, Tensor] = {}
     groups: dict[object, list[int]] = {}
@@ -39,12 +39,15 @@ def measure_all(objectives: Sequence[Objective], readings: Sequence[Reading]) ->
     return [values[i] for i in range(len(objectives))]
 
 
+def can_wait(objective: Objective, reading: Reading) -> bool:
+    """Whether what was read may be measured together with that of other layers."""
+    return _key(objective, reading) is not None
+
+
 def _key(objective: Objective, reading: Reading) -> object | None:
     """What two objectives must have in common, or None if this one is called by itself."""
     image, inner = reading.image, _measured_by(objective)
-    if not isinstance(inner, Plain) or inner.takes_rng or image.shape[-2] > _MOST_ROWS:
-        return None
-    if image.ndim == 2 and reading.population is None:  # a whole weight: copying it costs more
+    if not isinstance(inner, Plain) or inner.takes_rng or image.numel() > _MOST:
         return None
     options = tuple(sorted((name, repr(value)) for name, value in inner.options.items()))
     alike = image.shape, image.dtype, image.device, reading.population

@@ -1,0 +1,46 @@
+"""Sums over pairs of directions: their gradient in the weight, at first, again, and twice."""
+
+import pytest
+import torch
+
+from sphuni.kernels import Riesz
+from sphuni.nn._pair_sum import pair_sum
+from sphuni.pairwise import pair_reduce
+from sphuni.sphere import unit_rows
+
+KERNEL = Riesz(2.0)
+
+
+def weight(*shape, scale=3.0):
+    w = torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return (scale * w).requires_grad_()
+
+
+@pytest.mark.parametrize("half_space", [False, True])
+@pytest.mark.parametrize("shape", [(6, 5), (2, 3, 6, 5)])
+def test_gradients_are_those_of_the_composition(half_space, shape):
+    w = weight(*shape)
+    kernel = KERNEL.antipodal() if half_space else KERNEL
+    factors = torch.arange(1.0, 1.0 + w[..., 0, 0].numel()).double().reshape(shape[:-2])
+    expected_sum = pair_reduce(unit_rows(w), kernel=kernel)
+    (expected,) = torch.autograd.grad((factors * expected_sum).sum(), w)
+    total = pair_sum(w, kernel, half_space=half_space)
+    torch.testing.assert_close(total, expected_sum)
+    for _ in range(2):  # the second pass finds the gradient again
+        (found,) = torch.autograd.grad((factors * total).sum(), w, retain_graph=True)
+        torch.testing.assert_close(found, expected)
+
+
+def test_second_derivatives():
+    w = weight(4, 3)
+    assert torch.autograd.gradgradcheck(lambda w: pair_sum(w, KERNEL, half_space=False), w)
+
+
+def test_rows_in_need_of_a_kick_get_a_gradient_that_parts_them():
+    w = weight(4, 3).detach()
+    w[1] = 2 * w[0]
+    w.requires_grad_()
+    (gradient,) = torch.autograd.grad(pair_sum(w, KERNEL, half_space=False), w)
+    moved = unit_rows(w.detach() - 1e-12 * gradient)
+    assert bool(gradient.isfinite().all())
+    assert (moved[0] - moved[1]).norm() > 0
