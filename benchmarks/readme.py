@@ -34,6 +34,9 @@ def tables() -> str:
     scaling = [row for row in _read("scaling") if row.get("exponent")]
     if scaling:
         parts.append(_exponents(scaling))
+    statistics = [row for row in _read("statistics") if row.get("speed_ratio")]
+    if statistics:
+        parts.append(_statistics(statistics))
     ring = [row for row in _read("ring") if row.get("efficiency_ratio")]
     if ring:
         parts.append(_ring(ring))
@@ -46,7 +49,7 @@ def _read(family: str) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    return [row for row in rows if row.get("method") or family == "ring"]
+    return [row for row in rows if row.get("method") or family in ("ring", "statistics")]
 
 
 def _against_peers(rows: list[dict[str, str]]) -> str:
@@ -97,6 +100,21 @@ def _exponents(rows: list[dict[str, str]]) -> str:
     for row in rows:
         base = "(n log n)" if row["of"] == "n log n" else "n"
         lines.append(f"| {row['method']} | {base}^{float(row['exponent']):.2f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _statistics(rows: list[dict[str, str]]) -> str:
+    lines = ["| tests of uniformity | sphuni | peer |", "|---|---|---|"]
+    for row in rows:
+        peers = (name for name in ("astropy", "quadratik") if row.get(f"{name}_seconds"))
+        name = {"astropy": "astropy", "quadratik": "QuadratiK"}.get(
+            next(peers, ""), "sphunif 1.4.4, timed elsewhere,"
+        )
+        case = row["case"].removeprefix("astropy ").removeprefix("QuadratiK ")
+        ratio = float(row["speed_ratio"])
+        won = "; it wins: sphuni checks its points and gives both tails" if ratio < 0.8 else ""
+        times = f"{name} {_ratio(row['speed_ratio'])}{won}"
+        lines.append(f"| {case} | {_seconds(row['seconds'])} | {times} |")
     return "\n".join(lines) + "\n"
 
 

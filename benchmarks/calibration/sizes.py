@@ -5,6 +5,7 @@ Counts are appended to a CSV part by part, so that a run can stop at any moment 
 
 import csv
 import dataclasses
+import resource
 import time
 import zlib
 from collections import defaultdict
@@ -73,13 +74,13 @@ def run(counts: Path, *, minutes: float, workers: int = 1, only: tuple[str, ...]
             return
         d, n = group
         part = done[group]["part"] + 1
-        sets = _part_size(n, part, speed.get(group))
-        before = time.process_time()
+        sets = _part_size(n, part, speed.get(group), done[group]["sets"])
+        before = _processor_seconds()
         table = power_table(
             tests, "uniform", n=n, d=d, alphas=ALPHAS, n_sets=sets, workers=workers,
             rng=zlib.crc32(f"{d} {n} {part}".encode()),
         )  # fmt: skip
-        seconds = time.process_time() - before
+        seconds = _processor_seconds() - before
         rows: dict[str, dict[str, object]] = {}
         for result in table:
             row = rows.setdefault(
@@ -174,12 +175,19 @@ def _tests(d: int, n: int, only: tuple[str, ...]) -> list[str]:
     return names
 
 
-def _part_size(n: int, part: int, seconds_per_set: float | None) -> int:
+def _processor_seconds() -> float:
+    """Processor time of this process and of its workers that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _part_size(n: int, part: int, seconds_per_set: float | None, done: int) -> int:
     """Small first parts, so that every group has something; then about half a minute each."""
     first = {5: 10_000, 10: 10_000, 20: 4000, 50: 2000, 100: 1000, 500: 200}[n]
     if part == 1 or seconds_per_set is None:
         return first
-    return int(min(max(first, 30.0 / seconds_per_set), 20_000))
+    left = FEWER - done if done < FEWER else MOST - done
+    return int(min(max(first, 30.0 / seconds_per_set), 20_000, left))
 
 
 def _sets_done(counts: Path) -> dict[tuple[int, int], dict[str, int]]:

@@ -24,6 +24,7 @@ whose radial part is not used."""
 _ARMIJO = 1e-4
 _SHORTEST = 1e-9
 _TALLY = 1e-300
+_PATIENCE = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,14 @@ class _State(NamedTuple):
     p: Tensor
     alpha: Tensor
     gamma: Tensor
+
+
+class _Best(NamedTuple):
+    """Least value and gradient of every lane so far, and the tick of the last improvement."""
+
+    f: Tensor
+    g: Tensor
+    tick: Tensor
 
 
 class _Memory(NamedTuple):
@@ -103,6 +112,7 @@ def minimize(
 
     Notes
     -----
+    A lane also ends, unconverged, after 400 evaluations that improve neither value nor gradient.
     Quasi-Newton pairs are kept in ambient coordinates and the direction is projected onto the
     tangent space; the retraction is the projection x + p to unit rows. Steps are accepted by
     Armijo's rule; pairs with <s, y> <= 0 are left out. A lane's arithmetic does not depend on the
@@ -160,6 +170,7 @@ class _Run:
         self.resets = torch.zeros(b, dtype=torch.long)
         self.out_x, self.out_f = x.clone(), f.clone()
         self.out_g = _longest(g)
+        self.best = _Best(f, self.out_g.clone(), torch.zeros(b, dtype=torch.long))
         self.out_iterations = torch.zeros(b, dtype=torch.long)
         self.out_converged = torch.zeros(b, dtype=torch.bool)
         self.ticks = 0
@@ -180,6 +191,7 @@ class _Run:
         self.ticks += 1
         if self.ticks % 8 == 0:
             self._rescue()
+            self._give_up()
 
     def finish(self) -> bool:
         """Record lanes that have converged, drop them when they are many; True if none is left."""
@@ -225,6 +237,7 @@ class _Run:
         self.parameters = [parameter[index] for parameter in self.parameters]
         self.lane, self.tolerance = self.lane[index], self.tolerance[index]
         self.done, self.resets = self.done[index], self.resets[index]
+        self.best = _Best(*(field[index] for field in self.best))
 
     def _rescue(self) -> None:
         """Restart lanes whose step has vanished along steepest descent; give up the third time."""
@@ -243,6 +256,17 @@ class _Run:
         self.state = state._replace(p=p, alpha=alpha, gamma=gamma)
         for k, rho in enumerate(self.memory.rho):
             self.memory.rho[k] = torch.where(stuck, 0.0, rho)
+
+
+    def _give_up(self) -> None:
+        """End lanes that wander at the level of rounding, as at a kink of the objective."""
+        f, longest, best = self.state.f, _longest(self.state.g), self.best
+        better = (f < best.f - self.slack * best.f.abs()) | (longest < 0.9 * best.g)
+        tick = torch.where(better, self.ticks, best.tick)
+        self.best = _Best(torch.minimum(f, best.f), torch.minimum(longest, best.g), tick)
+        weary = (self.ticks - tick > _PATIENCE) & ~self.done
+        if bool(weary.any()):
+            self._record(weary, converged=False)
 
 
 @functools.lru_cache(maxsize=2)

@@ -197,7 +197,7 @@ def test_the_compiled_engine_agrees():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("n", "d"), [(12, 3), (24, 4)])
+@pytest.mark.parametrize(("n", "d"), [(12, 3), pytest.param(24, 4, marks=pytest.mark.slow)])
 def test_native_loops_find_the_minima_of_the_planes(n, d):
     starts = torch.from_numpy(random_starts(n, d, 5, seeds(0, 16)))
     options = {"tolerance": 1e-7, "largest_step": 0.2}

@@ -101,7 +101,9 @@ TAMMES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("n", [5, 7, 8, 9, 10, 11, 12, 14])
+@pytest.mark.parametrize(
+    "n", [7, 9, 11, *(pytest.param(n, marks=pytest.mark.slow) for n in (5, 8, 10, 12, 14))]
+)
 def test_tammes_in_space(n):
     result = optimize("tammes", n=n, restarts=12)
     assert math.cos(result.value) == pytest.approx(TAMMES[n], abs=1e-8)
@@ -431,8 +433,8 @@ def check_kills(path, kills, restarts, seed):
     assert (resumed.hits, resumed.tried, resumed.starts) == (whole.hits, whole.tried, whole.starts)
 
 
-def test_three_killed_runs_resume_to_the_same_coordinates(tmp_path):
-    check_kills(tmp_path / "run.npz", 3, 1280, 0)
+def test_a_killed_run_resumes_to_the_same_coordinates(tmp_path):
+    check_kills(tmp_path / "run.npz", 1, 640, 0)
 
 
 @pytest.mark.slow

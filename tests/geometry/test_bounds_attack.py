@@ -25,8 +25,8 @@ def some_slow(fast, slow):
 
 
 SIZES = some_slow(
-    [(4, 3), (7, 3), (5, 2), (8, 4)],
-    [(2, 3), (5, 3), (6, 3), (12, 3), (11, 4), (9, 6), (20, 3), (16, 5), (27, 6)],
+    [(4, 3), (5, 2)],
+    [(2, 3), (7, 3), (8, 4), (5, 3), (6, 3), (12, 3), (11, 4), (9, 6), (20, 3), (16, 5), (27, 6)],
 )
 MONOTONE = [Riesz(s) for s in (-1.0, 0.0, 1.0, 2.0, 3.5)] + [Gaussian(1.0)]
 OTHERS = [
@@ -97,11 +97,12 @@ def test_energy_of_monotone_kernels(n, d, kernel, antipodal):
 
 @pytest.mark.parametrize("antipodal", [False, True])
 @pytest.mark.parametrize("kernel", OTHERS, ids=lambda kernel: kernel.label)
-@pytest.mark.parametrize(("n", "d"), some_slow([(5, 3)], [(3, 3), (6, 3), (9, 3), (7, 4)]))
+@pytest.mark.parametrize(("n", "d"), some_slow([(3, 3)], [(5, 3), (6, 3), (9, 3), (7, 4)]))
 def test_energy_of_other_kernels(n, d, kernel, antipodal):
     check_energy(n, d, kernel, antipodal)
 
 
+@pytest.mark.slow
 def test_universal_bound_would_fail_for_geodesic_kernels():
     """The linear programme is needed: the nodes' value can exceed a real energy."""
 
@@ -152,7 +153,7 @@ def covering_radius(points):
 @pytest.mark.parametrize("antipodal", [False, True])
 @pytest.mark.parametrize(
     ("n", "d"),
-    some_slow([(4, 3), (6, 3), (5, 4)], [(5, 3), (8, 3), (12, 3), (8, 4), (14, 4)]),
+    some_slow([(4, 3)], [(6, 3), (5, 4), (5, 3), (8, 3), (12, 3), (8, 4), (14, 4)]),
 )
 def test_covering(n, d, antipodal):
     bound = covering_bound(n, d, antipodal=antipodal)
@@ -196,8 +197,8 @@ def squared_distances(poles, points):
 
 
 @pytest.mark.parametrize("antipodal", [False, True])
-@pytest.mark.parametrize("s", [-1.0, 0.0, 1.0, 2.0, 3.5])
-@pytest.mark.parametrize(("n", "d"), some_slow([(3, 3), (6, 3)], [(2, 3), (4, 3), (5, 4), (4, 2)]))
+@pytest.mark.parametrize("s", [-1.0, 1.0, 2.0, *some_slow([], [(0.0,), (3.5,)])])
+@pytest.mark.parametrize(("n", "d"), some_slow([(3, 3)], [(6, 3), (2, 3), (4, 3), (5, 4), (4, 2)]))
 def test_polarization(n, d, s, antipodal):
     kernel = Riesz(s)
     bound = polarization_bound(n, d, s=s, antipodal=antipodal)
@@ -218,7 +219,7 @@ def test_polarization(n, d, s, antipodal):
         assert best == pytest.approx(bound.value, rel=0.03, abs=0.03)
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 6, 9, 12, 20])
+@pytest.mark.parametrize("n", [2, 4, 6, *some_slow([], [(3,), (5,), (9,), (12,), (20,)])])
 def test_discrepancy(n):
     points = optimise(lambda x: pair_values(Riesz(-1.0), x, False), n, 3)
     distances = -2 * pair_values(Riesz(-1.0), points, False)
@@ -233,7 +234,7 @@ def test_discrepancy(n):
 @pytest.mark.parametrize("antipodal", [False, True])
 @pytest.mark.parametrize("kernel", [Gaussian(1.0), Gaussian(3.0), Laplace(1.0)], ids=str)
 @pytest.mark.parametrize(
-    ("n", "d"), some_slow([(3, 3), (7, 3)], [(2, 3), (4, 3), (9, 3), (5, 4), (12, 4)])
+    ("n", "d"), some_slow([(3, 3)], [(7, 3), (2, 3), (4, 3), (9, 3), (5, 4), (12, 4)])
 )
 def test_logdet(n, d, kernel, antipodal):
     def objective(x):

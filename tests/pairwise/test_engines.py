@@ -10,6 +10,16 @@ from sphuni.kernels import Gaussian, Laplace, Riesz
 from sphuni.pairwise import _dispatch, _schedule, explain, pair_reduce, sum_and_gradient
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.label)
+COMPILED_FAST = {0, 3, 9, 14, 21, 22}
+every_compiled_kernel = pytest.mark.parametrize(
+    ("kernel", "d"),
+    [
+        pytest.param(kernel, d, marks=() if d == 3 or i in COMPILED_FAST else pytest.mark.slow)
+        for i, kernel in enumerate(KERNELS)
+        for d in (3, 11)  # the loops of 11 dimensions are compiled for each kernel
+    ],
+    ids=lambda value: getattr(value, "label", value),
+)
 ENGINES = ("reference", "blockwise")
 SETS = (pytest.param(points, marks=pytest.mark.slow), close_set, degenerate_set)
 
@@ -37,8 +47,7 @@ def small_tiles(monkeypatch):
 
 
 @pytest.mark.usefixtures("small_tiles")
-@every_kernel
-@pytest.mark.parametrize("d", [3, 11])
+@every_compiled_kernel
 @pytest.mark.parametrize("make", SETS)
 def test_blockwise_values_agree_with_the_reference(kernel, d, make):
     x, y = make(21, d), points(13, d, seed=5)
@@ -57,8 +66,7 @@ def test_blockwise_values_agree_with_the_reference(kernel, d, make):
 
 
 @pytest.mark.usefixtures("small_tiles")
-@every_kernel
-@pytest.mark.parametrize("d", [3, 11])
+@every_compiled_kernel
 @pytest.mark.parametrize("make", SETS)
 def test_blockwise_gradients_agree_with_the_reference(kernel, d, make):
     """Compared row by row: a row's scale is the largest pair force that acts on it."""

@@ -128,7 +128,9 @@ def test_b14_weights_do_not_underflow_in_high_dimension():
         assert 1e-3 < r.pvalue < 1 - 1e-3, name
 
 
-@pytest.mark.parametrize(("n", "d"), [(20, 2), (20, 3), (50, 10), (50, 512)])
+@pytest.mark.parametrize(
+    ("n", "d"), [(20, 2), (20, 3), pytest.param(50, 10, marks=pytest.mark.slow), (50, 512)]
+)
 @pytest.mark.parametrize("name", ["rayleigh", "bingham", "gine_fn", "pad"])
 def test_sizes_in_both_tails(name, n, d):
     upper, lower = size(name, n, d, count=5000)
