@@ -19,10 +19,12 @@ TOLERANCE = {
 
 
 @pytest.fixture(autouse=True, scope="session")
-def tables_of_their_own(tmp_path_factory):
-    """Keep the tables that tests simulate out of the user's cache."""
+def cache_of_their_own(tmp_path_factory):
+    """One for the workers of a session: what tests simulate and compile stays out of the user's."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPHUNI_CACHE", str(tmp_path_factory.mktemp("tables")))
+        patch.setenv("SPHUNI_CACHE", str(shared / "cache"))
         yield
 
 

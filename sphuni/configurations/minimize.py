@@ -257,7 +257,6 @@ class _Run:
         for k, rho in enumerate(self.memory.rho):
             self.memory.rho[k] = torch.where(stuck, 0.0, rho)
 
-
     def _give_up(self) -> None:
         """End lanes that wander at the level of rounding, as at a kink of the objective."""
         f, longest, best = self.state.f, _longest(self.state.g), self.best

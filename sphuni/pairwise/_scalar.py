@@ -1,16 +1,19 @@
 """From the text of native loops to compiled functions."""
 
 import functools
+import hashlib
 import re
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sphuni._errors import EngineError
-from sphuni._jit import native_jit
+from sphuni._jit import keep_compiled, native_jit
 from sphuni.kernels import Kernel
+from sphuni.pairwise import _vector
 from sphuni.pairwise._formula import Formula, formula
 from sphuni.pairwise._vector import vector_functions
 
@@ -41,13 +44,23 @@ def compile_loops(
     scope: dict[str, Any] = {"sqrt": np.sqrt, "np": np, "dtype": number}
     scope |= vector_functions(dtype)
     constants = [pair for one in spelled for pair in one.constants]
-    scope |= {name: number(value) for name, value in (*names.items(), *constants)}
-    jit = native_jit()
+    values = [*names.items(), *constants]
+    scope |= {name: number(value) for name, value in values}
+    scope["__name__"] = __name__  # stored functions ask for a module that can be imported
+    jit, source = native_jit(), _digest(dtype.str, values, texts)
     for text in texts:
         exec(text, scope)
         for name in re.findall(r"^def (\w+)", text, re.MULTILINE):
+            scope[name].__qualname__ = f"{name}_{source}"
             scope[name] = jit(scope[name])
+    keep_compiled(scope[name], source)
     return scope[name]
+
+
+def _digest(*parts: object) -> str:
+    """Tell loops apart by all that they are made of, the functions that they call included."""
+    words = repr((*parts, Path(_vector.__file__).read_text()))
+    return hashlib.sha256(words.encode()).hexdigest()[:32]
 
 
 @functools.lru_cache(maxsize=256)

@@ -5,7 +5,6 @@ import contextlib
 import functools
 import hashlib
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphuni import __version__
+from sphuni._cache import cache_folder
 from sphuni._files import write_bytes
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._simulate import Progress, shifted, simulate_tests
 
-__all__ = ["cache_folder", "tables"]
+__all__ = ["tables"]
 
 _FLOAT = NDArray[np.float64]
 _FORMAT = 1
 _IN_MEMORY = 256
 _WORTH_A_FILE = 1e7
-_OFF = ("", "0", "off", "none")
 
 _memory: "collections.OrderedDict[str, _FLOAT]" = collections.OrderedDict()
 
@@ -67,19 +66,6 @@ def tables(
                 if count * test.cost(n, d) > _WORTH_A_FILE:
                     _store(key, found[key])
     return [found[key] for key in keys]
-
-
-def cache_folder() -> Path | None:
-    """Where tables are stored: SPHUNI_CACHE, else the user's cache folder; None if turned off.
-
-    The environment variable SPHUNI_CACHE moves the folder; empty, "0", "off" or "none" turns the
-    store off.
-    """
-    asked = os.environ.get("SPHUNI_CACHE")
-    if asked is not None:
-        return None if asked.strip().lower() in _OFF else Path(asked).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "sphuni"
 
 
 def _key(test: UniformityTest, n: int, d: int, count: int, seed: int) -> str:

@@ -4,7 +4,6 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import stats
 
 from sphuni.stats.laws._tails import Tails, Values
 from sphuni.stats.laws.finite_n import Corrected, with_moments
@@ -39,11 +38,11 @@ class KolmogorovLaw:
 
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
+        from scipy.stats import kstwo  # takes half a second, which most commands can save
+
         distance = np.asarray(x, dtype=np.float64) / math.sqrt(self.n)
         with np.errstate(divide="ignore"):
-            return Tails(
-                np.log(stats.kstwo.sf(distance, self.n)), np.log(stats.kstwo.cdf(distance, self.n))
-            )
+            return Tails(np.log(kstwo.sf(distance, self.n)), np.log(kstwo.cdf(distance, self.n)))
 
 
 def cramer_law(n: int) -> Corrected:
