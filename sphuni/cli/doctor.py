@@ -61,7 +61,7 @@ def examine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "devices": devices,
         "compiler": compiler if compiler and shutil.which(compiler.split()[0]) else None,
-        "engines": _engines(compiler),
+        "engines": _engines(compiler, devices),
     }
 
 
@@ -84,14 +84,16 @@ def _devices() -> dict[str, str]:
     return devices
 
 
-def _engines(compiler: str | None) -> dict[str, str]:
+def _engines(compiler: str | None, devices: dict[str, str]) -> dict[str, str]:
     """Say of each pair engine what it serves here."""
+    fused = "available" if _version("triton") else "not available: pip install 'sphuni[gpu]'"
     compiled = bool(compiler and shutil.which(compiler.split()[0]))
     limited = "available but for kernels with logarithms or exponentials: install g++ or set CXX"
     return {
         "reference": "available",
         "blockwise": "available",
         "compiled": "available" if compiled else limited,
+        "triton": fused if "cuda:0" in devices else "not available: needs a CUDA device",
     }
 
 
