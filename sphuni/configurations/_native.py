@@ -46,13 +46,13 @@ def minimize_native(
     trial = starts.transpose(1, 2).contiguous().numpy().reshape(b, d * n).copy()
     lanes = _Lanes(b, d * n, memory)
     options = (tolerance, largest_step, slack)
-    loop = _loop()
+    loop = _loop(tile)
     while (lanes.status == _RUNNING).any() and time.monotonic() <= deadline:
         used = int(lanes.ticks.max())
         if used >= max_iterations:
             break
         turns = min(_TURNS, max_iterations - used)
-        loop(tile, at_one, *lanes.arrays, trial, d, turns, *options)
+        loop(at_one, *lanes.arrays, trial, d, turns, *options)
     return Minima(
         torch.from_numpy(lanes.x).view(b, d, n).transpose(1, 2).contiguous(),
         torch.from_numpy(lanes.f),
@@ -80,14 +80,13 @@ class _Lanes:
         return (*state, *memory, self.resets, self.status, self.longest, self.ticks)
 
 
-@functools.lru_cache(maxsize=1)
-def _loop() -> Callable[..., None]:
-    """Compile the loop over the starts (some seconds, once in a process)."""
-    return compile_parts(_PARTS)
+@functools.lru_cache(maxsize=64)
+def _loop(pairs: Callable[..., None]) -> Callable[..., None]:
+    """Compile the loop over the starts (some seconds, the first time)."""
+    return compile_parts(_PARTS, _tile=pairs)
 
 
 def _run(
-    tile: Any,
     at_one: float,
     x: Array,
     f: Array,
@@ -119,7 +118,7 @@ def _run(
         for _ in range(turns):
             if status[lane] != 0:
                 break
-            value = _value(tile, at_one, planes, raw, sums, met)
+            value = _value(at_one, planes, raw, sums, met)
             first = ticks[lane] == 0
             ticks[lane] += 1
             _tangent(fresh, trial[lane], d)
@@ -160,12 +159,17 @@ def _run(
             _retract(trial[lane], x[lane], alpha[lane], p[lane], d)
 
 
-def _value(tile: Any, at_one: float, planes: Array, raw: Array, sums: Array, met: Array) -> float:
+def _tile(planes: Array, raw: Array, sums: Array, met: Array, *bounds: int) -> None:
+    """In the place of this come the engine's loops over the pairs of one kernel."""
+    raise NotImplementedError
+
+
+def _value(at_one: float, planes: Array, raw: Array, sums: Array, met: Array) -> float:
     """Sum over pairs, its gradient into raw."""
     n = planes.shape[2]
     raw[:] = 0.0
     sums[0, 0] = met[0, 0] = 0.0
-    tile(planes, raw, sums, met, 0, 1, 0, n, 0, n)
+    _tile(planes, raw, sums, met, 0, 1, 0, n, 0, n)
     return sums[0, 0] + (at_one * met[0, 0] if met[0, 0] > 0 else 0.0)
 
 

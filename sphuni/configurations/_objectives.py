@@ -15,7 +15,7 @@ from sphuni.pairwise import (
 
 __all__ = ["choose_engine", "energy_objective", "minimize_energy"]
 
-_COMPILE_FROM = 1_000_000
+_COMPILE_FROM = 150_000
 _LARGEST_D = 8
 
 

@@ -36,7 +36,7 @@ def native_wells(kernel: Kernel) -> Callable[[Array, Array], Array] | None:
 
 @functools.lru_cache(maxsize=1)
 def _settle_all() -> Callable[..., None]:
-    """Compile the descents (two seconds, once in a process)."""
+    """Compile the descents (two seconds, the first time)."""
     return compile_parts(_PARTS)
 
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -317,3 +318,37 @@ def test_the_solver_starts_from_stored_neighbours():
     assert lines.neighbours() == []
     few = [optimize("thomson", n=12, restarts=count).starts for count in (1, 2, 3, 4)]
     assert few == [1, 2, 3, 4]
+
+
+KEPT = """
+import torch
+from sphuni import random_points
+from sphuni.configurations._native import _loop
+from sphuni.configurations._objectives import minimize_energy
+from sphuni.kernels import Riesz
+from sphuni.pairwise import native_pairs
+
+starts = torch.from_numpy(random_points(9, 3, batch=3, rng=0))
+for s in (1.0, 2.0):
+    found = minimize_energy(Riesz(s), starts, "compiled", tolerance=1e-6, largest_step=0.2)
+    missed = _loop(native_pairs(Riesz(s), 3))._cache_misses
+    print(float(found.values.min()), sum(missed.values()))
+"""
+
+
+@pytest.mark.slow
+def test_native_loops_are_kept_for_the_next_process(tmp_path):
+    answers = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", KEPT],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"SPHUNI_CACHE": str(tmp_path)},
+        )
+        assert done.returncode == 0, done.stderr
+        answers.append([line.split() for line in done.stdout.splitlines()])
+    first, again = answers
+    assert [value for value, _ in first] == [value for value, _ in again]
+    assert [misses for _, misses in first] == ["1", "1"]
+    assert [misses for _, misses in again] == ["0", "0"]
