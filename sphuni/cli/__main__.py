@@ -31,15 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 a rule fired, 2 bad usage, 3 unreadable or refused input, 4 partial,
         130 interrupted.
     """
-    return run_on_ranks(lambda: _command(argv)) if under_torchrun() else _command(argv)
-
-
-def _command(argv: Sequence[str] | None) -> int:
     try:
         arguments = build_parser().parse_args(argv)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     _output.prepare_streams()
+    if under_torchrun() and not arguments.on_every_rank:
+        return run_on_ranks(lambda: _output.guarded(arguments.run, arguments))
     return _output.guarded(arguments.run, arguments)
 
 
@@ -51,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"sphuni {__version__}")
+    parser.set_defaults(on_every_rank=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (analyze, compare, optimize, records, test, train, cite, doctor):
         command.add_parser(commands)

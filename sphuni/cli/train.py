@@ -49,7 +49,7 @@ def add_parser(commands: Any) -> None:
     add("--markdown", action="store_true", help="print tables as Markdown")
     add("--json", action="store_true", help="print tables as JSON")
     _output.add_common(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, on_every_rank=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
