@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sphuni.sphere import unit_rows
 
-__all__ = ["KICK", "directions", "undisturbed"]
+__all__ = ["KICK", "directions", "lost", "unit_and_inverse"]
 
 KICK = 1e-3
 _SAME = 1e-6
@@ -30,11 +30,11 @@ def directions(weight: Tensor, *, half_space: bool = False) -> Tensor:
     return rows if shift is None else unit_rows(rows + shift)
 
 
-def undisturbed(weight: Tensor, *, half_space: bool) -> tuple[Tensor, Tensor] | None:
-    """Return unit rows and inverse norms (..., n, 1), or None if a row needs a kick."""
-    rows, inverse = _unit(weight)
-    shift = _shift(rows, inverse[..., 0], half_space)
-    return (rows, inverse) if shift is None else None
+def lost(rows: Tensor, inverse: Tensor, *, half_space: bool, apart: bool) -> bool:
+    """Whether rows that `unit_and_inverse` gave need a kick; `apart` says that none coincide."""
+    if apart:
+        return _zero(rows.reshape(-1, *rows.shape[-2:]), inverse[..., 0]) is not None
+    return _shift(rows, inverse[..., 0], half_space) is not None
 
 
 def _shift(rows: Tensor, inverse: Tensor, half_space: bool) -> Tensor | None:
@@ -100,7 +100,7 @@ class _Unit(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor) -> Any:
         """Return the unit rows and the inverse norms, which are one for zero rows."""
-        rows, inverse = _unit(weight)
+        rows, inverse = unit_and_inverse(weight)
         ctx.mark_non_differentiable(inverse)
         ctx.save_for_backward(weight, rows, inverse)
         return rows, inverse
@@ -117,8 +117,8 @@ class _Unit(torch.autograd.Function):
         return (gradient - radial * rows) * inverse
 
 
-def _unit(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit rows and inverse norms; norms that float arithmetic cannot square go the long way."""
+def unit_and_inverse(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit rows and inverse norms (..., n, 1); norms too large to square go the long way."""
     norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
     low, high = torch.aminmax(norm)
     if float(low) > _SMALLEST and float(high) < _LARGEST:

@@ -1,12 +1,13 @@
 """Sums over pairs of directions, with their gradient in the weight from the same pass."""
 
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.nn._directions import directions, undisturbed
+from sphuni.nn._directions import directions, lost, unit_and_inverse
 from sphuni.pairwise import pair_reduce, sum_and_gradient
 from sphuni.sphere import unit_rows
 
@@ -16,11 +17,31 @@ __all__ = ["pair_sum"]
 def pair_sum(weight: Tensor, kernel: Kernel, *, half_space: bool) -> Tensor:
     """Sum `kernel` over pairs of the `directions` of a weight: (..., n, d) -> (...)."""
     if weight.requires_grad and torch.is_grad_enabled():
-        found = undisturbed(weight.detach(), half_space=half_space)
-        if found is not None:
-            total: Tensor = _PairSum.apply(weight, *found, kernel)
+        rows, inverse = unit_and_inverse(weight.detach())
+        found = sum_and_gradient(rows, kernel=kernel)
+        apart = _none_coincide(found[0], kernel, rows.shape[-2])
+        if not lost(rows, inverse, half_space=half_space, apart=apart):
+            total: Tensor = _PairSum.apply(weight, inverse, *found, kernel)
             return total
     return pair_reduce(directions(weight, half_space=half_space), kernel=kernel)
+
+
+def _none_coincide(total: Tensor, kernel: Kernel, n: int) -> bool:
+    """Whether the sum is too small to hold the value of a coincident pair.
+
+    Looking for such pairs takes another pass over the rows, which this saves for all exponents
+    but small and negative ones.
+    """
+    met, least = _extremes(kernel)
+    return bool((total < 0.5 * met + (0.5 * n * (n - 1) - 1) * least).all())
+
+
+@functools.lru_cache(maxsize=64)
+def _extremes(kernel: Kernel) -> tuple[float, float]:
+    """Values of a pair that meets, and of the pair with the least: opposite, or orthogonal."""
+    p = torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64)
+    met, *others = kernel.value(p, 4 - p).tolist()
+    return met, min(met, *others)
 
 
 class _PairSum(torch.autograd.Function):
@@ -31,9 +52,10 @@ class _PairSum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, rows: Tensor, inverse: Tensor, kernel: Kernel) -> Any:
-        total, ctx.gradient = sum_and_gradient(rows, kernel=kernel)
-        ctx.kernel = kernel
+    def forward(
+        ctx: Any, weight: Tensor, inverse: Tensor, total: Tensor, gradient: Tensor, kernel: Kernel
+    ) -> Any:
+        ctx.gradient, ctx.kernel = gradient, kernel
         ctx.save_for_backward(weight, inverse)
         return total
 
@@ -43,9 +65,9 @@ class _PairSum(torch.autograd.Function):
         if torch.is_grad_enabled():
             total = pair_reduce(unit_rows(weight), kernel=ctx.kernel)
             again = torch.autograd.grad(total, weight, go, create_graph=True)
-            return *again, None, None, None
+            return *again, None, None, None, None
         gradient = ctx.gradient
         if gradient is None:
             gradient = sum_and_gradient(weight * inverse, kernel=ctx.kernel)[1]
         ctx.gradient = None
-        return gradient.mul_(inverse * go[..., None, None]), None, None, None
+        return gradient.mul_(inverse * go[..., None, None]), None, None, None, None
