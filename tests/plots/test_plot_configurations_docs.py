@@ -64,7 +64,7 @@ def test_scripts_run(path, tmp_path):
         [sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     first, second, *_ = done.stdout.splitlines()
-    found = re.search(r"gap to the record (None|[-\d.e]+)", first)
+    found = re.search(r"gap to the record (None|[-+\d.e]+)", first)
     assert found is not None
     assert found[1] == "None" or abs(float(found[1])) < 1e-7
     assert "e-" in second
