@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sphuni.sphere import unit_rows
 
-__all__ = ["KICK", "directions", "lost", "unit_and_inverse"]
+__all__ = ["KICK", "directions", "lost", "parted", "unit_and_inverse"]
 
 KICK = 1e-3
 _SAME = 1e-6
@@ -28,6 +28,17 @@ def directions(weight: Tensor, *, half_space: bool = False) -> Tensor:
     with torch.no_grad():
         shift = _shift(rows.detach(), inverse[..., 0], half_space)
     return rows if shift is None else unit_rows(rows + shift)
+
+
+def parted(weight: Tensor, *, half_space: bool = True) -> Tensor:
+    """Return the weight, in which rows that point where another does are kicked apart."""
+    with torch.no_grad():
+        rows, inverse = unit_and_inverse(weight.detach())
+        shift = _shift(rows, inverse[..., 0], half_space)
+        if shift is None:
+            return weight
+        lengths = torch.linalg.vector_norm(weight.detach(), dim=-1, keepdim=True)
+    return weight + shift * lengths
 
 
 def lost(rows: Tensor, inverse: Tensor, *, half_space: bool, apart: bool) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from sphuni.nn.layers import (
     SphereRNNCell,
 )
 from sphuni.nn.layers.angular import Kind, shared_steepness
+from sphuni.nn.layers.sphere import EPS
 from sphuni.nn.neurons import transposed_rows
 
 __all__ = ["Conversion", "conversion_of", "convert_to_sphere", "no_decay_groups", "project_"]
@@ -85,7 +87,10 @@ def convert_to_sphere(
     *,
     kind: Kind = "cosine",
     k: float | None = None,
+    a: float = -2 / math.pi,
+    b: float = 1.0,
     share: str = "filter",
+    eps: float = EPS,
     skip: str | Sequence[str] = ("shortcut", "classifier"),
     output_layer: str | None = "auto",
 ) -> M:
@@ -95,7 +100,7 @@ def convert_to_sphere(
     ----------
     model : nn.Module
         Weights, biases and state-dict keys are kept (a learnable k adds one key per layer).
-    kind, k
+    kind, k, a, b, eps
         The function of the angle, see `sphuni.nn.SphereConv2d`.
     share : {"filter", "layer", "network"}, default "filter"
         With kind="learnable-sigmoid": one k per filter, one per layer, or one for all.
@@ -132,12 +137,15 @@ def convert_to_sphere(
       0: Conv2d to SphereConv2d
     """
     patterns = (skip,) if isinstance(skip, str) else tuple(skip)
+    for pattern in patterns:
+        _check_pattern(pattern)
     classifier = _classifier(model, output_layer) if "classifier" in patterns else None
     changed: list[tuple[str, str]] = []
     kept: list[tuple[str, str]] = []
     originals: list[tuple[str, nn.Module]] = []
     made: dict[int, nn.Module] = {}
-    options: dict[str, Any] = {"kind": kind, "k": k, "share": _shared(share, kind, k, model)}
+    options: dict[str, Any] = {"kind": kind, "k": k, "a": a, "b": b, "eps": eps}
+    options["share"] = _shared(share, kind, k, model)
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if not isinstance(module, _PLAIN) or isinstance(module, _SPHERE):
             continue
@@ -157,6 +165,15 @@ def convert_to_sphere(
     setattr(model, _RECORD, record)
     _log.info("%s", record)
     return model
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as error:
+        raise ValueError(
+            f"skip must hold names or regular expressions; {pattern!r} is none: {error}"
+        ) from None
 
 
 def conversion_of(model: nn.Module) -> Conversion:

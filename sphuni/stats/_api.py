@@ -327,6 +327,9 @@ def _result(
             stacklevel=4,
         )
     log_upper, log_lower = tails_of(choice.law, wide)
+    endless = torch.isposinf(wide)  # which no uniform sample reaches, simulated ones included
+    log_upper = torch.where(endless, -torch.inf, log_upper)
+    log_lower = torch.where(endless, 0.0, log_lower)
     upper, lower = log_upper.exp(), log_lower.exp()
     count = choice.law.sample.size if choice.kind == "monte-carlo" else None  # type: ignore[attr-defined]
     error = None
@@ -364,7 +367,8 @@ def _notes(upper: Tensor, lower: Tensor, count: int | None, simulated: bool) -> 
     floor = -math.inf if count is None else 1e-9 - math.log1p(count)
     if torch.minimum(upper, lower).min().item() > max(floor, _LEAST_LOG):
         return notes
-    if count is not None and bool((((upper <= floor) & simulated) | (lower <= floor)).any()):
+    at_floor = (upper <= floor) & (upper > -torch.inf) & simulated
+    if count is not None and bool((at_floor | (lower <= floor)).any()):
         notes.append(
             f"no simulated set was as extreme: p is at its floor 1/{count + 1}; "
             "raise n_resamples to resolve it"

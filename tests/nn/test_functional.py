@@ -393,3 +393,12 @@ def test_many_points_in_low_dimension_go_through_the_compiled_engine():
     w = weights(5000, 3, seed=3)
     expected = su.riesz_energy(su.normalize(w), s=1.0, engine="blockwise").item()
     assert F.mhe(w, s=1.0, floor=1e-6).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("penalty", [F.so, F.dso, F.orthogonal, lambda w: F.srip(w, exact=True)])
+def test_equal_rows_are_parted_by_penalties_on_the_weight(penalty):
+    weight = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    weight[2] = weight[1]
+    weight.requires_grad_()
+    (gradient,) = torch.autograd.grad(penalty(weight), weight)
+    assert (gradient[1] - gradient[2]).norm() > 1e-6 * gradient.norm()

@@ -115,7 +115,7 @@ def test_bad_requests_list_what_exists():
         snn.regularize(model, output_layer="head")
     with pytest.raises(ValueError, match="meta device"):
         snn.regularize(nn.Linear(3, 4, device="meta"))
-    with pytest.raises(ValueError, match="every must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="every must be a whole number, at least 1; got 0"):
         snn.regularize(model, every=0)
     with pytest.raises(ValueError, match="rows is for means over pairs"):
         snn.regularize(model, "mgd", rows=4)

@@ -170,3 +170,25 @@ def test_bad_layers_are_refused():
         snn.SphereLinear(3, 4, kind="sigmoid", k=0.0)
     with pytest.raises(ValueError, match="kind must be 'linear', 'cosine' or 'sigmoid'"):
         angular(torch.zeros(1), "tanh")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: snn.SphereLinear(16, 3),
+        lambda: snn.SphereConv2d(4, 3, 2),
+        lambda: snn.SphereConvTranspose2d(4, 6, 2, groups=2),
+        lambda: snn.SphereRNNCell(16, 3),
+    ],
+)
+def test_half_precision_does_not_overflow(make):
+    layer = make().half()
+    shape = (2, 16) if isinstance(layer, snn.SphereLinear | snn.SphereRNNCell) else (2, 4, 5, 5)
+    x = (10 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).half()
+    with torch.no_grad():
+        for weight in layer.parameters():
+            weight.mul_(3e4)
+    answer = layer(x)
+    answer.float().sum().backward()
+    assert bool((answer.abs() <= 1).all())
+    assert all(bool(weight.grad.isfinite().all()) for weight in layer.parameters())

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import sphuni.stats as st
+from sphuni._errors import NumericalWarning
 from sphuni.distributions import random_points, von_mises_fisher
 from sphuni.stats.laws.circular import KuiperLaw
 from sphuni.stats.laws.monte_carlo import simulate
@@ -136,3 +137,20 @@ def test_sizes_in_both_tails(name, n, d):
     upper, lower = size(name, n, d, count=5000)
     assert 0.037 < upper < 0.063
     assert 0.037 < lower < 0.063
+
+
+@pytest.mark.parametrize("null", ["auto", "monte-carlo"])
+def test_coincident_points_give_p_zero_under_every_null(null):
+    x = random_points(12, 3, rng=0)
+    x[3] = x[2]
+    with pytest.warns(NumericalWarning, match="the p-value 0"):
+        r = st.uniformity_test(x, "riesz", s=0.0, null=null, n_resamples=99, rng=0)
+    assert (r.pvalue, r.pvalue_lower) == (0.0, 1.0)
+    assert any("exactly 0" in note for note in r.notes)
+
+
+@pytest.mark.parametrize("d", [256, 300, 4096])
+@pytest.mark.parametrize("cf", [False, True])
+def test_stein_weights_in_high_dimension(d, cf):
+    r = st.uniformity_test(random_points(20, d, rng=0), "stein", cf=cf, null="asymptotic")
+    assert 1e-3 < r.pvalue < 1 - 1e-3

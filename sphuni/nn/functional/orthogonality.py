@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sphuni._rng import torch_generator
 from sphuni._typing import Seed
-from sphuni.nn._directions import directions
+from sphuni.nn._directions import directions, parted
 from sphuni.nn._precision import in_full_precision, nothing
 from sphuni.nn._preset import Preset, check_preset
 from sphuni.pairwise import nearest
@@ -41,7 +41,7 @@ def so(weight: Tensor, /, *, normalize: bool = False) -> Tensor:
     >>> float(so(2 * torch.eye(3)))
     27.0
     """
-    rows = unit_rows(weight) if normalize else weight
+    rows = directions(weight, half_space=True) if normalize else parted(weight)
     return _residual(rows).square().sum(dim=(-2, -1))
 
 
@@ -72,7 +72,7 @@ def dso(weight: Tensor, /, *, normalize: bool = False) -> Tensor:
     >>> float(dso(torch.eye(2, 5)))
     3.0
     """
-    rows = unit_rows(weight) if normalize else weight
+    rows = directions(weight, half_space=True) if normalize else parted(weight)
     n, d = rows.shape[-2:]
     return 2 * _residual(rows).square().sum(dim=(-2, -1)) + abs(n - d)
 
@@ -101,7 +101,7 @@ def orthogonal(weight: Tensor, /) -> Tensor:
     n, d = weight.shape[-2:]
     if n == 1:
         return nothing(weight)
-    rows = unit_rows(weight)
+    rows = unit_rows(parted(weight))
     gram = rows @ rows.mT if n <= d else rows.mT @ rows
     own = rows.square().sum(-1).square().sum(-1)
     return (gram.square().sum(dim=(-2, -1)) - own).clamp_min(0) / (n * (n - 1))
@@ -188,7 +188,8 @@ def srip(
     >>> float(srip(torch.diag(torch.tensor([1.0, 2.0])), exact=True))
     3.0
     """
-    residual = _residual(unit_rows(weight) if normalize else weight)
+    rows = directions(weight, half_space=True) if normalize else parted(weight)
+    residual = _residual(rows)
     if exact:
         return torch.linalg.eigvalsh(residual).abs().amax(dim=-1)
     reference = check_preset(preset) == "reference"

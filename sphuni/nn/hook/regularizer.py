@@ -1,5 +1,6 @@
 """The penalty of a whole network."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -44,8 +45,15 @@ class Regularizer(nn.Module):
         shown: Riesz,
     ) -> None:
         super().__init__()
-        if every < 1:
-            raise ValueError(f"every must be at least 1; got {every}")
+        if every != int(every) or every < 1:
+            raise ValueError(f"every must be a whole number, at least 1; got {every}")
+        if not all(math.isfinite(one) and one >= 0 for one in weights):
+            raise ValueError(f"weight and output_weight must be finite, at least 0; got {weights}")
+        if schedule is not None and not callable(schedule):
+            raise TypeError(
+                "schedule must be a function of the number of calls, such as "
+                f"lambda call: min(1, call / 1000); got {schedule!r}"
+            )
         if mode not in ("graph", "decoupled"):
             raise ValueError(f"mode must be 'graph' or 'decoupled'; got {mode!r}")
         self._model: tuple[nn.Module, ...] = (model,)  # a tuple hides it from nn.Module
@@ -58,6 +66,7 @@ class Regularizer(nn.Module):
         self.calls = 0
         self.stats: dict[str, Tensor] = {}
         self._handles: list[RemovableHandle] = []
+        self._attached: list[torch.optim.Optimizer] = []
         self._token = _opaque.register(self)
         with torch.no_grad():
             for layer, objective in zip(layers, objectives, strict=True):
@@ -134,9 +143,16 @@ class Regularizer(nn.Module):
         self._add_to_rows(waiting, factor)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Call `add_gradients` before every step of `optimizer`, until `remove`."""
+        """Call `add_gradients` before every step of `optimizer`, until `remove`.
+
+        A copy of the regularizer, or one that was unpickled, is not attached.
+        """
         if self.mode != "decoupled":
             raise RuntimeError("attach needs mode='decoupled'; with mode='graph' add reg() instead")
+
+        if any(one is optimizer for one in self._attached):
+            raise RuntimeError("this regularizer is attached to that optimizer already")
+        self._attached.append(optimizer)
 
         def before_step(*_: Any) -> None:
             self.add_gradients()
@@ -148,6 +164,7 @@ class Regularizer(nn.Module):
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._attached.clear()
         self._model = ()
 
     def describe(self) -> Plan:
@@ -203,7 +220,7 @@ class Regularizer(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        state["_handles"] = []
+        state["_handles"], state["_attached"] = [], []
         state["stats"] = {}
         return state
 

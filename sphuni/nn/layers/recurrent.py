@@ -73,14 +73,16 @@ class SphereRNNCell(nn.modules.rnn.RNNCellBase):
             )
         if state is None:
             state = x.new_zeros(*x.shape[:-1], self.hidden_size)
-        products = torch_functional.linear(x, self.weight_ih)
-        products = products + torch_functional.linear(state.to(x.dtype), self.weight_hh)
         with torch.autocast(x.device.type, enabled=False):
             dtype = torch.promote_types(x.dtype, torch.float32)
             squared = _squared(x, dtype)[..., None] + _squared(state, dtype)[..., None]
-            lengths = _squared(self.weight_ih, dtype) + _squared(self.weight_hh, dtype)
-            norms = (squared + self.eps).sqrt() * (lengths + self.eps).sqrt()
-            answer: Tensor = self.angular(products.to(dtype) / norms)
+            both = self.weight_ih, self.weight_hh
+            lengths = (_squared(both[0], dtype) + _squared(both[1], dtype) + self.eps).sqrt()
+            of_input, of_state = ((one.to(dtype) / lengths[:, None]).to(one.dtype) for one in both)
+        products = torch_functional.linear(x, of_input)
+        products = products + torch_functional.linear(state.to(x.dtype), of_state)
+        with torch.autocast(x.device.type, enabled=False):
+            answer: Tensor = self.angular(products.to(dtype) / (squared + self.eps).sqrt())
         if self.bias:
             answer = answer + (self.bias_ih + self.bias_hh).to(answer.dtype)
         return answer

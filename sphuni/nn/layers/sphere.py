@@ -125,7 +125,8 @@ class SphereConv2d(_SphereConv):
     Notes
     -----
     The norm of every patch is one channel sum and one box filter, in float32 and outside
-    autocast. The answer does not depend on the scale of filter or input. Do not use weight decay
+    autocast. The answer does not depend on the scale of filter or input while their norms are
+    well above sqrt(eps) = 1e-3; below, it fades to that of a right angle. Do not use weight decay
     on the filters: see `sphuni.nn.no_decay_groups`.
 
     References
@@ -186,10 +187,13 @@ class SphereLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., out_features) in [-1, 1], plus the bias."""
-        products = torch_functional.linear(x, self.weight)
         with torch.autocast(x.device.type, enabled=False):
             dtype = torch.promote_types(x.dtype, torch.float32)
             norms = (x.to(dtype).square().sum(-1, keepdim=True) + self.eps).sqrt()
-            lengths = (self.weight.to(dtype).square().sum(-1) + self.eps).sqrt()
-            answer: Tensor = self.angular(products.to(dtype) / (norms * lengths))
+            wide = self.weight.to(dtype)
+            lengths = (wide.square().sum(-1, keepdim=True) + self.eps).sqrt()
+            unit = (wide / lengths).to(self.weight.dtype)  # products of half precision stay small
+        products = torch_functional.linear(x, unit)
+        with torch.autocast(x.device.type, enabled=False):
+            answer: Tensor = self.angular(products.to(dtype) / norms)
         return answer if self.bias is None else answer + self.bias.to(answer.dtype)

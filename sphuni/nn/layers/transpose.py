@@ -85,7 +85,6 @@ class _SphereConvTranspose(Patches, nn.modules.conv._ConvTransposeNd):
         """Return the cosines between filters and patches of the input with zeros inserted."""
         extra = tuple(output_padding)
         geometry = (self.stride, self.padding, extra, self.groups, self.dilation)
-        products = _TRANSPOSE[self._rank](x, self.weight, None, *geometry)
         with torch.autocast(x.device.type, enabled=False):
             norms = self._patch_norms(
                 x,
@@ -93,9 +92,14 @@ class _SphereConvTranspose(Patches, nn.modules.conv._ConvTransposeNd):
                     sums, self._ones(self.kernel_size, sums), None, *geometry
                 ),
             )
-            rows = transposed_rows(self.weight.to(norms.dtype), groups=self.groups)
-            lengths = (rows.square().sum(1) + self.eps).sqrt().reshape(-1, *[1] * self._rank)
-            return products.to(norms.dtype) / (norms * lengths)
+            wide = self.weight.to(norms.dtype)
+            rows = transposed_rows(wide, groups=self.groups)
+            lengths = (rows.square().sum(1) + self.eps).sqrt()
+            per_filter = lengths.reshape(self.groups, 1, -1, *[1] * self._rank)
+            unit = wide.reshape(self.groups, -1, *wide.shape[1:]) / per_filter
+            unit = unit.reshape(wide.shape).to(self.weight.dtype)
+        products = _TRANSPOSE[self._rank](x, unit, None, *geometry)
+        return products.to(norms.dtype) / norms
 
 
 class SphereConvTranspose1d(_SphereConvTranspose):
