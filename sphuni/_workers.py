@@ -52,7 +52,8 @@ def ordered_map(
             yield index, future.result()
     except BrokenProcessPool as error:
         raise WorkerError(
-            "a worker process died (killed, or out of memory). Use fewer workers, or smaller tasks."
+            "a worker process died: killed, out of memory, or started by a script without "
+            "if __name__ == '__main__':. Use fewer workers, or smaller tasks."
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

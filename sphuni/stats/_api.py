@@ -66,7 +66,8 @@ def uniformity_test(
     rng : int, numpy Generator, torch Generator or None
         Seed of the simulation. With null="auto" and None the table has a fixed seed and is kept.
     workers : int, default 1
-        Processes for the simulation; the answer does not depend on it.
+        Processes for the simulation; the answer does not depend on it. A script that asks for more
+        than one must run from under ``if __name__ == "__main__":``, as they import it again.
     max_pairs : int, optional
         Budget of pairs. A pairwise test of more pairs than that takes this many random ones
         (chosen by `rng`, or by a fixed seed) and is read against the law of that incomplete
