@@ -30,6 +30,9 @@ from sphuni.nn.neurons import transposed_rows
 __all__ = ["Conversion", "conversion_of", "convert_to_sphere", "no_decay_groups", "project_"]
 
 M = TypeVar("M", bound=nn.Module)
+_HOOKS = re.compile(
+    r"_(forward|backward)_(pre_)?hooks(_with_kwargs|_always_called)?|_is_full_backward_hook"
+)
 _RECORD = "sphuni_conversion"
 _log = logging.getLogger("sphuni")
 
@@ -274,6 +277,9 @@ def _sphere_form(module: Any, options: dict[str, Any]) -> nn.Module:
     sphere.angular.materialise(module.weight.device)
     sphere.weight, sphere.bias = module.weight, module.bias
     sphere.train(module.training)
+    for name, value in vars(module).items():
+        if _HOOKS.fullmatch(name):
+            setattr(sphere, name, value)  # the same, so that their handles still remove them
     return sphere
 
 

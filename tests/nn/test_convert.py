@@ -152,3 +152,18 @@ def test_projection_keeps_the_answers_of_transposed_and_recurrent_layers(groups)
     torch.testing.assert_close(rows.norm(dim=1), torch.ones(6))
     joint = torch.cat([cell.weight_ih, cell.weight_hh], dim=1)
     torch.testing.assert_close(joint.norm(dim=1), torch.ones(4))
+
+
+def test_hooks_of_the_layers_go_along_and_can_still_be_removed():
+    model, seen = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), []
+    forward = model[0].register_forward_hook(lambda *_: seen.append("forward"))
+    model[0].register_full_backward_hook(lambda *_: seen.append("backward"))
+    snn.convert_to_sphere(model)
+    model(torch.ones(1, 4, requires_grad=True)).sum().backward()
+    assert seen == ["forward", "backward"]
+    forward.remove()
+    model(torch.ones(1, 4))
+    assert seen == ["forward", "backward"]
+    snn.conversion_of(model).revert()
+    with pytest.raises(ValueError, match=r"skip must hold names or regular expressions; '\('"):
+        snn.convert_to_sphere(model, skip="(")

@@ -8,6 +8,7 @@ from nn_networks import gradients, net
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
+import sphuni as su
 import sphuni.nn as snn
 from sphuni.nn import functional as F
 from sphuni.nn.hook._layers import find_layers, read_rows
@@ -238,3 +239,22 @@ def test_parameters_may_be_replaced_later():
     reg = snn.regularize(model, "mhe")
     model[0].weight = nn.Parameter(torch.eye(5, 6))
     assert reg().item() == pytest.approx(0.5 + 10 * F.mhe(model[1].weight).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "lines"),
+    [
+        ("mhe", {}, False),
+        ("hs-mhe", {}, True),
+        ("rp-comhe", {"k": 3, "objective": "mhe"}, False),
+        ("rp-comhe", {"k": 3}, True),
+        ("so", {}, True),
+    ],
+)
+def test_the_summary_measures_the_space_of_the_objective(method, options, lines):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 6), nn.Linear(6, 3))
+    reg = snn.regularize(model, method, **options)
+    row = next(row for row in reg.summary().rows if row.name == "1.weight")
+    rows = su.normalize(model[1].weight.detach().double())
+    assert row.energy == pytest.approx(float(su.riesz_energy(rows, s=2, antipodal=lines)))

@@ -192,16 +192,15 @@ class Regularizer(nn.Module):
         In float64 and without random parts, so it takes longer than a step. The bound of a
         geodesic kernel is a linear programme per layer.
         """
-        half = find_method(self.method).half_space
         rows = tuple(
             measure_layer(
                 read_rows(self.model, layer),
                 name=layer.name,
                 role=layer.role,
                 kernel=self.shown,
-                half_space=half and layer.role != "output",
+                half_space=layer.role != "output" and _as_lines(self.method, objective),
             )
-            for layer in self.layers
+            for layer, objective in zip(self.layers, self.objectives, strict=True)
         )
         return Summary(self.shown.s, self.shown.metric, rows)
 
@@ -288,6 +287,14 @@ class Regularizer(nn.Module):
         gradients = torch.autograd.grad(values, list(images.values())) if values else ()
         for (reading, into), gradient in zip(layers.values(), gradients, strict=True):
             reading.add_back(into, gradient)
+
+
+def _as_lines(method: str, objective: nn.Module) -> bool:
+    """Whether an objective takes w and -w for the same."""
+    while isinstance(inner := getattr(objective, "objective", None), nn.Module):
+        objective = inner
+    options: dict[str, Any] = getattr(objective, "options", {})
+    return bool(options.get("half_space", find_method(method).half_space))
 
 
 def _objective_text(objective: nn.Module) -> str:

@@ -145,6 +145,8 @@ class GASoftmaxLoss(nn.Module):
             raise ValueError(f"g must be one of {', '.join(map(repr, _G))}; got {g!r}")
         if m < 1:
             raise ValueError(f"m must be at least 1; got {m}")
+        if not k > 0:
+            raise ValueError(f"k must be positive; got {k}")
         if scale is not None and scale <= 0:
             raise ValueError(f"scale must be positive; got {scale}")
         if m >= 3 and anneal is None and not detach_margin:
@@ -270,9 +272,21 @@ class SSoftmaxLoss(GASoftmaxLoss):
         g: str = "cosine",
         m: float = 1.0,
         k: float = 0.3,
+        anneal: Callable[[int], float] | None = None,
+        detach_margin: bool = False,
         reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(in_features, num_classes, g=g, m=m, k=k, scale=scale, reduction=reduction)
+        super().__init__(
+            in_features,
+            num_classes,
+            g=g,
+            m=m,
+            k=k,
+            anneal=anneal,
+            detach_margin=detach_margin,
+            scale=scale,
+            reduction=reduction,
+        )
 
 
 def _check(features: Tensor, weight: Tensor, labels: Tensor | None) -> None:

@@ -68,13 +68,21 @@ def _methods() -> dict[str, Method]:
         )
     table += [
         Method("r-mhp", functional.r_mhp, (0.01, 0.1), summary="length of the sum of directions"),
-        Method("so", functional.so, (1e-4, 0.0), summary="soft orthogonality"),
-        Method("dso", functional.dso, (1e-4, 0.0), summary="double soft orthogonality"),
-        Method("orthogonal", functional.orthogonal, (1.0, 0.0), summary="mean squared cosine"),
+        Method("so", functional.so, (1e-4, 0.0), True, summary="soft orthogonality"),
+        Method("dso", functional.dso, (1e-4, 0.0), True, summary="double soft orthogonality"),
         Method(
-            "mutual-coherence", functional.mutual_coherence, (1e-2, 1e-2), summary="largest cosine"
+            "orthogonal", functional.orthogonal, (1.0, 0.0), True, summary="mean squared cosine"
         ),
-        Method("srip", functional.srip, (1e-2, 1e-2), summary="spectral norm of the residual"),
+        Method(
+            "mutual-coherence",
+            functional.mutual_coherence,
+            (1e-2, 1e-2),
+            True,
+            summary="largest cosine",
+        ),
+        Method(
+            "srip", functional.srip, (1e-2, 1e-2), True, summary="spectral norm of the residual"
+        ),
     ]
     compressed = {
         "rp": ("random", "mean over random projections"),
