@@ -177,3 +177,16 @@ def test_distance_losses_are_finite_for_equal_rows_and_lonely_classes():
         snn.triplet(torch.ones(3, 2), torch.zeros(3), margin=-1.0)
     with pytest.raises(ValueError, match=r"features must have shape \(n, 3\)"):
         snn.CenterLoss(3, 4)(torch.ones(2, 5), torch.zeros(2, dtype=torch.long))
+
+
+def test_labels_that_are_no_classes_are_refused():
+    loss, features = snn.ASoftmaxLoss(4, 3, m=2.0), torch.ones(2, 4)
+    with pytest.raises(ValueError, match="labels must lie in 0 to 2; got 3"):
+        loss(features, torch.tensor([0, 3]))
+    with pytest.raises(ValueError, match="labels must lie in 0 to 2; got -100"):
+        loss(features, torch.tensor([-100, 1]))
+    with pytest.raises(TypeError, match=r"whole numbers of classes; got torch\.float32"):
+        loss(features, torch.ones(2))
+    with pytest.raises(ValueError, match="k must be positive; got 0"):
+        snn.SSoftmaxLoss(4, 3, g="sigmoid", k=0)
+    assert snn.SSoftmaxLoss(4, 3, m=4.0, anneal=lambda call: 5.0).mix == 5.0

@@ -210,6 +210,25 @@ def test_reference_presets_of_inner_problems():
         assert torch.isfinite(snn.build(method, preset="reference")(w))
 
 
+@pytest.mark.parametrize("method", ["ap-comhe", "adv-comhe"])
+def test_learned_projections_of_the_authors_take_plain_steps(method):
+    w = weights(7, 40)
+    objective = snn.build(method, shape=(7, 40), preset="reference", inner_steps=1, inner_lr=0.2)
+    objective.allocate(7, 40, like=w)
+    projection = objective.projection.clone().to(w).requires_grad_()
+    image = w @ projection.mT
+    if method == "ap-comhe":
+        cosines = [su.normalize(rows) @ su.normalize(rows).mT for rows in (w, image)]
+        value, sign = torch.linalg.matrix_norm(cosines[0] - cosines[1]), -1
+    else:
+        value, sign = F.mhe(image, s=2.0, preset="reference"), 1
+    (gradient,) = torch.autograd.grad(value, projection)
+    with torch.no_grad():
+        objective(w)
+    expected = projection + 0.2 * (sign * gradient - 5e-7 * projection)
+    torch.testing.assert_close(objective.projection.to(w), expected.detach())
+
+
 def test_over_complete_optima_are_those_of_the_exact_codes():
     cross = torch.from_numpy(su.configurations.construct("cross_3")).to(F64)
     w = weights(6, 3, seed=1).requires_grad_()

@@ -115,8 +115,8 @@ _PROJECTIONS: dict[str, tuple[type[Any], tuple[str, ...], dict[str, Any]]] = {
 }
 _REFERENCE: dict[str, dict[str, Any]] = {
     "random": {"k": 40},
-    "angles": {"unroll": True},
-    "adversarial": {"unroll": True},
+    "angles": {"goal": "cosines", "unroll": True},
+    "adversarial": {"goal": "full-energy", "unroll": True},
 }
 _HIDDEN = {"half_space", "poles", "population", "rng"}
 

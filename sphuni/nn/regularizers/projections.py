@@ -7,11 +7,14 @@ from torch import Tensor
 
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import check_weight, widen
+from sphuni.nn.functional import mhe
 from sphuni.nn.regularizers._base import AddBack, Objective, Reading
+from sphuni.sphere import root
 
 __all__ = ["GroupProjection", "LearnedProjection", "RandomProjection"]
 
 _PAIRS = 128
+_DECAY = 5e-7  # 1e-3 times the weight decay of the authors' networks
 
 
 class _Projected(Objective):
@@ -172,14 +175,17 @@ class LearnedProjection(_Projected):
     Parameters
     ----------
     objective : Objective
-    goal : {"angles", "energy"}
+    goal : {"angles", "energy", "cosines", "full-energy"}
         "angles" (AP-CoMHE) keeps the angles between rows: it lowers the mean squared difference
-        of angles before and after. "energy" (adversarial) raises the objective.
+        of angles before and after. "energy" (adversarial) raises the objective. In their place
+        the authors' code lowers the Frobenius norm of the difference of "cosines", and raises
+        the "full-energy", that of full space at s = 2, by plain gradient steps with a little
+        weight decay.
     k : int, default 30
     inner_steps : int, default 1
         Gradient steps on the projection per call.
     inner_lr : float, default 0.1
-        Length of a step, relative to the norm of the projection.
+        Length of a step, relative to the norm of the projection; the learning rate of plain ones.
     unroll : bool, default False
         Let the gradient to the weight pass through one more inner step, as the authors' code
         does; without it the projection is a constant (Danskin).
@@ -198,7 +204,7 @@ class LearnedProjection(_Projected):
         self,
         objective: Objective,
         *,
-        goal: Literal["angles", "energy"],
+        goal: Literal["angles", "energy", "cosines", "full-energy"],
         k: int = 30,
         inner_steps: int = 1,
         inner_lr: float = 0.1,
@@ -241,18 +247,30 @@ class LearnedProjection(_Projected):
         return f"goal={self.goal!r}, k={self.k}, inner_steps={self.inner_steps}"
 
     def _step(self, projection: Tensor, weight: Tensor) -> Tensor:
-        """One step of normalised gradient descent ("angles") or ascent ("energy")."""
+        """One step down ("angles", "cosines") or up ("energy", "full-energy")."""
         leaf = projection.detach().requires_grad_()
-        if self.goal == "angles":
-            value = _angle_error(self._subset(weight), leaf)
-        else:
-            was = self.objective.training
-            value = self.objective.eval()((weight @ leaf.mT)[None])
-            self.objective.train(was)
+        value = self._goal(weight, leaf)
         (gradient,) = torch.autograd.grad(value, leaf, create_graph=self.unroll)
+        sign = -1.0 if self.goal in ("angles", "cosines") else 1.0
+        if self.goal in ("cosines", "full-energy"):
+            return leaf + self.inner_lr * (sign * gradient - _DECAY * leaf)
         size = gradient.detach().norm().clamp_min(torch.finfo(leaf.dtype).tiny)
         length = self.inner_lr * leaf.detach().norm() / size
-        return leaf - length * gradient if self.goal == "angles" else leaf + length * gradient
+        return leaf + sign * length * gradient
+
+    def _goal(self, weight: Tensor, projection: Tensor) -> Tensor:
+        """What the inner problem lowers or raises."""
+        if self.goal == "angles":
+            return _angle_error(self._subset(weight), projection)
+        image = weight @ projection.mT
+        if self.goal == "cosines":
+            return root((_cosines(weight) - _cosines(image)).square().sum())
+        if self.goal == "full-energy":
+            return mhe(image, s=2.0, preset="reference")
+        was = self.objective.training
+        value: Tensor = self.objective.eval()(image[None])
+        self.objective.train(was)
+        return value
 
     def _subset(self, weight: Tensor) -> Tensor:
         """At most 128 random rows: their pairs estimate the mean over all pairs."""
@@ -286,6 +304,11 @@ def _angle_error(weight: Tensor, projection: Tensor) -> Tensor:
     before = _pair_angles(directions(weight), first, second)
     after = _pair_angles(directions(weight @ projection.mT), first, second)
     return (before - after).square().mean()
+
+
+def _cosines(weight: Tensor) -> Tensor:
+    rows = directions(weight)
+    return rows @ rows.mT
 
 
 def _pair_angles(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
