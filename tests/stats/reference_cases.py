@@ -1,6 +1,7 @@
 """Cases and labels of the stored reference output."""
 
 import functools
+import gzip
 import json
 import math
 import pathlib
@@ -10,7 +11,7 @@ import numpy as np
 
 from sphuni.stats import build_test
 
-_FILE = pathlib.Path(__file__).parents[1] / "data" / "sphunif_cases.json"
+_FILE = pathlib.Path(__file__).parents[1] / "data" / "sphunif_cases.json.gz"
 
 _PLAIN = {
     "Ajne", "Bakshaev", "Bingham", "Gine_Fn", "Gine_Gn", "Hermans_Rasson", "PAD", "PCvM", "Pycke",
@@ -25,7 +26,7 @@ _PARAMETERS = {
 
 @functools.cache
 def load():
-    return json.loads(_FILE.read_text())
+    return json.loads(gzip.decompress(_FILE.read_bytes()))
 
 
 def points(case):
