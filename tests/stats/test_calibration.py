@@ -14,7 +14,7 @@ def small(monkeypatch):
     monkeypatch.setattr(sizes, "NUMBERS", (5,))
     monkeypatch.setattr(sizes, "MOST", 300)
     monkeypatch.setattr(sizes, "FEWER", 300)
-    monkeypatch.setattr(sizes, "_part_size", lambda n, part, speed: 200)
+    monkeypatch.setattr(sizes, "_part_size", lambda n, part, speed, done: 200)
 
 
 def test_a_stopped_run_goes_on_where_it_was(small, tmp_path, monkeypatch, capsys):
