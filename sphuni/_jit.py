@@ -4,6 +4,8 @@ import contextlib
 import functools
 import hashlib
 import pickle
+import types
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from sphuni import __version__
 from sphuni._cache import cache_folder
 from sphuni._files import write_bytes
 
-__all__ = ["keep_compiled", "native_jit"]
+__all__ = ["compile_together", "native_jit"]
 
 _ORDERED = frozenset({"nsz", "contract"})
 _FAST = _ORDERED | {"arcp", "afn", "reassoc"}
@@ -33,19 +35,27 @@ def native_jit(*, reorder: bool = True) -> Any:
     return numba.njit(nogil=True, fastmath=fast, error_model="numpy")
 
 
-def keep_compiled(function: Any, source: str) -> None:
-    """Let a function keep its machine code in the cache folder, from one process to the next.
+def compile_together(functions: Sequence[types.FunctionType], made_of: object) -> Any:
+    """Compile functions of one scope, each of which may call those before it; return the last.
 
-    `source` must tell it from every other function, and so must its qualified name, which becomes
-    a symbol of the linker. numba's own cache wants a file with the text of the function, which
-    generated loops do not have, and fails where it cannot write.
+    Its machine code is kept in the cache folder, from one process to the next: numba's own cache
+    wants a file with the text of a function, which generated ones do not have, and fails where it
+    cannot write. `made_of` must tell the functions from all others. Its hash is in their qualified
+    names too, which become symbols of the linker.
     """
+    jit, source = native_jit(), hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
+    for function in functions:
+        function.__qualname__ = f"{function.__name__}_{source}"
+        # what is kept asks for a module that can be imported
+        function.__module__ = function.__globals__["__name__"] = __name__
+        compiled = function.__globals__[function.__name__] = jit(function)
     folder = cache_folder()
     if folder is not None:
-        function._cache = _store(function, folder / "loops", source)
+        compiled._cache = _store(folder / "loops", source)
+    return compiled
 
 
-def _store(function: Any, folder: Path, source: str) -> Any:
+def _store(folder: Path, source: str) -> Any:
     """The cache of one function, one file for each signature, kind of processor and numba."""
     import numba
     from numba.core import caching

@@ -1,6 +1,5 @@
 """Functions of this package's own arithmetic, compiled together."""
 
-import hashlib
 import inspect
 import types
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sphuni._jit import keep_compiled, native_jit
+from sphuni._jit import compile_together
 
 __all__ = ["compile_parts"]
 
@@ -19,20 +18,10 @@ def compile_parts(parts: Sequence[Callable[..., Any]], **given: Any) -> Callable
 
     `given` are compiled functions that take the place of those of that name.
     """
-    jit, codes = native_jit(), [inspect.unwrap(function).__code__ for function in parts]
-    source = _digest(codes, given)
-    scope: dict[str, Any] = {"np": np, "__name__": __name__} | given
-    for function, code in zip(parts, codes, strict=True):
-        plain = types.FunctionType(code, scope)
-        plain.__qualname__ = f"{function.__name__}_{source}"
-        scope[function.__name__] = jit(plain)
-    last = scope[parts[-1].__name__]
-    keep_compiled(last, source)
-    return last
-
-
-def _digest(codes: Sequence[types.CodeType], given: dict[str, Any]) -> str:
-    """Tell functions apart by their files and by those given, whose names tell them apart."""
+    codes = [inspect.unwrap(function).__code__ for function in parts]
     texts = sorted({Path(code.co_filename).read_text() for code in codes})
     names = [(name, one.py_func.__qualname__) for name, one in sorted(given.items())]
-    return hashlib.sha256(repr((texts, names)).encode()).hexdigest()[:32]
+    scope: dict[str, Any] = {"np": np} | given
+    functions = [types.FunctionType(code, scope) for code in codes]
+    compiled: Callable[..., Any] = compile_together(functions, (texts, names))
+    return compiled

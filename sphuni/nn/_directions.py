@@ -30,11 +30,11 @@ def directions(weight: Tensor, *, half_space: bool = False) -> Tensor:
     return rows if shift is None else unit_rows(rows + shift)
 
 
-def parted(weight: Tensor, *, half_space: bool = True) -> Tensor:
-    """Return the weight, in which rows that point where another does are kicked apart."""
+def parted(weight: Tensor) -> Tensor:
+    """Return the weight, in which rows on the line of another are kicked apart."""
     with torch.no_grad():
         rows, inverse = unit_and_inverse(weight.detach())
-        shift = _shift(rows, inverse[..., 0], half_space)
+        shift = _shift(rows, inverse[..., 0], True)
         if shift is None:
             return weight
         lengths = torch.linalg.vector_norm(weight.detach(), dim=-1, keepdim=True)

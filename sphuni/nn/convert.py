@@ -25,7 +25,7 @@ from sphuni.nn.layers import (
 )
 from sphuni.nn.layers.angular import Kind, shared_steepness
 from sphuni.nn.layers.sphere import EPS
-from sphuni.nn.neurons import transposed_rows
+from sphuni.nn.neurons import divide_transposed, transposed_rows
 
 __all__ = ["Conversion", "conversion_of", "convert_to_sphere", "no_decay_groups", "project_"]
 
@@ -254,9 +254,7 @@ def _scale_filters(module: Any) -> None:
         weight /= _lengths(weight.flatten(1)).reshape(-1, *[1] * (weight.ndim - 1))
         return
     lengths = _lengths(transposed_rows(weight, groups=module.groups))
-    parts = weight.reshape(module.groups, -1, *weight.shape[1:])
-    parts = parts / lengths.reshape(module.groups, 1, -1, *[1] * (weight.ndim - 2))
-    weight.copy_(parts.reshape(weight.shape))
+    weight.copy_(divide_transposed(weight, lengths, groups=module.groups))
 
 
 def _lengths(rows: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """From the text of native loops to compiled functions."""
 
 import functools
-import hashlib
 import re
 import threading
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sphuni._errors import EngineError
-from sphuni._jit import keep_compiled, native_jit
+from sphuni._jit import compile_together
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _vector
 from sphuni.pairwise._formula import Formula, formula
@@ -46,21 +45,12 @@ def compile_loops(
     constants = [pair for one in spelled for pair in one.constants]
     values = [*names.items(), *constants]
     scope |= {name: number(value) for name, value in values}
-    scope["__name__"] = __name__  # stored functions ask for a module that can be imported
-    jit, source = native_jit(), _digest(dtype.str, values, texts)
-    for text in texts:
-        exec(text, scope)
-        for name in re.findall(r"^def (\w+)", text, re.MULTILINE):
-            scope[name].__qualname__ = f"{name}_{source}"
-            scope[name] = jit(scope[name])
-    keep_compiled(scope[name], source)
-    return scope[name]
-
-
-def _digest(*parts: object) -> str:
-    """Tell loops apart by all that they are made of, the functions that they call included."""
-    words = repr((*parts, Path(_vector.__file__).read_text()))
-    return hashlib.sha256(words.encode()).hexdigest()[:32]
+    whole = "\n".join(texts)
+    exec(whole, scope)
+    functions = [scope[name] for name in re.findall(r"^def (\w+)", whole, re.MULTILINE)]
+    called = Path(_vector.__file__).read_text()
+    compiled: Callable[..., None] = compile_together(functions, (dtype.str, values, texts, called))
+    return compiled
 
 
 @functools.lru_cache(maxsize=256)

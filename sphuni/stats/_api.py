@@ -328,9 +328,6 @@ def _result(
             stacklevel=4,
         )
     log_upper, log_lower = tails_of(choice.law, wide)
-    endless = torch.isposinf(wide)  # which no uniform sample reaches, simulated ones included
-    log_upper = torch.where(endless, -torch.inf, log_upper)
-    log_lower = torch.where(endless, 0.0, log_lower)
     upper, lower = log_upper.exp(), log_lower.exp()
     count = choice.law.sample.size if choice.kind == "monte-carlo" else None  # type: ignore[attr-defined]
     error = None

@@ -28,8 +28,12 @@ class _Tails(torch.autograd.Function):
     @staticmethod
     def forward(statistic: Tensor, law: Law) -> tuple[Tensor, Tensor]:
         """Return log P(S >= s) and log P(S <= s)."""
-        tails = law.tails(_flat(statistic))
-        return _like(tails.log_upper, statistic), _like(tails.log_lower, statistic)
+        x = _flat(statistic)
+        tails, endless = law.tails(x), x == np.inf
+        # no uniform sample reaches infinity, which simulated laws cannot know
+        upper = np.where(endless, -np.inf, tails.log_upper)
+        lower = np.where(endless, 0.0, tails.log_lower)
+        return _like(upper, statistic), _like(lower, statistic)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:

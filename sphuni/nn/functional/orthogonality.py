@@ -41,7 +41,7 @@ def so(weight: Tensor, /, *, normalize: bool = False) -> Tensor:
     >>> float(so(2 * torch.eye(3)))
     27.0
     """
-    rows = directions(weight, half_space=True) if normalize else parted(weight)
+    rows = _rows(weight, normalize)
     return _residual(rows).square().sum(dim=(-2, -1))
 
 
@@ -72,7 +72,7 @@ def dso(weight: Tensor, /, *, normalize: bool = False) -> Tensor:
     >>> float(dso(torch.eye(2, 5)))
     3.0
     """
-    rows = directions(weight, half_space=True) if normalize else parted(weight)
+    rows = _rows(weight, normalize)
     n, d = rows.shape[-2:]
     return 2 * _residual(rows).square().sum(dim=(-2, -1)) + abs(n - d)
 
@@ -188,7 +188,7 @@ def srip(
     >>> float(srip(torch.diag(torch.tensor([1.0, 2.0])), exact=True))
     3.0
     """
-    rows = directions(weight, half_space=True) if normalize else parted(weight)
+    rows = _rows(weight, normalize)
     residual = _residual(rows)
     if exact:
         return torch.linalg.eigvalsh(residual).abs().amax(dim=-1)
@@ -203,6 +203,11 @@ def srip(
         vector = unit_rows((residual @ vector[..., None])[..., 0])
     squared = (residual @ vector[..., None]).square().sum(dim=(-2, -1))
     return squared if reference else root(squared)
+
+
+def _rows(weight: Tensor, normalize: bool) -> Tensor:
+    """Directions, or the rows as they are; either way equal lines are kicked apart."""
+    return directions(weight, half_space=True) if normalize else parted(weight)
 
 
 def _residual(rows: Tensor, *, smaller: bool = True) -> Tensor:

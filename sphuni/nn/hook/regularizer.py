@@ -65,8 +65,7 @@ class Regularizer(nn.Module):
         self.shown = shown
         self.calls = 0
         self.stats: dict[str, Tensor] = {}
-        self._handles: list[RemovableHandle] = []
-        self._attached: list[torch.optim.Optimizer] = []
+        self._attached: dict[torch.optim.Optimizer, RemovableHandle] = {}
         self._token = _opaque.register(self)
         with torch.no_grad():
             for layer, objective in zip(layers, objectives, strict=True):
@@ -150,20 +149,18 @@ class Regularizer(nn.Module):
         if self.mode != "decoupled":
             raise RuntimeError("attach needs mode='decoupled'; with mode='graph' add reg() instead")
 
-        if any(one is optimizer for one in self._attached):
+        if optimizer in self._attached:
             raise RuntimeError("this regularizer is attached to that optimizer already")
-        self._attached.append(optimizer)
 
         def before_step(*_: Any) -> None:
             self.add_gradients()
 
-        self._handles.append(optimizer.register_step_pre_hook(before_step))
+        self._attached[optimizer] = optimizer.register_step_pre_hook(before_step)
 
     def remove(self) -> None:
         """Detach from optimizers and forget the model, which was never changed."""
-        for handle in self._handles:
+        for handle in self._attached.values():
             handle.remove()
-        self._handles.clear()
         self._attached.clear()
         self._model = ()
 
@@ -219,7 +216,7 @@ class Regularizer(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        state["_handles"], state["_attached"] = [], []
+        state["_attached"] = {}
         state["stats"] = {}
         return state
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sphuni.nn.layers._patches import Patches
 from sphuni.nn.layers.angular import AngularFunction, Kind
 from sphuni.nn.layers.sphere import EPS
-from sphuni.nn.neurons import transposed_rows
+from sphuni.nn.neurons import divide_transposed, transposed_rows
 
 __all__ = ["SphereConvTranspose1d", "SphereConvTranspose2d", "SphereConvTranspose3d"]
 
@@ -95,9 +95,7 @@ class _SphereConvTranspose(Patches, nn.modules.conv._ConvTransposeNd):
             wide = self.weight.to(norms.dtype)
             rows = transposed_rows(wide, groups=self.groups)
             lengths = (rows.square().sum(1) + self.eps).sqrt()
-            per_filter = lengths.reshape(self.groups, 1, -1, *[1] * self._rank)
-            unit = wide.reshape(self.groups, -1, *wide.shape[1:]) / per_filter
-            unit = unit.reshape(wide.shape).to(self.weight.dtype)
+            unit = divide_transposed(wide, lengths, groups=self.groups).to(self.weight.dtype)
         products = _TRANSPOSE[self._rank](x, unit, None, *geometry)
         return products.to(norms.dtype) / norms
 

@@ -294,14 +294,16 @@ def _check(features: Tensor, weight: Tensor, labels: Tensor | None) -> None:
         raise ValueError(
             f"features must have shape (batch, {weight.shape[1]}); got {tuple(features.shape)}"
         )
-    if labels is not None and (labels.is_floating_point() or labels.is_complex()):
-        raise TypeError(f"labels must be whole numbers of classes; got {labels.dtype}")
-    if labels is not None and labels.shape == features.shape[:1] and labels.device.type == "cpu":
-        out = labels[(labels < 0) | (labels >= len(weight))]
-        if len(out):
-            raise ValueError(f"labels must lie in 0 to {len(weight) - 1}; got {int(out[0])}")
-    if labels is not None and labels.shape != features.shape[:1]:
+    if labels is None:
+        return
+    if labels.shape != features.shape[:1]:
         raise ValueError(
             f"labels must have shape ({features.shape[0]},), one class per row; "
             f"got {tuple(labels.shape)}"
         )
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"labels must be whole numbers of classes; got {labels.dtype}")
+    if labels.device.type == "cpu":  # on a GPU the answer would have to be waited for
+        out = labels[(labels < 0) | (labels >= len(weight))]
+        if len(out):
+            raise ValueError(f"labels must lie in 0 to {len(weight) - 1}; got {int(out[0])}")

@@ -5,9 +5,16 @@ Two doors lead here. `module_neurons` knows the modules and reads every weight a
 account for every number: each tensor is in a `NeuronView` or in a `Skipped` with its reason.
 """
 
-from sphuni.nn.neurons._layout import transposed_rows
+from sphuni.nn.neurons._layout import divide_transposed, transposed_rows
 from sphuni.nn.neurons._modules import module_neurons
 from sphuni.nn.neurons._records import NeuronView, Skipped
 from sphuni.nn.neurons._tensors import tensor_neurons
 
-__all__ = ["NeuronView", "Skipped", "module_neurons", "tensor_neurons", "transposed_rows"]
+__all__ = [
+    "NeuronView",
+    "Skipped",
+    "divide_transposed",
+    "module_neurons",
+    "tensor_neurons",
+    "transposed_rows",
+]

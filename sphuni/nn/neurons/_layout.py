@@ -15,6 +15,7 @@ __all__ = [
     "Heads",
     "attention_layout",
     "columns",
+    "divide_transposed",
     "fused_heads",
     "rows",
     "split_gates",
@@ -84,6 +85,33 @@ def transposed_rows(weight: Tensor, *, groups: int = 1) -> Tensor:
         )
     grouped = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
     return grouped.transpose(1, 2).flatten(0, 1).flatten(1)
+
+
+def divide_transposed(weight: Tensor, lengths: Tensor, *, groups: int = 1) -> Tensor:
+    """Divide every neuron of a transposed convolution by a number of its own.
+
+    Parameters
+    ----------
+    weight : Tensor, shape (channels_in, channels_out / groups, *kernel)
+    lengths : Tensor, shape (channels_out,)
+        In the order of `transposed_rows`.
+    groups : int, default 1
+
+    Returns
+    -------
+    Tensor, shape of `weight`
+
+    Examples
+    --------
+    >>> import torch
+    >>> weight = torch.ones(6, 5, 2, 2)
+    >>> divided = divide_transposed(weight, torch.arange(1.0, 16.0), groups=3)
+    >>> transposed_rows(divided, groups=3)[[0, 1, 14], 0]
+    tensor([1.0000, 0.5000, 0.0667])
+    """
+    grouped = weight.reshape(groups, -1, *weight.shape[1:])
+    factors = lengths.reshape(groups, 1, -1, *[1] * (weight.ndim - 2))
+    return (grouped / factors).reshape(weight.shape)
 
 
 def transposed(groups: int) -> Layout:
