@@ -3,6 +3,7 @@
 import difflib
 import math
 
+from sphuni._numbers import whole
 from sphuni._typing import Metric
 from sphuni.configurations._determinants import DesignProblem, MaxdetProblem
 from sphuni.configurations._energies import EnergyProblem
@@ -43,7 +44,7 @@ def resolve(
         near = difflib.get_close_matches(str(name), PROBLEMS, n=1)
         hint = f". Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"problem must be one of {', '.join(PROBLEMS)}; got {name!r}{hint}")
-    n, d = _whole(n, "n", 1, "points"), _whole(d, "d", 2, "dimensions, the circle")
+    n, d = whole("n", n, 1, "points"), whole("d", d, 2, "dimensions, the circle")
     if metric != "chordal" and name != "riesz":
         raise ValueError(f"metric must be left out for {name!r}; it is for problem='riesz'")
     _check_kernel(name, kernel)
@@ -139,12 +140,3 @@ def _exponent(name: str, s: float | None) -> float:
             "for s to infinity use problem='tammes'"
         )
     return float(s)
-
-
-def _whole(value: int, name: str, least: int, meaning: str) -> int:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be a whole number; got {value!r}")
-    number = value.__index__()
-    if number < least:
-        raise ValueError(f"{name} must be at least {least} ({meaning}); got {number}")
-    return number

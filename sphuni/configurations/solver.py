@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sphuni._arrays import like_caller
 from sphuni._budget import require
+from sphuni._numbers import whole
 from sphuni._result import Result
 from sphuni._rng import numpy_generator
 from sphuni._typing import Metric, Seed
@@ -308,11 +309,7 @@ def _at_bound(value: float, certificate: Certificate) -> bool:
 def _restarts(restarts: int | None, task: Problem) -> int:
     if restarts is None:
         return task.default_restarts
-    if isinstance(restarts, bool) or not hasattr(restarts, "__index__"):
-        raise TypeError(f"restarts must be a whole number; got {restarts!r}")
-    if restarts < 1:
-        raise ValueError(f"restarts must be at least 1; got {restarts}")
-    return int(restarts)
+    return whole("restarts", restarts, 1)
 
 
 def _time_limit(seconds: float | None) -> float:

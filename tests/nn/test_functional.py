@@ -1,5 +1,6 @@
 """Objectives against their definitions in geometry, their identities and their optimum sets."""
 
+import functools
 import math
 
 import numpy as np
@@ -8,11 +9,11 @@ import torch
 
 import sphuni as su
 from sphuni.kernels import Gaussian, Laplace
-from sphuni.nn import build
 from sphuni.nn import functional as F
 from sphuni.nn._precision import check_weight
 from sphuni.nn._preset import check_preset
 from sphuni.nn._tempered import tempered_riesz
+from sphuni.nn.functional import _reference
 
 F64 = torch.float64
 
@@ -211,6 +212,61 @@ def test_reference_preset_follows_the_public_code(s, metric, half):
     assert got.item() == pytest.approx(value.mean().item(), rel=1e-10)
 
 
+def test_reference_presets_of_orthogonality():
+    for n, d in ((4, 6), (6, 4)):
+        w = weights(n, d, seed=2) / 30
+        residual = w @ w.T - torch.eye(n, dtype=F64)
+        assert F.so(w, preset="reference").item() == pytest.approx(residual.square().sum().item())
+        assert F.dso(w, preset="reference").item() == pytest.approx(F.dso(w).item())
+        assert F.mutual_coherence(w, preset="reference").item() == pytest.approx(
+            residual.abs().max().item()
+        )
+    assert F.orthogonal(w, preset="reference").item() == F.orthogonal(w).item()
+    for penalty in (F.so, F.dso):
+        with pytest.raises(ValueError, match="normalize must be False with preset='reference'"):
+            penalty(w, normalize=True, preset="reference")
+
+
+def test_reference_presets_of_features_take_rows_as_they_are():
+    x, y = weights(9, 4) / 10, weights(9, 4, seed=5) / 10
+    assert F.uniformity(x, preset="reference").item() == pytest.approx(
+        (-2 * torch.pdist(x).square()).exp().mean().log().item(), rel=1e-12
+    )
+    assert F.alignment(x, y, alpha=3, preset="reference").item() == pytest.approx(
+        (x - y).norm(dim=-1).pow(3).mean().item(), rel=1e-12
+    )
+    closest = (x @ x.T).fill_diagonal_(-torch.inf).argmax(dim=1)
+    rho = torch.nn.functional.pairwise_distance(x, x[closest])
+    assert F.koleo(x, preset="reference").item() == pytest.approx(
+        -(9 * rho).log().mean().item(), rel=1e-12
+    )
+    with pytest.raises(ValueError, match="half_space must be False"):
+        F.uniformity(x, half_space=True, preset="reference")
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        functools.partial(F.mhe, s=1, metric="geodesic"),
+        functools.partial(F.mhe, half_space=True),
+        functools.partial(F.mhs, half_space=True),
+        F.mutual_coherence,
+        F.uniformity,
+        F.koleo,
+    ],
+)
+def test_reference_presets_do_not_depend_on_the_size_of_their_blocks(penalty, monkeypatch):
+    w = weights(11, 4) / 10
+    w[3] = w[8]
+    found = []
+    for size in (1024, 4):
+        monkeypatch.setattr(_reference, "_BLOCK", size)
+        leaf = w.clone().requires_grad_()
+        value = penalty(leaf, preset="reference")
+        found.append((value, *torch.autograd.grad(value, leaf)))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-9)
+
+
 def test_reference_logarithm_is_twice_the_definition():
     w = 1e3 * weights(6, 4)
     assert F.mhe(w, s=0, preset="reference").item() == pytest.approx(
@@ -245,69 +301,6 @@ def test_tempered_kernel_is_the_definition_above_its_floor_and_its_tangent_below
     leaf = p.clone().requires_grad_()
     (by_autograd,) = torch.autograd.grad(kernel.value(leaf, 4 - leaf).sum(), leaf)
     torch.testing.assert_close(slopes, -2 * by_autograd)
-
-
-def descend(objective, n, d, seed=0, steps=400, lr=0.05):
-    w = torch.randn(n, d, dtype=F64, generator=torch.Generator().manual_seed(seed))
-    w.requires_grad_()
-    optimizer = torch.optim.Adam([w], lr=lr)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
-        optimizer.zero_grad()
-        objective(w).backward()
-        optimizer.step()
-    return su.normalize(w.detach())
-
-
-def off_diagonal(x):
-    gram = x @ x.T
-    return gram[~torch.eye(len(x), dtype=torch.bool)]
-
-
-@pytest.mark.parametrize(
-    "objective",
-    [
-        F.mhe,
-        lambda w: F.mhe(w, s=0),
-        lambda w: F.mhs(w, minimum="soft", sharpness=50.0),
-        F.mgd,
-    ],
-)
-def test_full_space_objectives_reach_the_simplex(objective):
-    cosines = off_diagonal(descend(objective, 5, 6))
-    torch.testing.assert_close(cosines, torch.full_like(cosines, -1 / 4), atol=5e-3, rtol=0)
-
-
-@pytest.mark.parametrize(
-    "objective",
-    [
-        lambda w: F.mhe(w, half_space=True),
-        lambda w: F.mhs(w, half_space=True, minimum="soft", sharpness=50.0),
-        lambda w: F.mgd(w, half_space=True),
-        F.so,
-        F.dso,
-        lambda w: F.srip(w, exact=True),
-        F.orthogonal,
-    ],
-)
-def test_half_space_objectives_reach_orthogonality(objective):
-    assert off_diagonal(descend(objective, 5, 6)).abs().max() < 2e-2
-
-
-def test_relaxed_polarization_reaches_zero_sum_only():
-    x = descend(F.r_mhp, 5, 6)
-    assert x.sum(0).norm() < 1e-2
-    assert off_diagonal(x).std() > 0.05
-
-
-def test_polarization_reaches_a_zero_sum_and_covering_a_right_angle():
-    for objective, measure, best in (
-        (build("mhp", shape=(5, 6)), lambda x: x.sum(0).norm().item(), 0.0),
-        (build("mhc", shape=(5, 6)), lambda x: su.covering_radius(x).radius.item(), math.pi / 2),
-    ):
-        start = measure(su.normalize(weights(5, 6)))
-        reached = measure(descend(objective, 5, 6, steps=200))
-        assert abs(reached - best) < 0.5 * abs(start - best)
 
 
 def test_half_space_energy_is_constant_at_minus_two_and_prefers_clusters_below():

@@ -3,7 +3,41 @@
 import pytest
 import torch
 
+import sphuni.nn as snn
 from sphuni.nn import functional as F
+
+
+def called(method, **options):
+    """An objective with an inner problem, called twice so that the inner problem moves."""
+
+    def call(w):
+        objective = snn.build(method, shape=tuple(w.shape), **options)
+        objective(w.detach())
+        return objective(w)
+
+    return call
+
+
+def labels(w):
+    return torch.arange(len(w)) % 3
+
+
+def convolved(layer):
+    """A sphere layer whose filters and inputs are both hostile."""
+
+    def call(w):
+        n, d = w.shape
+        made = layer(d, n).to(w.dtype)
+        (weight,) = (p for p in made.parameters() if p.ndim > 1)
+        weight.data = w.detach().reshape(weight.shape)
+        x = w.reshape(n, d, *[1] * (weight.ndim - 2)).expand(n, d, *[2] * (weight.ndim - 2))
+        value = made(x).float()
+        gradient = torch.autograd.grad(value.sum(), weight, retain_graph=True)[0]
+        assert torch.isfinite(gradient).all()
+        return value.mean()
+
+    return call
+
 
 OBJECTIVES = {
     "mhe": F.mhe,
@@ -30,10 +64,32 @@ OBJECTIVES = {
     "hs-mgd": lambda w: F.mgd(w, half_space=True),
     "orthogonal": F.orthogonal,
     "so": lambda w: F.so(w, normalize=True),
+    "raw so": F.so,
+    "so reference": lambda w: F.so(w, preset="reference"),
+    "raw dso": F.dso,
     "srip": lambda w: F.srip(w, normalize=True),
+    "raw srip": F.srip,
     "coherence": F.mutual_coherence,
     "uniformity": F.uniformity,
     "koleo": F.koleo,
+    "alignment": lambda w: F.alignment(w, w.flip(0).detach()),
+    "odd alignment": lambda w: F.alignment(w, w.flip(0).detach(), alpha=1.0),
+    "mhp with poles": called("mhp"),
+    "hs-mhc with poles": called("hs-mhc", projection=None),
+    "rp-comhe": called("rp-comhe", k=2, C=2),
+    "ap-comhe": called("ap-comhe", k=2),
+    "adv-comhe": called("adv-comhe", k=2),
+    "group-comhe": called("group-comhe", k=2, C=2, size=3),
+    "ap-comhe reference": called("ap-comhe", k=2, preset="reference"),
+    "contrastive": lambda w: snn.contrastive(w, labels(w)),
+    "triplet": lambda w: snn.triplet(w, labels(w)),
+    "center": lambda w: snn.center(w, labels(w), torch.ones(3, w.shape[1], dtype=w.dtype)),
+    "softmax": lambda w: snn.angular_softmax(w, w.detach()[:1].expand(3, -1), labels(w), m=4.0),
+    "linear softmax": lambda w: snn.angular_softmax(
+        w, torch.eye(3, w.shape[1]), labels(w), g="linear", m=2.5
+    ),
+    "sphere linear": convolved(snn.SphereLinear),
+    "sphere convolution": convolved(lambda d, n: snn.SphereConv2d(d, n, 1, kind="linear")),
 }
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

@@ -116,14 +116,63 @@ def test_bad_requests_list_what_exists():
         snn.regularize(model, output_layer="head")
     with pytest.raises(ValueError, match="meta device"):
         snn.regularize(nn.Linear(3, 4, device="meta"))
-    with pytest.raises(ValueError, match="every must be a whole number, at least 1; got 0"):
+    with pytest.raises(ValueError, match="every must be at least 1; got 0"):
         snn.regularize(model, every=0)
     with pytest.raises(ValueError, match="rows is for means over pairs"):
         snn.regularize(model, "mgd", rows=4)
     with pytest.raises(ValueError, match="must not be compressed itself"):
         snn.regularize(model, "rp-comhe", objective="ap-comhe")
     with pytest.raises(ValueError, match="s must be finite"):
-        snn.regularize(model, "mhe", s=float("nan"))()
+        snn.regularize(model, "mhe", s=float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("mhe", {"include": 3}, "include must be a layer type, name or regular expression.*got 3"),
+        ("mhe", {"s": "2"}, "s must be a number; got '2'"),
+        ("mhe", {"weight": "a"}, "weight must be a number; got 'a'"),
+        ("mhe", {"every": 1.5}, "every must be a whole number; got 1.5"),
+        ("mhe", {"rows": 2.5}, "rows must be a whole number; got 2.5"),
+        ("mhe", {"seed": "a"}, "seed must be a whole number; got 'a'"),
+        ("mhs", {"minimum": "all"}, "minimum must be 'hard', 'soft'.*got 'all'"),
+        ("mgd", {"epsilon": -1.0}, "epsilon must be positive.*got -1.0"),
+        ("rp-comhe", {"k": 3.5}, "k must be a whole number; got 3.5"),
+        ("rp-comhe", {"objective": "mhee"}, "objective must be one of.*Did you mean 'mhe'"),
+        ("mhp", {"n_aux": 2.5}, "n_aux must be a whole number; got 2.5"),
+        ("srip", {"n_power_iterations": "2"}, "'srip' cannot take n_power_iterations='2'"),
+        ("hs-mhp", {"projection": 1}, "projection must be at least 2"),
+    ],
+)
+def test_bad_options_are_refused_before_training(method, options, message):
+    with pytest.raises((TypeError, ValueError), match=f"{message}|Type-check error"):
+        snn.regularize(net(), method, **options)
+
+
+def test_half_space_poles_of_two_rows_are_constant_which_is_said():
+    with pytest.warns(UserWarning, match="'hs-mhp' of n = 2 rows in d = 5 dimensions is constant"):
+        snn.build("hs-mhp", shape=(2, 5))
+    with pytest.raises(ValueError, match="shape must be given for 'hs-mhc', which is constant"):
+        snn.build("hs-mhc")
+
+
+def test_layers_that_are_replaced_later():
+    model = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 5), nn.Linear(5, 3))
+    reg = snn.regularize(model, "mhe")
+    model[1] = nn.Linear(6, 9)
+    assert torch.isfinite(reg())
+    assert (reg.describe().rows[1].n, reg.summary().rows[1].n) == (9, 9)
+    model[1] = nn.ReLU()
+    with pytest.raises(RuntimeError, match=r"layer '1\.weight' is no longer in the model"):
+        reg()
+
+
+def test_reference_presets_reach_every_method():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 5), nn.Linear(5, 3))
+    paper = snn.regularize(model, "so")().item()
+    reference = snn.regularize(model, "so", preset="reference")().item()
+    assert reference == pytest.approx(paper + 1e-4 * 2)
 
 
 def test_classifier_is_recognised_by_name_or_place():

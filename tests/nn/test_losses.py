@@ -161,6 +161,27 @@ def test_contrastive_triplet_and_centre_losses_by_their_definitions():
     centre = snn.CenterLoss(3, 4).double()
     expected = 0.5 * sum((x[i] - centre.centers[y[i]]).square().sum() for i in range(8)) / 8
     assert centre(x, y).item() == pytest.approx(expected.item())
+    assert snn.ContrastiveLoss(2.0)(x, y) == snn.contrastive(x, y, margin=2.0)
+    assert snn.TripletLoss(0.5)(x, y) == snn.triplet(x, y, margin=0.5)
+    assert snn.AlignmentLoss(3.0)(x, x.flip(0)) == snn.alignment(x, x.flip(0), alpha=3.0)
+    for module in (snn.ContrastiveLoss, snn.TripletLoss):
+        with pytest.raises(ValueError, match="margin must not be negative; got -1"):
+            module(-1.0)
+
+
+def test_softmax_losses_as_functions():
+    torch.manual_seed(0)
+    x, y = torch.randn(8, 3), torch.arange(8) % 4
+    for loss, options in (
+        (snn.WSoftmaxLoss(3, 4), {}),
+        (snn.ASoftmaxLoss(3, 4, m=2.5, detach_margin=True), {"m": 2.5, "detach_margin": True}),
+        (
+            snn.GASoftmaxLoss(3, 4, m=2, anneal=lambda step: 5.0),
+            {"g": "linear", "m": 2, "mix": 5.0},
+        ),
+        (snn.SSoftmaxLoss(3, 4, scale=9.0), {"scale": 9.0}),
+    ):
+        assert loss(x, y) == snn.angular_softmax(x, loss.weight, y, **options)
 
 
 def test_distance_losses_are_finite_for_equal_rows_and_lonely_classes():
@@ -175,7 +196,7 @@ def test_distance_losses_are_finite_for_equal_rows_and_lonely_classes():
         snn.contrastive(torch.ones(3, 2), torch.zeros(2))
     with pytest.raises(ValueError, match="margin must not be negative"):
         snn.triplet(torch.ones(3, 2), torch.zeros(3), margin=-1.0)
-    with pytest.raises(ValueError, match=r"features must have shape \(n, 3\)"):
+    with pytest.raises(ValueError, match="features and centers must have as many columns"):
         snn.CenterLoss(3, 4)(torch.ones(2, 5), torch.zeros(2, dtype=torch.long))
 
 

@@ -229,23 +229,12 @@ def test_learned_projections_of_the_authors_take_plain_steps(method):
     torch.testing.assert_close(objective.projection.to(w), expected.detach())
 
 
-def test_over_complete_optima_are_those_of_the_exact_codes():
-    cross = torch.from_numpy(su.configurations.construct("cross_3")).to(F64)
-    w = weights(6, 3, seed=1).requires_grad_()
-    optimizer = torch.optim.Adam([w], lr=0.05)
-    for _ in range(400):
-        optimizer.zero_grad()
-        F.mhe(w, s=1.0).backward()
-        optimizer.step()
-    assert F.mhe(w, s=1.0).item() == pytest.approx(F.mhe(cross, s=1.0).item(), rel=1e-4)
-
-
 def test_bad_inner_problems_are_refused():
-    with pytest.raises(ValueError, match="k must be at least 2 dimensions; got 1"):
+    with pytest.raises(ValueError, match=r"k must be at least 2 \(dimensions\); got 1"):
         snn.build("rp-comhe", k=1)
-    with pytest.raises(ValueError, match="C must be >= 1"):
+    with pytest.raises(ValueError, match="C must be at least 1"):
         snn.build("rp-comhe", C=0)
-    with pytest.raises(ValueError, match="n_aux must be >= 1"):
+    with pytest.raises(ValueError, match="n_aux must be at least 1"):
         snn.build("mhp", n_aux=0)
     with pytest.raises(TypeError, match=r"'hs-mhe' takes no option 'q'; its options are s.*, k, C"):
         snn.build("rp-comhe", q=1)

@@ -1,18 +1,33 @@
-"""What the authors' TensorFlow code computes, on the n x n matrix of cosines.
+"""What the authors' code computes, pair by pair.
 
-Squared distances are kept some units of rounding inside [0, 4], without which the code returns NaN
-for weights of large norm; nothing else is changed.
+Squared distances of directions are kept some units of rounding inside [0, 4], without which the
+code returns NaN for weights of large norm. The code forms n x n matrices; here they are cut into
+blocks of rows that the backward pass computes again. Nothing else is changed.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from sphuni._typing import Metric
+from sphuni.sphere import root
 
-__all__ = ["energy", "separation", "softened", "squared_distances"]
+__all__ = [
+    "coherence",
+    "energy",
+    "entropy",
+    "gaussian_mean",
+    "separation",
+    "softened",
+    "squared_distances",
+]
 
 _NORM_EPS = 1e-4
 _UNITS = 8
+_BLOCK = 1024
+_DISTANCE_EPS = 1e-6  # of torch.nn.PairwiseDistance, which the code of KoLeo uses
 
 
 def softened(weight: Tensor) -> Tensor:
@@ -22,8 +37,7 @@ def softened(weight: Tensor) -> Tensor:
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     """2 - 2 c for every pair of rows."""
-    least = _UNITS * torch.finfo(x.dtype).eps
-    return (2 - 2 * x @ y.mT).clamp(least, 4 - least)
+    return _bounded(2 - 2 * x @ y.mT)
 
 
 def energy(weight: Tensor, *, s: float, metric: Metric, half_space: bool) -> Tensor:
@@ -32,13 +46,12 @@ def energy(weight: Tensor, *, s: float, metric: Metric, half_space: bool) -> Ten
         raise ValueError(f"s must be 0, 1 or 2 with preset='reference'; got {s}")
     rows = softened(weight)
     n = rows.shape[-2]
-    near = _kernel(squared_distances(rows, rows), s, metric)
-    total = near.triu(1).sum(dim=(-2, -1))
+    near = _sum_of_pairs(rows, rows, lambda p: _kernel(p, s, metric))
     if not half_space:
-        return total / max(1, n * (n - 1) // 2)
-    far = _kernel(squared_distances(rows, -rows), s, metric)
-    total = 2 * (total + far.triu(1).sum(dim=(-2, -1))) + far.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return total / (n * (2 * n - 1))
+        return near / max(1, n * (n - 1) // 2)
+    far = _sum_of_pairs(rows, -rows, lambda p: _kernel(p, s, metric))
+    own = _kernel(_bounded(2 + 2 * rows.square().sum(-1)), s, metric).sum(-1)
+    return (2 * (near + far) + own) / (n * (2 * n - 1))
 
 
 def separation(weight: Tensor, *, half_space: bool) -> Tensor:
@@ -46,10 +59,78 @@ def separation(weight: Tensor, *, half_space: bool) -> Tensor:
     rows = softened(weight)
     if half_space:
         rows = torch.cat([rows, -rows], dim=-2)
-    first, second = torch.triu_indices(rows.shape[-2], rows.shape[-2], 1, device=rows.device)
-    pairs = squared_distances(rows, rows)[..., first, second]
-    least = pairs.detach().amin(dim=-1, keepdim=True)
-    return -torch.where(pairs == least, pairs, 0.0).sum(-1)
+
+    def smallest(block: Tensor, start: int) -> Tensor:
+        p = squared_distances(block, rows)
+        later = torch.ones_like(p, dtype=torch.bool).triu(start + 1)
+        return p.masked_fill(~later, torch.inf).amin(dim=(-2, -1))
+
+    with torch.no_grad():
+        least = torch.stack(_blocks(smallest, rows)).amin(dim=0)[..., None, None]
+    return -_sum_of_pairs(rows, rows, lambda p: torch.where(p == least, p, 0.0))
+
+
+def coherence(weight: Tensor) -> Tensor:
+    """The largest absolute entry of W W^T - I."""
+
+    def largest(block: Tensor, start: int) -> Tensor:
+        gram = block @ weight.mT
+        ones = torch.ones(block.shape[-2], dtype=gram.dtype, device=gram.device)
+        return (gram - _shifted(ones, start, gram.shape[-1])).abs().amax(dim=(-2, -1))
+
+    return torch.stack(_blocks(largest, weight)).amax(dim=0)
+
+
+def gaussian_mean(rows: Tensor, t: float) -> Tensor:
+    """Mean of exp(-t |x - y|^2) over the pairs of rows, which are not normalised."""
+    n = rows.shape[-2]
+
+    def total(block: Tensor, start: int) -> Tensor:
+        p = torch.cdist(block, rows, compute_mode="donot_use_mm_for_euclid_dist").square()
+        return torch.exp(-t * p).triu(start + 1).sum(dim=(-2, -1))
+
+    return torch.stack(_blocks(total, rows)).sum(dim=0) / (n * (n - 1) / 2)
+
+
+def entropy(rows: Tensor) -> Tensor:
+    """Minus the mean of log(n rho), rho to the row of largest inner product, not normalised."""
+
+    def closest(block: Tensor, start: int) -> Tensor:
+        products = block @ rows.mT
+        ones = torch.ones(block.shape[-2], dtype=products.dtype, device=products.device)
+        own = _shifted(ones, start, products.shape[-1]).bool()
+        return products.masked_fill(own, -torch.inf).argmax(dim=-1)
+
+    with torch.no_grad():
+        index = torch.cat(_blocks(closest, rows), dim=-1)
+    other = rows.gather(-2, index[..., None].expand(rows.shape))
+    rho = root((rows - other + _DISTANCE_EPS).square().sum(-1))
+    return -(rows.shape[-2] * rho).log().mean(dim=-1)
+
+
+def _blocks(function: Callable[[Tensor, int], Tensor], rows: Tensor) -> list[Tensor]:
+    """`function` of every block of rows and the number of its first row."""
+    n = rows.shape[-2]
+    if n <= _BLOCK:
+        return [function(rows, 0)]
+    return [
+        checkpoint(function, rows[..., start : start + _BLOCK, :], start, use_reentrant=False)
+        for start in range(0, n, _BLOCK)
+    ]
+
+
+def _sum_of_pairs(x: Tensor, y: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+    """Sum of a kernel of the squared distances from row i of `x` to row j > i of `y`."""
+
+    def total(block: Tensor, start: int) -> Tensor:
+        return kernel(squared_distances(block, y)).triu(start + 1).sum(dim=(-2, -1))
+
+    return torch.stack(_blocks(total, x)).sum(dim=0)
+
+
+def _shifted(ones: Tensor, start: int, width: int) -> Tensor:
+    """The rows of the identity matrix of size `width` that begin at row `start`."""
+    return torch.nn.functional.pad(ones.diag(), (start, width - start - len(ones)))
 
 
 def _kernel(p: Tensor, s: float, metric: Metric) -> Tensor:
@@ -57,3 +138,8 @@ def _kernel(p: Tensor, s: float, metric: Metric) -> Tensor:
         return -p.log() if s == 0 else p ** (-s / 2)
     angle = 2 * torch.atan2(p.sqrt(), (4 - p).sqrt()) / torch.pi + 1e-4
     return -angle.log() if s == 0 else angle**-s
+
+
+def _bounded(p: Tensor) -> Tensor:
+    least = _UNITS * torch.finfo(p.dtype).eps
+    return p.clamp(least, 4 - least)

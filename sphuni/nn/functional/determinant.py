@@ -78,7 +78,7 @@ def mgd(
         if width.shape not in ((), (d,)) or not bool((width > 0).all()):
             raise ValueError(
                 f"epsilon must be positive, one number or one per coordinate (d = {d}); "
-                f"got shape {tuple(width.shape)}"
+                f"got {epsilon}"
             )
         rows = directions(weight, half_space=half_space).double() * width
     diagonal = jitter * torch.eye(n, dtype=torch.float64, device=weight.device)

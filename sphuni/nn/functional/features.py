@@ -8,13 +8,22 @@ from sphuni.kernels import Gaussian, Kernel
 from sphuni.nn._directions import directions
 from sphuni.nn._pair_sum import pair_sum
 from sphuni.nn._precision import check_weight, in_full_precision, nothing, widen
+from sphuni.nn._preset import Preset, check_preset
+from sphuni.nn.functional import _reference
 from sphuni.sphere import root, unit_rows
 
 __all__ = ["alignment", "koleo", "uniformity"]
 
 
 @in_full_precision
-def uniformity(features: Tensor, /, *, t: float = 2.0, half_space: bool = False) -> Tensor:
+def uniformity(
+    features: Tensor,
+    /,
+    *,
+    t: float = 2.0,
+    half_space: bool = False,
+    preset: Preset = "paper",
+) -> Tensor:
     r"""Uniformity loss of Wang and Isola; lower is more uniform.
 
     .. math:: \log \frac{2}{n(n-1)} \sum_{i<j} e^{-t |x_i - x_j|^2}
@@ -27,6 +36,8 @@ def uniformity(features: Tensor, /, *, t: float = 2.0, half_space: bool = False)
         In (0, 100].
     half_space : bool, default False
         Pairs of x and -x too: the kernel K(c) + K(-c), halved.
+    preset : {"paper", "reference"}, default "paper"
+        "reference": rows as they are, which the authors' code takes for normalised.
 
     Returns
     -------
@@ -53,6 +64,10 @@ def uniformity(features: Tensor, /, *, t: float = 2.0, half_space: bool = False)
         raise ValueError(f"t must lie in (0, 100]; got {t}")
     if n == 1:
         return nothing(features)
+    if check_preset(preset) == "reference":
+        if half_space:
+            raise ValueError("half_space must be False with preset='reference', which has none")
+        return _reference.gaussian_mean(features.double(), t).log().to(features.dtype)
     kernel: Kernel = Gaussian(t**0.5)
     used = kernel.antipodal() if half_space else kernel
     pairs = n * (n - 1) * (1.0 if half_space else 0.5)
@@ -60,7 +75,7 @@ def uniformity(features: Tensor, /, *, t: float = 2.0, half_space: bool = False)
     return (total / pairs).log().to(features.dtype)
 
 
-def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0) -> Tensor:
+def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0, preset: Preset = "paper") -> Tensor:
     r"""Alignment loss of Wang and Isola: mean of |x_i - y_i|^alpha; lower is better aligned.
 
     Parameters
@@ -69,6 +84,8 @@ def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0) -> Tensor:
         Embeddings of positive pairs, row by row, any scale: rows are normalised.
     alpha : float, default 2
         At least 1.
+    preset : {"paper", "reference"}, default "paper"
+        "reference": rows as they are, which the authors' code takes for normalised.
 
     Returns
     -------
@@ -94,13 +111,14 @@ def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0) -> Tensor:
     if alpha < 1:
         raise ValueError(f"alpha must be at least 1; got {alpha}")
     with torch.autocast(x.device.type, enabled=False):
-        difference = unit_rows(widen(x)) - unit_rows(widen(y))
+        used = widen if check_preset(preset) == "reference" else _unit
+        difference = used(x) - used(y)
         squared = difference.square().sum(-1)
         return (squared if alpha == 2 else root(squared) ** alpha).mean(-1)
 
 
 @in_full_precision
-def koleo(features: Tensor, /, *, floor: float = 1e-8) -> Tensor:
+def koleo(features: Tensor, /, *, floor: float = 1e-8, preset: Preset = "paper") -> Tensor:
     r"""Kozachenko-Leonenko entropy loss; lower is more spread out.
 
     .. math:: -\frac1n \sum_i \log \min_{j \ne i} |x_i - x_j|
@@ -111,6 +129,9 @@ def koleo(features: Tensor, /, *, floor: float = 1e-8) -> Tensor:
         One embedding per row, any scale: rows are normalised.
     floor : float, default 1e-8
         Added to the distances.
+    preset : {"paper", "reference"}, default "paper"
+        "reference": as in the authors' code the logarithm is that of n times the distance, to
+        the row of largest inner product, with rows as they are and `floor` fixed at 1e-6.
 
     Returns
     -------
@@ -134,5 +155,11 @@ def koleo(features: Tensor, /, *, floor: float = 1e-8) -> Tensor:
     """
     if features.shape[-2] == 1:
         return nothing(features)
+    if check_preset(preset) == "reference":
+        return _reference.entropy(features)
     distance, _ = nearest_distances(directions(features), metric="chordal")
     return -(distance + floor).log().mean(dim=-1)
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return unit_rows(widen(rows))

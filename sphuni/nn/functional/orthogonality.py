@@ -8,6 +8,7 @@ from sphuni._typing import Seed
 from sphuni.nn._directions import directions, parted
 from sphuni.nn._precision import in_full_precision, nothing
 from sphuni.nn._preset import Preset, check_preset
+from sphuni.nn.functional import _reference
 from sphuni.pairwise import nearest
 from sphuni.sphere import root, unit_rows
 
@@ -15,7 +16,7 @@ __all__ = ["dso", "mutual_coherence", "orthogonal", "so", "srip"]
 
 
 @in_full_precision
-def so(weight: Tensor, /, *, normalize: bool = False) -> Tensor:
+def so(weight: Tensor, /, *, normalize: bool = False, preset: Preset = "paper") -> Tensor:
     r"""Soft orthogonality, |W W^T - I|_F^2 of the smaller Gram matrix.
 
     Parameters
@@ -24,6 +25,9 @@ def so(weight: Tensor, /, *, normalize: bool = False) -> Tensor:
         One neuron per row. For n > d the d x d matrix W^T W is used.
     normalize : bool, default False
         Use directions. Without it the penalty also drives every norm to one.
+    preset : {"paper", "reference"}, default "paper"
+        "reference": of the n x n matrix also for n > d, as in the code of SphereNet, which adds
+        n - d and changes no gradient; rows as they are.
 
     Returns
     -------
@@ -41,12 +45,15 @@ def so(weight: Tensor, /, *, normalize: bool = False) -> Tensor:
     >>> float(so(2 * torch.eye(3)))
     27.0
     """
-    rows = _rows(weight, normalize)
-    return _residual(rows).square().sum(dim=(-2, -1))
+    if check_preset(preset) == "reference":
+        _refuse_directions(normalize)
+        n, d = weight.shape[-2:]
+        return _residual(weight).square().sum(dim=(-2, -1)) + max(0, n - d)
+    return _residual(_rows(weight, normalize)).square().sum(dim=(-2, -1))
 
 
 @in_full_precision
-def dso(weight: Tensor, /, *, normalize: bool = False) -> Tensor:
+def dso(weight: Tensor, /, *, normalize: bool = False, preset: Preset = "paper") -> Tensor:
     r"""Double soft orthogonality, |W W^T - I|_F^2 + |W^T W - I|_F^2.
 
     Parameters
@@ -55,6 +62,8 @@ def dso(weight: Tensor, /, *, normalize: bool = False) -> Tensor:
         One neuron per row.
     normalize : bool, default False
         Use directions.
+    preset : {"paper", "reference"}, default "paper"
+        The authors published no code of it; "reference" is the definition on rows as they are.
 
     Returns
     -------
@@ -72,19 +81,23 @@ def dso(weight: Tensor, /, *, normalize: bool = False) -> Tensor:
     >>> float(dso(torch.eye(2, 5)))
     3.0
     """
+    if check_preset(preset) == "reference":
+        _refuse_directions(normalize)
     rows = _rows(weight, normalize)
     n, d = rows.shape[-2:]
     return 2 * _residual(rows).square().sum(dim=(-2, -1)) + abs(n - d)
 
 
 @in_full_precision
-def orthogonal(weight: Tensor, /) -> Tensor:
+def orthogonal(weight: Tensor, /, *, preset: Preset = "paper") -> Tensor:
     """Mean squared cosine over the pairs of rows; zero exactly for orthogonal directions.
 
     Parameters
     ----------
     weight : Tensor of shape (..., n, d)
         One neuron per row, any scale.
+    preset : {"paper", "reference"}, default "paper"
+        This form is sphuni's own, so both are the same.
 
     Returns
     -------
@@ -98,6 +111,7 @@ def orthogonal(weight: Tensor, /) -> Tensor:
     >>> float(orthogonal(torch.tensor([[1.0, 0.0], [3.0, 3.0]])))
     0.5
     """
+    check_preset(preset)
     n, d = weight.shape[-2:]
     if n == 1:
         return nothing(weight)
@@ -135,7 +149,7 @@ def mutual_coherence(weight: Tensor, /, *, preset: Preset = "paper") -> Tensor:
     0.6
     """
     if check_preset(preset) == "reference":
-        return _residual(weight, smaller=False).abs().amax(dim=(-2, -1))
+        return _reference.coherence(weight)
     if weight.shape[-2] == 1:
         return nothing(weight)
     rows = directions(weight, half_space=True)
@@ -210,8 +224,13 @@ def _rows(weight: Tensor, normalize: bool) -> Tensor:
     return directions(weight, half_space=True) if normalize else parted(weight)
 
 
-def _residual(rows: Tensor, *, smaller: bool = True) -> Tensor:
-    """Gram matrix minus the identity."""
+def _refuse_directions(normalize: bool) -> None:
+    if normalize:
+        raise ValueError("normalize must be False with preset='reference': rows are as they are")
+
+
+def _residual(rows: Tensor) -> Tensor:
+    """The smaller Gram matrix minus the identity."""
     n, d = rows.shape[-2:]
-    gram = rows @ rows.mT if n <= d or not smaller else rows.mT @ rows
+    gram = rows @ rows.mT if n <= d else rows.mT @ rows
     return gram - torch.eye(gram.shape[-1], dtype=rows.dtype, device=rows.device)

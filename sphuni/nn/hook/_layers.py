@@ -81,7 +81,7 @@ def _locate(model: nn.Module, view: NeuronView, views: list[NeuronView]) -> Laye
     with torch.no_grad():
         try:
             rows = read_rows(model, layer)
-        except (AttributeError, RuntimeError, ValueError):
+        except (RuntimeError, ValueError):
             return None
     return layer if rows.shape == view.matrix.shape else None
 
@@ -93,8 +93,14 @@ def _base(name: str) -> str:
 
 def read_rows(model: nn.Module, layer: Layer) -> Tensor:
     """Read the rows (n, d) of a layer as the model now uses them, connected to its parameters."""
-    module = model.get_submodule(layer.module)
-    weight = _effective(module, layer.leaf)
+    try:
+        module = model.get_submodule(layer.module)
+        weight = _effective(module, layer.leaf)
+    except AttributeError as error:
+        raise RuntimeError(
+            f"layer {layer.name!r} is no longer in the model ({error}); make a new regularizer "
+            "after layers were replaced by others"
+        ) from error
     if hasattr(weight, "full_tensor"):
         weight = weight.full_tensor()
     return _as_rows(module, weight, layer)
@@ -152,7 +158,7 @@ def _effective(module: nn.Module, leaf: str) -> Tensor:
         return stored[f"{leaf}_orig"] / _spectral_norm(module, leaf, stored)
     weight = getattr(module, leaf)
     if not isinstance(weight, Tensor):
-        raise ValueError(f"{leaf} of {type(module).__name__} is not a tensor")
+        raise AttributeError(f"{leaf} of {type(module).__name__} is not a tensor")
     return weight
 
 

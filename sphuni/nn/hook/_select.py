@@ -91,7 +91,11 @@ def _output_layer(layers: list[Layer], wanted: str | None) -> int | None:
 def _listed(patterns: Pattern | Sequence[Pattern] | None) -> Sequence[Pattern]:
     if patterns is None:
         return ()
-    return (patterns,) if isinstance(patterns, str | type) else patterns
+    return (
+        patterns
+        if isinstance(patterns, Sequence) and not isinstance(patterns, str)
+        else (patterns,)
+    )
 
 
 def _included(pattern: Pattern, layers: list[Layer]) -> _Test:
@@ -115,6 +119,11 @@ def _excluded(layers: list[Layer], pattern: Pattern) -> _Test:
 
 def _test(pattern: Pattern, argument: str) -> _Test:
     """Turn one pattern into a test."""
+    if not isinstance(pattern, str | type):
+        raise TypeError(
+            f"{argument} must be a layer type, name or regular expression, or a list of them; "
+            f"got {pattern!r}"
+        )
     shown = _shown(pattern)
     if isinstance(pattern, type):
         return lambda layer: layer.type == shown

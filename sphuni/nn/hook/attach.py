@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
 from sphuni.nn._preset import Preset
 from sphuni.nn.hook._layers import Layer, find_layers
@@ -113,8 +114,8 @@ def regularize(
         chosen = [replace(one, role="hidden") if one.role == "first" else one for one in chosen]
     hidden, output = coefficients(found, options)
     weights = (
-        hidden if weight is None else float(weight),
-        output if output_weight is None else float(output_weight),
+        hidden if weight is None else weight,
+        output if output_weight is None else output_weight,
     )
     objectives = [
         _build(found.name, layer, i, seed, rows, preset, options) for i, layer in enumerate(chosen)
@@ -144,7 +145,7 @@ def _build(
     preset: str,
     options: dict[str, Any],
 ) -> Objective:
-    stream = 1_000_003 * seed + index
+    stream = 1_000_003 * whole("seed", seed, 0) + index
     return build(
         method,
         role=layer.role,
@@ -159,4 +160,4 @@ def _build(
 def _shown(options: Mapping[str, Any]) -> Riesz:
     """The energy that the summary shows: the method's own where it has one, else s = 2."""
     s, metric = options.get("s", 2.0), options.get("metric", "chordal")
-    return Riesz(float(s), metric)
+    return Riesz(finite("s", s), metric)

@@ -1,6 +1,5 @@
 """The penalty of a whole network."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -8,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
 from sphuni.nn.hook import _opaque
 from sphuni.nn.hook._layers import Layer, gradient_rows, read_rows
@@ -45,10 +45,6 @@ class Regularizer(nn.Module):
         shown: Riesz,
     ) -> None:
         super().__init__()
-        if every != int(every) or every < 1:
-            raise ValueError(f"every must be a whole number, at least 1; got {every}")
-        if not all(math.isfinite(one) and one >= 0 for one in weights):
-            raise ValueError(f"weight and output_weight must be finite, at least 0; got {weights}")
         if schedule is not None and not callable(schedule):
             raise TypeError(
                 "schedule must be a function of the number of calls, such as "
@@ -59,7 +55,9 @@ class Regularizer(nn.Module):
         self._model: tuple[nn.Module, ...] = (model,)  # a tuple hides it from nn.Module
         self.layers = tuple(layers)
         self.objectives = nn.ModuleList(objectives)
-        self.method, self.weights, self.every, self.mode = method, weights, every, mode
+        self.method, self.mode = method, mode
+        self.weights = finite("weight", weights[0], 0.0), finite("output_weight", weights[1], 0.0)
+        self.every = whole("every", every, 1)
         self.schedule = schedule
         self.left_out = tuple(left_out)
         self.shown = shown
@@ -166,20 +164,22 @@ class Regularizer(nn.Module):
 
     def describe(self) -> Plan:
         """Return the plan: every layer with its role, size, objective and coefficient."""
-        rows = tuple(
-            PlanRow(
-                layer.name,
-                layer.kind,
-                layer.role,
-                layer.n,
-                layer.d,
-                _objective_text(objective),
-                self._coefficient(layer),
-                read_rows(self.model, layer).requires_grad,
+        plan = []
+        for layer, objective in zip(self.layers, self.objectives, strict=True):
+            rows = read_rows(self.model, layer)
+            plan.append(
+                PlanRow(
+                    layer.name,
+                    layer.kind,
+                    layer.role,
+                    rows.shape[0],
+                    rows.shape[1],
+                    _objective_text(objective),
+                    self._coefficient(layer),
+                    rows.requires_grad,
+                )
             )
-            for layer, objective in zip(self.layers, self.objectives, strict=True)
-        )
-        return Plan(self.method, rows, self.left_out)
+        return Plan(self.method, tuple(plan), self.left_out)
 
     def summary(self) -> Summary:
         """Return energy, certified bound, excess and smallest angle of every layer now.

@@ -1,11 +1,21 @@
-"""Losses on distances between embeddings: contrastive, triplet and centre."""
+"""Losses on distances between embeddings: alignment, contrastive, triplet and centre."""
 
 import torch
 from torch import Tensor, nn
 
+from sphuni.nn._preset import Preset
+from sphuni.nn.functional import alignment
 from sphuni.sphere import root
 
-__all__ = ["CenterLoss", "contrastive", "triplet"]
+__all__ = [
+    "AlignmentLoss",
+    "CenterLoss",
+    "ContrastiveLoss",
+    "TripletLoss",
+    "center",
+    "contrastive",
+    "triplet",
+]
 
 
 def contrastive(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
@@ -94,8 +104,106 @@ def triplet(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
     return (pull - push + margin).clamp_min(0)[used].mean()
 
 
-class CenterLoss(nn.Module):
+def center(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
     r"""Half the mean squared distance of features to the centre of their class.
+
+    .. math:: \frac1{2n} \sum_i |x_i - c_{y_i}|^2
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, d)
+        Used as they are.
+    labels : Tensor of shape (n,)
+    centers : Tensor of shape (classes, d)
+
+    Returns
+    -------
+    Tensor
+        Least when all features of a class are equal, so it wants a softmax loss beside it.
+
+    References
+    ----------
+    Y. Wen, K. Zhang, Z. Li, Y. Qiao, "A discriminative feature learning approach for deep face
+    recognition", ECCV 2016. doi:10.1007/978-3-319-46478-7_31.
+
+    Examples
+    --------
+    >>> import torch
+    >>> float(center(torch.ones(4, 2), torch.zeros(4, dtype=torch.long), torch.zeros(3, 2)))
+    1.0
+    """
+    wide = _checked(features, labels, 0.0)
+    if centers.ndim != 2 or wide.shape[1] != centers.shape[1]:
+        raise ValueError(
+            "features and centers must have as many columns; got "
+            f"{tuple(features.shape)} and {tuple(centers.shape)}"
+        )
+    own = centers.to(wide.dtype)[labels]
+    return 0.5 * (wide - own).square().sum(dim=1).mean()
+
+
+class AlignmentLoss(nn.Module):
+    """`alignment` as a module: call it with two batches of embeddings, paired by row.
+
+    Parameters
+    ----------
+    alpha : float, default 2
+    preset : {"paper", "reference"}, default "paper"
+    """
+
+    def __init__(self, alpha: float = 2.0, *, preset: Preset = "paper") -> None:
+        super().__init__()
+        self.alpha, self.preset = alpha, preset
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of x and y, both (n, d)."""
+        return alignment(x, y, alpha=self.alpha, preset=self.preset)
+
+    def extra_repr(self) -> str:
+        """Name the exponent."""
+        return f"alpha={self.alpha:g}"
+
+
+class _MarginLoss(nn.Module):
+    def __init__(self, margin: float = 1.0) -> None:
+        super().__init__()
+        if margin < 0:
+            raise ValueError(f"margin must not be negative; got {margin}")
+        self.margin = margin
+
+    def extra_repr(self) -> str:
+        """Name the margin."""
+        return f"margin={self.margin:g}"
+
+
+class ContrastiveLoss(_MarginLoss):
+    """`contrastive` as a module: call it with features (n, d) and labels (n,).
+
+    Parameters
+    ----------
+    margin : float, default 1
+    """
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss."""
+        return contrastive(features, labels, margin=self.margin)
+
+
+class TripletLoss(_MarginLoss):
+    """`triplet` as a module: call it with features (n, d) and labels (n,).
+
+    Parameters
+    ----------
+    margin : float, default 1
+    """
+
+    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss."""
+        return triplet(features, labels, margin=self.margin)
+
+
+class CenterLoss(nn.Module):
+    r"""`center` with centres that are learned: call it with features (n, d) and labels (n,).
 
     Parameters
     ----------
@@ -104,13 +212,7 @@ class CenterLoss(nn.Module):
     Notes
     -----
     The centres are a parameter, `centers`, learned by the optimizer; the paper moves them by a
-    rate of their own, for which give them a parameter group. Use it beside a softmax loss: alone
-    it is least when all features are equal.
-
-    References
-    ----------
-    Y. Wen, K. Zhang, Z. Li, Y. Qiao, "A discriminative feature learning approach for deep face
-    recognition", ECCV 2016. doi:10.1007/978-3-319-46478-7_31.
+    rate of their own, for which give them a parameter group.
 
     Examples
     --------
@@ -128,14 +230,12 @@ class CenterLoss(nn.Module):
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of features (n, d) with labels (n,)."""
-        wide = _checked(features, labels, 0.0)
-        if wide.shape[1] != self.centers.shape[1]:
-            raise ValueError(
-                f"features must have shape (n, {self.centers.shape[1]}); "
-                f"got {tuple(features.shape)}"
-            )
-        own = self.centers.to(wide.dtype)[labels]
-        return 0.5 * (wide - own).square().sum(dim=1).mean()
+        return center(features, labels, self.centers)
+
+    def extra_repr(self) -> str:
+        """State the sizes."""
+        classes, features = self.centers.shape
+        return f"{features}, {classes}"
 
 
 def _checked(features: Tensor, labels: Tensor, margin: float) -> Tensor:

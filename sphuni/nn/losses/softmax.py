@@ -12,7 +12,14 @@ from sphuni.nn.layers.angular import angular, safe_angle
 from sphuni.nn.losses.margin import psi
 from sphuni.sphere import root
 
-__all__ = ["ASoftmaxLoss", "GASoftmaxLoss", "SSoftmaxLoss", "WSoftmaxLoss", "angular_logits"]
+__all__ = [
+    "ASoftmaxLoss",
+    "GASoftmaxLoss",
+    "SSoftmaxLoss",
+    "WSoftmaxLoss",
+    "angular_logits",
+    "angular_softmax",
+]
 
 Reduction = Literal["mean", "sum", "none"]
 _G = ("cosine", "linear", "sigmoid")
@@ -81,6 +88,63 @@ def angular_logits(
         if detach_margin:
             with_margin = target + (with_margin - target).detach()
         return length * plain.scatter(1, column, with_margin)
+
+
+def angular_softmax(
+    features: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    *,
+    g: str = "cosine",
+    k: float = 0.3,
+    m: float = 1.0,
+    mix: float = 0.0,
+    scale: float | None = None,
+    detach_margin: bool = False,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    r"""Cross-entropy of `angular_logits`: every softmax loss on angles as a function.
+
+    W-Softmax is m = 1; A-Softmax g = "cosine" with a margin m; GA-Softmax any g with a margin;
+    S-Softmax a `scale`.
+
+    Parameters
+    ----------
+    features, weight, labels, g, k, m, mix, scale, detach_margin
+        As in `angular_logits`; labels are needed.
+    label_smoothing, reduction
+        As in `torch.nn.functional.cross_entropy`.
+
+    Returns
+    -------
+    Tensor
+        Without dimensions, or of shape (batch,) for reduction "none".
+
+    References
+    ----------
+    W. Liu et al., "Deep hyperspherical learning", NeurIPS 2017. arXiv:1711.03189.
+
+    Examples
+    --------
+    >>> import torch
+    >>> round(float(angular_softmax(torch.eye(2), torch.eye(2), torch.tensor([0, 1]))), 6)
+    0.313262
+    """
+    logits = angular_logits(
+        features,
+        weight,
+        labels,
+        g=g,
+        k=k,
+        m=m,
+        mix=mix,
+        scale=scale,
+        detach_margin=detach_margin,
+    )
+    return torch_functional.cross_entropy(
+        logits, labels, label_smoothing=label_smoothing, reduction=reduction
+    )
 
 
 class GASoftmaxLoss(nn.Module):
@@ -167,7 +231,7 @@ class GASoftmaxLoss(nn.Module):
             self.mix = float(self.anneal(self.calls))
         if self.training:
             self.calls += 1
-        logits = angular_logits(
+        return angular_softmax(
             features,
             self.weight,
             labels,
@@ -177,9 +241,8 @@ class GASoftmaxLoss(nn.Module):
             mix=self.mix,
             scale=self.scale,
             detach_margin=self.detach_margin,
-        )
-        return torch_functional.cross_entropy(
-            logits, labels, reduction=self.reduction, label_smoothing=self.label_smoothing
+            label_smoothing=self.label_smoothing,
+            reduction=self.reduction,
         )
 
     def logits(self, features: Tensor) -> Tensor:

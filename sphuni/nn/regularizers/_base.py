@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sphuni._numbers import whole
+
 __all__ = ["Objective", "Reading"]
 
 AddBack = Callable[[Tensor, Tensor], Tensor]
@@ -47,10 +49,8 @@ class Objective(nn.Module):
 
     def __init__(self, *, seed: int = 0, rows: int | None = None) -> None:
         super().__init__()
-        if rows is not None and rows < 2:
-            raise ValueError(f"rows must be at least 2; got {rows}")
-        self.seed = int(seed)
-        self.rows = rows
+        self.seed = whole("seed", seed, 0)
+        self.rows = None if rows is None else whole("rows", rows, 2)
         self.draws = 0
 
     def forward(self, weight: Tensor, population: int | None = None) -> Tensor:

@@ -2,12 +2,15 @@
 
 import dataclasses
 import inspect
+import warnings
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
+from sphuni._numbers import whole
 from sphuni.nn import functional
 from sphuni.nn._preset import check_preset
 from sphuni.nn.regularizers._base import Objective
@@ -83,6 +86,8 @@ def _methods() -> dict[str, Method]:
         Method(
             "srip", functional.srip, (1e-2, 1e-2), True, summary="spectral norm of the residual"
         ),
+        Method("uniformity", functional.uniformity, (1.0, 1.0), summary="Gaussian potential"),
+        Method("koleo", functional.koleo, (0.1, 0.1), summary="entropy by nearest neighbours"),
     ]
     compressed = {
         "rp": ("random", "mean over random projections"),
@@ -132,8 +137,8 @@ def available_methods() -> dict[str, str]:
     return {method.name: method.summary for method in _TABLE.values()}
 
 
-def find_method(name: str) -> Method:
-    """Return the method of that name.
+def find_method(name: str, argument: str = "method") -> Method:
+    """Return the method of that name, which came as `argument`.
 
     Raises
     ------
@@ -144,12 +149,12 @@ def find_method(name: str) -> Method:
         return _TABLE[name]
     close = get_close_matches(str(name), _TABLE, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"method must be one of {', '.join(_TABLE)}; got {name!r}.{hint}")
+    raise ValueError(f"{argument} must be one of {', '.join(_TABLE)}; got {name!r}.{hint}")
 
 
 def coefficients(method: Method, options: dict[str, Any]) -> _Coefficients:
     """Return the authors' weights for hidden layers and classifier; angular s > 0 has a tenth."""
-    base = find_method(str(options.get("objective", method.name)))
+    base = find_method(options.get("objective", method.name), "objective")
     hidden, output = base.coefficients
     angular = options.get("metric") == "geodesic" and options.get("s", 2.0) > 0
     if base.function is functional.mhe and angular:
@@ -213,12 +218,25 @@ def build(
     projected_to = options.pop("projection", _PROJECTED_TO)
     redraw_every = options.pop("redraw_every", 0)
     objective = _single(method, half_space, preset, seed, rows, options, poles)
-    if half_space and isinstance(objective, Poles) and projected_to is not None and shape:
-        n, d = shape
-        k = min(int(projected_to), n - 1)
-        if n <= d and k >= 2:
-            return RandomProjection(objective, k=k, C=1, redraw_every=redraw_every, seed=seed)
-    return objective
+    if not (half_space and isinstance(objective, Poles)) or projected_to is None:
+        return objective
+    if shape is None:
+        raise ValueError(
+            f"shape must be given for {name!r}, which is constant for n <= d unless it is "
+            "projected; pass shape=(n, d), or projection=None to leave it so"
+        )
+    n, d = shape
+    if n > d:
+        return objective
+    k = min(whole("projection", projected_to, 2, "dimensions, or None"), n - 1)
+    if k < 2:
+        warnings.warn(
+            f"{name!r} of n = {n} rows in d = {d} dimensions is constant, so it has no gradient; "
+            "leave such layers out with exclude=, or use 'hs-mhe'",
+            stacklevel=2,
+        )
+        return objective
+    return RandomProjection(objective, k=k, C=1, redraw_every=redraw_every, seed=seed)
 
 
 def _single(
@@ -234,8 +252,9 @@ def _single(
     call = dict(options)
     if "half_space" in known:
         call["half_space"] = half_space
-    if "preset" in known and preset != "paper":
+    if preset != "paper":
         call["preset"] = preset
+    _try(method, call)
     if method.function in (functional.mhp, functional.mhc):
         if rows is not None:
             raise ValueError(f"rows is for means over pairs, such as 'hs-mhe'; got {method.name!r}")
@@ -244,6 +263,20 @@ def _single(
         kind: Literal["mhp", "mhc"] = "mhp" if method.function is functional.mhp else "mhc"
         return Poles(kind, call, seed=seed, **poles)
     return Plain(method.function, call, seed=seed, rows=rows)
+
+
+def _try(method: Method, call: dict[str, Any]) -> None:
+    """Evaluate a small weight, so that a bad option is refused here and not in training."""
+    widths = call.get("epsilon")
+    d = widths.numel() if isinstance(widths, Tensor) and widths.ndim else 2
+    weight = torch.eye(2, d, dtype=torch.float64)
+    poles = {"poles": weight} if method.function in _POLE_FUNCTIONS else {}
+    try:
+        with torch.no_grad():
+            method.function(weight, **call, **poles)
+    except TypeError as error:
+        options = ", ".join(f"{key}={call[key]!r}" for key in call if key not in _HIDDEN)
+        raise TypeError(f"{method.name!r} cannot take {options}: {error}") from error
 
 
 def _compressed(
@@ -256,7 +289,7 @@ def _compressed(
     options: dict[str, Any],
 ) -> Objective:
     options = dict(options)
-    inner = find_method(str(options.pop("objective", "hs-mhe")))
+    inner = find_method(options.pop("objective", "hs-mhe"), "objective")
     if inner.projection is not None:
         raise ValueError(f"objective must not be compressed itself; got {inner.name!r}")
     kind, names, fixed = _PROJECTIONS[method.projection or ""]

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from sphuni._numbers import finite, positive, whole
 from sphuni.geometry._ascent import descend
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import widen
@@ -56,17 +57,14 @@ class Poles(Objective):
         seed: int = 0,
     ) -> None:
         super().__init__(seed=seed)
-        if n_aux < 1 or inner_steps < 0 or inner_lr <= 0 or reset_every < 0:
-            raise ValueError(
-                "n_aux must be >= 1, inner_steps >= 0, inner_lr > 0 and reset_every >= 0; got "
-                f"{n_aux}, {inner_steps}, {inner_lr} and {reset_every}"
-            )
-        if not 0 <= redraw < 1:
+        if not 0 <= finite("redraw", redraw) < 1:
             raise ValueError(f"redraw must lie in [0, 1); got {redraw}")
         self.kind = kind
         self.options = dict(options)
-        self.n_aux, self.inner_steps, self.inner_lr = n_aux, inner_steps, inner_lr
-        self.reset_every = reset_every
+        self.n_aux = whole("n_aux", n_aux, 1)
+        self.inner_steps = whole("inner_steps", inner_steps, 0)
+        self.inner_lr = positive("inner_lr", inner_lr)
+        self.reset_every = whole("reset_every", reset_every, 0)
         self.kept = n_aux - int(redraw * n_aux)
         self.register_buffer("poles", torch.empty(0))
 

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sphuni._numbers import positive, whole
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import check_weight, widen
 from sphuni.nn.functional import mhe
@@ -24,10 +25,8 @@ class _Projected(Objective):
         self, objective: Objective, *, k: int, seed: int = 0, rows: int | None = None
     ) -> None:
         super().__init__(seed=seed, rows=rows)
-        if k < 2:
-            raise ValueError(f"k must be at least 2 dimensions; got {k}")
         self.objective = objective
-        self.k = k
+        self.k = whole("k", k, 2, "dimensions")
 
     def read(self, weight: Tensor, population: int | None = None) -> Reading:
         """Project what is looked at, in at least float32, outside autocast."""
@@ -99,9 +98,8 @@ class RandomProjection(_Projected):
         rows: int | None = None,
     ) -> None:
         super().__init__(objective, k=k, seed=seed, rows=rows)
-        if C < 1 or redraw_every < 0:
-            raise ValueError(f"C must be >= 1 and redraw_every >= 0; got {C} and {redraw_every}")
-        self.C, self.redraw_every = C, redraw_every
+        self.C = whole("C", C, 1)
+        self.redraw_every = whole("redraw_every", redraw_every, 0)
 
     def allocate(self, n: int, d: int, *, like: Tensor, batch: int = 1) -> None:
         """Allocate the inner objective for the images."""
@@ -151,9 +149,7 @@ class GroupProjection(RandomProjection):
         seed: int = 0,
     ) -> None:
         super().__init__(objective, k=k, C=C, redraw_every=redraw_every, seed=seed)
-        if size < 2:
-            raise ValueError(f"size must be at least 2 rows; got {size}")
-        self.size = size
+        self.size = whole("size", size, 2, "rows")
 
     def project(self, weight: Tensor) -> tuple[Tensor, AddBack]:
         """Draw groups and projections together."""
@@ -213,11 +209,9 @@ class LearnedProjection(_Projected):
         rows: int | None = None,
     ) -> None:
         super().__init__(objective, k=k, seed=seed, rows=rows)
-        if inner_steps < 0 or inner_lr <= 0:
-            raise ValueError(
-                f"inner_steps must be >= 0 and inner_lr > 0; got {inner_steps} and {inner_lr}"
-            )
-        self.goal, self.inner_steps, self.inner_lr = goal, inner_steps, inner_lr
+        self.goal = goal
+        self.inner_steps = whole("inner_steps", inner_steps, 0)
+        self.inner_lr = positive("inner_lr", inner_lr)
         self.unroll = unroll
         self.linear = not unroll
         self.register_buffer("projection", torch.empty(0))
