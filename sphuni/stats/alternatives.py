@@ -55,7 +55,7 @@ def von_mises_fisher_mixture(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     Examples
     --------
@@ -105,7 +105,7 @@ def bingham(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     Notes
     -----
@@ -190,7 +190,7 @@ def local_alternative(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     References
     ----------
@@ -244,7 +244,7 @@ def antipodal_dependent(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     Notes
     -----
@@ -294,7 +294,7 @@ def minimum_energy(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     Notes
     -----

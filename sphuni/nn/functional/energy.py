@@ -42,8 +42,8 @@ def mhe(
     metric : {"chordal", "geodesic"}, default "chordal"
         rho is the straight-line distance or the angle in radians.
     preset : {"paper", "reference"}, default "paper"
-        "reference" follows the authors' code: norms sqrt(|w|^2 + 1e-4), the angle divided by pi
-        and shifted by 1e-4, -log rho^2 for s = 0; s in {0, 1, 2}; it forms the n x n matrix.
+        "reference" follows the authors' code: norms ``sqrt(|w|^2 + 1e-4)``, the angle divided by
+        pi and shifted by 1e-4, -log rho^2 for s = 0; s in {0, 1, 2}; it forms the n x n matrix.
     floor : float, default 0.01
         Below this chordal distance the kernel continues along its tangent line in the cosine, so
         coincident rows have a finite energy. Raised for large s where the slope would overflow.

@@ -76,7 +76,7 @@ def uniformity(
 
 
 def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0, preset: Preset = "paper") -> Tensor:
-    r"""Alignment loss of Wang and Isola: mean of |x_i - y_i|^alpha; lower is better aligned.
+    r"""Alignment loss of Wang and Isola: mean of ``|x_i - y_i|^alpha``; lower is better.
 
     Parameters
     ----------

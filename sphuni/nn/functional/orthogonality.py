@@ -17,7 +17,7 @@ __all__ = ["dso", "mutual_coherence", "orthogonal", "so", "srip"]
 
 @in_full_precision
 def so(weight: Tensor, /, *, normalize: bool = False, preset: Preset = "paper") -> Tensor:
-    r"""Soft orthogonality, |W W^T - I|_F^2 of the smaller Gram matrix.
+    r"""Soft orthogonality, ``|W W^T - I|_F^2`` of the smaller Gram matrix.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def so(weight: Tensor, /, *, normalize: bool = False, preset: Preset = "paper") 
 
 @in_full_precision
 def dso(weight: Tensor, /, *, normalize: bool = False, preset: Preset = "paper") -> Tensor:
-    r"""Double soft orthogonality, |W W^T - I|_F^2 + |W^T W - I|_F^2.
+    r"""Double soft orthogonality, ``|W W^T - I|_F^2 + |W^T W - I|_F^2``.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def dso(weight: Tensor, /, *, normalize: bool = False, preset: Preset = "paper")
     Returns
     -------
     Tensor of shape (...)
-        The larger Gram matrix is never formed: the two terms differ by |n - d|.
+        The larger Gram matrix is never formed: the two terms differ by ``|n - d|``.
 
     References
     ----------
@@ -130,7 +130,7 @@ def mutual_coherence(weight: Tensor, /, *, preset: Preset = "paper") -> Tensor:
     weight : Tensor of shape (..., n, d)
         One neuron per row, any scale.
     preset : {"paper", "reference"}, default "paper"
-        "reference": the largest entry of |W W^T - I| of the rows as they are.
+        "reference": the largest entry of ``|W W^T - I|`` of the rows as they are.
 
     Returns
     -------

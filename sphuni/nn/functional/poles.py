@@ -85,8 +85,8 @@ def r_mhp(weight: Tensor, /, *, preset: Preset = "paper") -> Tensor:
 
     .. math:: \Big|\sum_i \hat w_i\Big| = -n - \tfrac12 P_{-2}
 
-    with P_-2 the polarization of exponent -2, in closed form. Lower is more uniform; zero for
-    every weight whose directions add up to zero, so it says nothing in half space.
+    with :math:`P_{-2}` the polarization of exponent -2, in closed form. Lower is more uniform; zero
+    for every weight whose directions add up to zero, so it says nothing in half space.
 
     Parameters
     ----------

@@ -105,7 +105,7 @@ class AngularFunction(nn.Module):
     filters : int
         Size of axis 1.
     k : float, optional
-        Default 0.3, or 0.5 to start "learnable-sigmoid", which uses |k| + 0.05.
+        Default 0.3, or 0.5 to start "learnable-sigmoid", which uses ``|k| + 0.05``.
     a, b : float
         Slope and offset of "linear".
     share : {"filter", "layer"} or nn.Parameter, default "filter"

@@ -38,7 +38,7 @@ def angular_logits(
     scale: float | None = None,
     detach_margin: bool = False,
 ) -> Tensor:
-    r"""Logits |x| g(theta), with the margin psi at the target class.
+    r"""Logits ``|x| g(theta)``, with the margin psi at the target class.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def angular_softmax(
 
 
 class GASoftmaxLoss(nn.Module):
-    r"""Generalised angular softmax: cross-entropy on |x| g(theta) with a margin at the target.
+    r"""Generalised angular softmax: cross-entropy on ``|x| g(theta)`` with a target margin.
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ class ASoftmaxLoss(GASoftmaxLoss):
 
 
 class WSoftmaxLoss(GASoftmaxLoss):
-    """W-Softmax: cross-entropy on |x| g(theta), normalised class weights and no margin.
+    """W-Softmax: cross-entropy on ``|x| g(theta)``, normalised class weights and no margin.
 
     References
     ----------
