@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from sphuni.stats import TestInfo, TestTable, UniformityTestResult
 
-__all__ = ["TAILS", "Outcome", "catalogue_as_json", "catalogue_as_text"]
+__all__ = ["TAILS", "Outcome", "catalogue_as_json"]
 
 TAILS = {"upper": "pvalue", "lower": "pvalue_lower", "two-sided": "pvalue_two_sided"}
 
@@ -109,13 +109,10 @@ class Outcome:
 def _label(result: "UniformityTestResult") -> str:
     """Name of the test, with the parameters that differ from their defaults."""
     from sphuni.stats import build_test
+    from sphuni.stats._registry import parameter_texts
 
     usual = build_test(result.test).parameters()
-    given = [
-        f"{key}={_brief(value)}"
-        for key, value in result.parameters.items()
-        if key != "antipodal" and value != usual.get(key)
-    ]
+    given = parameter_texts({k: v for k, v in result.parameters.items() if v != usual.get(k)})
     return f"{result.test}({', '.join(given)})" if given else result.test
 
 
@@ -129,13 +126,6 @@ def _left_out(skipped: dict[str, str], d: int) -> str:
     parts = [", ".join(named)] if named else []
     parts += [f"{other} for other dimensions"] if other else []
     return "; ".join(parts) + " (--json gives the reasons)"
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, tuple | list):
-        return "/".join(map(_brief, value))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:g}" if number else str(value).lower()
 
 
 def _corrected(method: str, count: int) -> str:
@@ -172,24 +162,3 @@ def catalogue_as_json(tests: "Sequence[TestInfo]") -> str:
     entries = [dataclasses.asdict(info) | {"null_laws": info.null_laws} for info in tests]
     content = {"schema": "sphuni.tests", "version": 1, "tests": entries}
     return json.dumps(_finite(content), indent=1, allow_nan=False)
-
-
-def catalogue_as_text(tests: "Sequence[TestInfo]") -> str:
-    """The list of tests for reading."""
-    heads = ("test", "where", "parameters", "detects")
-    rows = [(i.name, i.where, _defaults(i.parameters), i.detects) for i in tests]
-    return "\n".join(_grid_left([heads, *rows]))
-
-
-def _defaults(parameters: dict[str, Any]) -> str:
-    return " ".join(
-        f"{key}={_brief(value)}" for key, value in parameters.items() if key != "antipodal"
-    )
-
-
-def _grid_left(rows: "Sequence[Sequence[str]]") -> list[str]:
-    widths = [max(len(row[j]) for row in rows) for j in range(len(rows[0]) - 1)]
-    return [
-        "  ".join([*(c.ljust(w) for c, w in zip(row[:-1], widths, strict=True)), row[-1]])
-        for row in rows
-    ]

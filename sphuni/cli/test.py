@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sphuni.cli import _output, _samples
-from sphuni.cli._test_table import TAILS, Outcome, catalogue_as_json, catalogue_as_text
+from sphuni.cli._test_table import TAILS, Outcome, catalogue_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -225,6 +225,6 @@ def _list(arguments: argparse.Namespace) -> int:
     from sphuni.stats import available_tests
 
     tests = available_tests(arguments.d)
-    text = catalogue_as_json(tests) if arguments.json else catalogue_as_text(tests)
+    text = catalogue_as_json(tests) if arguments.json else str(tests)
     _output.write(lambda: print(text))
     return 0

@@ -5,6 +5,7 @@ from sphuni.stats._api import test_from_summary as test_from_summary
 from sphuni.stats._api import uniformity_test as uniformity_test
 from sphuni.stats._api import uniformity_tests as uniformity_tests
 from sphuni.stats._base import UniformityTest as UniformityTest
+from sphuni.stats._registry import TestCatalogue as TestCatalogue
 from sphuni.stats._registry import TestInfo as TestInfo
 from sphuni.stats._registry import available_tests as available_tests
 from sphuni.stats._registry import build_test as build_test

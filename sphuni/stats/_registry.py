@@ -1,8 +1,10 @@
 """The tests by name."""
 
+import bisect
 import dataclasses
 import difflib
 import functools
+import html
 from typing import Any
 
 from sphuni.stats._base import UniformityTest
@@ -100,6 +102,8 @@ _CLASSES: tuple[type[UniformityTest], ...] = (
 
 TESTS: dict[str, type[UniformityTest]] = {test.name: test for test in _CLASSES}
 
+_HIGH, _MANY = 4096, 1000  # a dimension and a number of points beyond which nothing changes
+
 _ALIASES = {alias: test.name for test in _CLASSES for alias in test.aliases}
 
 
@@ -118,7 +122,7 @@ class TestInfo:
     detects : str
         What the upper tail is sensitive to.
     where : str
-        Dimensions it is defined in.
+        Dimensions it is defined in, with its default parameters.
     reference : str
         Paper, year, DOI.
     """
@@ -142,7 +146,58 @@ class TestInfo:
         return (*(kind for kind in ("exact", "asymptotic") if kind in kinds), "monte-carlo")
 
 
-def available_tests(d: int | None = None) -> tuple[TestInfo, ...]:
+class TestCatalogue(tuple[TestInfo, ...]):
+    """The tests in a tuple that prints as a table: two lines a test, the second its sources."""
+
+    __slots__ = ()
+    __test__ = False
+
+    def __str__(self) -> str:
+        heads = ("test", "where", "parameters", "null laws", "detects")
+        rows = [
+            (
+                i.name,
+                i.where,
+                " ".join(parameter_texts(i.parameters)),
+                ", ".join(i.null_laws),
+                i.detects,
+            )
+            for i in self
+        ]
+        widths = [max(len(row[j]) for row in (heads, *rows)) for j in range(len(heads) - 1)]
+        lines = [
+            "  ".join([*(c.ljust(w) for c, w in zip(row[:-1], widths, strict=True)), row[-1]])
+            for row in (heads, *rows)
+        ]
+        for place, info in enumerate(self, start=1):
+            also = f"or {', '.join(info.aliases)}; " if info.aliases else ""
+            lines[place] += f"\n    {also}{info.reference}"
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        heads = ("test", "aliases", "where", "parameters", "null laws", "detects", "reference")
+        rows = [
+            (
+                i.name,
+                ", ".join(i.aliases),
+                i.where,
+                " ".join(parameter_texts(i.parameters)),
+                ", ".join(i.null_laws),
+                i.detects,
+                i.reference,
+            )
+            for i in self
+        ]
+        head = "".join(f"<th>{name}</th>" for name in heads)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows
+        )
+        return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def available_tests(d: int | None = None) -> TestCatalogue:
     """List the tests of uniformity.
 
     Parameters
@@ -152,7 +207,9 @@ def available_tests(d: int | None = None) -> tuple[TestInfo, ...]:
 
     Returns
     -------
-    tuple of TestInfo
+    TestCatalogue
+        A tuple of TestInfo; printing it gives a table of names, aliases, dimensions, parameters,
+        kinds of null law, what each detects, and references.
 
     Examples
     --------
@@ -161,7 +218,7 @@ def available_tests(d: int | None = None) -> tuple[TestInfo, ...]:
     """
     if d is not None and d < 2:
         raise ValueError(f"d must be an ambient dimension, at least 2; got {d}")
-    return tuple(_info(test) for test in TESTS.values() if d is None or test.defined(d))
+    return TestCatalogue(_info(test) for test in TESTS.values() if d is None or test.defined(d))
 
 
 def build_test(test: str, **parameters: Any) -> UniformityTest:
@@ -209,5 +266,38 @@ def _parameters(test: type[UniformityTest]) -> dict[str, Any]:
 
 
 def _info(test: type[UniformityTest]) -> TestInfo:
-    where = "circle (d = 2)" if test.circle_only else "d >= 3" if not test.defined(2) else "all d"
-    return TestInfo(test.name, test.aliases, _parameters(test), test.detects, where, test.reference)
+    parameters, where = _parameters(test), _where(test.name)
+    return TestInfo(test.name, test.aliases, parameters, test.detects, where, test.reference)
+
+
+@functools.cache
+def _where(name: str) -> str:
+    """Dimensions that a test takes with its default parameters."""
+    least = 2 if _takes(name, 2) else 3
+    if _takes(name, _HIGH):
+        return "all d" if least == 2 else f"d >= {least}"
+    largest = (
+        bisect.bisect_left(range(_HIGH), True, lo=least, key=lambda d: not _takes(name, d)) - 1
+    )
+    return f"d = {least}" if largest == least else f"d <= {largest}"
+
+
+def _takes(name: str, d: int) -> bool:
+    try:
+        _by_default(name).check(_MANY, d)
+    except ValueError:
+        return False
+    return True
+
+
+def parameter_texts(parameters: dict[str, Any]) -> list[str]:
+    """Parameters in few characters, but for `antipodal`, which all tests have."""
+    shown = {key: value for key, value in parameters.items() if key != "antipodal"}
+    return [f"{key}={_brief(value)}" for key, value in shown.items()]
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return "/".join(map(_brief, value))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if number else str(value).lower()

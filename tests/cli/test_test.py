@@ -234,7 +234,11 @@ def test_list_names_every_test(capsys):
 
     assert main(["test", "--list", "-d", "3"]) == 0
     lines = capsys.readouterr().out.splitlines()[1:]
-    assert [line.split()[0] for line in lines] == [info.name for info in available_tests(3)]
+    names = [info.name for info in available_tests(3)]
+    assert [line.split()[0] for line in lines[::2]] == names
+    about = dict(zip(names, zip(lines[::2], lines[1::2], strict=True), strict=True))
+    assert "exact, asymptotic, monte-carlo" in about["rayleigh"][0]
+    assert about["riesz"][1].startswith("    or energy; García-Portugués et al. 2023, doi:")
     assert main(["test", "--list", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert [test["name"] for test in content["tests"]] == [i.name for i in available_tests()]

@@ -202,3 +202,23 @@ def test_binned_simulation_agrees_with_the_statistics():
 def test_refusals(call, match):
     with pytest.raises(ValueError, match=match):
         call(random_points(10, 3, rng=0))
+
+
+def test_the_catalogue_prints_as_a_table():
+    tests = st.available_tests(d=512)
+    assert str(tests) == repr(tests)
+    assert "doi:10.1093/biomet/55.2.343" in str(tests)
+    assert tests._repr_html_().count("<tr>") == len(tests) + 1
+    where = {info.name: info.where for info in st.available_tests()}
+    assert (where["bingham"], where["packing"], where["kuiper"]) == ("all d", "all d", "d = 2")
+    assert (where["stereo"], where["pycke"]) == ("d >= 3", "d <= 3")
+
+
+@pytest.mark.parametrize("name", ["poisson", "quadratik_v"])
+def test_the_catalogue_says_where_a_default_parameter_ends(name):
+    (info,) = (info for info in st.available_tests() if info.name == name)
+    largest = int(info.where.removeprefix("d <= "))
+    test = st.build_test(name)
+    test.check(1000, largest)
+    with pytest.raises(ValueError, match="is a constant"):
+        test.check(1000, largest + 1)
