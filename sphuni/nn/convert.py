@@ -150,9 +150,11 @@ def convert_to_sphere(
     options: dict[str, Any] = {"kind": kind, "k": k, "a": a, "b": b, "eps": eps}
     options["share"] = _shared(share, kind, k, model)
     for name, module in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase) and not isinstance(module, _SPHERE):
+            kept.append((name, "recurrent; its sphere form is SphereRNNCell, with other gates"))
         if not isinstance(module, _PLAIN) or isinstance(module, _SPHERE):
             continue
-        reason = _reason_to_keep(name, module, patterns, classifier)
+        reason = _reason_to_keep(model, name, module, patterns, classifier)
         if reason is not None:
             kept.append((name or type(module).__name__, reason))
             continue
@@ -304,8 +306,19 @@ def _shared(share: str, kind: str, k: float | None, model: nn.Module) -> str | n
     return shared_steepness(k, device=device)
 
 
+def _read_by_parent(model: nn.Module, name: str) -> bool:
+    """Whether torch's fast path for transformers goes past this layer."""
+    path, _, leaf = name.rpartition(".")
+    parent = model.get_submodule(path)
+    return isinstance(parent, nn.TransformerEncoderLayer) and leaf in ("linear1", "linear2")
+
+
 def _reason_to_keep(
-    name: str, module: nn.Module, patterns: tuple[str, ...], classifier: str | None
+    model: nn.Module,
+    name: str,
+    module: nn.Module,
+    patterns: tuple[str, ...],
+    classifier: str | None,
 ) -> str | None:
     if parametrize.is_parametrized(module) or "weight" not in dict(module.named_parameters()):
         return "its weight is parametrized"
@@ -313,6 +326,8 @@ def _reason_to_keep(
         return "it is the whole model; build the sphere layer itself, such as SphereLinear"
     if type(module) not in _PLAIN:
         return f"a {type(module).__name__}, whose forward pass is its own"
+    if _read_by_parent(model, name):
+        return "torch's TransformerEncoderLayer reads its weight without calling it in evaluation"
     if name == classifier:
         return "the classifier"
     kernel = getattr(module, "kernel_size", None)

@@ -1,15 +1,19 @@
 """The hook inside other people's training loops. Nothing is imported before it is asked for."""
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sphuni._files import atomic_writer
 from sphuni.nn.functional import uniformity
 from sphuni.nn.hook import Regularizer, regularize
 
 __all__ = ["FeatureUniformity", "lightning_callback", "trainer_callback", "with_regularizer"]
+
+_STATE = "sphuni_regularizer.pt"
 
 
 def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
@@ -53,7 +57,7 @@ def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
         def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
             if self.regularizer is None:
                 return
-            self.regularizer.add_gradients()
+            self.regularizer.add_gradients(optimizer=optimizer)
             if trainer.global_step % max(1, trainer.log_every_n_steps) == 0:
                 for name, value in self.regularizer.stats.items():
                     pl_module.log(f"sphuni/{name}", value)
@@ -88,8 +92,9 @@ def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
     -------
     transformers.TrainerCallback
         Gradients are added right before every optimizer step, after clipping; the logged loss is
-        the model's own. Its regularizer is `.regularizer` from the start of training on. With
-        float16 loss scaling take `with_regularizer` instead.
+        the model's own. Its regularizer is `.regularizer` from the start of training on, and its
+        state is part of the Trainer's checkpoints. With float16 loss scaling take
+        `with_regularizer` instead.
 
     Raises
     ------
@@ -97,7 +102,7 @@ def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
         If `transformers` is not installed.
     """
     try:
-        base: Any = importlib.import_module("transformers").TrainerCallback
+        base: Any = _state_keeper()
     except ModuleNotFoundError as error:
         raise ImportError(
             "trainer_callback needs transformers: pip install transformers"
@@ -107,20 +112,42 @@ def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
     class HypersphericalCallback(base):
         """Adds the penalty's gradient before every optimizer step."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.regularizer: Regularizer | None = None
-
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             model: nn.Module = kwargs["model"]
             self.regularizer = regularize(model, method, **options)
             self.regularizer.to(next(model.parameters()).device)
+            super().on_train_begin(args, state, control, **kwargs)
 
         def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.regularizer is not None:
                 self.regularizer.add_gradients()
 
     return HypersphericalCallback()
+
+
+def _state_keeper() -> Any:
+    """A TrainerCallback class that keeps the state of `.regularizer` in checkpoints."""
+    base: Any = importlib.import_module("transformers").TrainerCallback
+
+    def file(args: Any, state: Any) -> Path:
+        return Path(args.output_dir) / f"checkpoint-{state.global_step}" / _STATE
+
+    class StateKeeper(base):
+        def __init__(self, regularizer: Regularizer | None = None) -> None:
+            super().__init__()
+            self.regularizer = regularizer
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if self.regularizer is not None and state.global_step and file(args, state).exists():
+                kept = torch.load(file(args, state), weights_only=True)
+                self.regularizer.load_state_dict(kept)
+
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if self.regularizer is not None and state.is_world_process_zero:
+                with atomic_writer(file(args, state)) as stream:
+                    torch.save(self.regularizer.state_dict(), stream)
+
+    return StateKeeper
 
 
 def with_regularizer(trainer_class: type) -> type:
@@ -137,7 +164,7 @@ def with_regularizer(trainer_class: type) -> type:
     type
         It takes one more keyword, `regularizer`, made by `sphuni.nn.regularize(model, ...)`. The
         penalty enters the loss of training steps only, divided by the number of accumulation
-        steps as the loss is.
+        steps as the loss is. The regularizer's state is part of the Trainer's checkpoints.
 
     Examples
     --------
@@ -158,6 +185,8 @@ def with_regularizer(trainer_class: type) -> type:
         def __init__(self, *args: Any, regularizer: Regularizer, **kwargs: Any) -> None:
             self.regularizer = regularizer
             super().__init__(*args, **kwargs)
+            if hasattr(self, "add_callback"):
+                self.add_callback(_state_keeper()(regularizer))
 
         def compute_loss(
             self, model: nn.Module, inputs: Any, return_outputs: bool = False, **kwargs: Any

@@ -31,6 +31,17 @@ for method in ("hs-mhe", "rp-comhe", "mhp"):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 1, method
     assert reg.calls == 3
     torch._dynamo.reset(); torch._dynamo.utils.counters.clear()
+model[0].requires_grad_(False)
+reg = snn.regularize(model, "hs-mhe")
+loss_of = lambda x: model(x).square().mean() * 0 + reg()
+torch.testing.assert_close(torch.compile(loss_of, fullgraph=True, backend="aot_eager")(x), reg())
+model.requires_grad_(False)
+torch._dynamo.reset()
+assert torch.compile(loss_of, fullgraph=True, backend="aot_eager")(x) == 0
+x, y = torch.randn(8, 4), torch.arange(8) % 3
+for criterion in (snn.GASoftmaxLoss(4, 3, m=2), snn.TripletLoss(), snn.CenterLoss(4, 3)):
+    compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x, y), criterion(x, y))
 copied = copy.deepcopy(reg)
 assert copied._token != reg._token
 print("one graph")

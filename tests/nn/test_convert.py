@@ -167,3 +167,16 @@ def test_hooks_of_the_layers_go_along_and_can_still_be_removed():
     snn.conversion_of(model).revert()
     with pytest.raises(ValueError, match=r"skip must hold names or regular expressions; '\('"):
         snn.convert_to_sphere(model, skip="(")
+
+
+def test_layers_that_torch_evaluates_past_their_module_are_kept():
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+    model = nn.Sequential(layer, nn.Linear(8, 8), nn.RNN(8, 4), nn.Linear(4, 3))
+    kept = dict(snn.conversion_of(snn.convert_to_sphere(model)).kept)
+    for name in ("0.linear1", "0.linear2"):
+        assert "reads its weight without calling it in evaluation" in kept[name]
+    assert "recurrent" in kept["2"]
+    x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
+    trained = model[:2](x)
+    with torch.no_grad():
+        torch.testing.assert_close(model[:2].eval()(x), trained)

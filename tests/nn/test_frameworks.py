@@ -110,13 +110,13 @@ class InOrder:
 
 def arguments(tmp_path, **options):
     transformers = pytest.importorskip("transformers")
+    options = {"save_strategy": "no", **options}
     return transformers.TrainingArguments(
         output_dir=str(tmp_path),
         max_steps=options.pop("max_steps", STEPS),
         learning_rate=0.1,
         lr_scheduler_type="constant",
         optim="sgd",
-        save_strategy="no",
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
@@ -154,6 +154,32 @@ def test_trainer_with_a_callback_that_clipping_spares(tmp_path):
     assert callback.regularizer.calls == STEPS
 
 
+@pytest.mark.parametrize("form", ["callback", "loss"])
+def test_a_trainer_that_resumes_goes_on_with_the_same_projections(tmp_path, form):
+    transformers = pytest.importorskip("transformers")
+    cls = type("Ordered", (InOrder, transformers.Trainer), {})
+
+    def trained(folder, steps, resume=None):
+        inner = model()
+        options = {"save_strategy": "steps", "save_steps": 2, "max_steps": steps}
+        args = arguments(folder, **options)
+        if form == "callback":
+            callback = trainer_callback("rp-comhe", k=2, C=2, project_first=True)
+            trainer = cls(Dictionary(inner), args, train_dataset=Rows(), callbacks=[callback])
+        else:
+            reg = snn.regularize(inner, "rp-comhe", k=2, C=2, project_first=True)
+            trainer = with_regularizer(cls)(
+                Dictionary(inner), args, train_dataset=Rows(), regularizer=reg
+            )
+        trainer.train(resume_from_checkpoint=resume)
+        return inner
+
+    whole = trained(tmp_path / "whole", 3)
+    trained(tmp_path / "cut", 2)
+    resumed = trained(tmp_path / "cut", 3, str(tmp_path / "cut" / "checkpoint-2"))
+    compare(resumed, whole)
+
+
 class Dictionary(nn.Module):
     """The model with the answer that a Trainer reads."""
 
@@ -176,3 +202,29 @@ def test_the_metric_has_the_methods_of_torchmetrics():
     metric(x)
     clone = copy.deepcopy(metric)
     assert clone.compute().item() == pytest.approx(snn.uniformity(x).item(), rel=1e-6)
+
+
+def test_adapters_of_peft_are_part_of_the_weight_as_used():
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    model = peft.get_peft_model(
+        nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)),
+        peft.LoraConfig(target_modules=["0"], r=2, init_lora_weights=False),
+    )
+    for mode in ("graph", "decoupled"):
+        model.zero_grad()
+        reg = snn.regularize(model, "mhe", mode=mode, weight=1.0, output_layer=None)
+        rows = {row.name: row.trainable for row in reg.describe().rows}
+        assert rows == {
+            "base_model.model.0.base_layer.weight": True,
+            "base_model.model.2.weight": False,
+        }
+        if mode == "graph":
+            reg().backward()
+        else:
+            reg.add_gradients()
+        layer = model.base_model.model[0]
+        used = layer.base_layer.weight + layer.get_delta_weight("default")
+        expected = torch.autograd.grad(snn.mhe(used), layer.lora_B["default"].weight)[0]
+        torch.testing.assert_close(layer.lora_B["default"].weight.grad, expected)
+        assert layer.base_layer.weight.grad is None

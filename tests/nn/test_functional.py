@@ -223,7 +223,7 @@ def test_reference_presets_of_orthogonality():
         )
     assert F.orthogonal(w, preset="reference").item() == F.orthogonal(w).item()
     for penalty in (F.so, F.dso):
-        with pytest.raises(ValueError, match="normalize must be False with preset='reference'"):
+        with pytest.raises(ValueError, match="normalize must be left at False"):
             penalty(w, normalize=True, preset="reference")
 
 
@@ -240,8 +240,23 @@ def test_reference_presets_of_features_take_rows_as_they_are():
     assert F.koleo(x, preset="reference").item() == pytest.approx(
         -(9 * rho).log().mean().item(), rel=1e-12
     )
-    with pytest.raises(ValueError, match="half_space must be False"):
+    with pytest.raises(ValueError, match="half_space must be left at False"):
         F.uniformity(x, half_space=True, preset="reference")
+
+
+@pytest.mark.parametrize(
+    ("penalty", "options"),
+    [
+        (F.mhs, {"minimum": "soft"}),
+        (F.mhs, {"metric": "geodesic"}),
+        (F.mgd, {"epsilon": 7.0}),
+        (F.koleo, {"floor": 0.1}),
+    ],
+)
+def test_options_that_the_reference_does_not_have_are_refused(penalty, options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name} must be left at .* with preset='reference'"):
+        penalty(weights(5, 3), preset="reference", **options)
 
 
 @pytest.mark.parametrize(
@@ -259,8 +274,8 @@ def test_reference_presets_do_not_depend_on_the_size_of_their_blocks(penalty, mo
     w = weights(11, 4) / 10
     w[3] = w[8]
     found = []
-    for size in (1024, 4):
-        monkeypatch.setattr(_reference, "_BLOCK", size)
+    for size in (1024, 44):
+        monkeypatch.setattr(_reference, "_TILE", size)
         leaf = w.clone().requires_grad_()
         value = penalty(leaf, preset="reference")
         found.append((value, *torch.autograd.grad(value, leaf)))

@@ -71,6 +71,7 @@ OBJECTIVES = {
     "raw srip": F.srip,
     "coherence": F.mutual_coherence,
     "uniformity": F.uniformity,
+    "uniformity reference": lambda w: F.uniformity(w, preset="reference"),
     "koleo": F.koleo,
     "alignment": lambda w: F.alignment(w, w.flip(0).detach()),
     "odd alignment": lambda w: F.alignment(w, w.flip(0).detach(), alpha=1.0),

@@ -149,6 +149,12 @@ def test_bad_options_are_refused_before_training(method, options, message):
         snn.regularize(net(), method, **options)
 
 
+def test_a_schedule_without_a_number_is_refused():
+    reg = snn.regularize(net(), "mhe", schedule=lambda call: float("nan"))
+    with pytest.raises(ValueError, match="schedule must return finite numbers; got nan at call 0"):
+        reg()
+
+
 def test_half_space_poles_of_two_rows_are_constant_which_is_said():
     with pytest.warns(UserWarning, match="'hs-mhp' of n = 2 rows in d = 5 dimensions is constant"):
         snn.build("hs-mhp", shape=(2, 5))
@@ -226,6 +232,9 @@ def test_rows_are_those_of_the_analysis_with_a_gradient(make):
     before = copy.deepcopy(model.state_dict())
     views = {v.name: v.matrix for v in module_neurons(model) if isinstance(v, NeuronView)}
     layers, _ = find_layers(model)
+    if any("[group" in layer.name for layer in layers):
+        (whole,) = views.values()
+        views = dict(zip([x.name for x in layers], whole.split(layers[0].n), strict=True))
     assert {layer.name for layer in layers} == set(views)
     for layer in layers:
         rows = read_rows(model, layer)
@@ -250,6 +259,33 @@ def test_weight_norm_by_old_hooks_can_be_read_twice():
         (model(torch.ones(2, 5)).sum() + reg()).backward()
     expected = F.mhe(model.weight_v)
     assert reg().item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_groups_of_a_convolution_are_sets_of_their_own():
+    model = nn.Sequential(nn.Conv2d(8, 12, 3, groups=4), nn.Conv2d(12, 12, 3, groups=12))
+    reg = snn.regularize(model, "mhe")
+    assert [layer.name for layer in reg.layers] == [f"0.weight[group {i}]" for i in range(4)]
+    parts = model[0].weight.flatten(1).split(3)
+    assert reg().item() == pytest.approx(sum(F.mhe(part).item() for part in parts), rel=1e-6)
+    assert ("1.weight", "depthwise: each filter has its own input") in reg.left_out
+
+
+def test_a_classifier_that_is_tied_to_an_embedding_is_a_linear_layer():
+    model = nn.ModuleDict({"emb": nn.Embedding(9, 4), "h": nn.Linear(4, 4)})
+    model["lm_head"] = nn.Linear(4, 9, bias=False)
+    model["lm_head"].weight = model["emb"].weight
+    layers = {x.name: (x.kind, x.role) for x in snn.regularize(model, "mhe").layers}
+    assert layers == {"h.weight": ("linear", "first"), "lm_head.weight": ("linear", "output")}
+    assert len(snn.regularize(model, "mhe", include="lm_head").layers) == 1
+
+
+def test_usual_names_inside_blocks_are_no_classifiers():
+    model = nn.ModuleDict()
+    for i in range(2):
+        model[f"b{i}"] = nn.ModuleDict({"q": nn.Linear(4, 4), "out": nn.Linear(4, 4)})
+    model["cls"] = nn.Linear(4, 3)
+    roles = {x.module: x.role for x in snn.regularize(model, "mhe").layers}
+    assert [name for name, role in roles.items() if role == "output"] == ["cls"]
 
 
 class LowRank(nn.Module):

@@ -35,6 +35,15 @@ def test_random_rows_are_unbiased_and_seeded():
     assert not torch.equal(values[:5], torch.stack([other().detach() for _ in range(5)]))
 
 
+def test_random_rows_of_the_reference_preset_are_unbiased():
+    model = nn.Sequential(nn.Linear(4, 12), nn.Linear(12, 3))
+    options = {"output_weight": 0.0, "preset": "reference"}
+    full = snn.regularize(model, "hs-mhe", **options)().item()
+    reg = snn.regularize(model, "hs-mhe", rows=4, **options)
+    values = torch.stack([reg().detach() for _ in range(600)])
+    assert abs(values.mean().item() - full) < 4 * values.std().item() / 600**0.5
+
+
 def test_decoupled_gradients_equal_those_in_the_graph():
     x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     model, twin = net(), net()
@@ -246,3 +255,71 @@ def test_gradient_scaling_and_accumulation_give_the_plain_gradient():
     decoupled = snn.regularize(model, "hs-mhe", mode="decoupled")
     decoupled.add_gradients(scale=scaler.get_scale())
     torch.testing.assert_close(gradients(model)["fc.weight"], 64 * expected["fc.weight"])
+
+
+def decoupled_step(optimizers, reg, model, x):
+    model.zero_grad()
+    model(x).square().mean().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def test_several_optimizers_get_the_gradients_of_their_own_layers():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    twin, x = copy.deepcopy(model), torch.randn(4, 6)
+    optimizers = [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in (model[0], model[2])]
+    reg = snn.regularize(model, "rp-comhe", every=2, mode="decoupled")
+    for optimizer in optimizers:
+        reg.attach(optimizer)
+    alone = torch.optim.SGD(twin.parameters(), lr=0.1)
+    reg_twin = snn.regularize(twin, "rp-comhe", every=2, mode="decoupled")
+    reg_twin.attach(alone)
+    for _ in range(3):
+        decoupled_step(optimizers, reg, model, x)
+        decoupled_step([alone], reg_twin, twin, x)
+    assert reg.calls == reg_twin.calls == 3
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def test_several_optimizers_go_on_where_they_were_saved():
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    seen = []
+    reg = snn.regularize(
+        model, "mhe", mode="decoupled", schedule=lambda call: seen.append(call) or 1.0
+    )
+    reg.set_extra_state(torch.tensor(50))
+    optimizers = [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in (model[0], model[2])]
+    for optimizer in optimizers:
+        reg.attach(optimizer)
+    for _ in range(2):
+        decoupled_step(optimizers, reg, model, torch.ones(2, 6))
+    assert seen == [50, 50, 51, 51]
+    assert reg.calls == 52
+
+
+def test_a_fused_optimizer_under_a_scaler_gets_scaled_gradients():
+    change = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        model = nn.Linear(6, 4)
+        before = model.weight.detach().clone()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=fused)
+        snn.regularize(model, "mhe", mode="decoupled").attach(optimizer)
+        scaler = torch.amp.GradScaler("cpu")
+        scaler.scale(0 * model(torch.ones(2, 6)).sum()).backward()
+        if not fused:
+            scaler.unscale_(optimizer)
+        scaler.step(optimizer)
+        change.append(model.weight.detach() - before)
+    torch.testing.assert_close(change[0], change[1])
+    assert change[0].abs().max() > 1e-3
+
+
+def test_a_step_with_a_closure_is_refused():
+    model = nn.Linear(6, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    snn.regularize(model, "mhe", mode="decoupled").attach(optimizer)
+    with pytest.raises(RuntimeError, match=r"call reg.add_gradients\(\) at the end of the closure"):
+        optimizer.step(lambda: 0.0)

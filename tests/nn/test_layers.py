@@ -170,6 +170,17 @@ def test_bad_layers_are_refused():
         snn.SphereLinear(3, 4, kind="sigmoid", k=0.0)
     with pytest.raises(ValueError, match="kind must be 'linear', 'cosine' or 'sigmoid'"):
         angular(torch.zeros(1), "tanh")
+    with pytest.raises(ValueError, match=r"input must have shape \(..., 3\); got \(2, 5\)"):
+        snn.SphereLinear(3, 4)(torch.ones(2, 5))
+    with pytest.raises((TypeError, ValueError), match=r"share must be 'filter'|Type-check error"):
+        snn.SphereConv2d(3, 4, 3, kind="learnable-sigmoid", share="channel")
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_empty_batches_give_empty_answers(groups):
+    layer = snn.SphereConv2d(3, 6, 3, groups=groups)
+    assert layer(torch.zeros(0, 3, 5, 5)).shape == (0, 6, 3, 3)
+    assert snn.SphereLinear(3, 4)(torch.zeros(0, 3)).shape == (0, 4)
 
 
 @pytest.mark.parametrize(

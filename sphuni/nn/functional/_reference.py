@@ -5,6 +5,7 @@ code returns NaN for weights of large norm. The code forms n x n matrices; here 
 blocks of rows that the backward pass computes again. Nothing else is changed.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,13 +13,14 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from sphuni._typing import Metric
-from sphuni.sphere import root
+from sphuni.sphere import root, unit_rows
 
 __all__ = [
     "coherence",
+    "cosine_gap",
     "energy",
     "entropy",
-    "gaussian_mean",
+    "log_gaussian_mean",
     "separation",
     "softened",
     "squared_distances",
@@ -26,7 +28,7 @@ __all__ = [
 
 _NORM_EPS = 1e-4
 _UNITS = 8
-_BLOCK = 1024
+_TILE = 1 << 21  # numbers of a block
 _DISTANCE_EPS = 1e-6  # of torch.nn.PairwiseDistance, which the code of KoLeo uses
 
 
@@ -40,18 +42,25 @@ def squared_distances(x: Tensor, y: Tensor) -> Tensor:
     return _bounded(2 - 2 * x @ y.mT)
 
 
-def energy(weight: Tensor, *, s: float, metric: Metric, half_space: bool) -> Tensor:
-    """Mean energy over the pairs i < j of the n rows, or of the 2n rows {w, -w}."""
+def energy(
+    weight: Tensor, *, s: float, metric: Metric, half_space: bool, population: int | None = None
+) -> Tensor:
+    """Mean energy over the pairs i < j of the n rows, or of the 2n rows {w, -w}.
+
+    With `population` the rows are a sample from so many, whose mean is estimated.
+    """
     if s not in (0, 1, 2):
         raise ValueError(f"s must be 0, 1 or 2 with preset='reference'; got {s}")
     rows = softened(weight)
     n = rows.shape[-2]
-    near = _sum_of_pairs(rows, rows, lambda p: _kernel(p, s, metric))
+    pairs = max(1, n * (n - 1) // 2)
+    near = _sum_of_pairs(rows, rows, lambda p: _kernel(p, s, metric)) / pairs
     if not half_space:
-        return near / max(1, n * (n - 1) // 2)
-    far = _sum_of_pairs(rows, -rows, lambda p: _kernel(p, s, metric))
-    own = _kernel(_bounded(2 + 2 * rows.square().sum(-1)), s, metric).sum(-1)
-    return (2 * (near + far) + own) / (n * (2 * n - 1))
+        return near
+    far = _sum_of_pairs(rows, -rows, lambda p: _kernel(p, s, metric)) / pairs
+    own = _kernel(_bounded(2 + 2 * rows.square().sum(-1)), s, metric).mean(-1)
+    whole = n if population is None else population
+    return ((whole - 1) * (near + far) + own) / (2 * whole - 1)
 
 
 def separation(weight: Tensor, *, half_space: bool) -> Tensor:
@@ -81,15 +90,18 @@ def coherence(weight: Tensor) -> Tensor:
     return torch.stack(_blocks(largest, weight)).amax(dim=0)
 
 
-def gaussian_mean(rows: Tensor, t: float) -> Tensor:
-    """Mean of exp(-t |x - y|^2) over the pairs of rows, which are not normalised."""
+def log_gaussian_mean(rows: Tensor, t: float) -> Tensor:
+    """Log of the mean of exp(-t |x - y|^2) over the pairs of rows, which are not normalised."""
     n = rows.shape[-2]
 
     def total(block: Tensor, start: int) -> Tensor:
         p = torch.cdist(block, rows, compute_mode="donot_use_mm_for_euclid_dist").square()
-        return torch.exp(-t * p).triu(start + 1).sum(dim=(-2, -1))
+        later = torch.ones_like(p, dtype=torch.bool).triu(start + 1)
+        exponents = (-t * p).masked_fill(~later, -torch.inf).flatten(-2)
+        return torch.logsumexp(exponents, dim=-1)
 
-    return torch.stack(_blocks(total, rows)).sum(dim=0) / (n * (n - 1) / 2)
+    parts = torch.stack(_blocks(total, rows))
+    return torch.logsumexp(parts, dim=0) - math.log(n * (n - 1) / 2)
 
 
 def entropy(rows: Tensor) -> Tensor:
@@ -108,14 +120,28 @@ def entropy(rows: Tensor) -> Tensor:
     return -(rows.shape[-2] * rho).log().mean(dim=-1)
 
 
+def cosine_gap(x: Tensor, y: Tensor) -> Tensor:
+    """Frobenius norm of the difference of the cosines between the rows of x and those of y."""
+    both = torch.cat([unit_rows(x), unit_rows(y)], dim=-1)
+    d = x.shape[-1]
+
+    def squared(block: Tensor, start: int) -> Tensor:
+        before = block[..., :d] @ both[..., :d].mT
+        after = block[..., d:] @ both[..., d:].mT
+        return (before - after).square().sum(dim=(-2, -1))
+
+    return root(torch.stack(_blocks(squared, both)).sum(dim=0))
+
+
 def _blocks(function: Callable[[Tensor, int], Tensor], rows: Tensor) -> list[Tensor]:
     """`function` of every block of rows and the number of its first row."""
-    n = rows.shape[-2]
-    if n <= _BLOCK:
+    n, batch = rows.shape[-2], rows[..., 0, 0].numel()
+    size = max(1, _TILE // (n * batch))
+    if n <= size:
         return [function(rows, 0)]
     return [
-        checkpoint(function, rows[..., start : start + _BLOCK, :], start, use_reentrant=False)
-        for start in range(0, n, _BLOCK)
+        checkpoint(function, rows[..., start : start + size, :], start, use_reentrant=False)
+        for start in range(0, n, size)
     ]
 
 

@@ -7,7 +7,7 @@ from sphuni._budget import require
 from sphuni.geometry.gram import cholesky_logdet
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import in_full_precision
-from sphuni.nn._preset import Preset, check_preset
+from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
 
 __all__ = ["mgd"]
@@ -72,6 +72,7 @@ def mgd(
         remedy="pass a random part of the rows",
     )
     if check_preset(preset) == "reference":
+        fixed_by_reference(epsilon=(epsilon, 1.0), jitter=(jitter, 1e-6))
         rows, jitter = _reference.softened(weight).double(), 1e-6
     else:
         width = torch.as_tensor(epsilon, dtype=torch.float64, device=weight.device)

@@ -75,7 +75,9 @@ def mhe(
     0.5
     """
     if check_preset(preset) == "reference":
-        return _reference.energy(weight, s=s, metric=metric, half_space=half_space)
+        return _reference.energy(
+            weight, s=s, metric=metric, half_space=half_space, population=population
+        )
     n = weight.shape[-2]
     kernel = tempered_riesz(s, metric, floor, weight.dtype)
     if n == 1:

@@ -8,11 +8,13 @@ from sphuni.kernels import Gaussian, Kernel
 from sphuni.nn._directions import directions
 from sphuni.nn._pair_sum import pair_sum
 from sphuni.nn._precision import check_weight, in_full_precision, nothing, widen
-from sphuni.nn._preset import Preset, check_preset
+from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
 from sphuni.sphere import root, unit_rows
 
 __all__ = ["alignment", "koleo", "uniformity"]
+
+_FLOOR = 1e-8
 
 
 @in_full_precision
@@ -65,9 +67,8 @@ def uniformity(
     if n == 1:
         return nothing(features)
     if check_preset(preset) == "reference":
-        if half_space:
-            raise ValueError("half_space must be False with preset='reference', which has none")
-        return _reference.gaussian_mean(features.double(), t).log().to(features.dtype)
+        fixed_by_reference(half_space=(half_space, False))
+        return _reference.log_gaussian_mean(features.double(), t).to(features.dtype)
     kernel: Kernel = Gaussian(t**0.5)
     used = kernel.antipodal() if half_space else kernel
     pairs = n * (n - 1) * (1.0 if half_space else 0.5)
@@ -118,7 +119,7 @@ def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0, preset: Preset = "
 
 
 @in_full_precision
-def koleo(features: Tensor, /, *, floor: float = 1e-8, preset: Preset = "paper") -> Tensor:
+def koleo(features: Tensor, /, *, floor: float = _FLOOR, preset: Preset = "paper") -> Tensor:
     r"""Kozachenko-Leonenko entropy loss; lower is more spread out.
 
     .. math:: -\frac1n \sum_i \log \min_{j \ne i} |x_i - x_j|
@@ -156,6 +157,7 @@ def koleo(features: Tensor, /, *, floor: float = 1e-8, preset: Preset = "paper")
     if features.shape[-2] == 1:
         return nothing(features)
     if check_preset(preset) == "reference":
+        fixed_by_reference(floor=(floor, _FLOOR))
         return _reference.entropy(features)
     distance, _ = nearest_distances(directions(features), metric="chordal")
     return -(distance + floor).log().mean(dim=-1)

@@ -7,7 +7,7 @@ from sphuni._rng import torch_generator
 from sphuni._typing import Seed
 from sphuni.nn._directions import directions, parted
 from sphuni.nn._precision import in_full_precision, nothing
-from sphuni.nn._preset import Preset, check_preset
+from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
 from sphuni.pairwise import nearest
 from sphuni.sphere import root, unit_rows
@@ -46,7 +46,7 @@ def so(weight: Tensor, /, *, normalize: bool = False, preset: Preset = "paper") 
     27.0
     """
     if check_preset(preset) == "reference":
-        _refuse_directions(normalize)
+        fixed_by_reference(normalize=(normalize, False))
         n, d = weight.shape[-2:]
         return _residual(weight).square().sum(dim=(-2, -1)) + max(0, n - d)
     return _residual(_rows(weight, normalize)).square().sum(dim=(-2, -1))
@@ -82,7 +82,7 @@ def dso(weight: Tensor, /, *, normalize: bool = False, preset: Preset = "paper")
     3.0
     """
     if check_preset(preset) == "reference":
-        _refuse_directions(normalize)
+        fixed_by_reference(normalize=(normalize, False))
     rows = _rows(weight, normalize)
     n, d = rows.shape[-2:]
     return 2 * _residual(rows).square().sum(dim=(-2, -1)) + abs(n - d)
@@ -222,11 +222,6 @@ def srip(
 def _rows(weight: Tensor, normalize: bool) -> Tensor:
     """Directions, or the rows as they are; either way equal lines are kicked apart."""
     return directions(weight, half_space=True) if normalize else parted(weight)
-
-
-def _refuse_directions(normalize: bool) -> None:
-    if normalize:
-        raise ValueError("normalize must be False with preset='reference': rows are as they are")
 
 
 def _residual(rows: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from sphuni.geometry.separation import nearest_distances
 from sphuni.kernels import Kernel, Laplace
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import in_full_precision, nothing
-from sphuni.nn._preset import Preset, check_preset
+from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
 from sphuni.pairwise import pair_reduce
 
@@ -81,6 +81,7 @@ def mhs(
     if n == 1:
         return nothing(weight)
     if check_preset(preset) == "reference":
+        fixed_by_reference(metric=(metric, "chordal"), minimum=(minimum, "hard"))
         return _reference.separation(weight, half_space=half_space)
     rows = directions(weight, half_space=half_space)
     if minimum == "soft":

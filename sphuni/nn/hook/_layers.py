@@ -1,7 +1,9 @@
 """The layers of a model that can be regularised, and how their rows are read with a gradient."""
 
-import dataclasses
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,13 +12,14 @@ from torch.nn.utils import parametrize
 from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, transposed_rows
 from sphuni.nn.regularizers.methods import Role
 
-__all__ = ["Layer", "find_layers", "gradient_rows", "read_rows"]
+__all__ = ["Layer", "find_layers", "gradient_rows", "owner", "read_rows"]
 
 _ADDED_DIRECTLY = (torch.float32, torch.float64)
+_BASE = "base_layer"  # what an adapter of peft calls the layer that it changes
 _PART = re.compile(r"^(.*?)(\[[^\]]*\])?$")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Layer:
     """One set of neurons of a model.
 
@@ -55,14 +58,73 @@ def find_layers(model: nn.Module) -> tuple[list[Layer], list[tuple[str, str]]]:
             views.append(item)
         elif isinstance(item, Skipped) and len(item.shape) > 1:
             skipped.append((item.name, item.reason))
+    heads = _linear_heads(model)
     layers: list[Layer] = []
     for view in views:
         layer = _locate(model, view, views)
-        if layer is None:
+        if view.kind == "lora" and _adapts(model, view.name):
+            skipped.append((view.name, "part of the weight as used, which is the layer's own"))
+        elif layer is None:
             skipped.append((view.name, f"{view.kind}: its rows cannot be read with a gradient"))
+        elif layer.parts == 1 and _groups(model, layer) > 1:
+            parts = _by_group(layer, _groups(model, layer))
+            layers += parts
+            skipped += [] if parts else [(view.name, "depthwise: each filter has its own input")]
         else:
-            layers.append(layer)
-    return layers, skipped
+            layers.append(heads.get(layer.name, lambda one: one)(layer))
+    places = {name: i for i, (name, _) in enumerate(model.named_modules(remove_duplicate=False))}
+    return sorted(layers, key=lambda layer: places[layer.module]), skipped
+
+
+def owner(model: nn.Module, layer: Layer) -> nn.Module:
+    """The module whose parameters the rows of a layer are computed from."""
+    path, _, own = layer.module.rpartition(".")
+    return model.get_submodule(path if own == _BASE else layer.module)
+
+
+def _linear_heads(model: nn.Module) -> dict[str, Callable[[Layer], Layer]]:
+    """What turns an embedding that is tied to a Linear into that Linear, by the table's name."""
+    linear = {
+        id(module.weight): name
+        for name, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, nn.Linear)
+    }
+
+    def renamed(layer: Layer, path: str) -> Layer:
+        return replace(layer, name=f"{path}.weight", kind="linear", type="Linear", module=path)
+
+    return {
+        f"{name}.weight": partial(renamed, path=linear[id(module.weight)])
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding) and id(module.weight) in linear
+    }
+
+
+def _groups(model: nn.Module, layer: Layer) -> int:
+    """In how many groups a convolution sees its input."""
+    if not layer.kind.startswith("conv"):
+        return 1
+    return int(getattr(model.get_submodule(layer.module), "groups", 1))
+
+
+def _by_group(layer: Layer, groups: int) -> list[Layer]:
+    """One set of neurons per group of a convolution; none if every filter is alone."""
+    size = layer.n // groups
+    if size < 2:
+        return []
+    return [
+        replace(layer, name=f"{layer.name}[group {i}]", n=size, part=i, parts=groups)
+        for i in range(groups)
+    ]
+
+
+def _adapts(model: nn.Module, name: str) -> bool:
+    """Whether a LoRA product is part of what some layer of the model uses."""
+    path = name.rpartition("lora")[0].rstrip(".")
+    try:
+        return hasattr(model.get_submodule(path), _BASE)
+    except AttributeError:
+        return False
 
 
 def _locate(model: nn.Module, view: NeuronView, views: list[NeuronView]) -> Layer | None:
@@ -95,7 +157,7 @@ def read_rows(model: nn.Module, layer: Layer) -> Tensor:
     """Read the rows (n, d) of a layer as the model now uses them, connected to its parameters."""
     try:
         module = model.get_submodule(layer.module)
-        weight = _effective(module, layer.leaf)
+        weight = _adapted(owner(model, layer), _effective(module, layer.leaf))
     except AttributeError as error:
         raise RuntimeError(
             f"layer {layer.name!r} is no longer in the model ({error}); make a new regularizer "
@@ -114,6 +176,8 @@ def gradient_rows(model: nn.Module, layer: Layer) -> Tensor | None:
     """
     module = model.get_submodule(layer.module)
     weight = dict(module.named_parameters(recurse=False)).get(layer.leaf)
+    if owner(model, layer) is not module:
+        return None
     if weight is None or hasattr(weight, "full_tensor") or weight._backward_hooks:
         return None
     gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
@@ -159,6 +223,17 @@ def _effective(module: nn.Module, leaf: str) -> Tensor:
     weight = getattr(module, leaf)
     if not isinstance(weight, Tensor):
         raise AttributeError(f"{leaf} of {type(module).__name__} is not a tensor")
+    return weight
+
+
+def _adapted(module: nn.Module, weight: Tensor) -> Tensor:
+    """The weight with what the active adapters of peft add to it."""
+    change: Callable[[str], Tensor] | None = getattr(module, "get_delta_weight", None)
+    if change is None or getattr(module, "merged", False):
+        return weight
+    for adapter in getattr(module, "active_adapters", ()):
+        if adapter in getattr(module, "lora_A", ()):
+            weight = weight + change(adapter).to(weight.dtype)
     return weight
 
 

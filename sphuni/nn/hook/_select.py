@@ -55,8 +55,9 @@ def select(
 def assign_roles(layers: list[Layer], output_layer: str | None) -> list[Layer]:
     """Mark the first layer and the classifier.
 
-    The classifier is found as the last linear layer whose own name says so, or else as the last
-    layer if it is linear; a model of one layer has none.
+    The classifier is found as the linear layer whose own name says so, if there is one such layer
+    among those that are nested least; or else as the last layer if that is linear. A model of one
+    layer has none.
     """
     output = _output_layer(layers, output_layer)
     roles: list[Role] = ["hidden"] * len(layers)
@@ -81,11 +82,17 @@ def _output_layer(layers: list[Layer], wanted: str | None) -> int | None:
         )
     if len(layers) < 2:
         return None
-    for i in reversed(range(len(layers))):
-        own = layers[i].module.rpartition(".")[2].lower()
-        if layers[i].kind == "linear" and own in _CLASSIFIERS:
-            return i
+    linear = [(i, *_depth_and_name(one)) for i, one in enumerate(layers) if one.kind == "linear"]
+    least = min((depth for _, depth, _ in linear), default=0)
+    named = [i for i, depth, name in linear if depth == least and name in _CLASSIFIERS]
+    if len(named) == 1:
+        return named[0]
     return len(layers) - 1 if layers[-1].kind == "linear" else None
+
+
+def _depth_and_name(layer: Layer) -> tuple[int, str]:
+    path, _, name = layer.module.rpartition(".")
+    return path.count(".") + bool(path), name.lower()
 
 
 def _listed(patterns: Pattern | Sequence[Pattern] | None) -> Sequence[Pattern]:
@@ -145,7 +152,10 @@ def _shown(pattern: Pattern) -> str:
 
 def _inventory(layers: list[Layer]) -> str:
     if not layers:
-        return "The model has no weight matrix with two or more rows"
+        return (
+            "The model has no weight matrix with two or more rows (lazy layers have none before "
+            "their first batch)"
+        )
     shown = [f"{layer.name} ({layer.type})" for layer in layers[:20]]
     more = f" and {len(layers) - 20} more" if len(layers) > 20 else ""
     return f"Its layers are {', '.join(shown)}{more}"

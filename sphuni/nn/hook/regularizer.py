@@ -1,5 +1,6 @@
 """The penalty of a whole network."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
 from sphuni.nn.hook import _opaque
-from sphuni.nn.hook._layers import Layer, gradient_rows, read_rows
+from sphuni.nn.hook._layers import Layer, gradient_rows, owner, read_rows
 from sphuni.nn.hook._tables import Plan, PlanRow, Summary, measure_layer
 from sphuni.nn.regularizers import Objective, find_method
 from sphuni.nn.regularizers._base import Reading
@@ -61,9 +62,10 @@ class Regularizer(nn.Module):
         self.schedule = schedule
         self.left_out = tuple(left_out)
         self.shown = shown
-        self.calls = 0
+        self.calls = self._calls_loaded = 0
         self.stats: dict[str, Tensor] = {}
         self._attached: dict[torch.optim.Optimizer, RemovableHandle] = {}
+        self._calls_of: dict[torch.optim.Optimizer, int] = {}
         self._token = _opaque.register(self)
         with torch.no_grad():
             for layer, objective in zip(layers, objectives, strict=True):
@@ -85,7 +87,11 @@ class Regularizer(nn.Module):
                 "optimizer.step(), or reg.attach(optimizer) once, and leave reg() out of the loss"
             )
         if torch.compiler.is_compiling():
-            return _opaque.penalty([read_rows(model, layer) for layer in self.layers], self._token)
+            every = [read_rows(model, layer) for layer in self.layers]
+            return _opaque.penalty(
+                [one if self._counts(i, one) else one[:0] for i, one in enumerate(every)],
+                self._token,
+            )
         factor = self._advance()
         read = ((i, read_rows(model, layer)) for i, layer in enumerate(self.layers))
         rows = {i: one for i, one in read if self._counts(i, one)} if factor else {}
@@ -97,7 +103,8 @@ class Regularizer(nn.Module):
     def penalty_and_gradients(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Return the penalty of rows read elsewhere and its gradient to each of them.
 
-        This is what a compiled graph calls, as one opaque operation; it counts as a call.
+        This is what a compiled graph calls, as one opaque operation; it counts as a call. Layers
+        without a penalty come without rows.
         """
         value = rows[0].new_zeros((), dtype=_opaque.result_dtype(rows))
         gradients = [torch.zeros_like(one) for one in rows]
@@ -105,23 +112,30 @@ class Regularizer(nn.Module):
         for index, one in enumerate(rows if factor else ()):
             with torch.enable_grad():
                 leaf = one.detach().requires_grad_()
-                parts = self._penalties({index: leaf}, factor) if self._counts(index, leaf) else ()
+                parts = self._penalties({index: leaf}, factor) if len(leaf) else ()
             for part in parts:
                 (gradients[index],) = torch.autograd.grad(part, leaf)
                 value = value + part.detach().to(value)
         return [value, *gradients]
 
-    def add_gradients(self, scale: float = 1.0) -> None:
+    def add_gradients(
+        self, scale: float = 1.0, *, optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
         """Add the gradient of the penalty to `.grad` of the model's parameters.
 
         Parameters
         ----------
         scale : float, default 1
             Factor, such as `scaler.get_scale()` while gradients are still scaled.
+        optimizer : Optimizer, optional
+            Only the layers whose parameters this optimizer has; each counts its own calls.
         """
-        model, factor = self.model, self._advance() * scale
+        model, factor = self.model, self._advance(optimizer) * scale
+        held = None if optimizer is None else _parameters_of(optimizer)
         waiting: dict[int, tuple[Reading, Tensor]] = {}
         for index, layer in enumerate(self.layers if factor else ()):
+            if held is not None and held.isdisjoint(owner(model, layer).parameters()):
+                continue
             with torch.enable_grad():
                 rows = read_rows(model, layer)
                 if not self._counts(index, rows):
@@ -142,7 +156,15 @@ class Regularizer(nn.Module):
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Call `add_gradients` before every step of `optimizer`, until `remove`.
 
-        A copy of the regularizer, or one that was unpickled, is not attached.
+        Several optimizers may be attached; each gets the gradients of the layers it has. A fused
+        optimizer under a GradScaler gets them scaled. A copy of the regularizer, or one that was
+        unpickled, is not attached.
+
+        Raises
+        ------
+        RuntimeError
+            In mode "graph", if `optimizer` is attached already, and at a step with a closure,
+            which would put the gradients back to zero.
         """
         if self.mode != "decoupled":
             raise RuntimeError("attach needs mode='decoupled'; with mode='graph' add reg() instead")
@@ -150,8 +172,14 @@ class Regularizer(nn.Module):
         if optimizer in self._attached:
             raise RuntimeError("this regularizer is attached to that optimizer already")
 
-        def before_step(*_: Any) -> None:
-            self.add_gradients()
+        def before_step(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if any(one is not None for one in (*args[1:], kwargs.get("closure"))):
+                raise RuntimeError(
+                    "attach does not work with optimizer.step(closure); call reg.add_gradients() "
+                    "at the end of the closure instead"
+                )
+            scale = getattr(optimizer, "grad_scale", None)  # set by GradScaler if it is fused
+            self.add_gradients(1.0 if scale is None else float(scale), optimizer=optimizer)
 
         self._attached[optimizer] = optimizer.register_step_pre_hook(before_step)
 
@@ -207,7 +235,8 @@ class Regularizer(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Continue counting calls."""
-        self.calls = int(state)
+        self.calls = self._calls_loaded = int(state)
+        self._calls_of.clear()
 
     def extra_repr(self) -> str:
         """Name the method and its coefficients."""
@@ -217,6 +246,7 @@ class Regularizer(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
         state["_attached"] = {}
+        state["_calls_of"] = {}
         state["stats"] = {}
         return state
 
@@ -224,17 +254,25 @@ class Regularizer(nn.Module):
         super().__setstate__(state)
         self._token = _opaque.register(self)
 
-    def _advance(self) -> float:
+    def _advance(self, optimizer: torch.optim.Optimizer | None = None) -> float:
         """Count the call and return the factor on all penalties; 0 leaves the call out.
 
-        In evaluation mode nothing is counted and no call is left out.
+        In evaluation mode nothing is counted and no call is left out. Several optimizers count
+        apart, each from the number that was loaded.
         """
         call, every = self.calls, self.every if self.training else 1
+        if optimizer is not None:
+            call = self._calls_of.setdefault(optimizer, self._calls_loaded)
         if self.training:
-            self.calls += 1
+            self.calls = max(self.calls, call + 1)
+            if optimizer is not None:
+                self._calls_of[optimizer] = call + 1
         if call % every:
             return 0.0
-        return every * (1.0 if self.schedule is None else float(self.schedule(call)))
+        factor = 1.0 if self.schedule is None else float(self.schedule(call))
+        if not math.isfinite(factor):
+            raise ValueError(f"schedule must return finite numbers; got {factor} at call {call}")
+        return every * factor
 
     def _coefficient(self, layer: Layer) -> float:
         return self.weights[1] if layer.role == "output" else self.weights[0]
@@ -261,8 +299,8 @@ class Regularizer(nn.Module):
 
     def _add_by_autograd(self, index: int, rows: Tensor, factor: float) -> None:
         """Add the gradient of one layer's penalty to whatever parameters its rows come from."""
-        owner = self.model.get_submodule(self.layers[index].module)
-        parameters = [p for p in owner.parameters() if p.requires_grad]
+        module = owner(self.model, self.layers[index])
+        parameters = [p for p in module.parameters() if p.requires_grad]
         with torch.enable_grad():
             (value,) = self._penalties({index: rows}, factor)
         gradients = torch.autograd.grad(value, parameters, allow_unused=True)
@@ -292,6 +330,10 @@ def _as_lines(method: str, objective: nn.Module) -> bool:
         objective = inner
     options: dict[str, Any] = getattr(objective, "options", {})
     return bool(options.get("half_space", find_method(method).half_space))
+
+
+def _parameters_of(optimizer: torch.optim.Optimizer) -> set[Tensor]:
+    return {parameter for group in optimizer.param_groups for parameter in group["params"]}
 
 
 def _objective_text(objective: nn.Module) -> str:

@@ -40,7 +40,8 @@ class Patches(nn.Module):
     def _patch_norms(self, x: Tensor, box: Callable[[Tensor], Tensor]) -> Tensor:
         """sqrt(|patch|^2 + eps) per filter; `box` sums one channel per group over every patch."""
         squares = x.to(torch.promote_types(x.dtype, torch.float32)).square()
-        sums = squares.reshape(x.shape[0], self.groups, -1, *x.shape[2:]).sum(dim=2)
+        each = x.shape[1] // self.groups
+        sums = squares.reshape(x.shape[0], self.groups, each, *x.shape[2:]).sum(dim=2)
         norms = (box(sums).clamp_min(0) + self.eps).sqrt()
         if self.groups == 1:
             return norms

@@ -140,6 +140,10 @@ class AngularFunction(nn.Module):
             return
         if isinstance(share, nn.Parameter):
             self.k = share
+        elif share not in ("filter", "layer"):
+            raise ValueError(
+                f"share must be 'filter', 'layer' or the parameter to be shared; got {share!r}"
+            )
         else:
             self.k = _steepness(filters if share == "filter" else 1, start, device)
 

@@ -187,6 +187,10 @@ class SphereLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (..., out_features) in [-1, 1], plus the bias."""
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"input must have shape (..., {self.in_features}); got {tuple(x.shape)}"
+            )
         with torch.autocast(x.device.type, enabled=False):
             dtype = torch.promote_types(x.dtype, torch.float32)
             norms = (x.to(dtype).square().sum(-1, keepdim=True) + self.eps).sqrt()

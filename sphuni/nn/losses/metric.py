@@ -97,11 +97,10 @@ def triplet(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
         farthest = distance.masked_fill(~positive, -torch.inf).argmax(dim=1)
         closest = distance.masked_fill(same, torch.inf).argmin(dim=1)
         used = positive.any(dim=1) & (~same).any(dim=1)
-    if not bool(used.any()):
-        return wide.sum() * 0
     pull = root((wide - wide[farthest]).square().sum(-1))
     push = root((wide - wide[closest]).square().sum(-1))
-    return (pull - push + margin).clamp_min(0)[used].mean()
+    loss = torch.where(used, (pull - push + margin).clamp_min(0), 0.0)
+    return loss.sum() / used.sum().clamp_min(1)
 
 
 def center(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:

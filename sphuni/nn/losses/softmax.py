@@ -1,6 +1,6 @@
 """Softmax losses on angles: W-, GA-, A- and S-Softmax."""
 
-import logging
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -23,7 +23,6 @@ __all__ = [
 
 Reduction = Literal["mean", "sum", "none"]
 _G = ("cosine", "linear", "sigmoid")
-_log = logging.getLogger("sphuni")
 
 
 def angular_logits(
@@ -161,7 +160,7 @@ class GASoftmaxLoss(nn.Module):
         Of "sigmoid".
     anneal : callable from int to float, optional
         lambda at training call number 0, 1, ..., for example `LambdaAnneal(1000, 0.12, 1, 5)`.
-        Without it margins of 3 and more rarely converge, which is logged once.
+        Without it margins of 3 and more rarely converge, which is a warning.
     detach_margin : bool, default False
         Add the margin as a constant to the target logit instead.
     scale : float, optional
@@ -214,7 +213,11 @@ class GASoftmaxLoss(nn.Module):
         if scale is not None and scale <= 0:
             raise ValueError(f"scale must be positive; got {scale}")
         if m >= 3 and anneal is None and not detach_margin:
-            _log.info("margin m = %g without annealing rarely converges; pass anneal=", m)
+            warnings.warn(
+                f"a margin of m = {m:g} rarely converges without annealing; pass "
+                "anneal=LambdaAnneal() or detach_margin=True",
+                stacklevel=2,
+            )
         self.weight = nn.Parameter(
             torch.empty(num_classes, in_features, device=device, dtype=dtype)
         )
@@ -280,7 +283,10 @@ class ASoftmaxLoss(GASoftmaxLoss):
         m: float = 4.0,
         anneal: Callable[[int], float] | None = None,
         detach_margin: bool = False,
+        label_smoothing: float = 0.0,
         reduction: Reduction = "mean",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             in_features,
@@ -289,7 +295,10 @@ class ASoftmaxLoss(GASoftmaxLoss):
             m=m,
             anneal=anneal,
             detach_margin=detach_margin,
+            label_smoothing=label_smoothing,
             reduction=reduction,
+            device=device,
+            dtype=dtype,
         )
 
 
@@ -308,9 +317,22 @@ class WSoftmaxLoss(GASoftmaxLoss):
         *,
         g: str = "cosine",
         k: float = 0.3,
+        label_smoothing: float = 0.0,
         reduction: Reduction = "mean",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_features, num_classes, g=g, m=1.0, k=k, reduction=reduction)
+        super().__init__(
+            in_features,
+            num_classes,
+            g=g,
+            m=1.0,
+            k=k,
+            label_smoothing=label_smoothing,
+            reduction=reduction,
+            device=device,
+            dtype=dtype,
+        )
 
 
 class SSoftmaxLoss(GASoftmaxLoss):
@@ -337,7 +359,10 @@ class SSoftmaxLoss(GASoftmaxLoss):
         k: float = 0.3,
         anneal: Callable[[int], float] | None = None,
         detach_margin: bool = False,
+        label_smoothing: float = 0.0,
         reduction: Reduction = "mean",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             in_features,
@@ -348,7 +373,10 @@ class SSoftmaxLoss(GASoftmaxLoss):
             anneal=anneal,
             detach_margin=detach_margin,
             scale=scale,
+            label_smoothing=label_smoothing,
             reduction=reduction,
+            device=device,
+            dtype=dtype,
         )
 
 
@@ -366,7 +394,8 @@ def _check(features: Tensor, weight: Tensor, labels: Tensor | None) -> None:
         )
     if labels.is_floating_point() or labels.is_complex():
         raise TypeError(f"labels must be whole numbers of classes; got {labels.dtype}")
-    if labels.device.type == "cpu":  # on a GPU the answer would have to be waited for
+    # on a GPU the answer would have to be waited for, and a compiled graph would break
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
         out = labels[(labels < 0) | (labels >= len(weight))]
         if len(out):
             raise ValueError(f"labels must lie in 0 to {len(weight) - 1}; got {int(out[0])}")

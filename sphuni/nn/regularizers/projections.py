@@ -8,9 +8,8 @@ from torch import Tensor
 from sphuni._numbers import positive, whole
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import check_weight, widen
-from sphuni.nn.functional import mhe
+from sphuni.nn.functional import _reference, mhe
 from sphuni.nn.regularizers._base import AddBack, Objective, Reading
-from sphuni.sphere import root
 
 __all__ = ["GroupProjection", "LearnedProjection", "RandomProjection"]
 
@@ -258,7 +257,7 @@ class LearnedProjection(_Projected):
             return _angle_error(self._subset(weight), projection)
         image = weight @ projection.mT
         if self.goal == "cosines":
-            return root((_cosines(weight) - _cosines(image)).square().sum())
+            return _reference.cosine_gap(weight, image)
         if self.goal == "full-energy":
             return mhe(image, s=2.0, preset="reference")
         was = self.objective.training
@@ -298,11 +297,6 @@ def _angle_error(weight: Tensor, projection: Tensor) -> Tensor:
     before = _pair_angles(directions(weight), first, second)
     after = _pair_angles(directions(weight @ projection.mT), first, second)
     return (before - after).square().mean()
-
-
-def _cosines(weight: Tensor) -> Tensor:
-    rows = directions(weight)
-    return rows @ rows.mT
 
 
 def _pair_angles(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
