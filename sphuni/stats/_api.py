@@ -320,13 +320,18 @@ def _result(
     test: UniformityTest, statistic: Tensor, n: int, d: int, choice: LawChoice, dtype: torch.dtype
 ) -> UniformityTestResult:
     wide = statistic.double()
-    if bool(torch.isinf(wide).any()):
-        warnings.warn(
-            f"the kernel of test {test.name!r} is infinite at coincident points, which the points "
-            "have: the statistic is infinite and the p-value 0",
-            NumericalWarning,
-            stacklevel=4,
-        )
+    for infinity, outcome in (
+        (wide == torch.inf, "the statistic is infinite and the p-value 0"),
+        (wide == -torch.inf, "the statistic is -infinite and the lower p-value 0"),
+        (wide.isnan(), "infinities of both signs leave no statistic and no p-value"),
+    ):
+        if bool(infinity.any()):
+            warnings.warn(
+                f"the kernel of test {test.name!r} is infinite at coincident or antipodal points, "
+                f"which the points have: {outcome}",
+                NumericalWarning,
+                stacklevel=4,
+            )
     log_upper, log_lower = tails_of(choice.law, wide)
     upper, lower = log_upper.exp(), log_lower.exp()
     count = choice.law.sample.size if choice.kind == "monte-carlo" else None  # type: ignore[attr-defined]

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni.sphere import unit_rows
+
 __all__ = ["circle_squares", "gegenbauer_pair_sum", "moment_count"]
 
 _FLOAT = NDArray[np.float64]
@@ -36,12 +38,14 @@ def gegenbauer_pair_sum(points: Tensor, coefficients: _FLOAT, d: int) -> Tensor:
     :math:`\sum_{ij} (x_i \cdot x_j)^m` is a weighted sum of squares of the moments of order m.
     """
     n = points.shape[-2]
+    if points.dtype != torch.float64:  # norms off by single precision would count n times
+        points = unit_rows(points.double())
     if points.shape[-1] == 2 and d == 2:
-        powers = circle_squares(points.double(), coefficients.size - 1)
+        powers = circle_squares(points, coefficients.size - 1)
         every = sum(float(c) * s for c, s in zip(coefficients, powers, strict=True))
     else:
         monomial = _monomials(coefficients, d)
-        squares = _moment_squares(points.double(), monomial.size - 1)
+        squares = _moment_squares(points, monomial.size - 1)
         every = sum(float(c) * s for c, s in zip(monomial, squares, strict=True))
     return 0.5 * (torch.as_tensor(every) - n * float(coefficients.sum()))
 

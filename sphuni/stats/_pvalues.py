@@ -29,10 +29,10 @@ class _Tails(torch.autograd.Function):
     def forward(statistic: Tensor, law: Law) -> tuple[Tensor, Tensor]:
         """Return log P(S >= s) and log P(S <= s)."""
         x = _flat(statistic)
-        tails, endless = law.tails(x), x == np.inf
+        tails = law.tails(np.where(np.isfinite(x), x, np.nan))
         # no uniform sample reaches infinity, which simulated laws cannot know
-        upper = np.where(endless, -np.inf, tails.log_upper)
-        lower = np.where(endless, 0.0, tails.log_lower)
+        upper = np.select([x == np.inf, x == -np.inf], [-np.inf, 0.0], tails.log_upper)
+        lower = np.select([x == np.inf, x == -np.inf], [0.0, -np.inf], tails.log_lower)
         return _like(upper, statistic), _like(lower, statistic)
 
     @staticmethod

@@ -101,7 +101,7 @@ def evaluate(points: Tensor, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
     turns = sorted_turns(points) if any(isinstance(test, CircleTest) for test in tests) else None
     for test in tests:
         if isinstance(test, CircleTest) and turns is not None:
-            known[test] = test.of_turns(turns, n)
+            known[test] = test.of_turns(test.turns(turns), n)
         elif test not in known:
             known[test] = test.statistic_with(points, d, sums, known)
     return torch.stack([known[test].double() for test in tests], dim=-1).numpy()

@@ -15,7 +15,7 @@ from sphuni.stats import _coefficients as co
 from sphuni.stats._angular import CircleQuartic, CircleSquare, PyckeSeries
 from sphuni.stats._base import LawChoice, Term
 from sphuni.stats._kernels import Centred, Latitude, OneMinusSine
-from sphuni.stats._sorted import sorted_turns
+from sphuni.stats._sorted import ascending, sorted_turns
 from sphuni.stats.classical import Rayleigh
 from sphuni.stats.projected import PRt
 from sphuni.stats.sobolev import SobolevTest
@@ -109,20 +109,21 @@ class Watson(SobolevTest):
     circle_only: ClassVar[bool] = True
 
     def summary(self, points: Tensor, d: int) -> Tensor:
-        """The statistic itself, from sorted angles."""
-        return watson_of_turns(sorted_turns(points))
+        """The statistic itself, from sorted angles; those of lines are doubled."""
+        u = sorted_turns(points)
+        return watson_of_turns(ascending((2.0 * u).remainder(1.0)) if self.antipodal else u)
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """As it is."""
         return torch.as_tensor(summary)
 
-    def check(self, n: int, d: int) -> None:
-        """Refuse lines: double the angles instead."""
-        super().check(n, d)
-        if self.antipodal:
-            raise ValueError(
-                "test 'watson' takes no antipodal=True; double the angles of the points instead"
-            )
+    def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
+        """The weighted chi-square law; doubled angles have the same."""
+        return Watson().asymptotic_law(n, d) if self.antipodal else super().asymptotic_law(n, d)
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """The same where its size is right."""
+        return Watson().best_law(n, d) if self.antipodal else super().best_law(n, d)
 
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """None: sorting serves."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._sorted import sorted_turns
+from sphuni.stats._sorted import ascending, sorted_turns
 from sphuni.stats.laws import Empirical
 from sphuni.stats.laws import circular as laws
 
@@ -35,14 +35,22 @@ _TABLE_UP_TO = 2000
 
 @dataclasses.dataclass(frozen=True)
 class CircleTest(UniformityTest):
-    """A test of the circle whose summary is the sorted angles, as shares of a turn."""
+    """A test of the circle whose summary is the sorted angles, as shares of a turn.
+
+    With `antipodal` angles are doubled, which makes lines into points and leaves every null law.
+    """
 
     circle_only: ClassVar[bool] = True
     pairwise: ClassVar[bool] = False
+    antipodal: bool = False
 
     def summary(self, points: Tensor, d: int) -> Tensor:
         """Angles as shares of a turn in [0, 1), ascending."""
-        return sorted_turns(points)
+        return self.turns(sorted_turns(points))
+
+    def turns(self, u: Tensor) -> Tensor:
+        """Sorted turns that the statistic is of: those of points, or of lines."""
+        return ascending((2.0 * u).remainder(1.0)) if self.antipodal else u
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """The statistic from sorted angles."""

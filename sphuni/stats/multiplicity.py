@@ -15,7 +15,7 @@ _COMBINE = ("fisher", "stouffer", "simes", "cauchy", "harmonic", "bonferroni")
 
 
 @array_function()
-def adjust_pvalues(pvalues: Tensor, /, *, method: str = "bh") -> Tensor:
+def adjust_pvalues(pvalues: Tensor, /, method: str = "bh") -> Tensor:
     r"""Adjust p-values for the number of tests.
 
     Parameters
@@ -70,7 +70,7 @@ def adjust_pvalues(pvalues: Tensor, /, *, method: str = "bh") -> Tensor:
 
 
 @array_function()
-def combine_pvalues(pvalues: Tensor, /, *, method: str = "cauchy") -> Tensor:
+def combine_pvalues(pvalues: Tensor, /, method: str = "cauchy") -> Tensor:
     r"""Combine the p-values of several tests of one hypothesis into one.
 
     Parameters

@@ -28,6 +28,10 @@ class Packing(UniformityTest):
     ----------
     T. Cai, J. Fan, T. Jiang, "Distributions of angles in random packing on spheres", Journal of
     Machine Learning Research 14 (2013) 1837-1864, arXiv:1306.0256.
+
+    T. T. Cai, T. Jiang, "Phase transition in limiting distributions of coherence of
+    high-dimensional random matrices", Journal of Multivariate Analysis 107 (2012) 24-39,
+    doi:10.1016/j.jmva.2011.11.008.
     """
 
     name: ClassVar[str] = "packing"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from sphuni._result import Result
+from sphuni._rng import seeds
 from sphuni._typing import Seed
 from sphuni.stats import _registry, alternatives
 from sphuni.stats._base import UniformityTest
@@ -236,7 +237,8 @@ def power_table(
     sampler, name = alternatives.find(alternative)
     chosen, skipped = _chosen(tests, n, d)
     counted = _Counted(progress, n_sets)
-    asked = Null(null, n_resamples, None, workers, progress=counted.tables if progress else None)
+    tables = counted.tables if progress else None
+    asked = Null(null, n_resamples, _seed_of_tables(null, rng), workers, progress=tables)
     kept, laws = [], []
     for test, choice in zip(chosen, choose_all(chosen, n, d, asked), strict=True):
         if not isinstance(choice, ValueError):
@@ -258,6 +260,11 @@ def power_table(
             _result(test, counts, n_sets, choice.kind, name, n, d, alpha) for alpha in alphas
         ]
     return PowerTable(tuple(results), skipped)
+
+
+def _seed_of_tables(null: str, rng: Seed) -> int | None:
+    """A seed apart from those of the sets; tables of "auto" have fixed seeds of their own."""
+    return seeds(rng, 1)[0] + 1 if null == "monte-carlo" and rng is not None else None
 
 
 class _Counted:

@@ -1,5 +1,6 @@
 """A network with its loss: what a batch costs, and what is predicted for it."""
 
+import warnings
 from typing import Any, cast
 
 import torch.nn.functional as functional
@@ -144,7 +145,9 @@ def _angular_loss(config: LossConfig, width: int, classes: int) -> GASoftmaxLoss
     if isinstance(options.get("anneal"), dict):
         options["anneal"] = LambdaAnneal(**options["anneal"])
     try:
-        return _ANGULAR[config.name](width, classes, **options)
+        with warnings.catch_warnings():  # a large margin without annealing is what some arms are
+            warnings.simplefilter("ignore", UserWarning)
+            return _ANGULAR[config.name](width, classes, **options)
     except TypeError as error:
         raise ValueError(f"loss.options of {config.name!r}: {error}") from None
 

@@ -54,3 +54,13 @@ def test_own_sampler_and_refusals():
 def test_descent_works_where_gradients_are_off():
     result = power("packing", "minimum_energy", n=30, d=3, steps=8, n_sets=20, rng=0)
     assert result.lower == 1.0
+
+
+def test_simulated_nulls_have_seeds_of_their_own():
+    sizes = {
+        size(
+            "kuiper", n=9, d=2, n_sets=300, null="monte-carlo", n_resamples=199, rng=3, workers=w
+        ).upper
+        for w in (1, 1, 2)
+    }
+    assert len(sizes) == 1

@@ -185,13 +185,38 @@ def test_gradients_stay_finite_at_duplicates_and_antipodes(name):
     assert bool(torch.isfinite(x.grad).all())
 
 
-def test_single_precision_statistics():
-    rows = random_points(3000, 16, rng=0)
-    for name in ("ajne", "gine_fn", "bakshaev", "pcvm", "softmax", "rayleigh", "bingham"):
+@pytest.mark.parametrize("d", [3, 16])
+def test_single_precision_statistics(d):
+    rows = random_points(10_000, d, rng=0)
+    smooth = ("ajne", "gine_fn", "bakshaev", "pcvm", "softmax", "rayleigh", "bingham", "stein")
+    for name in smooth:
         wide = stat(rows, name)
         narrow = st.uniformity_test(rows.astype(np.float32), name).statistic
         assert narrow.dtype == np.float32
-        assert narrow == pytest.approx(wide, rel=1e-4, abs=2e-4)
+        assert narrow == pytest.approx(wide, rel=1e-5), name
+
+
+def test_kernels_without_a_value_at_antipodes_say_so():
+    up, side = [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]
+    down = [0.0, 0.0, -1.0]
+    with pytest.warns(NumericalWarning, match="-infinite and the lower p-value 0"):
+        r = st.uniformity_test(np.array([up, down, side]), "stereo", a=-1.0)
+    assert (r.statistic, r.pvalue, r.pvalue_lower) == (-np.inf, 1.0, 0.0)
+    with pytest.warns(NumericalWarning, match="infinities of both signs"):
+        r = st.uniformity_test(np.array([up, up, down]), "stereo", a=-1.0)
+    assert np.isnan([r.statistic, r.pvalue, r.pvalue_lower]).all()
+
+
+CIRCULAR = [info.name for info in st.available_tests(2) if info.where == "d = 2"]
+
+
+@pytest.mark.parametrize("name", CIRCULAR)
+def test_circle_tests_take_lines(name):
+    rows = random_points(30, 2, rng=3)
+    flipped = rows * np.where(np.arange(30) % 3 == 0, -1.0, 1.0)[:, None]
+    test = st.build_test(name, antipodal=True)
+    found = [float(test.statistic(torch.as_tensor(x))) for x in (rows, flipped)]
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
 
 
 def test_exact_codes_are_more_regular_than_chance():
@@ -248,6 +273,7 @@ def test_monte_carlo_is_reproducible(points):
         (lambda x: st.uniformity_test(x, "giné_fn"), ValueError, "Did you mean .*gine_fn"),
         (lambda x: st.uniformity_test(x, "kuiper"), ValueError, "on the circle"),
         (lambda x: st.uniformity_test(x[:1], "gine_gn"), ValueError, "needs n >= 2"),
+        (lambda x: st.uniformity_test(x[:1], "rayleigh"), ValueError, "needs n >= 2"),
         (lambda x: st.uniformity_test(x, "riesz", rho=1.0), TypeError, "has no parameter 'rho'"),
         (lambda x: st.uniformity_test(x, "riesz", s=3.0), ValueError, "s must be a power"),
         (lambda x: st.uniformity_test(x, "riesz", s=-3.5), ValueError, "s must exceed"),
@@ -273,7 +299,7 @@ def test_result_is_frozen(points):
 
 def test_logarithm_with_duplicates_is_infinite_and_said_so(points):
     rows = np.concatenate([points, points[:1]])
-    with pytest.warns(NumericalWarning, match="infinite at coincident points"):
+    with pytest.warns(NumericalWarning, match="the statistic is infinite and the p-value 0"):
         r = st.uniformity_test(rows, "riesz", s=0.0)
     assert r.statistic == np.inf
     assert r.pvalue == 0.0
