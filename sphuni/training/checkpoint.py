@@ -9,6 +9,8 @@ import torch
 
 from sphuni._errors import UnreadableFileError
 from sphuni._files import write_bytes
+from sphuni.training import schema
+from sphuni.training.config import Settings
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 
@@ -16,20 +18,23 @@ _SCHEMA = "sphuni.training.checkpoint"
 _VERSION = 1
 
 
-def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write the state of a run."""
+def write_checkpoint(path: Path, state: dict[str, Any], settings: Settings) -> None:
+    """Write the state of a run, and the settings that it has."""
     stream = io.BytesIO()
-    torch.save({"schema": _SCHEMA, "version": _VERSION, **state}, stream)
+    about = {"schema": _SCHEMA, "version": _VERSION, "settings": schema.to_table(settings)}
+    torch.save({**about, **state}, stream)
     write_bytes(path, stream.getvalue())
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, settings: Settings) -> dict[str, Any]:
     """Read the state of a run; nothing but tensors and plain values is loaded.
 
     Raises
     ------
     UnreadableFileError
         If the file is damaged or of another kind.
+    ValueError
+        If it is of a run with other settings; the first difference is named.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -41,4 +46,5 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UnreadableFileError(
             f"{str(path)!r} has version {state['version']}; this sphuni reads {_VERSION}"
         )
+    schema.check_same(settings, state.get("settings", {}), f"{str(path)!r} is of")
     return state

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from sphuni.training.extras import EXTRAS
 from sphuni.training.further import Further, further
 from sphuni.training.runner import Outcome
 from sphuni.training.statistics import (
+    CONFIRMED,
+    OPEN,
     Paired,
     Ranks,
     holm,
@@ -157,6 +160,7 @@ def compare(results: Results) -> Comparison:
         Differences are paired by seed; a run that diverged takes its pair out and is counted.
     """
     experiment, finals = results.experiment, results.finals
+    _check_metric(experiment.metric, finals)
     grid = _Grid(finals)
     cases = [case for case in experiment.cases if grid.has(case.name)]
     tables = tuple(_case_table(experiment, case, grid) for case in cases)
@@ -172,6 +176,16 @@ def compare(results: Results) -> Comparison:
         sum(outcome.seconds for outcome in results.outcomes) / 3600,
         EXTRAS[experiment.name](results) if experiment.name in EXTRAS and finals else "",
     )
+
+
+def _check_metric(metric: str, finals: Sequence[Outcome]) -> None:
+    """Refuse a metric that no log has."""
+    done = [outcome for outcome in finals if outcome.status == "done" and outcome.rows]
+    if done and all(math.isnan(outcome.last(metric)) for outcome in done):
+        logged = sorted({key for row in done[0].rows for key in row if "." in key})
+        near = get_close_matches(metric, logged, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"metric {metric!r} is in no log; logged are {', '.join(logged)}.{hint}")
 
 
 class _Grid:
@@ -195,6 +209,16 @@ class _Grid:
             [math.nan if cell is None else cell.last(metric, epoch) for cell in cells], dtype=float
         )
 
+    def ranked(self, case: str, arm: str, seeds: Sequence[int], metric: str) -> Any:
+        """Values in which a run that diverged is the worst there is."""
+        values = self.values(case, arm, seeds, metric)
+        worst = math.inf if lower_is_better(metric) else -math.inf
+        for k, seed in enumerate(seeds):
+            cell = self.cells.get((case, arm, seed))
+            if cell is not None and cell.status == "failed":
+                values[k] = worst
+        return values
+
 
 def _case_table(experiment: Experiment, case: Case, grid: _Grid) -> CaseTable:
     metric = experiment.metric
@@ -203,7 +227,8 @@ def _case_table(experiment: Experiment, case: Case, grid: _Grid) -> CaseTable:
     seeds = sorted(set().union(*(grid.seeds(case.name, arm.name) for arm in arms)))
     values = {arm.name: grid.values(case.name, arm.name, seeds, metric) for arm in arms}
     base = values.get(reference, np.full(len(seeds), math.nan))
-    ranks = mean_ranks(np.stack(list(values.values()), axis=1), lower=lower_is_better(metric))
+    ranked = [grid.ranked(case.name, arm.name, seeds, metric) for arm in arms]
+    ranks = mean_ranks(np.stack(ranked, axis=1), lower=lower_is_better(metric))
     differences = [paired(values[arm.name], base) for arm in arms]
     compared = [k for k, arm in enumerate(arms) if arm.name != reference]
     adjusted = dict(zip(compared, holm([differences[k].p for k in compared]), strict=True))
@@ -258,6 +283,9 @@ def _claims(experiment: Experiment, cases: Sequence[Case], grid: _Grid) -> list[
                     result.interval(1 - level) if result.pairs > 1 else (-math.inf, math.inf)
                 )
                 judged = verdict(result, p, lower=lower_is_better(claim.metric))
+                diverged = any(run.status == "failed" for run in grid.runs(case.name, claim.better))
+                if judged == CONFIRMED and diverged:
+                    judged = OPEN  # the seeds that are left are not all there were
                 label = case.label or case.name
                 found.append(
                     ClaimRow(
@@ -308,7 +336,7 @@ def _overall(
     blocks = []
     for case in cases:
         seeds = sorted(set.intersection(*(grid.seeds(case.name, arm) for arm in arms)))
-        columns = [grid.values(case.name, arm, seeds, experiment.metric) for arm in arms]
+        columns = [grid.ranked(case.name, arm, seeds, experiment.metric) for arm in arms]
         blocks.append(np.stack(columns, axis=1))
     ranks = mean_ranks(np.concatenate(blocks), lower=lower_is_better(experiment.metric))
     return tuple(arms), ranks

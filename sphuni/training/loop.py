@@ -72,13 +72,13 @@ def train(
         settings, splits, seed=seed, evaluate_on=evaluate_on, device=device, network=network
     )
     if checkpoint is not None and checkpoint.exists():
-        trainer.load_state(read_checkpoint(checkpoint))
+        trainer.load_state(read_checkpoint(checkpoint, settings))
     saved = time.monotonic()
     while trainer.epoch < settings.training.epochs:
         trainer.run_epoch()
         waited = time.monotonic() - saved >= settings.training.checkpoint_seconds
         if checkpoint is not None and waited and ranks.is_first():
-            write_checkpoint(checkpoint, trainer.state())
+            write_checkpoint(checkpoint, trainer.state(), settings)
             saved = time.monotonic()
         if on_row is not None and ranks.is_first():
             on_row(trainer.rows)
@@ -158,6 +158,9 @@ class Trainer:
         for part in self.evaluate_on:
             samples = cast(Samples, getattr(self.splits, part))
             found = evaluate(self.learner, samples, recall=self.settings.evaluation.recall)
+            if len(samples) and not math.isfinite(found["loss"]):
+                step = self.epoch * self.steps - 1
+                raise DivergedError(f"the loss on {part} data after it", step, self.epoch)
             row |= {f"{part}.{name}": rounded(value) for name, value in found.items()}
         return row
 

@@ -1,11 +1,14 @@
 """A paired comparison of regularizers on a network and data of one's own."""
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from sphuni._numbers import whole
+from sphuni._typing import Array
 from sphuni.training import schema
 from sphuni.training.archive import Results
 from sphuni.training.compare import compare
@@ -43,8 +46,8 @@ class OwnComparison:
 
 def compare_methods(
     network: Callable[[], nn.Module],
-    train_data: tuple[Tensor, Tensor],
-    test_data: tuple[Tensor, Tensor],
+    train_data: tuple[Array, Array],
+    test_data: tuple[Array, Array],
     *,
     methods: Iterable[str] = ("none", "hs-mhe"),
     seeds: int = 10,
@@ -57,7 +60,7 @@ def compare_methods(
     ----------
     network : callable
         Returns a new network; called once per run, with the same random numbers for all methods.
-    train_data, test_data : tuple of two tensors
+    train_data, test_data : tuple of two tensors or arrays
         Inputs as the network takes them, and class numbers.
     methods : iterable of str, default ("none", "hs-mhe")
         The first is what the others are compared with. `sphuni.nn.available_methods()` lists all.
@@ -87,21 +90,27 @@ def compare_methods(
     [('none', 2), ('hs-mhe', 2)]
     """
     names = list(methods)
+    repeated = [name for name in names if names.count(name) > 1]
+    if not names or repeated:
+        raise ValueError(f"methods must be names, each once; got {names}")
+    if "model" in (settings or {}):
+        raise ValueError("settings must not hold 'model': the network is what `network` returns")
     arms = tuple(Arm(name=n, overrides={"regularizer": {"method": n}}) for n in names)
     experiment = Experiment(
         name="own",
         title="regularizers on a network of your own",
-        seeds=seeds,
+        seeds=whole("seeds", seeds, 1),
         base=schema.override(Settings(), settings or {}),
         arms=arms,
         cases=(Case(name=_CASE),),
     )
     splits = _splits(train_data, test_data)
+    make = _new_each_time(network)
     outcomes = []
     for seed in range(seeds):
         for arm in arms:
             chosen = schema.settings_of(experiment, experiment.cases[0], arm)
-            outcomes.append(_run(arm.name, chosen, splits, seed, device, network))
+            outcomes.append(_run(arm.name, chosen, splits, seed, device, make))
     return OwnComparison(Results(experiment, "", tuple(outcomes)))
 
 
@@ -133,14 +142,39 @@ def _run(
     )
 
 
-def _splits(train_data: tuple[Tensor, Tensor], test_data: tuple[Tensor, Tensor]) -> Splits:
-    for name, (inputs, targets) in (("train_data", train_data), ("test_data", test_data)):
-        if len(inputs) != len(targets) or len(inputs) == 0:
+def _new_each_time(network: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
+    """Refuse a module that was trained in an earlier run."""
+    seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+    def make() -> nn.Module:
+        made = network()
+        if made in seen:
             raise ValueError(
-                f"{name} must be inputs and as many class numbers, at least one; "
-                f"got {len(inputs)} and {len(targets)}"
+                "network must return a new module at every call; it returned one twice"
             )
-    train_part, test_part = Samples(*train_data), Samples(*test_data)
+        seen.add(made)
+        return made
+
+    return make
+
+
+def _samples(name: str, data: tuple[Array, Array]) -> Samples:
+    inputs, targets = (torch.as_tensor(part) for part in data)
+    if len(inputs) != len(targets) or len(inputs) == 0:
+        raise ValueError(
+            f"{name} must be inputs and as many class numbers, at least one; "
+            f"got {len(inputs)} and {len(targets)}"
+        )
+    if targets.is_floating_point() or targets.ndim != 1 or int(targets.min()) < 0:
+        raise ValueError(
+            f"{name} must hold class numbers 0, 1, ... of shape (n,); got {targets.dtype} of shape "
+            f"{tuple(targets.shape)} from {targets.min().item()} on"
+        )
+    return Samples(inputs, targets.long())
+
+
+def _splits(train_data: tuple[Array, Array], test_data: tuple[Array, Array]) -> Splits:
+    train_part, test_part = _samples("train_data", train_data), _samples("test_data", test_data)
     classes = int(torch.cat([train_part.targets, test_part.targets]).max()) + 1
     nothing = train_part.take(torch.arange(0))
     return Splits(train_part, nothing, test_part, classes, tuple(train_part.inputs.shape[1:]))

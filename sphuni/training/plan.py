@@ -262,6 +262,13 @@ def _choose(
         value = sign * fmean(outcome.last(metric) for outcome in group)
         value = math.inf if math.isnan(value) else value
         scores.setdefault((case, arm), []).append((value, group[0].candidate))
+    for (case, arm), found in scores.items():
+        runs = [o for o in outcomes if (o.case, o.arm) == (case, arm)]
+        if all(math.isinf(value) for value, _ in found) and any(o.status == "done" for o in runs):
+            raise ValueError(
+                f"selection for arm {arm!r} on {case!r} has no number to choose by: no run logged "
+                f"{metric!r}. Set data.validation to a number of samples, or correct select.metric"
+            )
     return {key: min(found, key=lambda one: one[0])[1] for key, found in scores.items()}
 
 

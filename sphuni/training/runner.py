@@ -136,7 +136,7 @@ def run_task(task: Task) -> Outcome:
     """
     done = read_result(task.folder)
     if done is not None:
-        _check_same(task, done)
+        schema.check_same(task.settings, done.settings, f"{str(task.folder)!r} holds")
         return done
     if ranks.is_first():
         task.folder.mkdir(parents=True, exist_ok=True)
@@ -257,29 +257,6 @@ class _Log:
 def _identity(task: Task) -> dict[str, Any]:
     names = ("experiment", "case", "arm", "stage", "seed", "candidate")
     return {name: getattr(task, name) for name in names}
-
-
-def _check_same(task: Task, done: Outcome) -> None:
-    """A folder serves one set of settings; mixing them would spoil the comparison."""
-    wanted = json.loads(json.dumps(schema.to_table(task.settings)))
-    difference = _first_difference(wanted, done.settings, "")
-    if difference:
-        raise ValueError(
-            f"{str(task.folder)!r} holds a run with other settings: {difference}. "
-            "Name another folder with --out, or remove that one."
-        )
-
-
-def _first_difference(wanted: Any, found: Any, where: str) -> str:
-    """Name the first setting that differs; one that a later version added is no difference."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        for key in found:
-            path = f"{where}.{key}" if where else key
-            difference = _first_difference(wanted.get(key), found[key], path)
-            if difference:
-                return difference
-        return ""
-    return "" if wanted == found else f"{where} was {found!r} and is now {wanted!r}"
 
 
 def _number(row: Row, metric: str) -> float:

@@ -11,7 +11,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sphuni.training.config import Settings
+from sphuni.training.config import (
+    DataConfig,
+    EvaluationConfig,
+    RegularizerConfig,
+    Settings,
+    TrainingConfig,
+)
 from sphuni.training.experiment import Arm, Case, Claim, Experiment, SelectConfig
 
 __all__ = [
@@ -165,6 +171,44 @@ def to_table(value: Any) -> Any:
     return value
 
 
+def check_same(settings: Settings, found: Any, what: str) -> None:
+    """Refuse what was made with other settings; mixing them would spoil a comparison.
+
+    Raises
+    ------
+    ValueError
+        Naming the first difference. A setting that a later version added is no difference.
+    """
+    difference = _first_difference(to_table(settings), found, "")
+    if difference:
+        raise ValueError(
+            f"{what} a run with other settings: {difference}. Name another folder with --out, or "
+            "remove that one."
+        )
+
+
+def _first_difference(wanted: Any, found: Any, where: str) -> str:
+    """Name the first setting that differs; one that a later version added is no difference."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in found:
+            path = f"{where}.{key}" if where else key
+            difference = _first_difference(wanted.get(key), found[key], path)
+            if difference:
+                return difference
+        return ""
+    return "" if wanted == found else f"{where} was {found!r} and is now {wanted!r}"
+
+
+_LEAST: dict[tuple[type[Any], str], int] = {
+    (Experiment, "seeds"): 1,
+    (TrainingConfig, "epochs"): 1,
+    (EvaluationConfig, "every"): 1,
+    (RegularizerConfig, "every"): 1,
+    (DataConfig, "pool"): 1,
+}
+"""Where 0 is too small: all other numbers must not be negative."""
+
+
 class _SchemaError(ValueError):
     """Something that the schema does not allow."""
 
@@ -275,7 +319,12 @@ def _build(kind: type[T], table: Any, where: str) -> T:
 def _checked_fields(kind: type[Any], table: Mapping[str, Any], where: str) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     _check_keys(table, tuple(hints), where)
-    return {key: _value(value, hints[key], _path(where, key)) for key, value in table.items()}
+    checked = {key: _value(value, hints[key], _path(where, key)) for key, value in table.items()}
+    for key, value in checked.items():
+        least = _LEAST.get((kind, key), 0)
+        if isinstance(value, int | float) and not value >= least and hints[key] in (int, float):
+            raise _SchemaError(f"{_path(where, key)} must be at least {least}; got {value}")
+    return checked
 
 
 def _value(value: Any, hint: Any, where: str) -> Any:

@@ -201,7 +201,7 @@ def mean_ranks(values: ArrayLike, *, lower: bool = True) -> Ranks:
     ((1.25, 2.0, 2.75), 0.1054)
     """
     table = np.atleast_2d(np.asarray(values, float))
-    table = table[np.isfinite(table).all(axis=1)]
+    table = table[~np.isnan(table).any(axis=1)]
     n, k = table.shape
     if n == 0:
         return Ranks((math.nan,) * k, 0, math.nan, math.nan)

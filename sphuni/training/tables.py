@@ -48,7 +48,7 @@ def verdicts(comparisons: Sequence[Comparison], *, links: str = "") -> str:
                 _paper(row.claim.paper_worse, row.claim.paper_better),
                 _two(row),
                 _difference(row.difference),
-                str(row.difference.pairs),
+                f"{row.difference.pairs}" + (f" ({row.failed} diverged)" if row.failed else ""),
                 _strong(row.verdict),
             ]
             for row in comparison.claims

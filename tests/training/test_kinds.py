@@ -58,8 +58,13 @@ def test_gans_log_losses_score_and_energy_and_go_on_after_a_stop(arm, tmp_path, 
     assert [row["epoch"] for row in whole] == [1, 2]
     assert 1 <= whole[-1]["test.score"] <= 2
     assert whole[-1]["objective.hs-mhe"] > 0
-    first = task("gan", arm, tmp_path / "parts", images, 1)
-    gan.run(first, report=lambda _: None)
+    first = task("gan", arm, tmp_path / "parts", images, 2)
+
+    def stop(rows):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        gan.run(first, report=stop)
     assert (first.folder / CHECKPOINT).exists()
     parts = gan.run(task("gan", arm, tmp_path / "parts", images, 2), report=lambda _: None)
     assert parts[-1] == whole[-1]

@@ -111,12 +111,29 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     whole, rows = train(settings, splits, seed=1)
     interrupted = Trainer(settings, splits, seed=1)
     interrupted.run_epoch()
-    write_checkpoint(path, interrupted.state())
+    write_checkpoint(path, interrupted.state(), settings)
     resumed, again = train(settings, splits, seed=1, checkpoint=path)
     assert without_times(again) == without_times(rows)
     expected = whole.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in resumed.state_dict().items())
-    assert read_checkpoint(path)["epoch"] == 3
+    assert read_checkpoint(path, settings)["epoch"] == 3
+
+
+def test_a_checkpoint_of_other_settings_is_refused(settings, splits, tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    train(settings, splits, seed=1, checkpoint=path)
+    other = dataclasses.replace(settings, optimizer=OptimizerConfig(lr=1e-4, weight_decay=0.5))
+    with pytest.raises(
+        ValueError, match=r"other settings: optimizer.lr was 0.05 and is now 0.0001"
+    ):
+        train(other, splits, seed=1, checkpoint=path)
+
+
+def test_a_run_that_diverges_in_its_last_step_has_failed(settings, splits):
+    once = dataclasses.replace(settings.training, epochs=1, batch_size=0)
+    wild = dataclasses.replace(settings, training=once, optimizer=OptimizerConfig(lr=1e38))
+    with pytest.raises(DivergedError, match="the loss on test data after it"):
+        train(wild, splits, seed=0)
 
 
 def test_few_checkpoints_where_epochs_are_short(settings, splits, tmp_path):

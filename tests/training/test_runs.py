@@ -11,6 +11,7 @@ import time
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +20,7 @@ from sphuni.training import schema
 from sphuni.training.archive import Results, pack, read_results
 from sphuni.training.compare import compare
 from sphuni.training.config import ModelConfig
+from sphuni.training.own import compare_methods
 from sphuni.training.plan import chosen_values, missing_data, run_experiment
 from sphuni.training.runner import CHECKPOINT, LOG, Task, read_result, run_task
 from sphuni.training.tables import as_dict, insert, markdown, overview, text, verdicts
@@ -333,3 +335,60 @@ def test_two_ranks_train_as_one(tiny_text, tmp_path):
     for first, second in zip(one, two, strict=True):
         assert second.last("train.loss") == pytest.approx(first.last("train.loss"), rel=1e-5)
         assert second.last("test.error") == first.last("test.error")
+
+
+def test_selection_needs_a_number_to_choose_by(tiny_text, tmp_path):
+    text = tiny_text.replace("validation = 12", "validation = 0")
+    text = text.replace(
+        'name = "baseline"', 'name = "baseline"\n[arm.select]\n"optimizer.lr" = [0.1, 0.2]'
+    )
+    experiment = schema.parse(text + "[select]\nseeds = 1\n")
+    with pytest.raises(ValueError, match=r"no run logged 'validation\.error'\. Set data"):
+        run_experiment(experiment, tmp_path)
+
+
+def test_a_metric_that_no_log_has_is_refused(results):
+    experiment = dataclasses.replace(results.experiment, metric="test.eror")
+    with pytest.raises(ValueError, match=r"'test.eror' is in no log; .* mean 'test.error'"):
+        compare(dataclasses.replace(results, experiment=experiment))
+
+
+def test_nothing_is_confirmed_by_the_seeds_that_survived(results):
+    def outcomes(seeds, error):
+        first = results.finals[0]
+        for seed in range(seeds):
+            for arm, value in (("baseline", 20.0 + seed), ("rp-comhe", error + seed)):
+                failed = arm == "rp-comhe" and seed >= 4
+                rows = [{"event": "epoch", "epoch": 1, "test.error": value}]
+                status = "failed" if failed else "done"
+                yield dataclasses.replace(first, arm=arm, seed=seed, rows=rows, status=status)
+
+    four, ten = (
+        compare(Results(results.experiment, "", tuple(outcomes(seeds, 10.0)))) for seeds in (4, 10)
+    )
+    assert [four.claims[0].verdict, ten.claims[0].verdict] == ["confirmed", "not contradicted"]
+    assert "4 (6 diverged)" in verdicts([ten])
+    assert ten.cases[0].ranks.blocks == 10
+    assert [row.rank for row in ten.cases[0].rows] == [1.4, 1.6]
+
+
+def test_misuse_of_a_comparison_of_ones_own():
+    x, y = np.eye(4, dtype=np.float32).repeat(4, axis=0), np.arange(4).repeat(4)
+    quick = {"training": {"epochs": 1}, "evaluation": {"track": "none"}}
+    network = torch.nn.Linear(4, 4)
+
+    def own(make=lambda: torch.nn.Linear(4, 4), labels=y, **options):
+        options = {"seeds": 2, "settings": quick, **options}
+        return compare_methods(make, (x, labels), (x, y), **options)
+
+    assert [row.seeds for row in own().table.cases[0].rows] == [2, 2]
+    for message, options in (
+        ("network must return a new module at every call", {"make": lambda: network}),
+        ("train_data must hold class numbers", {"labels": y - 1}),
+        ("train_data must hold class numbers", {"labels": y + 0.5}),
+        ("methods must be names, each once", {"methods": ["none", "none"]}),
+        ("seeds must be at least 1; got 0", {"seeds": 0}),
+        ("settings must not hold 'model'", {"settings": {"model": {"name": "small-cnn"}}}),
+    ):
+        with pytest.raises(ValueError, match=message):
+            own(**options)

@@ -36,6 +36,14 @@ def read(text):
         (ARMS + "[[claim]]\ntext = 't'\nbetter = 'b'", r"exactly one of 'worse' and 'than'"),
         ("[select]\nfirst = 'a'", r"select.first 'a' does not exist"),
         ("name = ", r"not valid TOML"),
+        ("seeds = 0", r"seeds must be at least 1; got 0"),
+        ("[training]\nepochs = 0", r"training.epochs must be at least 1; got 0"),
+        ("[training]\nbatch_size = -5", r"training.batch_size must be at least 0; got -5"),
+        (
+            "[optimizer]\nweight_decay = -1.0",
+            r"optimizer.weight_decay must be at least 0; got -1.0",
+        ),
+        ("[optimizer]\nlr = nan", r"optimizer.lr must be at least 0; got nan"),
     ],
 )
 def test_errors_name_the_key_and_what_is_allowed(text, message):

@@ -119,6 +119,11 @@ def _samples(content: dict[str, NDArray[np.generic]], prefix: str, path: Path) -
         raise UnreadableFileError(
             f"{str(path)!r} has {len(inputs)} {keys[0]} but {len(targets)} {keys[1]}"
         )
+    if targets.ndim != 1 or targets.is_floating_point() or int(targets.min()) < 0:
+        raise UnreadableFileError(
+            f"{str(path)!r} must hold class numbers 0, 1, ... in {keys[1]}; it holds "
+            f"{targets.dtype} of shape {tuple(targets.shape)} from {targets.min().item()} on"
+        )
     return Samples(inputs, targets.long())
 
 

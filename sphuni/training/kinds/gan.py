@@ -40,10 +40,10 @@ def run(task: Task, *, report: Callable[[list[Row]], None]) -> list[Row]:
     game = _Game(task.settings, splits, task.seed)
     checkpoint = task.folder / CHECKPOINT
     if checkpoint.exists():
-        game.load_state(read_checkpoint(checkpoint))
+        game.load_state(read_checkpoint(checkpoint, task.settings))
     while game.epoch < task.settings.training.epochs:
         game.run_epoch()
-        write_checkpoint(checkpoint, game.state())
+        write_checkpoint(checkpoint, game.state(), task.settings)
         report(game.rows)
     network = judge(task.settings.data, task.data)
     game.rows[-1] |= game.results(network)
