@@ -23,7 +23,8 @@ __all__ = [
 ]
 
 Verdict = str
-CONFIRMED, OPEN, FAILED, NOT_RUN = "confirmed", "not contradicted", "not reproduced", "not run"
+CONFIRMED, OPEN, FAILED = "confirmed", "not contradicted", "not reproduced"
+NOT_RUN, ONE_SEED = "not run", "one seed"
 _ZERO = 1e-4
 _HIGHER = ("accuracy", "recall", "positives", "score", "separation", "area", "rank")
 
@@ -154,10 +155,10 @@ def verdict(result: Paired, adjusted: float, *, lower: bool, level: float = 0.05
         "confirmed" if the difference has the claimed sign and `adjusted` < `level`, that is, the
         adjusted interval excludes zero. "not contradicted" if the mean has the claimed sign
         only. "not reproduced" otherwise: the mean is zero (to a ten-thousandth of the deviation)
-        or has the other sign. "not run" for fewer than two pairs.
+        or has the other sign. "one seed" for one pair, which has no interval, "not run" for none.
     """
     if result.pairs < 2:
-        return NOT_RUN
+        return ONE_SEED if result.pairs else NOT_RUN
     gain = -result.mean if lower else result.mean
     if not gain > _ZERO * result.deviation:
         return FAILED

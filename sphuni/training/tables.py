@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sphuni.training.compare import CaseTable, ClaimRow, Comparison, MethodRow
-from sphuni.training.statistics import CONFIRMED, FAILED, NOT_RUN, OPEN, Paired
+from sphuni.training.statistics import CONFIRMED, FAILED, NOT_RUN, ONE_SEED, OPEN, Paired
 
 __all__ = ["as_dict", "insert", "markdown", "overview", "text", "verdicts"]
 
@@ -58,7 +58,7 @@ def verdicts(comparisons: Sequence[Comparison], *, links: str = "") -> str:
 
 def overview(comparisons: Sequence[Comparison], *, links: str = "") -> str:
     """Return one Markdown line per experiment with the number of claims of each verdict."""
-    kinds = (CONFIRMED, OPEN, FAILED, NOT_RUN)
+    kinds = (CONFIRMED, OPEN, FAILED, ONE_SEED, NOT_RUN)
     lines = []
     for comparison in comparisons:
         experiment = comparison.experiment

@@ -49,7 +49,7 @@ def test_verdicts():
     assert verdict(paired([1.0, 2.0], [1.0, 2.0]), 1.0, lower=True) == "not reproduced"
     tie = paired([1.0, 2.0, 3.0 - 1e-6], [2.0, 1.0, 3.0])
     assert verdict(tie, 1.0, lower=True) == "not reproduced"
-    assert verdict(paired([1.0], [2.0]), math.nan, lower=True) == "not run"
+    assert verdict(paired([1.0], [2.0]), math.nan, lower=True) == "one seed"
 
 
 def test_ranks_agree_with_friedman_and_with_demsars_table(rng):
