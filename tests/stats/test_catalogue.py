@@ -222,3 +222,35 @@ def test_the_catalogue_says_where_a_default_parameter_ends(name):
     test.check(1000, largest)
     with pytest.raises(ValueError, match="is a constant"):
         test.check(1000, largest + 1)
+
+
+def test_formulas_of_the_pages_are_those_of_the_code():
+    n = 11
+    x, y = random_points(n, 2, rng=5), random_points(n, 3, rng=1)
+    u = np.sort(np.arctan2(x[:, 1], x[:, 0]) / (2 * math.pi) % 1)
+    gap = np.diff(np.append(u, u[0] + 1))
+    theta = np.arccos(np.clip(x @ x.T, -1, 1))
+    np.fill_diagonal(theta, 0.0)
+    chord = np.linalg.norm(y[:, None] - y, axis=-1)
+    pairs, t, q = np.triu_indices(n, 1), 1 / 3, 0.5
+    spread = np.abs(gap[:, None] - gap)[pairs].sum()
+    logs = theta * np.log(np.where(theta > 0, theta, 1)) + (2 * math.pi - theta) * np.log(
+        2 * math.pi - theta
+    )
+    for name, sample, formula in (
+        ("gini", x, n**0.5 * (2 / (n - 1) * spread - 1)),
+        ("gini_squared", x, n**0.5 * (2 * n / (n - 1) * (n * (gap**2).sum() - 1) - 2)),
+        ("log_gaps", x, n**0.5 * abs(np.log(n * gap).mean() + np.euler_gamma)),
+        ("max_uncover", x, n * gap.max() - math.log(n)),
+        ("rothman", x, (t * (1 - t) - np.minimum(theta / (2 * math.pi), t)).sum() / n),
+        ("pad", x, (logs / math.pi + 1 - 2 * math.log(2 * math.pi)).sum() / n),
+        ("pcvm", y, (4 / 3 - chord).sum() / (8 * n)),
+        ("pad", y, (1 - 2 * np.log(1 + chord / 2)).sum() / n),
+        (
+            "pycke_q",
+            x,
+            (2 * (np.cos(theta) - q) / (1 - 2 * q * np.cos(theta) + q * q)).sum() / n,
+        ),
+    ):
+        found = float(st.build_test(name).statistic(torch.as_tensor(sample)))
+        assert found == pytest.approx(formula, rel=1e-9), name
