@@ -75,7 +75,8 @@ def _run(batch: Batch) -> Outcome:
     for index in _distinct(found.scores, task.polished_per_batch):
         if late and polished and time.monotonic() > batch.end:
             break
-        candidate = task.refine(found.points[index])
+        points = found.points[index]
+        candidate = _refined(task, points) if late else task.refine(points)
         polished.append(task.value(candidate))
         if len(polished) == 1 or task.sign * (polished[-1] - best[0]) < 0:
             best = (polished[-1], candidate)
@@ -86,6 +87,13 @@ def _run(batch: Batch) -> Outcome:
         best = improved
     scores = found.scores[found.converged].tolist()
     return Outcome(len(batch.streams), scores, polished, *best, not late)
+
+
+def _refined(task: Problem, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Polished points, unless polishing made them worse: the clock may have cut a descent short."""
+    candidate = task.refine(points)
+    worse = task.sign * (task.value(candidate) - task.value(points)) > 0
+    return points if worse else candidate
 
 
 def _descend_again(batch: Batch, found: Relaxed, generation: int) -> Relaxed:

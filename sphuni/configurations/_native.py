@@ -47,12 +47,13 @@ def minimize_native(
     lanes = _Lanes(b, d * n, memory)
     options = (tolerance, largest_step, slack)
     loop = _loop(tile)
-    while (lanes.status == _RUNNING).any() and time.monotonic() <= deadline:
-        used = int(lanes.ticks.max())
-        if used >= max_iterations:
-            break
+    used = 0
+    while used < max_iterations:  # once even if it is late: a start that was not begun has no place
         turns = min(_TURNS, max_iterations - used)
         loop(at_one, *lanes.arrays, trial, d, turns, *options)
+        used = int(lanes.ticks.max())
+        if not (lanes.status == _RUNNING).any() or time.monotonic() > deadline:
+            break
     return Minima(
         torch.from_numpy(lanes.x).view(b, d, n).transpose(1, 2).contiguous(),
         torch.from_numpy(lanes.f),

@@ -97,11 +97,11 @@ class Kuiper(CircleTest):
 
     def law(self, n: int) -> LawChoice | None:
         """Kuiper's series with its term of order 1 / sqrt(n)."""
-        return LawChoice(laws.KuiperLaw(n, stephens=False), "asymptotic", "Kuiper's series")
+        return LawChoice(laws.KuiperLaw(n, "series"), "asymptotic", "Kuiper's series")
 
     def best_law(self, n: int, d: int) -> LawChoice | None:
-        """From n = 100 on Stephens' correction, which multiplies the statistic."""
-        words = "Kuiper's series at Stephens' multiple of the statistic"
+        """From n = 100 on the series at the shifted statistic."""
+        words = "Kuiper's series at V sqrt(n) + 1 / (3 sqrt(n))"
         return LawChoice(laws.KuiperLaw(n), "asymptotic", words) if n >= 100 else None
 
 

@@ -13,7 +13,7 @@ import torch
 
 import sphuni
 from sphuni._errors import UnreadableFileError
-from sphuni.configurations import construct, optimize, symmetry_order
+from sphuni.configurations import construct, optimize, record, symmetry_order
 from sphuni.configurations._resolve import resolve
 from sphuni.kernels import Gaussian, Laplace, Riesz
 
@@ -228,6 +228,15 @@ def test_target_ends_the_search():
     result = optimize("thomson", n=10, restarts=640, target=32.7169494601)
     assert result.status == "target reached"
     assert result.starts == 64
+
+
+@pytest.mark.parametrize("n", [20, 60])
+def test_a_time_limit_that_is_over_at_once_still_gives_a_configuration(n):
+    result = optimize("thomson", n=n, restarts=640, time_limit=1e-9)
+    assert result.status == "time limit"
+    best = record("thomson", n=n).value
+    assert best - 1e-9 < result.value < 1.05 * best
+    assert np.linalg.norm(result.points, axis=1) == pytest.approx(1)
 
 
 def test_time_limit_returns_the_best_so_far():

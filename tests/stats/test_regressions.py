@@ -38,8 +38,14 @@ def test_b2_a_planted_pair_is_found_and_uniform_points_are_not():
 def test_b3_stephens_multiplies_the_statistic():
     kuiper = st.build_test("kuiper")
     sample = simulate(lambda x: kuiper.statistic(x, 2), 10, 2, 20_000, rng=0)
-    assert 0.042 < np.mean(KuiperLaw(10).tails(sample).upper <= 0.05) < 0.06
+    assert 0.042 < np.mean(KuiperLaw(10, "stephens").tails(sample).upper <= 0.05) < 0.06
     upper, _ = size("watson", 20, 2)
+    assert 0.042 < upper < 0.058
+
+
+def test_both_tails_of_kuiper_have_their_size_where_tables_end():
+    lower, upper = size("kuiper", 100, 2, count=20_000)[::-1]
+    assert 0.042 < lower < 0.058
     assert 0.042 < upper < 0.058
 
 
