@@ -139,11 +139,7 @@ class TestInfo:
     @property
     def null_laws(self) -> tuple[str, ...]:
         """Kinds of null law that the test has at some n and d; the last serves always."""
-        test = _by_default(self.name)
-        places = [(n, d) for n in (10, 100) for d in (2, 3, 4) if test.defined(d)]
-        laws = [law(*place) for place in places for law in (test.best_law, test.asymptotic_law)]
-        kinds = {law.kind for law in laws if law is not None}
-        return (*(kind for kind in ("exact", "asymptotic") if kind in kinds), "monte-carlo")
+        return _null_laws(self.name)
 
 
 class TestCatalogue(tuple[TestInfo, ...]):
@@ -268,6 +264,15 @@ def _parameters(test: type[UniformityTest]) -> dict[str, Any]:
 def _info(test: type[UniformityTest]) -> TestInfo:
     parameters, where = _parameters(test), _where(test.name)
     return TestInfo(test.name, test.aliases, parameters, test.detects, where, test.reference)
+
+
+@functools.cache
+def _null_laws(name: str) -> tuple[str, ...]:
+    test = _by_default(name)
+    places = [(n, d) for n in (10, 100) for d in (2, 3, 4) if test.defined(d)]
+    laws = [law(*place) for place in places for law in (test.best_law, test.asymptotic_law)]
+    kinds = {law.kind for law in laws if law is not None}
+    return (*(kind for kind in ("exact", "asymptotic") if kind in kinds), "monte-carlo")
 
 
 @functools.cache

@@ -13,7 +13,7 @@ model = nn.Sequential(
 )
 nn.utils.parametrizations.weight_norm(model[3])
 x = torch.randn(2, 3, 6, 6)
-for method in ("hs-mhe", "rp-comhe", "mhp"):
+for method in ("rp-comhe", "mhp"):
     twin = copy.deepcopy(model)
     reg, reg_twin = snn.regularize(model, method, every=2), snn.regularize(twin, method, every=2)
     loss_of = lambda x: model(x).square().mean() + reg()

@@ -40,8 +40,8 @@ def test_random_rows_of_the_reference_preset_are_unbiased():
     options = {"output_weight": 0.0, "preset": "reference"}
     full = snn.regularize(model, "hs-mhe", **options)().item()
     reg = snn.regularize(model, "hs-mhe", rows=4, **options)
-    values = torch.stack([reg().detach() for _ in range(600)])
-    assert abs(values.mean().item() - full) < 4 * values.std().item() / 600**0.5
+    values = torch.stack([reg().detach() for _ in range(200)])
+    assert abs(values.mean().item() - full) < 5 * values.std().item() / 200**0.5
 
 
 def test_decoupled_gradients_equal_those_in_the_graph():
@@ -85,7 +85,7 @@ def every_kind() -> nn.Module:
         ("rp-comhe", {"k": 4, "C": 2, "rows": 5}),
         ("group-comhe", {"k": 4, "C": 3, "size": 4}),
         ("ap-comhe", {"k": 4}),
-        ("adv-comhe", {"k": 4, "unroll": True}),
+        ("adv-comhe", {"k": 4, "unroll": True, "inner_steps": 2}),
         ("hs-mhp", {}),
         ("so", {}),
     ],
