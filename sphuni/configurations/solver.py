@@ -253,7 +253,7 @@ def optimize(
         tried=tried,
         starts=state.done,
         status=status,
-        advice=_advice(task, status, gap, value, certificate, hits, tried),
+        advice=_advice(task, status, gap, value, certificate, hits),
         engine=chosen,
         seed=seed,
         seconds=time.monotonic() - started,
@@ -273,7 +273,6 @@ def _advice(
     value: float,
     certificate: Certificate,
     hits: int,
-    tried: int,
 ) -> str:
     """Say what the outcome suggests."""
     if status == "closed form" or (certificate.bound_attained and _at_bound(value, certificate)):
@@ -285,11 +284,13 @@ def _advice(
     meaning = task.resolution * max(1.0, abs(value))
     if gap is not None and gap > meaning:
         return "worse than the record: raise restarts or change the seed"
-    if hits <= 1 < tried:
-        return "the best was found once: raise restarts to see whether it can be improved"
     if gap is not None and gap < -meaning:
         return "better than the record: verify in higher precision before believing it"
-    return "found repeatedly" + ("" if gap is None else " and equal to the record")
+    if hits > 1:
+        return "found repeatedly" + ("" if gap is None else " and equal to the record")
+    if gap is not None:
+        return "equal to the record, found once"
+    return "the best was found once: raise restarts to see whether it can be improved"
 
 
 def _can_be_left(certificate: Certificate) -> bool:
