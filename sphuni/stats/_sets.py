@@ -1,5 +1,6 @@
 """Statistics of simulated sets under any law of the points."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ __all__ = ["Progress", "exact_statistics", "statistics_under"]
 
 _FLOAT = NDArray[np.float64]
 _CHUNK_NUMBERS = 1 << 20
+_OURS = ("batch", "rng", "like")
 
 
 class _Task(NamedTuple):
@@ -54,6 +56,7 @@ def statistics_under(
         _Task(tuple(tests), sampler, parameters, n, d, count, seed)
         for count, seed in zip(sizes, seeds(rng, len(sizes)), strict=True)
     ]
+    _check_parameters(sampler, parameters)
     if workers > 1:
         _check_importable(sampler)
     parts, done = [], 0
@@ -63,6 +66,21 @@ def statistics_under(
         if progress is not None:
             progress(done, n_sets)
     return np.concatenate(parts)
+
+
+def _check_parameters(sampler: Callable[..., Any], parameters: dict[str, Any]) -> None:
+    """Refuse parameters that the sampler does not take, naming those it does."""
+    takes = inspect.signature(sampler).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in takes):
+        return
+    known = [one.name for one in takes if one.kind is one.KEYWORD_ONLY and one.name not in _OURS]
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        name = getattr(sampler, "__name__", "the sampler")
+        raise TypeError(
+            f"alternative {name!r} has no parameter {unknown[0]!r}; it takes "
+            f"{', '.join(known) or 'none'}"
+        )
 
 
 def exact_statistics(points: Tensor, tests: Sequence[UniformityTest], d: int) -> _FLOAT:

@@ -64,3 +64,8 @@ def test_simulated_nulls_have_seeds_of_their_own():
         for w in (1, 1, 2)
     }
     assert len(sizes) == 1
+
+
+def test_parameters_that_an_alternative_does_not_have_are_refused():
+    with pytest.raises(TypeError, match="'watson' has no parameter 'kapa'; it takes kappa, mu"):
+        power("bingham", "watson", n=20, d=3, kapa=1.0, n_sets=10, rng=0)
