@@ -21,13 +21,18 @@ _VERSION = 1
 
 @dataclasses.dataclass
 class State:
-    """What has been found so far; `done` starts have been run, in order."""
+    """What has been found so far; `done` starts have been run, in order.
+
+    `cut` are the optima of a batch that the clock cut short. They are not stored: a search that
+    goes on runs its starts again.
+    """
 
     done: int = 0
     scores: list[float] = dataclasses.field(default_factory=list)
     polished: list[float] = dataclasses.field(default_factory=list)
     value: float | None = None
     points: NDArray[np.float64] | None = None
+    cut: list[float] = dataclasses.field(default_factory=list)
 
 
 def save(path: str | os.PathLike[str], key: dict[str, Any], state: State) -> None:
@@ -74,17 +79,34 @@ def load(path: str | os.PathLike[str], key: dict[str, Any]) -> State:
             points=fields["points"] if fields["points"].size else None,
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise UnreadableFileError(
-            f"checkpoint must be a file that optimize wrote; {name!r} is damaged or of another "
-            "kind and was left as it is. Move it away or name another checkpoint"
-        ) from error
+        raise _damaged(name) from error
     if version != _VERSION:
         raise UnreadableFileError(
             f"checkpoint must have version {_VERSION}; {name!r} has version {version}. "
             "Use the release of sphuni that wrote it"
         )
     _check_key(name, json.loads(json.dumps(key)), found)
+    if not _is_possible(state, key):
+        raise _damaged(name)
     return state
+
+
+def _damaged(name: str) -> UnreadableFileError:
+    return UnreadableFileError(
+        f"checkpoint must be a file that optimize wrote; {name!r} is damaged or of another "
+        "kind and was left as it is. Move it away or name another checkpoint"
+    )
+
+
+def _is_possible(state: State, key: dict[str, Any]) -> bool:
+    """Whether a search could have written this."""
+    if state.done < 0 or (state.points is None) != (state.value is None):
+        return False
+    if state.points is None:
+        return True
+    if state.points.shape != (key["n"], key["d"]):
+        return False
+    return bool(np.allclose(np.linalg.norm(state.points, axis=-1), 1.0, atol=1e-9))
 
 
 def _check_key(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:

@@ -96,15 +96,18 @@ class EnergyProblem(Problem):
         return 2 * total + self.n * self.kernel.at_minus_one if self.antipodal else total
 
     def certify(self, points: Array) -> Certificate:
-        """Gradient, Hessian, universal or linear-programming bound, symmetry."""
-        rows = as_tensor(points)
+        """Gradient, Hessian, universal or linear-programming bound, symmetry.
+
+        Lines have the energy of the doubled set, twice the sum over their pairs.
+        """
+        rows, doubled = as_tensor(points), 2 if self.antipodal else 1
         smallest, flat = None, None
         if self._newton_fits:
             state = newton(kernel_derivatives(self._pair_kernel), rows, iterations=0)
-            residual = state.gradient
-            smallest, flat = state.smallest_eigenvalue, state.flat_modes
+            residual, flat = doubled * state.gradient, state.flat_modes
+            smallest = doubled * state.smallest_eigenvalue
         else:
-            residual = self._gradient(rows)
+            residual = doubled * self._gradient(rows)
         bound = energy_bound(self.n, self.d, kernel=self.kernel, antipodal=self.antipodal)
         return Certificate(
             kind="smooth",

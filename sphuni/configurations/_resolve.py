@@ -3,7 +3,7 @@
 import difflib
 import math
 
-from sphuni._numbers import whole
+from sphuni._numbers import finite, whole
 from sphuni._typing import Metric
 from sphuni.configurations._determinants import DesignProblem, MaxdetProblem
 from sphuni.configurations._energies import EnergyProblem
@@ -100,7 +100,7 @@ def _maxdet(name: str, n: int, d: int, kernel: Kernel | None) -> Problem:
 
 
 def _design(name: str, n: int, d: int, s: float | None) -> Problem:
-    if s is None or s != int(s) or not 1 <= s <= 200:
+    if s is None or not 1 <= finite("s", s) <= 200 or s != int(s):
         raise ValueError(f"s must be the strength of the design, a whole number >= 1; got {s}")
     kernel = GegenbauerSeries((0.0, *[1.0] * int(s)), d=d)
     return DesignProblem(name, n, d, float(s), kernel=kernel)

@@ -125,9 +125,10 @@ class Search:
         return State(
             done=state.done + (outcome.starts if outcome.complete else 0),
             scores=state.scores + (outcome.scores if outcome.complete else []),
-            polished=state.polished + outcome.polished,
+            polished=state.polished + (outcome.polished if outcome.complete else []),
             value=value,
             points=points,
+            cut=[] if outcome.complete else outcome.polished,
         )
 
     def _out_of_time(self, end: float) -> bool:
@@ -172,6 +173,6 @@ def count_hits(task: Problem, state: State) -> tuple[int, int]:
         scores = np.array(state.scores)
         best = scores.min()
         return int((scores <= best + _SAME_SCORE * max(1.0, abs(best))).sum()), len(scores)
-    values = task.sign * np.array(state.polished)
+    values = task.sign * np.array([*state.polished, *state.cut])
     best = task.sign * state.value
     return int((values <= best + _SAME_VALUE * max(1.0, abs(best))).sum()), len(values)

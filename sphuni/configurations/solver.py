@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sphuni._arrays import like_caller
 from sphuni._budget import require
-from sphuni._numbers import whole
+from sphuni._numbers import finite, positive, whole
 from sphuni._result import Result
 from sphuni._rng import numpy_generator
 from sphuni._typing import Metric, Seed
@@ -211,6 +211,7 @@ def optimize(
     total = _restarts(restarts, task)
     workers = check_workers(workers)
     end = started + _time_limit(time_limit)
+    target = None if target is None else finite("target", target)
     require(
         _COPIES * 8 * task.lanes * task.n * task.d,
         None,
@@ -314,11 +315,9 @@ def _restarts(restarts: int | None, task: Problem) -> int:
 
 
 def _time_limit(seconds: float | None) -> float:
-    if seconds is None:
+    if seconds is None or seconds == math.inf:
         return math.inf
-    if not seconds > 0:
-        raise ValueError(f"time_limit must be a positive number of seconds; got {seconds}")
-    return float(seconds)
+    return positive("time_limit", seconds)
 
 
 def _seed(rng: Seed) -> int:

@@ -381,7 +381,9 @@ def test_resume_needs_a_checkpoint():
         ({"problem": "maxdet", "n": 9, "antipodal": True}, "antipodal must be False"),
         ({"problem": "design", "n": 9, "s": 2.5}, "s must be the strength"),
         ({"problem": "thomson", "n": 5, "restarts": 0}, "restarts must be at least 1"),
-        ({"problem": "thomson", "n": 5, "time_limit": 0.0}, "time_limit must be a positive"),
+        ({"problem": "thomson", "n": 5, "time_limit": 0.0}, "time_limit must be positive"),
+        ({"problem": "thomson", "n": 5, "target": math.nan}, "target must be finite; got nan"),
+        ({"problem": "design", "n": 5, "s": math.inf}, "s must be finite; got inf"),
         ({"problem": "thomson", "n": 5, "workers": 0}, "workers must be at least 1"),
     ],
 )
@@ -490,3 +492,48 @@ def test_gaussian_determinants_are_compared_with_those_of_their_epsilon():
     result = optimize("maxdet", n=9, kernel=Gaussian(1.0), restarts=4)
     assert (result.record.problem, result.record.s) == ("gaussian", 1.0)
     assert result.gap == pytest.approx(0, abs=1e-10)
+
+
+def test_the_certificate_of_lines_is_that_of_their_energy():
+    """Two lines of the plane: the energy of the four points depends on the angle between them."""
+    result = optimize("thomson", n=2, d=2, antipodal=True)
+
+    def energy(t):
+        lines = np.array([[math.cos(t), math.sin(t)], [0.0, 1.0]])
+        points = np.concatenate([lines, -lines])
+        chords = np.linalg.norm(points[:, None] - points, axis=-1)
+        return (1 / chords[np.triu_indices(4, 1)]).sum()
+
+    step = 1e-3
+    curvature = (energy(step) - 2 * energy(0.0) + energy(-step)) / step**2
+    assert curvature == pytest.approx(1.5 * 2**0.5, rel=1e-5)
+    assert result.certificate.smallest_eigenvalue == pytest.approx(2 * curvature, rel=1e-5)
+
+
+def test_starts_that_are_run_again_are_not_counted_twice(tmp_path):
+    path = tmp_path / "run.npz"
+    whole = optimize("tammes", n=9, restarts=12)
+    optimize("tammes", n=9, restarts=12, checkpoint=path, time_limit=0.05)
+    resumed = optimize("tammes", n=9, restarts=12, checkpoint=path, resume=True)
+    assert (resumed.hits, resumed.tried) == (whole.hits, whole.tried)
+    assert np.array_equal(resumed.points, whole.points)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"points": np.full((6, 3), np.nan)},
+        {"points": np.eye(3)},
+        {"points": np.zeros((6, 3))},
+        {"done": np.array(-16)},
+        {"value": np.array(np.nan)},
+    ],
+)
+def test_checkpoints_that_no_search_wrote_are_refused(tmp_path, nonsense):
+    path = tmp_path / "run.npz"
+    optimize("thomson", n=6, restarts=2, checkpoint=path)
+    with np.load(path) as file:
+        fields = {**file, **nonsense}
+    np.savez(path, **fields)
+    with pytest.raises(UnreadableFileError, match="is damaged or of another kind"):
+        optimize("thomson", n=6, restarts=2, checkpoint=path, resume=True)
