@@ -279,6 +279,13 @@ def test_a_classifier_that_is_tied_to_an_embedding_is_a_linear_layer():
     assert len(snn.regularize(model, "mhe", include="lm_head").layers) == 1
 
 
+def test_looking_for_layers_advances_no_parametrization():
+    model = parametrizations.spectral_norm(nn.Linear(5, 4)).train()
+    before = copy.deepcopy(model.state_dict())
+    find_layers(model)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_usual_names_inside_blocks_are_no_classifiers():
     model = nn.ModuleDict()
     for i in range(2):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -66,12 +65,15 @@ def find_layers(model: nn.Module) -> tuple[list[Layer], list[tuple[str, str]]]:
             skipped.append((view.name, "part of the weight as used, which is the layer's own"))
         elif layer is None:
             skipped.append((view.name, f"{view.kind}: its rows cannot be read with a gradient"))
-        elif layer.parts == 1 and _groups(model, layer) > 1:
-            parts = _by_group(layer, _groups(model, layer))
+        elif (groups := _groups(model, layer)) > 1:
+            parts = _by_group(layer, groups)
             layers += parts
             skipped += [] if parts else [(view.name, "depthwise: each filter has its own input")]
+        elif (path := heads.get(layer.name)) is not None:
+            name = f"{path}.weight"
+            layers.append(replace(layer, name=name, kind="linear", type="Linear", module=path))
         else:
-            layers.append(heads.get(layer.name, lambda one: one)(layer))
+            layers.append(layer)
     places = {name: i for i, (name, _) in enumerate(model.named_modules(remove_duplicate=False))}
     return sorted(layers, key=lambda layer: places[layer.module]), skipped
 
@@ -82,22 +84,18 @@ def owner(model: nn.Module, layer: Layer) -> nn.Module:
     return model.get_submodule(path if own == _BASE else layer.module)
 
 
-def _linear_heads(model: nn.Module) -> dict[str, Callable[[Layer], Layer]]:
-    """What turns an embedding that is tied to a Linear into that Linear, by the table's name."""
-    linear = {
-        id(module.weight): name
-        for name, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, nn.Linear)
-    }
+def _linear_heads(model: nn.Module) -> dict[str, str]:
+    """The Linear that an embedding is tied to, by the name of the table."""
 
-    def renamed(layer: Layer, path: str) -> Layer:
-        return replace(layer, name=f"{path}.weight", kind="linear", type="Linear", module=path)
+    def stored(kind: type[nn.Module]) -> list[tuple[str, Tensor]]:
+        # as stored: asking a parametrized layer for its weight may advance its buffers
+        found = model.named_modules(remove_duplicate=False)
+        held = [(name, m._parameters.get("weight")) for name, m in found if isinstance(m, kind)]
+        return [(name, weight) for name, weight in held if weight is not None]
 
-    return {
-        f"{name}.weight": partial(renamed, path=linear[id(module.weight)])
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Embedding) and id(module.weight) in linear
-    }
+    linear = {id(weight): name for name, weight in stored(nn.Linear)}
+    tables = stored(nn.Embedding)
+    return {f"{name}.weight": linear[id(w)] for name, w in tables if id(w) in linear}
 
 
 def _groups(model: nn.Module, layer: Layer) -> int:
