@@ -10,7 +10,7 @@ from sphuni.kernels import Kernel
 from sphuni.stats._angular import CircleCap, CircleQuartic, CircleSquare
 from sphuni.stats._kernels import Latitude, OneMinusSine
 
-__all__ = ["ascending", "has_sorted_form", "sorted_pair_sum", "sorted_turns", "turns_of"]
+__all__ = ["ascending", "doubled", "has_sorted_form", "sorted_pair_sum", "sorted_turns", "turns_of"]
 
 
 def has_sorted_form(kernel: Kernel) -> bool:
@@ -47,6 +47,11 @@ def sorted_turns(points: Tensor) -> Tensor:
     """Angles as shares of a turn in [0, 1), ascending."""
     x = points.double()
     return ascending(turns_of(x[..., 0].contiguous(), x[..., 1].contiguous()))
+
+
+def doubled(u: Tensor) -> Tensor:
+    """Sorted turns of lines, from those of points on them: a line and its opposite are one."""
+    return ascending((2.0 * u).remainder(1.0))
 
 
 def turns_of(x: Tensor, y: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from sphuni.stats import _coefficients as co
 from sphuni.stats._angular import CircleQuartic, CircleSquare, PyckeSeries
 from sphuni.stats._base import LawChoice, Term
 from sphuni.stats._kernels import Centred, Latitude, OneMinusSine
-from sphuni.stats._sorted import ascending, sorted_turns
+from sphuni.stats._sorted import doubled, sorted_turns
 from sphuni.stats.classical import Rayleigh
 from sphuni.stats.projected import PRt
 from sphuni.stats.sobolev import SobolevTest
@@ -111,7 +111,7 @@ class Watson(SobolevTest):
     def summary(self, points: Tensor, d: int) -> Tensor:
         """The statistic itself, from sorted angles; those of lines are doubled."""
         u = sorted_turns(points)
-        return watson_of_turns(ascending((2.0 * u).remainder(1.0)) if self.antipodal else u)
+        return watson_of_turns(doubled(u) if self.antipodal else u)
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """As it is."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._sorted import ascending, sorted_turns
+from sphuni.stats._sorted import doubled, sorted_turns
 from sphuni.stats.laws import Empirical
 from sphuni.stats.laws import circular as laws
 
@@ -50,7 +50,7 @@ class CircleTest(UniformityTest):
 
     def turns(self, u: Tensor) -> Tensor:
         """Sorted turns that the statistic is of: those of points, or of lines."""
-        return ascending((2.0 * u).remainder(1.0)) if self.antipodal else u
+        return doubled(u) if self.antipodal else u
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """The statistic from sorted angles."""

@@ -71,8 +71,7 @@ def separation(weight: Tensor, *, half_space: bool) -> Tensor:
 
     def smallest(block: Tensor, start: int) -> Tensor:
         p = squared_distances(block, rows)
-        later = torch.ones_like(p, dtype=torch.bool).triu(start + 1)
-        return p.masked_fill(~later, torch.inf).amin(dim=(-2, -1))
+        return p.masked_fill(~_later(p, start), torch.inf).amin(dim=(-2, -1))
 
     with torch.no_grad():
         least = torch.stack(_blocks(smallest, rows)).amin(dim=0)[..., None, None]
@@ -84,8 +83,7 @@ def coherence(weight: Tensor) -> Tensor:
 
     def largest(block: Tensor, start: int) -> Tensor:
         gram = block @ weight.mT
-        ones = torch.ones(block.shape[-2], dtype=gram.dtype, device=gram.device)
-        return (gram - _shifted(ones, start, gram.shape[-1])).abs().amax(dim=(-2, -1))
+        return (gram - _own(gram, start).to(gram.dtype)).abs().amax(dim=(-2, -1))
 
     return torch.stack(_blocks(largest, weight)).amax(dim=0)
 
@@ -96,8 +94,7 @@ def log_gaussian_mean(rows: Tensor, t: float) -> Tensor:
 
     def total(block: Tensor, start: int) -> Tensor:
         p = torch.cdist(block, rows, compute_mode="donot_use_mm_for_euclid_dist").square()
-        later = torch.ones_like(p, dtype=torch.bool).triu(start + 1)
-        exponents = (-t * p).masked_fill(~later, -torch.inf).flatten(-2)
+        exponents = (-t * p).masked_fill(~_later(p, start), -torch.inf).flatten(-2)
         return torch.logsumexp(exponents, dim=-1)
 
     parts = torch.stack(_blocks(total, rows))
@@ -109,9 +106,7 @@ def entropy(rows: Tensor) -> Tensor:
 
     def closest(block: Tensor, start: int) -> Tensor:
         products = block @ rows.mT
-        ones = torch.ones(block.shape[-2], dtype=products.dtype, device=products.device)
-        own = _shifted(ones, start, products.shape[-1]).bool()
-        return products.masked_fill(own, -torch.inf).argmax(dim=-1)
+        return products.masked_fill(_own(products, start), -torch.inf).argmax(dim=-1)
 
     with torch.no_grad():
         index = torch.cat(_blocks(closest, rows), dim=-1)
@@ -154,9 +149,14 @@ def _sum_of_pairs(x: Tensor, y: Tensor, kernel: Callable[[Tensor], Tensor]) -> T
     return torch.stack(_blocks(total, x)).sum(dim=0)
 
 
-def _shifted(ones: Tensor, start: int, width: int) -> Tensor:
-    """The rows of the identity matrix of size `width` that begin at row `start`."""
-    return torch.nn.functional.pad(ones.diag(), (start, width - start - len(ones)))
+def _later(block: Tensor, start: int) -> Tensor:
+    """Which entries of a block of rows from `start` on are pairs i < j."""
+    return torch.ones_like(block, dtype=torch.bool).triu(start + 1)
+
+
+def _own(block: Tensor, start: int) -> Tensor:
+    """Which entries of a block of rows from `start` on are a row with itself."""
+    return torch.ones_like(block, dtype=torch.bool).triu(start).tril(start)
 
 
 def _kernel(p: Tensor, s: float, metric: Metric) -> Tensor:

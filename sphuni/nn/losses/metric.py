@@ -166,8 +166,7 @@ class AlignmentLoss(nn.Module):
 class _MarginLoss(nn.Module):
     def __init__(self, margin: float = 1.0) -> None:
         super().__init__()
-        if margin < 0:
-            raise ValueError(f"margin must not be negative; got {margin}")
+        _check_margin(margin)
         self.margin = margin
 
     def extra_repr(self) -> str:
@@ -237,6 +236,11 @@ class CenterLoss(nn.Module):
         return f"{features}, {classes}"
 
 
+def _check_margin(margin: float) -> None:
+    if margin < 0:
+        raise ValueError(f"margin must not be negative; got {margin}")
+
+
 def _checked(features: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Check shapes and widen half precision."""
     if features.ndim != 2 or labels.shape != features.shape[:1]:
@@ -244,6 +248,5 @@ def _checked(features: Tensor, labels: Tensor, margin: float) -> Tensor:
             "features must have shape (n, d) and labels (n,); got "
             f"{tuple(features.shape)} and {tuple(labels.shape)}"
         )
-    if margin < 0:
-        raise ValueError(f"margin must not be negative; got {margin}")
+    _check_margin(margin)
     return features.to(torch.promote_types(features.dtype, torch.float32))
