@@ -26,7 +26,7 @@ def null_density(
     test: str = "bingham",
     *,
     null: str = "auto",
-    n_resamples: int = 9999,
+    n_resamples: int | None = None,
     color: str = OBSERVED,
     ax: "Axes | None" = None,
     **parameters: Any,

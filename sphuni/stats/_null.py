@@ -16,9 +16,13 @@ from sphuni.stats._simulate import Progress, job_chunks, run, shifted
 from sphuni.stats._tables import tables
 from sphuni.stats.laws.monte_carlo import Empirical, SequentialTable
 
-__all__ = ["Null", "choose", "choose_all", "monte_carlo_law", "sequential"]
+__all__ = ["QUICK", "Null", "choose", "choose_all", "monte_carlo_law", "sequential"]
+
+QUICK = 8e10
+"""Operations that one core does in a minute at most, most often in ten seconds."""
 
 _BUDGET = 2e11
+_SETS, _MANY = 9_999, 99_999
 _FEWEST = 199
 _SEQUENTIAL_CHUNK = 100
 _DOUBTFUL_UP_TO = 2000
@@ -31,7 +35,7 @@ class Null:
     """What the caller asked for."""
 
     null: str = "auto"
-    n_resamples: int = 9999
+    n_resamples: int | None = None
     rng: Seed = None
     workers: int = 1
     most: float = math.inf
@@ -43,7 +47,7 @@ class Null:
             raise ValueError(
                 f"null must be one of {', '.join(map(repr, NULLS))}; got {self.null!r}"
             )
-        if self.n_resamples < 1:
+        if self.n_resamples is not None and self.n_resamples < 1:
             raise ValueError(f"n_resamples must be at least 1; got {self.n_resamples}")
         check_workers(self.workers)
 
@@ -83,7 +87,7 @@ def sequential(
     if enough < 1:
         raise ValueError(f"stop_after must be at least 1; got {enough}")
     seed = asked.rng if isinstance(asked.rng, int) else seeds(asked.rng, 1)[0]
-    jobs = job_chunks([test], n, d, asked.n_resamples, seed, most=_SEQUENTIAL_CHUNK)
+    jobs = job_chunks([test], n, d, asked.n_resamples or _SETS, seed, most=_SEQUENTIAL_CHUNK)
     drawn: list[NDArray[np.float64]] = []
     for _, part in ordered_map(run, jobs, workers=asked.workers):
         drawn.append(part[:, 0])
@@ -127,7 +131,9 @@ def _simulated(
     groups: dict[tuple[int, int], list[int]] = {}
     for place, test in enumerate(tests):
         at = test.simulated_at(n) if asked.null == "auto" else n
-        count = asked.n_resamples if asked.null == "monte-carlo" else affordable(test, at, d, asked)
+        count = affordable(test, at, d, asked)
+        if asked.null == "monte-carlo":
+            count = asked.n_resamples or _SETS
         if count:
             groups.setdefault((at, count), []).append(place)
         else:
@@ -159,9 +165,10 @@ def _read(test: UniformityTest, law: Empirical, n: int, at: int, d: int, asked: 
 
 def affordable(test: UniformityTest, n: int, d: int, asked: Null) -> int:
     """As many simulated sets as "auto" may spend, at most those asked for; 0 if too few."""
-    count = min(asked.n_resamples, int(_BUDGET / test.cost(n, d)))
-    enough = count >= min(asked.n_resamples, _FEWEST) and count * test.cost(n, d) <= asked.most
-    return count if enough else 0
+    cost = test.cost(n, d)
+    wanted = asked.n_resamples or (_MANY if _MANY * cost <= QUICK else _SETS)
+    count = min(wanted, int(_BUDGET / cost))
+    return count if count >= min(wanted, _FEWEST) and count * cost <= asked.most else 0
 
 
 def _too_dear(test: UniformityTest, n: int, d: int, asked: Null) -> ValueError:

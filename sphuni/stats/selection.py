@@ -61,7 +61,7 @@ def kfold_test(
     n_folds: int = 5,
     combine: str = "harmonic",
     null: str = "auto",
-    n_resamples: int = 9999,
+    n_resamples: int | None = None,
     rng: Seed = None,
 ) -> KFoldResult:
     """Test uniformity with a parameter that the points themselves choose.

@@ -145,7 +145,7 @@ def test_atoms_of_few_points_on_the_circle(name, n, d, atom):
 
 def test_all_leaves_out_what_takes_long_to_simulate():
     x = random_points(1000, 64, rng=0)
-    table = stats.uniformity_tests(x)
+    table = stats.uniformity_tests(x, n_resamples=9999)
     assert "ask for it by name" in table.skipped["poisson"]
 
 

@@ -48,10 +48,10 @@ def test_tails_are_complements_and_the_two_sided_is_twice_the_smaller(points, na
 
 
 def test_table_shares_one_pass_and_agrees_with_single_tests(points):
-    table = st.uniformity_tests(points)
+    table = st.uniformity_tests(points, n_resamples=999)
     assert len(table) + len(table.skipped) == len(st.available_tests())
     for r in table:
-        single = st.uniformity_test(points, r.test)
+        single = st.uniformity_test(points, r.test, n_resamples=999)
         assert r.statistic == pytest.approx(single.statistic, rel=1e-9, abs=1e-12)
         assert r.pvalue == pytest.approx(single.pvalue, rel=1e-6)
     assert table["rayleigh"].test == "rayleigh"
