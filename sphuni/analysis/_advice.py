@@ -67,7 +67,9 @@ def headline(report: ModelReport) -> str:
     worst = tuple(layer for layer in worst if layer.status == "analysed")
     same = counts[worst[0].verdict]
     verb = "needs" if analysed - good == 1 else "need"
-    first = f"{analysed - good} of {plural(analysed, 'layer')} {verb} a look"
+    first = f"{analysed - good} of {analysed:,} layers {verb} a look"
+    if analysed == 1:
+        first = "The one analysed layer needs a look"
     return f"{first}; {_worst_phrase(worst[0], same)}."
 
 

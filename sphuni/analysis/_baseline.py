@@ -1,8 +1,9 @@
-"""Layers as their own initialiser would draw them: PyTorch's default is not uniform on the sphere.
+"""Layers read against random draws, where independent uniform rows are the wrong yardstick.
 
-Linear, convolutional and recurrent layers draw every weight from an interval, which favours the
-diagonals of the cube in low dimension; embeddings draw Gaussian entries, whose directions are
-uniform.
+A layer's own initialiser is one such: PyTorch's linear, convolutional and recurrent layers draw
+every weight from an interval, which favours the diagonals of the cube in low dimension; embeddings
+draw Gaussian entries, whose directions are uniform. Rows that were centred, or lost their leading
+components, are another: they were independent before, and are more regular after.
 """
 
 import dataclasses
@@ -17,9 +18,10 @@ from sphuni._rng import torch_generator
 from sphuni.analysis._energies import ENERGIES, mean_energy
 from sphuni.analysis._layer import TESTS, LayerReport
 from sphuni.analysis._options import Options
+from sphuni.analysis._rows import transform
 from sphuni.analysis._uniformity import Summary, log_tails
 
-__all__ = ["against_initialiser"]
+__all__ = ["against_draws"]
 
 Measure = Callable[[Tensor], tuple[tuple[float, ...], Summary]]
 
@@ -27,41 +29,50 @@ _DRAWS = 99
 _LEAST = 19
 _WORK = 4e11
 _GAUSSIAN_KINDS = ("embedding",)
+_ROUNDING = 1e-9
 
 
-def against_initialiser(
+def against_draws(
     report: LayerReport, summary: Summary, options: Options, measure: Measure
 ) -> LayerReport:
-    """Read a layer's energies and tests against draws of its initialiser.
+    """Read a layer's energies and tests against draws of its initialiser, or of Gaussian rows.
 
-    z and p-values refer to those draws, and the excess takes their mean energy for that of random
-    rows. Layers too large to be drawn again are left as they
+    The draws are transformed as the layer was. z and p-values refer to them, and the excess takes
+    their mean energy for that of random rows. Layers too large to be drawn again are left as they
     are, with a note.
     """
-    n, d = summary.n, summary.d
+    n, d = summary.n, report.d
+    own = options.baseline == "init"
+    what = "its initialiser" if own else "Gaussian rows"
     draws = int(min(_DRAWS, _WORK / (float(n) * n * d)))
     if draws < _LEAST:
-        note = "too large to draw its initialiser again: compared with uniform random rows"
+        note = f"too large to draw {what} many times: compared with independent uniform rows"
         return dataclasses.replace(report, notes=(*report.notes, note))
+    gaussian = not own or report.kind in _GAUSSIAN_KINDS
     generator = torch_generator(options.seed)
-    samples = [measure(_draw(report.kind, n, d, generator)) for _ in range(draws)]
+    samples = [measure(_draw(n, d, options, generator, gaussian)) for _ in range(draws)]
     upper, lower = _tails(summary, [sample for _, sample in samples])
     means, deviations = _moments([sums for sums, _ in samples], n)
     return dataclasses.replace(
         report,
-        z={k: (report.energy[k] - means[k]) / deviations[k] for k in report.energy},
+        z={k: _over(report.energy[k] - means[k], deviations[k]) for k in report.energy},
         excess={k: _rescale(report, k, means[k]) for k in report.excess},
         p=upper,
         p_lower=lower,
-        notes=(*report.notes, f"compared with {draws} draws of its initialiser"),
+        notes=(*report.notes, f"compared with {draws} draws of {what}{_likewise(options)}"),
     )
 
 
-def _draw(kind: str, n: int, d: int, generator: torch.Generator) -> Tensor:
-    if kind in _GAUSSIAN_KINDS:
+def _likewise(options: Options) -> str:
+    return ", transformed likewise" if options.transforms else ""
+
+
+def _draw(n: int, d: int, options: Options, generator: torch.Generator, gaussian: bool) -> Tensor:
+    if gaussian:
         rows = torch.randn(n, d, generator=generator, dtype=torch.float64)
     else:
         rows = 2 * torch.rand(n, d, generator=generator, dtype=torch.float64) - 1
+    rows, _ = transform(rows, options)
     return rows / rows.norm(dim=1, keepdim=True)
 
 
@@ -76,12 +87,13 @@ def _tails(observed: Summary, drawn: list[Summary]) -> tuple[dict[str, float], d
     for test in TESTS:
         own = observed.clustering(test)
         sample = np.array([one.clustering(test) for one in drawn])
-        upper[test] = float(1 + (sample >= own).sum()) / (1 + len(sample))
-        lower[test] = float(1 + (sample <= own).sum()) / (1 + len(sample))
+        slack = _ROUNDING * (1 + abs(own))
+        upper[test] = float(1 + (sample >= own - slack).sum()) / (1 + len(sample))
+        lower[test] = float(1 + (sample <= own + slack).sum()) / (1 + len(sample))
         log_upper, log_lower = log_tails(observed, test)
-        if own > sample.max():
+        if own > sample.max() + slack:
             upper[test] *= _ratio(log_upper, log_tails(drawn[int(sample.argmax())], test)[0])
-        if own < sample.min():
+        if own < sample.min() - slack:
             lower[test] *= _ratio(log_lower, log_tails(drawn[int(sample.argmin())], test)[1])
     return upper, lower
 
@@ -96,11 +108,21 @@ def _moments(sums: list[tuple[float, ...]], n: int) -> tuple[dict[str, float], d
         [[mean_energy(e, s, n) for e, s in zip(ENERGIES, row, strict=True)] for row in sums]
     )
     keys = [energy.key for energy in ENERGIES]
-    means = dict(zip(keys, table.mean(axis=0).tolist(), strict=True))
-    return means, dict(zip(keys, table.std(axis=0, ddof=1).tolist(), strict=True))
+    with np.errstate(invalid="ignore"):  # antipodal rows have infinite half-space energies
+        means, deviations = table.mean(axis=0), table.std(axis=0, ddof=1)
+    deviations[deviations <= _ROUNDING * abs(means)] = 0.0
+    return (
+        dict(zip(keys, means.tolist(), strict=True)),
+        dict(zip(keys, deviations.tolist(), strict=True)),
+    )
 
 
 def _rescale(report: LayerReport, key: str, mean: float) -> float:
     """The excess with the draws' mean energy in the place of that of uniform rows."""
     optimum = report.optimum[key]
-    return (report.energy[key] - optimum) / (mean - optimum)
+    return _over(report.energy[key] - optimum, mean - optimum)
+
+
+def _over(part: float, whole: float) -> float:
+    """A ratio that is nan where all draws are alike, as two centred rows are."""
+    return part / whole if whole > 0 else math.nan

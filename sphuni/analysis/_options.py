@@ -34,6 +34,11 @@ class Options:
             raise ValueError(f"max_seconds must be positive; got {self.max_seconds}")
         memory_budget(self.max_bytes)
 
+    @property
+    def transforms(self) -> bool:
+        """Whether rows are changed before they are measured."""
+        return self.center or self.remove_top > 0
+
     def most_rows(self, d: int) -> int:
         """How many rows of R^d can be compared with each other in `max_seconds`, about."""
         return int(math.sqrt(self.max_seconds * _MULTIPLY_ADDS_PER_SECOND / d))

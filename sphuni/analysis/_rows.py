@@ -8,7 +8,7 @@ from torch import Tensor
 from sphuni._budget import describe_bytes, memory_budget
 from sphuni.analysis._options import Options
 
-__all__ = ["NotMeasurable", "Rows", "prepare"]
+__all__ = ["NotMeasurable", "Rows", "prepare", "transform"]
 
 _DEAD = 1e-6
 _DOUBLE_WORK = 2e10
@@ -44,7 +44,7 @@ def prepare(matrix: Tensor, options: Options) -> Rows:
     """
     weights = matrix.to(_working_type(matrix, options), copy=True)
     _refuse_infinite(weights)
-    notes = _transform(weights, options)
+    weights, notes = transform(weights, options)
     low, high = torch.aminmax(weights, dim=1, keepdim=True)
     largest = torch.maximum(-low, high)
     weights /= torch.where(largest == 0, 1.0, largest)
@@ -77,7 +77,8 @@ def _working_type(matrix: Tensor, options: Options) -> torch.dtype:
 def _needed(n: int, d: int, dtype: torch.dtype, options: Options) -> int:
     """Bytes for a copy of the matrix, and for the float64 copies of the rows that are compared."""
     compared = min(n, options.most_rows(d))
-    whole = int(1.1 * n * d * dtype.itemsize) + _PAIR_COPIES * compared * d * 8
+    own = 2.1 if options.remove_top else 1.1
+    whole = int(own * n * d * dtype.itemsize) + _PAIR_COPIES * compared * d * 8
     return min(whole, _COPIES * n * d * dtype.itemsize)
 
 
@@ -93,21 +94,26 @@ def _refuse_infinite(weights: Tensor) -> None:
         raise NotMeasurable(f"row {int(rows[0])}{more} holds NaN or infinite weights")
 
 
-def _transform(weights: Tensor, options: Options) -> tuple[str, ...]:
-    """Centre the rows and remove leading components, in place, as asked for."""
+def transform(weights: Tensor, options: Options) -> tuple[Tensor, tuple[str, ...]]:
+    """Centre the rows, in place, and take the coordinates that removed components leave.
+
+    Rows of R^d without k components are points of R^(d - k): as points of R^d they would look
+    gathered about a subspace.
+    """
     notes = []
     if options.center:
         weights -= weights.mean(dim=0)
         notes.append("the mean row was subtracted")
     if options.remove_top:
-        if options.remove_top >= weights.shape[1]:
+        (n, d), top = weights.shape, options.remove_top
+        spanned = min(n - int(options.center), d)
+        if top > spanned - 2:
             raise NotMeasurable(
-                f"remove_top = {options.remove_top} leaves nothing of d = {weights.shape[1]} "
-                "dimensions"
+                f"remove_top = {top} leaves fewer than two of the {spanned} dimensions that "
+                f"{n} rows of R^{d} span"
             )
-        top = min(options.remove_top, weights.shape[0] - 1)
-        second = weights.T @ weights
-        basis = torch.linalg.eigh(second).eigenvectors[:, -top:] if top else second[:, :0]
-        weights -= (weights @ basis) @ basis.T
-        notes.append(f"the {top} leading principal components were removed")
-    return tuple(notes)
+        axes = torch.linalg.eigh(weights.T @ weights).eigenvectors
+        weights = weights @ axes[:, : d - top]
+        which = "leading component was" if top == 1 else f"{top} leading components were"
+        notes.append(f"the {which} removed, which leaves {d - top} coordinates")
+    return weights, tuple(notes)

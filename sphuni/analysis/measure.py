@@ -6,7 +6,7 @@ import time
 
 from torch import Tensor
 
-from sphuni.analysis._baseline import against_initialiser
+from sphuni.analysis._baseline import against_draws
 from sphuni.analysis._energies import ENERGIES, mean_energy, yardstick
 from sphuni.analysis._layer import LayerReport
 from sphuni.analysis._options import Options
@@ -58,13 +58,32 @@ def measure_layer(view: NeuronView, options: Options, scan: PairScan | None = No
         verdict="uniform",
         norm_min=rows.norm_min,
         norm_max=rows.norm_max,
-        dead=rows.dead,
-        notes=rows.notes,
+        dead=() if _padding(view, rows) else rows.dead,
+        notes=(*_remarks(view, rows), *rows.notes),
     )
     if rows.points.shape[0] < 2:
         return base
     report = _measure_rows(base, rows, options, scan)
     return dataclasses.replace(report, seconds=time.perf_counter() - started)
+
+
+def _padding(view: NeuronView, rows: Rows) -> bool:
+    """Whether the one dead row is the zero row that an embedding keeps for padding."""
+    return (
+        view.kind == "embedding"
+        and len(rows.dead) == 1
+        and not bool(view.matrix[rows.dead[0]].any())
+    )
+
+
+def _remarks(view: NeuronView, rows: Rows) -> list[str]:
+    """What the numbers were read from, where the name does not say it."""
+    remarks = []
+    if not (len(view.sources) == 1 and view.name.startswith(view.sources[0])):
+        remarks.append(f"computed from {', '.join(sorted(view.sources))}")
+    if _padding(view, rows):
+        remarks.append(f"row {rows.dead[0]} is zero: taken for the padding row and left out")
+    return remarks
 
 
 def _measure_rows(
@@ -111,8 +130,8 @@ def _measure_rows(
         sampled="" if estimate is None else estimate.sentence(sample),
         notes=(*base.notes, *([pairs.note] if pairs.note else [])),
     )
-    if options.baseline == "init":
-        return against_initialiser(report, summary, options, _sums_and_summary)
+    if options.baseline == "init" or options.transforms:
+        return against_draws(report, summary, options, _sums_and_summary)
     return report
 
 

@@ -103,10 +103,10 @@ def _strongest(table: dict[str, float]) -> str | None:
 
 def _dead(layer: LayerReport) -> str:
     shown = ", ".join(map(str, layer.dead[:8])) + (", ..." if len(layer.dead) > 8 else "")
-    rows, have = ("row", "has") if len(layer.dead) == 1 else ("rows", "have")
+    have = "has" if len(layer.dead) == 1 else "have"
     if layer.n - len(layer.dead) < 2:
         return f"{len(layer.dead)} of {layer.n} rows are dead: fewer than two directions are left"
-    return f"{len(layer.dead)} of {layer.n} {rows} ({shown}) {have} practically zero norm"
+    return f"{len(layer.dead)} of {layer.n} rows ({shown}) {have} practically zero norm"
 
 
 def _size_of_effect(layer: LayerReport) -> str:

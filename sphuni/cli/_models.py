@@ -31,12 +31,30 @@ def add_analysis_options(parser: argparse.ArgumentParser) -> None:
         help="remove the K leading principal components first (embeddings)",
     )
     add(
+        "--heads",
+        type=_heads,
+        action="append",
+        metavar="[GLOB=]K",
+        help="split query, key and value weights (of these names) into K heads",
+    )
+    add("--split-qkv", action="store_true", help="split fused query-key-value weights in three")
+    add(
         "--max-bytes",
         type=_output.parse_size,
         metavar="SIZE",
         help="working memory, such as 500M (default: a quarter of what is free)",
     )
     add("--seed", type=_output.parse_count, default=0, help="seed of what is random (default 0)")
+
+
+def _heads(text: str) -> tuple[str, int]:
+    """Read a number of heads, with the layers it is for."""
+    pattern, _, count = text.rpartition("=")
+    if not count.isdecimal() or int(count) < 1:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of heads such as 12, or GLOB=12; got {text!r}"
+        )
+    return pattern or "*", int(count)
 
 
 def obtain_report(path: str, arguments: argparse.Namespace) -> "ModelReport":
@@ -56,6 +74,8 @@ def obtain_report(path: str, arguments: argparse.Namespace) -> "ModelReport":
             baseline=arguments.baseline,
             center=arguments.center,
             remove_top=arguments.remove_top,
+            heads=None if arguments.heads is None else dict(arguments.heads),
+            split_qkv=arguments.split_qkv,
             max_bytes=arguments.max_bytes,
             rng=arguments.seed,
             progress=line,

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import sphuni
+from sphuni.analysis import analyze
 from sphuni.analysis._energies import ENERGIES
 from sphuni.analysis._options import Options
 from sphuni.analysis._spectrum import random_effective_rank
@@ -155,6 +156,72 @@ def test_centering_and_removing_components(rng):
     spiked = rng.standard_normal((300, 16)) + 20 * np.outer(rng.standard_normal(300), np.eye(16)[0])
     assert layer(spiked).effective_rank < 4
     assert layer(spiked, remove_top=1).effective_rank > 10
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"center": True}, {"remove_top": 1}, {"center": True, "remove_top": 3, "baseline": "init"}],
+)
+@pytest.mark.parametrize(("n", "d"), [(300, 16), (40, 64), (500, 5)])
+def test_rows_of_no_structure_have_none_after_a_transformation(n, d, options):
+    words = []
+    for seed in range(8):
+        matrix = np.random.default_rng(seed).standard_normal((n, d))
+        if options.get("baseline"):
+            matrix = np.random.default_rng(seed).uniform(-1, 1, (n, d))
+        report = layer(matrix, **options)
+        assert report.energy.keys() == report.z.keys()
+        assert min(report.p.values()) >= 1e-3
+        words.append(report)
+    assert np.mean([r.p["bingham"] for r in words]) == pytest.approx(0.5, abs=0.35)
+    assert np.mean([r.z["1"] for r in words]) == pytest.approx(0.0, abs=1.5)
+    assert all("transformed likewise" in r.notes[-1] for r in words)
+
+
+def test_removed_components_leave_the_other_coordinates(rng):
+    matrix = rng.standard_normal((60, 6))
+    matrix[:, 0] *= 50
+    kept = layer(matrix, remove_top=1)
+    assert kept.optimum == layer(matrix[:, 1:]).optimum
+    assert kept.shape == (60, 6)
+    assert "leaves 5 coordinates" in kept.notes[0]
+    few = layer(matrix[:3], center=True, remove_top=1)
+    assert few.status == "failed"
+    assert "fewer than two of the 2 dimensions that 3 rows of R^6 span" in few.reason
+
+
+def test_the_padding_row_of_an_embedding_is_not_a_dead_neuron(rng):
+    matrix = torch.from_numpy(rng.standard_normal((30, 8)))
+    table = torch.nn.Embedding.from_pretrained(matrix, freeze=True, padding_idx=4)
+    with torch.no_grad():
+        table.weight[4] = 0
+    (report,) = analyze(table).layers
+    assert report.verdict != "dead neurons"
+    assert report.dead == ()
+    assert report.notes == ("row 4 is zero: taken for the padding row and left out",)
+    with torch.no_grad():
+        table.weight[9] = 0
+    (report,) = analyze(table).layers
+    assert (report.verdict, report.dead) == ("dead neurons", (4, 9))
+    (report,) = analyze({"up.weight": torch.cat([matrix[:4], torch.zeros(1, 8)])}).layers
+    assert report.dead == (4,)
+    assert "1 of 5 rows (4) has practically zero norm" in report.why
+
+
+def test_weights_of_several_tensors_say_what_they_were_made_of():
+    module = torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(8, 8))
+    found = analyze(torch.nn.ModuleDict({"a": module})).layers
+    (report,) = [one for one in found if one.status == "analysed"]
+    assert report.notes == (
+        "computed from a.parametrizations.weight.original0, a.parametrizations.weight.original1",
+    )
+
+
+def test_two_centred_rows_are_opposite_and_so_are_the_draws():
+    report = layer(np.array([[1.0, 2, 3], [3.0, 1, 1]]), center=True)
+    assert report.max_cosine == pytest.approx(-1)
+    assert set(report.p.values()) == {1.0}
+    assert np.isnan(report.z["1"])
 
 
 def test_the_initialiser_is_its_own_baseline(rng):

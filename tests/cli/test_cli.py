@@ -155,7 +155,10 @@ def test_bad_output_path_is_found_before_the_analysis(analyse, option, tmp_path,
 
 def test_options_reach_the_analysis(analyse):
     calls = analyse(sample_reports.model((sample_reports.layer("a"),)))
-    options = "--layers a* --layers b* --exclude c --baseline init --center --remove-top 2"
+    options = (
+        "--layers a* --layers b* --exclude c --baseline init --center --remove-top 2 "
+        "--heads vision*=16 --heads 12 --split-qkv"
+    )
     assert main(["analyze", "m.pt", *options.split(), "--max-bytes", "1.5GiB", "--seed", "7"]) == 0
     assert calls == [
         (
@@ -166,6 +169,8 @@ def test_options_reach_the_analysis(analyse):
                 "baseline": "init",
                 "center": True,
                 "remove_top": 2,
+                "heads": {"vision*": 16, "*": 12},
+                "split_qkv": True,
                 "max_bytes": 3 << 29,
                 "rng": 7,
                 "progress": None,
@@ -285,6 +290,12 @@ def test_sizes(text, size):
 def test_bad_sizes(text, capsys):
     assert main(["analyze", "m.pt", f"--max-bytes={text}"]) == 2
     assert "expected a number of bytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "0", "x", "a=", "a=-1", "1.5"])
+def test_bad_heads(text, capsys):
+    assert main(["analyze", "m.pt", f"--heads={text}"]) == 2
+    assert "expected a number of heads such as 12" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "x", "9" * 30])
