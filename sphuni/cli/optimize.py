@@ -159,7 +159,13 @@ def _write(result: "OptimizeResult", path: Path) -> bool:
         return True
     from sphuni.configurations.export import save_points
 
-    save_points(result.points, path)
+    try:
+        save_points(result.points, path)
+    except ValueError as error:  # points in one plane have no mesh
+        if path.suffix != ".obj":
+            raise
+        _output.say(f"note: {path} was not written: {error}")
+        return False
     return True
 
 

@@ -20,6 +20,7 @@ __all__ = ["Batch", "Outcome", "run_batch"]
 
 _DISTINCT = 1e-11
 _PARENTS = 8
+_GRACE = 1.0
 _NEIGHBOURS_FROM = 2
 
 
@@ -65,18 +66,25 @@ def _run(batch: Batch) -> Outcome:
             made, (-1, *starts.shape[1:])
         )
     found = task.relax(starts, batch.streams, batch.engine, batch.end)
+    if not np.isfinite(found.scores).any():
+        raise ValueError(
+            f"no start of {task.name!r} with n = {task.n} points in R^{task.d} has a finite value"
+            f"{', ' + task.detail if task.detail else ''}: in double precision its matrices are "
+            "singular, or its sums overflow. Lower n, or take another kernel"
+        )
     for generation in range(task.generations):
         if time.monotonic() > batch.end:
             break
         found = _descend_again(batch, found, generation)
     late = time.monotonic() > batch.end
+    end = max(batch.end, time.monotonic() + _GRACE) if late else batch.end
     polished: list[float] = []
     best: tuple[float, NDArray[np.float64]] = (math.nan, starts[0])
     for index in _distinct(found.scores, task.polished_per_batch):
-        if late and polished and time.monotonic() > batch.end:
+        if late and polished:
             break
-        points = found.points[index]
-        candidate = _refined(task, points) if late else task.refine(points)
+        candidate = _refined(task, found.points[index], end, cut=late)
+        late = late or time.monotonic() > batch.end
         polished.append(task.value(candidate))
         if len(polished) == 1 or task.sign * (polished[-1] - best[0]) < 0:
             best = (polished[-1], candidate)
@@ -89,9 +97,13 @@ def _run(batch: Batch) -> Outcome:
     return Outcome(len(batch.streams), scores, polished, *best, not late)
 
 
-def _refined(task: Problem, points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Polished points, unless polishing made them worse: the clock may have cut a descent short."""
-    candidate = task.refine(points)
+def _refined(
+    task: Problem, points: NDArray[np.float64], end: float, *, cut: bool
+) -> NDArray[np.float64]:
+    """Polished points, unless that made them worse where the clock `cut` the descent short."""
+    candidate = task.refine(points, end)
+    if not cut:
+        return candidate
     worse = task.sign * (task.value(candidate) - task.value(points)) > 0
     return points if worse else candidate
 
@@ -119,11 +131,11 @@ def _hop(
     for _ in range(min(task.hops, len(batch.streams))):
         if time.monotonic() > batch.end:
             return champion, True
-        candidate = task.refine(task.vary(champion[1], rng))
+        candidate = task.refine(task.vary(champion[1], rng), batch.end)
         value = task.value(candidate)
         if task.sign * (value - champion[0]) < 0:
             champion = (value, candidate)
-    return champion, False
+    return champion, time.monotonic() > batch.end
 
 
 def _distinct(scores: NDArray[np.float64], count: int) -> list[int]:

@@ -21,14 +21,19 @@ __all__ = ["contacts", "packing_energy"]
 def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
     """Half the squared distances p/2 = 1 - t of the closest pairs, within a margin in t.
 
-    For lines a pair is measured by the nearer of x_j and -x_j.
+    For lines a pair is measured by the nearer of x_j and -x_j; at right angles by both.
     """
     n = len(points)
     gram = points @ points.T
-    np.fill_diagonal(gram, 0.0 if lines else -2.0)
-    closeness = np.abs(gram) if lines else gram
-    first, second = np.nonzero(np.triu(closeness >= closeness.max() - margin - 1e-14, 1))
-    sign = np.where(gram[first, second] < 0, -1.0, 1.0) if lines else np.ones(len(first))
+    np.fill_diagonal(gram, -2.0)
+    above = np.triu(np.ones((n, n), dtype=bool), 1)
+    least = (np.abs(gram[above]) if lines else gram[above]).max() - margin - 1e-14
+    first, second = np.nonzero(above & (gram >= least))
+    sign = np.ones(len(first))
+    if lines:
+        mirrored = np.nonzero(above & (-gram >= least))
+        sign = np.append(sign, -np.ones(len(mirrored[0])))
+        first, second = np.append(first, mirrored[0]), np.append(second, mirrored[1])
     other = sign[:, None] * points[second]
     values = 0.5 * ((points[first] - other) ** 2).sum(1)
     bases = tangents(points)

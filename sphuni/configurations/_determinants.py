@@ -1,13 +1,13 @@
 """Problems of greatest Gram determinant, and spherical designs."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sphuni._budget import require
 from sphuni.configurations._energies import EnergyProblem
 from sphuni.configurations._moves import shake_a_cap, turn_a_cap
 from sphuni.configurations.certificate import Certificate
@@ -64,15 +64,14 @@ class MaxdetProblem(Problem):
         """Each start factorises an n x n matrix per step, so fewer run side by side."""
         return 16
 
+    @property
+    def working_bytes(self) -> int:
+        """The Gram matrices of a batch, their factors and their slopes."""
+        return 8 * 8 * self.lanes * self.n**2
+
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
         """Run batched L-BFGS on minus the log-determinant."""
         del streams, engine
-        require(
-            8 * len(starts) * self.n**2 * 8,
-            None,
-            what=f"{len(starts)} Gram matrices of n = {self.n} points",
-            remedy="lower n",
-        )
         found = minimize(
             _minus_logdet(self.kernel),
             as_tensor(starts),
@@ -83,11 +82,13 @@ class MaxdetProblem(Problem):
         )
         return Relaxed(found.points.numpy(), found.values.numpy(), found.converged.numpy())
 
-    def refine(self, points: Array) -> Array:
+    def refine(self, points: Array, end: float = math.inf) -> Array:
         """Apply Newton's method where the Hessian fits."""
         if not self._newton_fits:
             return points
-        return newton(_logdet_derivatives(self.kernel), as_tensor(points)).points.numpy()
+        return newton(
+            _logdet_derivatives(self.kernel), as_tensor(points), deadline=end
+        ).points.numpy()
 
     def vary(self, points: Array, rng: np.random.Generator) -> Array:
         """Shake or turn a cap: moves of single points hardly ever lead to a better optimum."""
@@ -171,11 +172,13 @@ def _minus_logdet(kernel: Kernel) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 
     def objective(x: Tensor) -> tuple[Tensor, Tensor]:
         rows = x.permute(2, 1, 0).contiguous()
-        t = rows @ rows.mT
+        identity = torch.eye(x.shape[1], dtype=x.dtype)
+        same = identity.bool()
+        t = (rows @ rows.mT).masked_fill(same, 0.0)  # kernels of distances have a kink at 1
         value, slope = kernel.value_and_derivative(2 - 2 * t, 2 + 2 * t)
+        value, slope = value.masked_fill(same, kernel.at_one), slope.masked_fill(same, 0.0)
         factor, info = torch.linalg.cholesky_ex(value)
         bad = info > 0
-        identity = torch.eye(x.shape[1], dtype=x.dtype)
         factor = torch.where(bad[:, None, None], identity, factor)
         logdet = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         pull = torch.cholesky_inverse(factor) * slope

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from sphuni.configurations import _opposites
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.polish import kernel_derivatives, newton, squared_distances
-from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
+from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
 from sphuni.configurations.records import Record
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import energy_bound
@@ -27,6 +28,7 @@ _EXACT_SUM = 1_000
 _SINGLE_FUNNEL = 150
 _GENERATIONS = 2
 _SHAKE = 0.3
+_KINKED_POLISHED, _KINKED_ITERATIONS = 16, 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +47,15 @@ class EnergyProblem(Problem):
         """The kernel."""
         return repr(self.kernel)
 
+    @property
+    def polished_per_batch(self) -> int:  # type: ignore[override]
+        """More where descents end in kinks, and only polishing tells which optimum it was."""
+        return _KINKED_POLISHED if self._kinked else 2
+
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
         """Run batched L-BFGS on the pair energy."""
         del streams
+        options = {"max_iterations": _KINKED_ITERATIONS} if self._kinked else {}
         found = minimize_energy(
             self._pair_kernel,
             as_tensor(starts),
@@ -55,14 +63,19 @@ class EnergyProblem(Problem):
             tolerance=_TOLERANCE * self._scale(starts),
             largest_step=0.4 * spacing(self.n, self.d),
             deadline=end,
+            **options,
         )
         return Relaxed(found.points.numpy(), found.values.numpy(), found.converged.numpy())
 
-    def refine(self, points: Array) -> Array:
+    def refine(self, points: Array, end: float = math.inf) -> Array:
         """Apply Newton's method where the Hessian fits; larger sets stay as L-BFGS left them."""
         if not self._newton_fits:
             return points
-        return newton(kernel_derivatives(self._pair_kernel), as_tensor(points)).points.numpy()
+        if self._kinked:
+            return _opposites.polish(self._riesz, as_tensor(points)).numpy()
+        return newton(
+            kernel_derivatives(self._pair_kernel), as_tensor(points), deadline=end
+        ).points.numpy()
 
     @property
     def default_restarts(self) -> int:
@@ -103,7 +116,11 @@ class EnergyProblem(Problem):
         rows, doubled = as_tensor(points), 2 if self.antipodal else 1
         smallest, flat = None, None
         if self._newton_fits:
-            state = newton(kernel_derivatives(self._pair_kernel), rows, iterations=0)
+            state = (
+                _opposites.state_of(self._riesz, rows)
+                if self._kinked
+                else newton(kernel_derivatives(self._pair_kernel), rows, iterations=0)
+            )
             residual, flat = doubled * state.gradient, state.flat_modes
             smallest = doubled * state.smallest_eigenvalue
         else:
@@ -121,10 +138,23 @@ class EnergyProblem(Problem):
         )
 
     def closed_form(self) -> Array | None:
-        """Return the regular polygon, optimal for every kernel that decreases convexly in angle."""
-        convex = isinstance(self.kernel, Riesz) and self._geodesic and self.kernel.s >= -1
-        known = self.n == 1 or self.kernel.absolutely_monotone or convex
-        return super().closed_form() if known else None
+        """Return the regular set where it is known to be optimal.
+
+        Polygons, simplices and orthonormal frames are for every kernel that is absolutely
+        monotone. Potentials that decrease convexly in the angle have polygons, frames and, by
+        Jensen's inequality on a great circle, the triangle. Powers of the angle above the first
+        (s < -1) gather all points at two poles: theta^p <= pi^(p - 1) theta, whose sum they have
+        greatest.
+        """
+        if self.kernel.absolutely_monotone or self.n == 1:
+            return regular_set(self.n, self.d, lines=self.antipodal)
+        if not self._geodesic:
+            return None
+        if self._riesz.s < -1:
+            sign = 1 if self.antipodal else -1
+            return np.eye(self.d)[-1] * sign ** np.arange(self.n)[:, None]
+        small = self.n <= (self.d if self.antipodal else 3)
+        return regular_set(self.n, self.d, lines=self.antipodal) if small or self.d == 2 else None
 
     @property
     def _pair_kernel(self) -> Kernel:
@@ -133,6 +163,16 @@ class EnergyProblem(Problem):
     @property
     def _geodesic(self) -> bool:
         return isinstance(self.kernel, Riesz) and self.kernel.metric == "geodesic"
+
+    @property
+    def _riesz(self) -> Riesz:
+        assert isinstance(self.kernel, Riesz)
+        return self.kernel
+
+    @property
+    def _kinked(self) -> bool:
+        """Whether the energy has a kink where two points are opposite; lines have none there."""
+        return self._geodesic and not self.antipodal
 
     @property
     def _newton_fits(self) -> bool:

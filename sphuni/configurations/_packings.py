@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from sphuni.configurations._slp import ascend
 from sphuni.configurations._tied import multipliers, second_order
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.minimize import minimize
-from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
+from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import separation_bound
 from sphuni.geometry._hull import fits
@@ -26,6 +27,7 @@ _LAST_EXPONENT = 40.0
 _GROWTH = 6.0
 _NOISE = 0.6
 _TIED = 1e-11
+_COPIES = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,12 @@ class TammesProblem(Problem):
     @property
     def lanes(self) -> int:
         """Fewer starts side by side than for an energy: each takes several minimisations."""
-        return 32 if self.n <= 300 else 8
+        return 32 if self.n <= 300 else 8 if self.n <= 1000 else 2
+
+    @property
+    def working_bytes(self) -> int:
+        """All pairs of every start, several times over."""
+        return _COPIES * 8 * self.lanes * self.n**2
 
     @property
     def default_restarts(self) -> int:
@@ -73,7 +80,7 @@ class TammesProblem(Problem):
                 compiled=compiled,
             )
             rows = found.points.numpy()
-            if a.min() >= _LAST_EXPONENT:
+            if a.min() >= _LAST_EXPONENT or time.monotonic() > end:
                 break
             a = np.minimum(_GROWTH * a, _LAST_EXPONENT)
             strength = 0.3 * strength
@@ -83,10 +90,14 @@ class TammesProblem(Problem):
         scores = np.array([-self._least(one) for one in rows])
         return Relaxed(rows, scores, np.isfinite(scores))
 
-    def refine(self, points: Array) -> Array:
+    def closed_form(self) -> Array | None:
+        """Polygons, simplices and lines at right angles are the widest apart."""
+        return regular_set(self.n, self.d, lines=self.antipodal)
+
+    def refine(self, points: Array, end: float = math.inf) -> Array:
         """Ascend by linear programmes on the contacts."""
         radius = 0.1 * spacing(self._size, self.d)
-        return ascend(self._family, points, radius=radius).points
+        return ascend(self._family, points, radius=radius, deadline=end).points
 
     def vary(self, points: Array, rng: np.random.Generator) -> Array:
         """Move one point into one of the deepest holes, and shake all."""

@@ -79,7 +79,7 @@ def _check_kernel(name: str, kernel: Kernel | None) -> None:
 
 
 def _polarization(name: str, n: int, d: int, s: float | None, *, antipodal: bool) -> Problem:
-    if s is None or not -2 < s <= 50:
+    if s is None or not -2 < finite("s", s) <= 50:
         raise ValueError(f"s must be given for 'polarization', in (-2, 50]; got {s}")
     _check_enclosing(name, n, d, antipodal=antipodal)
     return PolarizationProblem(name, n, d, float(s), antipodal)
@@ -134,6 +134,8 @@ def _exponent(name: str, s: float | None) -> float:
         return _FIXED[name]
     if s is None:
         raise ValueError("s must be given for problem='riesz': the exponent, such as s=2.0")
+    if not isinstance(s, float):
+        s = finite("s", s)
     if not (math.isfinite(s) and -2 < s <= 200):
         raise ValueError(
             f"s must lie in (-2, 200]; got {s}. At s <= -2 sets of few directions are optimal; "

@@ -1,6 +1,8 @@
 """Raise the least of many smooth functions of the points: sequential linear programming."""
 
 import dataclasses
+import math
+import time
 
 import numpy as np
 from scipy import optimize, sparse
@@ -25,6 +27,7 @@ _ROUNDING = 4e-15
 _DUAL = 1e-9
 _NEAR = 1e-4
 _AT_BOUND = 0.99
+_LEAST_SECONDS = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,7 @@ def ascend(
     radius: float,
     iterations: int = 200,
     precision: float = 1e-16,
+    deadline: float = math.inf,
 ) -> Ascent:
     """Maximise the least member by linear programmes in a trust region, then by Newton steps.
 
@@ -58,6 +62,8 @@ def ascend(
         Linear programmes.
     precision : float, default 1e-16
         Ends when the programme promises no more than this.
+    deadline : float, optional
+        Of the monotonic clock; no programme after the first begins later.
 
     Returns
     -------
@@ -85,9 +91,9 @@ def ascend(
     members = near(family, points, radius)
     least = float(members.values.min())
     used = 0
-    while used < iterations:
+    while used < iterations and (used == 0 or time.monotonic() < deadline):
         used += 1
-        move, promised, weights = _linear_step(members, least, radius)
+        move, promised, weights = _linear_step(members, least, radius, deadline)
         if move is None or promised <= precision:
             break
         first = radius * unturned(points, move)
@@ -111,7 +117,8 @@ def ascend(
         stuck = gain < _ROUNDING * max(1.0, abs(least))
         if radius < _SMALLEST_RADIUS or (stuck and close and promised < 1e-9):
             break
-    points, least = even_out(family, points, least)
+    if time.monotonic() < deadline:
+        points, least = even_out(family, points, least)
     return Ascent(points, least, used)
 
 
@@ -122,7 +129,7 @@ def _turns(points: Array) -> int:
 
 
 def _linear_step(
-    members: Members, least: float, radius: float
+    members: Members, least: float, radius: float, deadline: float
 ) -> tuple[Array | None, float, Array]:
     """Maximise tau subject to values - least + radius J u >= tau and |u| <= 1.
 
@@ -138,8 +145,10 @@ def _linear_step(
     bounds = np.column_stack([np.full(width + 1, -1.0), np.ones(width + 1)])
     bounds[-1] = (0.0, np.inf)
     offsets = (members.values[rows] - least) / radius
+    seconds = max(_LEAST_SECONDS, deadline - time.monotonic())
+    options = _LINEAR if seconds == math.inf else {**_LINEAR, "time_limit": seconds}
     found = optimize.linprog(  # type: ignore[call-overload]  # the stubs know no sparse A_ub
-        cost, A_ub=constraints, b_ub=offsets, bounds=bounds, method="highs-ds", options=_LINEAR
+        cost, A_ub=constraints, b_ub=offsets, bounds=bounds, method="highs-ds", options=options
     )
     weights = np.zeros(len(members.values))
     if found.x is None:

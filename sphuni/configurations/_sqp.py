@@ -1,5 +1,8 @@
 """Raise the least of the minima of a function over the sphere: sequential quadratic programming."""
 
+import math
+import time
+
 import numpy as np
 from scipy.spatial import distance
 
@@ -31,7 +34,14 @@ _TIED = (1e-8, 1e-10)
 _NEAR = 1e-4
 
 
-def climb(family: Family, points: Array, *, radius: float, iterations: int = 200) -> Ascent:
+def climb(
+    family: Family,
+    points: Array,
+    *,
+    radius: float,
+    iterations: int = 200,
+    deadline: float = math.inf,
+) -> Ascent:
     """Maximise the least member, each being a minimum over the sphere with a place of its own.
 
     Parameters
@@ -44,6 +54,8 @@ def climb(family: Family, points: Array, *, radius: float, iterations: int = 200
         First bound on each tangent coordinate of a step.
     iterations : int, default 200
         Quadratic programmes.
+    deadline : float, optional
+        Of the monotonic clock; no programme after the first begins later.
 
     Returns
     -------
@@ -68,6 +80,8 @@ def climb(family: Family, points: Array, *, radius: float, iterations: int = 200
     weights = _first_weights(members)
     used, last = 0, 0.0
     while used < iterations and radius > _SMALLEST_RADIUS:
+        if used and time.monotonic() > deadline:
+            return Ascent(points, least, used)
         used += 1
         jacobian = members.jacobian.toarray()
         curvature = _convex(jacobian, weights, -members.curvature(weights))

@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -87,9 +88,9 @@ class WorstPlaceProblem(Problem):
         scores = np.array([-float(self.family(one, 0.0).values.min()) for one in rows])
         return Relaxed(rows, scores, np.isfinite(scores))
 
-    def refine(self, points: Array) -> Array:
+    def refine(self, points: Array, end: float = math.inf) -> Array:
         """Ascend by linear programmes."""
-        return ascend(self.family, points, radius=self._reach).points
+        return ascend(self.family, points, radius=self._reach, deadline=end).points
 
     @property
     def _reach(self) -> float:
@@ -185,9 +186,9 @@ class PolarizationProblem(WorstPlaceProblem):
         """In the potential's unit, which grows with n."""
         return 1e-9 * self.n
 
-    def refine(self, points: Array) -> Array:
+    def refine(self, points: Array, end: float = math.inf) -> Array:
         """Ascend by quadratic programmes."""
-        return climb(self.family, points, radius=self._reach).points
+        return climb(self.family, points, radius=self._reach, deadline=end).points
 
     def bound(self) -> BoundResult:
         """Return the polarization bound."""

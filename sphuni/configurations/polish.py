@@ -1,6 +1,8 @@
 """Newton's method on the product of spheres: from a good minimum to full double precision."""
 
 import dataclasses
+import math
+import time
 from collections.abc import Callable
 
 import torch
@@ -39,7 +41,9 @@ class Polished:
     """Eigenvalues below 1e-9 of the largest, rotations left out."""
 
 
-def newton(derivatives: Smooth, points: Tensor, *, iterations: int = 20) -> Polished:
+def newton(
+    derivatives: Smooth, points: Tensor, *, iterations: int = 20, deadline: float = math.inf
+) -> Polished:
     """Polish a local minimum by Newton steps in the complement of the rotations.
 
     Parameters
@@ -50,6 +54,8 @@ def newton(derivatives: Smooth, points: Tensor, *, iterations: int = 20) -> Poli
         Unit rows close to a minimum.
     iterations : int, default 20
         At most so many steps; they end when the gradient no longer shrinks.
+    deadline : float, optional
+        Of the monotonic clock; no step begins later.
 
     Returns
     -------
@@ -63,13 +69,17 @@ def newton(derivatives: Smooth, points: Tensor, *, iterations: int = 20) -> Poli
     best = points
     gradient, hessian = derivatives(best)
     size = _longest(gradient)
+    if not bool(torch.isfinite(hessian).all()):  # coincident points
+        return Polished(best, size, float("nan"), 0)
     for _ in range(iterations):
+        if time.monotonic() > deadline:
+            break
         step = _newton_step(best, gradient, hessian)
         trial = best + step
         trial = trial / torch.linalg.vector_norm(trial, dim=-1, keepdim=True)
         new_gradient, new_hessian = derivatives(trial)
         new_size = _longest(new_gradient)
-        if not new_size < size:
+        if not new_size < size or not bool(torch.isfinite(new_hessian).all()):
             break
         best, gradient, hessian, size = trial, new_gradient, new_hessian, new_size
     values = _spectrum(best, hessian)[0]

@@ -17,11 +17,20 @@ from sphuni.configurations.constructions import available_constructions, constru
 from sphuni.configurations.records import Record, record
 from sphuni.pairwise import Engine
 
-__all__ = ["Problem", "Relaxed", "as_tensor", "find_record", "random_starts", "spacing"]
+__all__ = [
+    "Problem",
+    "Relaxed",
+    "as_tensor",
+    "find_record",
+    "random_starts",
+    "regular_set",
+    "spacing",
+]
 
 Array = NDArray[np.float64]
 
 _SYMMETRIC_FROM = 20
+_COPIES = 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +68,8 @@ class Problem(abc.ABC):
         """Run local optimisations from `starts` (b, n, d) until `end` of the monotonic clock."""
 
     @abc.abstractmethod
-    def refine(self, points: Array) -> Array:
-        """Polish one local optimum to full precision."""
+    def refine(self, points: Array, end: float = math.inf) -> Array:
+        """Polish one local optimum to full precision, or until `end` of the monotonic clock."""
 
     def vary(self, points: Array, rng: np.random.Generator) -> Array:
         """Change an optimum so that another one can be reached: shake every point."""
@@ -89,6 +98,11 @@ class Problem(abc.ABC):
     def lanes(self) -> int:
         """Starts that run side by side; part of what an answer depends on."""
         return 64 if self.n <= 300 else 16
+
+    @property
+    def working_bytes(self) -> int:
+        """Memory that the starts of a batch take side by side."""
+        return _COPIES * 8 * self.lanes * self.n * self.d
 
     @property
     def default_restarts(self) -> int:
@@ -131,12 +145,23 @@ class Problem(abc.ABC):
 
         One point is as good as another, and on the circle the regular polygon is optimal.
         """
-        if self.n == 1:
-            return np.eye(self.d)[-1:]
-        if self.d != 2:
-            return None
-        angle = (math.pi if self.antipodal else 2 * math.pi) / self.n * np.arange(self.n)
+        known = self.n == 1 or self.d == 2
+        return regular_set(self.n, self.d, lines=self.antipodal) if known else None
+
+
+def regular_set(n: int, d: int, *, lines: bool) -> Array | None:
+    """One point, a regular polygon or simplex, or lines at right angles; None for other n, d."""
+    if n == 1:
+        return np.eye(d)[-1:]
+    if lines and n <= d:
+        return np.eye(d)[:n]
+    if d == 2:
+        angle = (math.pi if lines else 2 * math.pi) / n * np.arange(n)
         return np.column_stack([np.cos(angle), np.sin(angle)])
+    if lines or n > d + 1:
+        return None
+    simplex = np.asarray(construct(f"simplex_{n - 1}")) if n > 2 else np.array([[1.0], [-1.0]])
+    return np.pad(simplex, ((0, 0), (0, d - n + 1)))
 
 
 def find_record(

@@ -29,8 +29,6 @@ from sphuni.pairwise import Engine
 
 __all__ = ["OptimizeResult", "Progress", "optimize"]
 
-_COPIES = 24
-
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class OptimizeResult(Result):
@@ -213,7 +211,7 @@ def optimize(
     end = started + _time_limit(time_limit)
     target = None if target is None else finite("target", target)
     require(
-        _COPIES * 8 * task.lanes * task.n * task.d,
+        task.working_bytes,
         None,
         what=f"{task.lanes} starts of n = {task.n} points side by side",
         remedy="lower n or d",

@@ -5,12 +5,14 @@ from scipy import optimize as optimize_scipy
 
 import sphuni
 from sphuni import random_points
+from sphuni._errors import BudgetError
 from sphuni.configurations import construct, optimize
 from sphuni.configurations._contacts import contacts
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import step_along, tangents
 from sphuni.configurations._poles import _descend, lowest_poles, pole_values
 from sphuni.configurations._quadratic import best_rise
+from sphuni.configurations._resolve import resolve
 from sphuni.configurations._slp import ascend
 from sphuni.configurations._sparse import add_blocks
 from sphuni.configurations._tied import multipliers
@@ -252,3 +254,20 @@ def test_polarization_of_five_points_beats_the_three_plus_two():
     bipyramid = np.concatenate([triangle, [[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]])
     least = float(sphuni.polarization(bipyramid, s=1.0).value)
     assert optimize("polarization", n=5, s=1.0, restarts=2).value > least + 1e-3
+
+
+@pytest.mark.parametrize("problem", ["tammes", "covering", "polarization"])
+def test_polishing_ends_at_the_deadline(problem):
+    task = resolve(
+        problem, 20, 3, 1.0 if problem == "polarization" else None,
+        metric="chordal", kernel=None, antipodal=False,
+    )  # fmt: skip
+    start = random_points(20, 3, rng=0)
+    cut, whole = task.refine(start, 0.0), task.refine(start)
+    values = [task.sign * task.value(points) for points in (start, cut, whole)]
+    assert values[2] < values[1] <= values[0]
+
+
+def test_pairs_that_do_not_fit_into_memory_are_refused():
+    with pytest.raises(BudgetError, match="n = 60000 points side by side needs"):
+        optimize("tammes", n=60_000, time_limit=1.0)

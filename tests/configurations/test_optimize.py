@@ -206,6 +206,35 @@ def test_the_circle_is_closed_form_where_theorems_reach(problem, options, known)
 
 
 @pytest.mark.parametrize(
+    ("problem", "options"),
+    [("thomson", {}), ("log", {}), ("riesz", {"s": 2.5}), ("riesz", {"s": -0.5}), ("tammes", {})],
+)
+@pytest.mark.parametrize(("n", "d"), [(2, 3), (3, 3), (4, 3), (4, 6), (7, 6)])
+def test_few_points_are_the_simplex(problem, options, n, d):
+    result = optimize(problem, n=n, d=d, **options)
+    assert result.status == "closed form"
+    cosines = (result.points @ result.points.T)[np.triu_indices(n, 1)]
+    assert cosines == pytest.approx(-1 / (n - 1), abs=1e-14)
+    assert result.certificate.residual < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("problem", "options"),
+    [("riesz", {"s": -0.5}), ("riesz", {"s": -1.0, "metric": "geodesic"}), ("tammes", {})],
+)
+@pytest.mark.parametrize(("n", "d"), [(2, 3), (3, 3), (4, 6)])
+def test_few_lines_are_at_right_angles(problem, options, n, d):
+    result = optimize(problem, n=n, d=d, antipodal=True, **options)
+    assert result.status == "closed form"
+    assert result.points @ result.points.T == pytest.approx(np.eye(n))
+    assert result.certificate.residual < 1e-12
+    if problem == "tammes":
+        assert result.value == pytest.approx(math.pi / 2, abs=1e-15)
+        assert len(result.certificate.active) == n * (n - 1)
+        assert result.certificate.bound_attained
+
+
+@pytest.mark.parametrize(
     ("problem", "options", "value"),
     [
         ("thomson", {}, 0.0),
@@ -486,6 +515,19 @@ def test_hard_packings(n):
 )
 def test_no_record_of_another_kernel_is_compared(problem, options):
     assert optimize(problem, restarts=1, **options).record is None
+
+
+def test_determinants_of_kernels_with_a_kink_at_one():
+    result = optimize("maxdet", n=6, kernel=Laplace(1.0), restarts=8)
+    distances = np.linalg.norm(result.points[:, None] - result.points[None], axis=-1)
+    assert result.value == pytest.approx(np.linalg.slogdet(np.exp(-distances))[1], abs=1e-12)
+    assert result.certificate.symmetry_order == 48
+    assert result.certificate.residual < 1e-12
+
+
+def test_a_gram_matrix_without_an_inverse_is_refused():
+    with pytest.raises(ValueError, match=r"n = 300 points in R\^3 has a finite value.*Gaussian"):
+        optimize("maxdet", n=300, kernel=Gaussian(1.0), restarts=1)
 
 
 def test_gaussian_determinants_are_compared_with_those_of_their_epsilon():
