@@ -11,6 +11,7 @@ from sphuni._arrays import array_function
 __all__ = ["adjust_pvalues", "combine_pvalues"]
 
 _ADJUST = ("bonferroni", "holm", "hochberg", "bh", "by", "none")
+_LARGEST = 0.999
 _COMBINE = ("fisher", "stouffer", "simes", "cauchy", "harmonic", "bonferroni")
 
 
@@ -86,6 +87,15 @@ def combine_pvalues(pvalues: Tensor, /, method: str = "cauchy") -> Tensor:
     -------
     array of shape (...)
 
+    Notes
+    -----
+    "cauchy": :math:`P(C > \frac1m \sum \tan(\pi (\tfrac12 - p_i)))` with C standard Cauchy; of
+    several p-values one above 0.999 counts as 0.999, or else a single 1 would outvote all others.
+    "harmonic": the tail of Landau's law of location log m + 1 - gamma, in Wilson's form, at the
+    mean of 1 / p_i. "simes": :math:`\min_k m p_{(k)} / k`. "fisher": the chi-squared tail, with
+    2 m degrees of freedom, of :math:`-2 \sum \log p_i`. "stouffer": the normal tail of
+    :math:`\sum \Phi^{-1}(1 - p_i) / \sqrt m`.
+
     References
     ----------
     Y. Liu, J. Xie, "Cauchy combination test", Journal of the American Statistical Association 115
@@ -138,6 +148,8 @@ def _factor(method: str, rank: Tensor, count: Tensor) -> Tensor:
 
 def _cauchy(pvalues: Tensor) -> Tensor:
     """Mean of cot(pi p), turned back; for tiny p both steps are reciprocals."""
+    if pvalues.shape[-1] > 1:
+        pvalues = pvalues.clamp(max=_LARGEST)
     tiny = pvalues < 1e-15
     safe = torch.where(tiny, 0.5, pvalues)
     wave = torch.where(tiny, 1.0 / (math.pi * pvalues), torch.tan((0.5 - safe) * math.pi))

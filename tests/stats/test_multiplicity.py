@@ -52,6 +52,11 @@ def test_combined_pvalues_of_independent_tests_are_level(method):
     assert np.mean(combined <= 0.05) == pytest.approx(0.05, abs=0.007)
 
 
+def test_one_certain_null_does_not_outvote_the_others():
+    assert float(combine_pvalues([1.0, 1e-10], method="cauchy")) == pytest.approx(2e-10)
+    assert float(combine_pvalues([1.0], method="cauchy")) == pytest.approx(1.0)
+
+
 def test_cauchy_keeps_tiny_values():
     assert float(combine_pvalues([1e-200, 0.5], method="cauchy")) == pytest.approx(2e-200)
 
