@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from sphuni._rng import numpy_generator
+from sphuni.configurations._clock import late
 from sphuni.configurations.problems import Problem, Relaxed, random_starts
 from sphuni.pairwise import Engine
 
@@ -73,28 +74,28 @@ def _run(batch: Batch) -> Outcome:
             "singular, or its sums overflow. Lower n, or take another kernel"
         )
     for generation in range(task.generations):
-        if time.monotonic() > batch.end:
+        if late(batch.end):
             break
         found = _descend_again(batch, found, generation)
-    late = time.monotonic() > batch.end
-    end = max(batch.end, time.monotonic() + _GRACE) if late else batch.end
+    cut = late(batch.end)
+    end = max(batch.end, time.monotonic() + _GRACE) if cut else batch.end
     polished: list[float] = []
     best: tuple[float, NDArray[np.float64]] = (math.nan, starts[0])
     for index in _distinct(found.scores, task.polished_per_batch):
-        if late and polished:
+        if cut and polished:
             break
-        candidate = _refined(task, found.points[index], end, cut=late)
-        late = late or time.monotonic() > batch.end
+        candidate = _refined(task, found.points[index], end, cut=cut)
+        cut = cut or late(batch.end)
         polished.append(task.value(candidate))
         if len(polished) == 1 or task.sign * (polished[-1] - best[0]) < 0:
             best = (polished[-1], candidate)
-    if not late:
-        improved, late = _hop(batch, best)
+    if not cut:
+        improved, cut = _hop(batch, best)
         if improved[0] != best[0]:
             polished.append(improved[0])
         best = improved
     scores = found.scores[found.converged].tolist()
-    return Outcome(len(batch.streams), scores, polished, *best, not late)
+    return Outcome(len(batch.streams), scores, polished, *best, not cut)
 
 
 def _refined(
@@ -129,13 +130,13 @@ def _hop(
     task = batch.task
     rng = numpy_generator(batch.streams[0] + 2)
     for _ in range(min(task.hops, len(batch.streams))):
-        if time.monotonic() > batch.end:
+        if late(batch.end):
             return champion, True
         candidate = task.refine(task.vary(champion[1], rng), batch.end)
         value = task.value(candidate)
         if task.sign * (value - champion[0]) < 0:
             champion = (value, candidate)
-    return champion, time.monotonic() > batch.end
+    return champion, late(batch.end)
 
 
 def _distinct(scores: NDArray[np.float64], count: int) -> list[int]:

@@ -5,7 +5,6 @@ planes with the starts innermost would stream it from far away at every step.
 """
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni.configurations._clock import late
 from sphuni.configurations._loops import compile_parts
 from sphuni.configurations.minimize import Minima
 
@@ -52,7 +52,7 @@ def minimize_native(
         turns = min(_TURNS, max_iterations - used)
         loop(at_one, *lanes.arrays, trial, d, turns, *options)
         used = int(lanes.ticks.max())
-        if not (lanes.status == _RUNNING).any() or time.monotonic() > deadline:
+        if not (lanes.status == _RUNNING).any() or late(deadline):
             break
     return Minima(
         torch.from_numpy(lanes.x).view(b, d, n).transpose(1, 2).contiguous(),

@@ -3,12 +3,12 @@
 import dataclasses
 import functools
 import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from sphuni._rng import numpy_generator
+from sphuni.configurations._clock import late
 from sphuni.configurations._contacts import contacts, packing_energy
 from sphuni.configurations._moves import into_a_hole
 from sphuni.configurations._slp import ascend
@@ -80,7 +80,7 @@ class TammesProblem(Problem):
                 compiled=compiled,
             )
             rows = found.points.numpy()
-            if a.min() >= _LAST_EXPONENT or time.monotonic() > end:
+            if a.min() >= _LAST_EXPONENT or late(end):
                 break
             a = np.minimum(_GROWTH * a, _LAST_EXPONENT)
             strength = 0.3 * strength

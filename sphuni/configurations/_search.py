@@ -15,6 +15,7 @@ from sphuni._workers import ordered_map
 from sphuni.configurations import _checkpoint
 from sphuni.configurations._batch import Batch, Outcome, run_batch
 from sphuni.configurations._checkpoint import State
+from sphuni.configurations._clock import interrupted, late, minding_ctrl_c
 from sphuni.configurations.problems import Problem
 from sphuni.configurations.records import Record
 from sphuni.pairwise import Engine
@@ -79,6 +80,12 @@ class Search:
         self, end: float, target: float | None, callback: Callable[[Progress], None] | None
     ) -> Status:
         """Run the batches that are missing."""
+        with minding_ctrl_c():
+            return self._run(end, target, callback)
+
+    def _run(
+        self, end: float, target: float | None, callback: Callable[[Progress], None] | None
+    ) -> Status:
         batches = self._batches(end)
         mapped = ordered_map(run_batch, batches, workers=self.workers)
         outcomes = cast(Generator[tuple[int, Outcome], None, None], mapped)
@@ -92,6 +99,9 @@ class Search:
                 self._save(force=False)
                 if callback is not None:
                     callback(self._progress())
+                if interrupted():
+                    status = "interrupted"
+                    break
                 if not outcome.complete:
                     status = "time limit"
                     break
@@ -132,7 +142,7 @@ class Search:
         )
 
     def _out_of_time(self, end: float) -> bool:
-        return self.state.points is not None and time.monotonic() > end
+        return self.state.points is not None and late(end)
 
     def _reason(self, end: float, target: float | None) -> Status:
         """Why the search ended, if nothing cut it short."""

@@ -7,6 +7,7 @@ import time
 import numpy as np
 from scipy import optimize, sparse
 
+from sphuni.configurations._clock import late
 from sphuni.configurations._members import (
     Array,
     Family,
@@ -91,7 +92,7 @@ def ascend(
     members = near(family, points, radius)
     least = float(members.values.min())
     used = 0
-    while used < iterations and (used == 0 or time.monotonic() < deadline):
+    while used < iterations and (used == 0 or not late(deadline)):
         used += 1
         move, promised, weights = _linear_step(members, least, radius, deadline)
         if move is None or promised <= precision:
@@ -117,7 +118,7 @@ def ascend(
         stuck = gain < _ROUNDING * max(1.0, abs(least))
         if radius < _SMALLEST_RADIUS or (stuck and close and promised < 1e-9):
             break
-    if time.monotonic() < deadline:
+    if not late(deadline):
         points, least = even_out(family, points, least)
     return Ascent(points, least, used)
 

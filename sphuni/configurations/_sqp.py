@@ -1,11 +1,11 @@
 """Raise the least of the minima of a function over the sphere: sequential quadratic programming."""
 
 import math
-import time
 
 import numpy as np
 from scipy.spatial import distance
 
+from sphuni.configurations._clock import late
 from sphuni.configurations._members import (
     Array,
     Family,
@@ -80,7 +80,7 @@ def climb(
     weights = _first_weights(members)
     used, last = 0, 0.0
     while used < iterations and radius > _SMALLEST_RADIUS:
-        if used and time.monotonic() > deadline:
+        if used and late(deadline):
             return Ascent(points, least, used)
         used += 1
         jacobian = members.jacobian.toarray()

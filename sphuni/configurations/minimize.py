@@ -8,12 +8,13 @@ while the others go on, and lanes that have finished are taken out.
 import dataclasses
 import functools
 import inspect
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from sphuni.configurations._clock import late
 
 __all__ = ["Minima", "Objective", "minimize"]
 
@@ -130,7 +131,7 @@ def minimize(
     limit = torch.as_tensor(tolerance, dtype=starts.dtype).expand(count).repeat(pad)
     run = _Run(objective, lanes, numbers, limit, largest_step, memory, slack, compiled=compiled)
     for _ in range(max_iterations):
-        if run.finish() or time.monotonic() > deadline:
+        if run.finish() or late(deadline):
             break
         run.advance()
     return run.collect(count)

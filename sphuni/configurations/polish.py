@@ -2,12 +2,12 @@
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from sphuni.configurations._clock import late
 from sphuni.kernels import Kernel
 
 __all__ = [
@@ -72,7 +72,7 @@ def newton(
     if not bool(torch.isfinite(hessian).all()):  # coincident points
         return Polished(best, size, float("nan"), 0)
     for _ in range(iterations):
-        if time.monotonic() > deadline:
+        if late(deadline):
             break
         step = _newton_step(best, gradient, hessian)
         trial = best + step

@@ -189,7 +189,8 @@ def optimize(
     number of workers or on how often the search was stopped and resumed.
     On the circle the regular polygon is returned where it is known to be optimal.
 
-    Ctrl-C after the first batch saves the checkpoint and returns the best so far.
+    Ctrl-C ends the search at its next step, saves the checkpoint and returns the best so far; with
+    several workers it waits for one of their batches. A second Ctrl-C ends it at once.
 
     References
     ----------
@@ -276,9 +277,12 @@ def _advice(
     """Say what the outcome suggests."""
     if status == "closed form" or (certificate.bound_attained and _at_bound(value, certificate)):
         return "optimal: the value is known in closed form or equals a certified bound"
+    stationary = certificate.residual <= (1e-9 if certificate.kind == "smooth" else 1e-6)
+    if status in ("time limit", "interrupted") and not stationary:
+        return "cut short before the best was polished: give it more time"
     if _can_be_left(certificate):
         return "the Hessian has a negative eigenvalue: a saddle; use another seed"
-    if certificate.residual > (1e-9 if certificate.kind == "smooth" else 1e-6):
+    if not stationary:
         return "not stationary to full precision: the optimum is not smooth there, or n is large"
     meaning = task.resolution * max(1.0, abs(value))
     if gap is not None and gap > meaning:
