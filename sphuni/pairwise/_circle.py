@@ -14,6 +14,8 @@ from sphuni.kernels import Antipodal, GegenbauerSeries, Kernel, Riesz
 __all__ = ["repays", "supports", "total"]
 
 _FEWEST = 256
+_ALIKE = 1e-14
+"""Angles nearer than this differ by rounding only."""
 
 
 def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
@@ -31,7 +33,8 @@ def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
     """Whether angles are cheaper than pairs, for kernels that they serve."""
     series = (base for base in map(_base, kernels) if isinstance(base, GegenbauerSeries))
     degree = max((len(base.coefficients) for base in series), default=0)
-    return x.shape[-2] >= max(_FEWEST, 8 * degree)
+    served = x.shape[-1] == 2 and all(map(_is_served, kernels))
+    return served and x.shape[-2] >= max(_FEWEST, 8 * degree)
 
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
@@ -65,7 +68,7 @@ def _sum(angles: Tensor, kernel: Kernel) -> Tensor:
     u = torch.sort(angles - turn * torch.floor(angles.detach() / turn), dim=-1).values
     chordal = isinstance(kernel, Riesz) and kernel.metric == "chordal"
     distances = _chords(u) if chordal else _arcs(u)
-    return -(distances - _pull_of_coincident(u))
+    return -(distances - _pull_of_singular(u, opposite=not chordal))
 
 
 def _series(angles: Tensor, kernel: GegenbauerSeries) -> Tensor:
@@ -100,15 +103,34 @@ def _arcs(u: Tensor) -> Tensor:
     return (ahead + behind).sum(dim=-1)
 
 
-def _pull_of_coincident(u: Tensor) -> Tensor:
-    """Zero, with the gradient that distances of coincident points have in the sums above.
+def _pull_of_singular(u: Tensor, *, opposite: bool) -> Tensor:
+    """Zero, with the gradient that singular pairs have in the sums above and are to have none of.
 
-    Such pairs are to have none.
+    Coincident points are singular in both sums, opposite ones in that of the arcs.
     """
     if not (u.requires_grad and torch.is_grad_enabled()):
         return torch.zeros_like(u[..., 0])
     fixed = u.detach().contiguous()
-    places = torch.arange(u.shape[-1], device=u.device)
-    before = places - torch.searchsorted(fixed, fixed)
-    after = torch.searchsorted(fixed, fixed, right=True) - places - 1
-    return ((before - after) * (u - u.detach())).sum(dim=-1)
+    n, turn = u.shape[-1], 2 * math.pi
+    places = torch.arange(n, device=u.device)
+    before = places - torch.searchsorted(fixed, fixed - _ALIKE)
+    after = torch.searchsorted(fixed, fixed + _ALIKE, right=True) - places - 1
+    a_turn_ahead = n - torch.searchsorted(fixed, fixed + (turn - _ALIKE))
+    a_turn_behind = torch.searchsorted(fixed, fixed - (turn - _ALIKE), right=True)
+    pull = before - after + a_turn_ahead - a_turn_behind
+    if opposite:
+        across = fixed + math.pi
+        pull = pull + _balance(across, fixed) + _balance(fixed, across, right=True)
+    return (pull * (u - u.detach())).sum(dim=-1)
+
+
+def _balance(ascending: Tensor, at: Tensor, *, right: bool = False) -> Tensor:
+    """Of the places within rounding of each `at`, how many are above it less those below.
+
+    A place equal to `at` is above it, with `right` below: the sum of arcs takes a pair for near
+    if u_j <= u_i + pi.
+    """
+    below = torch.searchsorted(ascending, at - _ALIKE)
+    middle = torch.searchsorted(ascending, at, right=right)
+    above = torch.searchsorted(ascending, at + _ALIKE, right=True)
+    return above - 2 * middle + below

@@ -42,4 +42,6 @@ def _sums_and_gradient(x: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     """The sums (b,) and the tangent gradient (b, n, d) from one compiled pass."""
     backend = _native if _native.serves(x, kernel) else _inductor
     sums, gradient = backend.sums_and_gradients(x, kernel)
+    # the loops compare distances, and take what is not a number for a coincident pair
+    sums = sums.masked_fill(~torch.isfinite(x).flatten(1).all(1), torch.nan)
     return sums.to(x.dtype), _blockwise.tangent(x, gradient.to(x.dtype).contiguous())

@@ -140,7 +140,13 @@ def pair_reduce(
     w = None if weights is None else weights.to(x.dtype).expand(carrier.shape[:-1])
     w = None if w is None else w.reshape(x.shape[0], -1)
     with torch.autocast(points.device.type, enabled=False):
-        if decision.engine == "ring":
+        if decision.engine != "ring" and 0 in (
+            x.shape[0],
+            x.shape[1],
+            (x if y is None else y).shape[1],
+        ):
+            reduced = _of_nothing(x, len(kernels), op)
+        elif decision.engine == "ring":
             reduced = _ring.total(x, kernels, points)
         elif op == "sum" and y is None and w is None:
             reduced = _total(decision, x, kernels, fall_back=engine == "auto")
@@ -233,23 +239,35 @@ def _choose(
     points: Tensor, other: Tensor | None, kernels: Sequence[Kernel], shape_op: str
 ) -> Decision:
     """What "auto" takes."""
-    for name, (module, reason) in _BELOW_SQUARE.items():
-        pays = module.repays(points, kernels)
-        if pays and module.supports(points, other, kernels, shape_op) is None:
-            return Decision(name, reason, {})
     refused: dict[str, str] = {}
+    for name, (module, reason) in _BELOW_SQUARE.items():
+        if module.repays(points, kernels):
+            why_not = module.supports(points, other, kernels, shape_op)
+            if why_not is None:
+                return Decision(name, reason, refused)
+            refused[name] = why_not
     if _triton.repays(points, kernels):
         why_not = _triton.supports(points, other, kernels, shape_op)
         if why_not is None:
-            return Decision("triton", "large n and d on a GPU", {})
+            return Decision("triton", "large n and d on a GPU", refused)
         refused["triton"] = why_not
     if points.shape[-2] < _COMPILE_FROM:
         why_not = f"n = {points.shape[-2]} is below {_COMPILE_FROM}: compiling would not repay"
     else:
         why_not = _compiled.supports(points, other, kernels, shape_op)
         if why_not is None:
-            return Decision("compiled", "small d and many points", {})
+            return Decision("compiled", "small d and many points", refused)
     return Decision("blockwise", "tiles serve every call", {"compiled": why_not, **refused})
+
+
+def _of_nothing(x: Tensor, count: int, op: str) -> Tensor:
+    """Sums without a pair, differentiable all the same."""
+    return (
+        x.sum(-1 if op == "rows" else (-2, -1))[..., None].expand(
+            *x.shape[: -1 if op == "rows" else -2], count
+        )
+        * 0.0
+    )
 
 
 def _flat(points: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from sphuni._budget import describe_bytes, memory_budget
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import _blockwise
-from sphuni.pairwise._autograd import connect, first_only
+from sphuni.pairwise._autograd import connect
 from sphuni.pairwise._nearest import nearest
 
 __all__ = ["repays", "supports", "total"]
@@ -43,7 +43,8 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
 
 def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
     """Whether it is faster than tiles."""
-    return x.shape[-2] >= _FROM
+    served = x.shape[-1] == 3 and all(kernel == Riesz(1.0) for kernel in kernels)
+    return served and x.shape[-2] >= _FROM
 
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
@@ -52,7 +53,8 @@ def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     sums = torch.tensor([energy for energy, _ in found], dtype=torch.float64)
     forces = np.stack([force for _, force in found]) if found else np.empty(x.shape)
     gradient = _blockwise.tangent(x.detach(), torch.from_numpy(forces).to(x.dtype))
-    energy = connect(x, sums[:, None], gradient[None], first_only("fmm"))
+    second = _blockwise.second_derivatives((Riesz(1.0),))
+    energy = connect(x, sums[:, None], gradient[None], second)
     return energy.expand(-1, len(kernels))
 
 

@@ -43,7 +43,10 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
 def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
     """Whether moments are cheaper than pairs, for kernels that they serve."""
     n, d = x.shape[-2:]
-    spread = any(found is not None and found.c2 != 0 for found in map(_quadratic, kernels))
+    found = [_quadratic(kernel) for kernel in kernels]
+    if None in found:
+        return False
+    spread = any(one is not None and one.c2 != 0 for one in found)
     return n >= max(_FEWEST, 2 * d if spread else 0)
 
 

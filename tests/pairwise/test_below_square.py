@@ -3,6 +3,7 @@
 import math
 import sys
 
+import numpy as np
 import pytest
 import torch
 from pair_cases import points
@@ -155,18 +156,50 @@ def test_fmm_adapter(unit, monkeypatch):
         monkeypatch.setattr(_fmm, "_FROM", 20)
         assert explain(points(30, 3), kernel=Riesz(1.0)).engine == "fmm"
         monkeypatch.setattr(_fmm, "memory_budget", lambda: 1000)
-        assert explain(points(30, 3), kernel=Riesz(1.0)).engine == "blockwise"
+        decision = explain(points(30, 3), kernel=Riesz(1.0))
+        assert decision.engine == "blockwise"
+        assert decision.refused["fmm"] == "it needs 176 KiB and 1e+03 B are to be had"
         with pytest.raises(EngineError, match=r"needs 176 KiB and 1e\+03 B are to be had"):
             pair_reduce(points(30, 3), kernel=Riesz(1.0), engine="fmm")
     finally:
         _fmm._unit.cache_clear()
 
 
-def test_fmm_has_no_second_derivative(monkeypatch):
+def test_second_derivatives_of_fmm_are_those_of_tiles(monkeypatch):
     monkeypatch.setitem(sys.modules, "fmm3dpy", DirectSum(1.0))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     _fmm._unit.cache_clear()
     x = points(6, 3).requires_grad_()
-    total = pair_reduce(x, kernel=Riesz(1.0), engine="fmm")
-    with pytest.raises(EngineError, match="engine='fmm' gives first derivatives only"):
-        torch.autograd.grad(total, x, create_graph=True)
+
+    def squared_gradient(engine):
+        total = pair_reduce(x, kernel=Riesz(1.0), engine=engine)
+        (gradient,) = torch.autograd.grad(total, x, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), x)[0]
+
+    assert torch.allclose(squared_gradient("fmm"), squared_gradient("blockwise"), rtol=1e-10)
+
+
+def circle_sets():
+    """Sets of the circle with coincident and opposite points, as points and as lines."""
+    rng = np.random.default_rng(0)
+
+    def on_circle(n):
+        angles = rng.uniform(0, 2 * math.pi, n)
+        return np.column_stack([np.cos(angles), np.sin(angles)])
+
+    z = on_circle(100)
+    return {
+        "opposite": np.vstack([z, -z]),
+        "coincident": np.vstack([z] * 3),
+        "both": np.vstack([z, -z, z, on_circle(50)]),
+        "apart": on_circle(200),
+    }
+
+
+@pytest.mark.parametrize("name", circle_sets())
+@pytest.mark.parametrize("metric", ["chordal", "geodesic"])
+@pytest.mark.parametrize("lines", [False, True])
+def test_singular_pairs_of_the_circle_have_no_gradient(name, metric, lines):
+    kernel = Riesz(-1.0, metric)
+    kernel = kernel.antipodal() if lines else kernel
+    compare(torch.from_numpy(circle_sets()[name])[None], kernel, "circle")

@@ -378,3 +378,42 @@ def test_explain_says_what_runs_and_why(monkeypatch):
     assert explain(points(5000, 3), kernel=Riesz(0.0)).engine == "compiled"
     monkeypatch.setattr(_dispatch._compiled._inductor, "compiler_missing", lambda: "no g++")
     assert explain(points(5000, 3), kernel=Riesz(0.0)).refused == {"compiled": "no g++"}
+
+
+@pytest.mark.parametrize(
+    ("engine", "n", "d", "s"),
+    [
+        ("reference", 40, 3, 1.0),
+        ("blockwise", 40, 3, 1.0),
+        ("blockwise", 700, 40, 1.0),
+        ("compiled", 700, 3, 1.0),
+        ("compiled", 700, 3, -1.0),
+        ("compiled", 700, 8, 2.0),
+        ("circle", 300, 2, -1.0),
+        ("moments", 300, 5, -2.0),
+    ],
+)
+def test_what_is_not_a_number_is_never_dropped(engine, n, d, s):
+    x = torch.stack([points(n, d, seed=1), points(n, d, seed=2)])
+    x[0, 7] = torch.nan
+    found = pair_reduce(x, kernel=Riesz(s), engine=engine)
+    assert found.isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("engine", ["auto", "reference", "blockwise", "compiled", "moments"])
+def test_no_points_have_no_pairs(engine):
+    kernels = [Riesz(-2.0), Riesz(-4.0)]
+    x = torch.zeros(2, 0, 3, requires_grad=True)
+    total = pair_reduce(x, kernel=kernels, engine=engine)
+    assert total.tolist() == [[0.0, 0.0]] * 2
+    total.sum().backward()
+    assert x.grad.shape == (2, 0, 3)
+    if engine != "moments":
+        one = pair_reduce(points(1, 3), kernel=kernels, engine=engine)
+        assert one.tolist() == [0.0, 0.0]
+
+
+def test_sums_over_an_empty_other_set_are_zero():
+    x = points(4, 3)
+    assert pair_reduce(x, x[:0], kernel=Riesz(1.0), op="rows").tolist() == [0.0] * 4
+    assert float(pair_reduce(x, x[:0], kernel=Riesz(1.0))) == 0.0
