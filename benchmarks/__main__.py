@@ -1,6 +1,6 @@
 """Run the benchmarks and write one CSV per family to benchmarks/results/.
 
-python -m benchmarks [FAMILY ...] [--only TEXT] [--compare FOLDER]
+python -m benchmarks [FAMILY ...] [--only TEXT] [--compare PATH]
 
 Families: engine, separation, layers, descent, scaling, ring, analysis, configurations, statistics,
 training, training_cost, gpu (says so and writes nothing where there is none). Peers that are not
@@ -36,7 +36,7 @@ from benchmarks import (
     training,
     training_cost,
 )
-from benchmarks.compare import key, losses
+from benchmarks.compare import earlier_rows, key, losses
 
 FAMILIES = {
     "engine": engine.run,
@@ -60,17 +60,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("families", nargs="*", choices=[[], *FAMILIES], help="default: all")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this")
-    parser.add_argument("--compare", type=Path, metavar="FOLDER", help="earlier results")
+    parser.add_argument("--compare", type=Path, metavar="PATH", help="earlier results: CSV, folder")
     arguments = parser.parse_args()
     lost = []
     for family in arguments.families or list(FAMILIES):
         path, rows = RESULTS / f"{family}.csv", []
+        where = arguments.compare
+        earlier = earlier_rows(where, family, arguments.only) if where else []
         for row in _rows_of(family, arguments.only):
             rows.append(row | _machine())
             print(_line(row), flush=True)
-            _write(path, rows, keep=bool(arguments.only))
-        if arguments.compare:
-            lost += losses(arguments.compare / f"{family}.csv", rows)
+            _write(path, rows, keep=True)
+        if not arguments.only:
+            _write(path, rows, keep=False)
+        lost += losses(earlier, rows)
     print("".join(f"LOST {line}\n" for line in lost), end="", file=sys.stderr)
     return 1 if lost else 0
 

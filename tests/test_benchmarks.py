@@ -1,5 +1,6 @@
 """The suite's own judgement: what is right, what is slower, and what the README then says."""
 
+import ctypes
 import math
 
 import numpy as np
@@ -7,8 +8,9 @@ import pytest
 import torch
 
 from benchmarks import entry, gpu, readme, scaling
-from benchmarks.compare import losses
+from benchmarks.compare import earlier_rows, losses
 from benchmarks.entry import Entry, Peer, rows_of
+from benchmarks.measure import peak_memory
 from sphuni.kernels import Riesz
 
 EARLIER = (
@@ -23,14 +25,37 @@ def test_a_loss_of_more_than_a_tenth_is_named(tmp_path):
         {"case": "small", "ours_seconds": 9.0, "speed_ratio": 9.5},
         {"case": "large", "ours_seconds": 1.0, "speed_ratio": 2.0, "ratio_gram": 4.5},
     ]
-    assert losses(earlier, now) == ["large: speed_ratio 3 -> 2.0", "gone: not run any more"]
+    rows = earlier_rows(tmp_path, "engine")
+    assert losses(rows, now) == ["large: speed_ratio 3 -> 2.0", "gone: not run any more"]
+    assert losses(earlier_rows(earlier, "engine", "small"), now) == []
+    assert earlier_rows(earlier, "scaling") == earlier_rows(tmp_path, "scaling") == []
+
+
+def test_fractions_are_compared_and_iterations_are_not():
+    old = [{"case": "a", "roofline_fraction": "0.9", "iterations": "100"}]
+    now = [{"case": "a", "roofline_fraction": 0.3, "iterations": 10}]
+    assert losses(old, now) == ["a: roofline_fraction 0.9 -> 0.3"]
+
+
+def test_memory_of_work_that_keeps_the_interpreter_locked_is_seen():
+    def work():
+        libc = ctypes.PyDLL(None)  # calls of a PyDLL keep the lock
+        libc.malloc.restype = ctypes.c_void_p
+        libc.memset.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t)
+        libc.free.argtypes = (ctypes.c_void_p,)
+        place = libc.malloc(100 << 20)
+        libc.memset(place, 1, 100 << 20)
+        libc.free(place)
+
+    assert peak_memory(work) == pytest.approx(100 << 20, rel=0.05)
 
 
 def test_rows_of_several_methods_are_kept_apart(tmp_path):
     earlier = tmp_path / "engine.csv"
     earlier.write_text("case,method,ratio\na,sphuni,\na,peer,4.0\na,other,2.0\n")
     now = [{"case": "a", "method": "peer", "ratio": 2.0}, {"case": "a", "method": "sphuni"}]
-    assert losses(earlier, now) == ["a, peer: ratio 4 -> 2.0", "a, other: not run any more"]
+    rows = earlier_rows(earlier, "engine")
+    assert losses(rows, now) == ["a, peer: ratio 4 -> 2.0", "a, other: not run any more"]
 
 
 def double(data):

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from sphuni._errors import EngineError
 
@@ -14,7 +15,17 @@ Second = Callable[[Tensor, Tensor], Tensor]
 
 
 def wants_gradient(x: Tensor) -> bool:
-    """Whether a gradient in `x` may be asked for."""
+    """Whether a gradient in `x` may be asked for.
+
+    Raises
+    ------
+    NotImplementedError
+        If `x` is a dual number of forward mode, whose tangent would be lost.
+    """
+    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
+        raise NotImplementedError(
+            "sums over pairs have no forward mode; use torch.autograd.grad, or engine='reference'"
+        )
     return x.requires_grad and torch.is_grad_enabled()
 
 

@@ -11,6 +11,7 @@ from sphuni.sphere import root
 __all__ = ["smallest_distance"]
 
 _DENSE_UP_TO = 512
+_MOST_COSINES = 1 << 25
 
 
 def smallest_distance(
@@ -34,10 +35,11 @@ def smallest_distance(
 
     Notes
     -----
-    Whole tables of cosines for sets of at most 512 points, sorted angles for d = 2, else `nearest`.
+    Whole tables of cosines for sets of at most 512 points, as long as a batch of them holds no more
+    than 2^25 numbers; sorted angles for d = 2, else `nearest`.
     """
     n, d = points.shape[-2:]
-    if n <= _DENSE_UP_TO:
+    if n <= _DENSE_UP_TO and points.numel() // max(d, 1) * n <= _MOST_COSINES:
         first, second = _dense(points, antipodal=antipodal, opposite=opposite)
     elif d == 2 and not opposite:
         first, second = _neighbours(points, antipodal=antipodal)

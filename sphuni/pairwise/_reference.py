@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sphuni._budget import require
 from sphuni.kernels import Kernel
 from sphuni.pairwise._tiles import degree_zero
 
@@ -21,6 +22,7 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """Sum over i < j of each kernel: (b, n, d) -> (b, k)."""
+    _check_room(x, x)
     x = degree_zero(x)
     first, second = torch.triu_indices(x.shape[-2], x.shape[-2], offset=1, device=x.device)
     values = _values(x[:, first], x[:, second], kernels)
@@ -31,6 +33,7 @@ def rows(x: Tensor, y: Tensor | None, weights: Tensor | None, kernels: Sequence[
     """sum_j w_j K(x_i, y_j): (b, n, k); with y None over the other points of x."""
     x = degree_zero(x)
     other = x if y is None else degree_zero(y)
+    _check_room(x, other)
     values = _values(x[:, :, None], other[:, None], kernels)
     if y is None:
         keep = ~torch.eye(x.shape[-2], dtype=torch.bool, device=x.device)
@@ -39,6 +42,17 @@ def rows(x: Tensor, y: Tensor | None, weights: Tensor | None, kernels: Sequence[
         w = weights[:, None, :, None]
         values = values.masked_fill((w == 0) & values.isinf(), 0.0) * w
     return values.sum(dim=-2)
+
+
+def _check_room(x: Tensor, y: Tensor) -> None:
+    """Differences and sums of every pair, and what autograd keeps of them."""
+    pairs = x.shape[0] * x.shape[1] * y.shape[1]
+    require(
+        4 * pairs * x.shape[2] * x.element_size(),
+        None,
+        what=f"engine='reference' for {x.shape[1]} x {y.shape[1]} points",
+        remedy="use engine='auto'",
+    )
 
 
 def _values(x: Tensor, y: Tensor, kernels: Sequence[Kernel]) -> Tensor:

@@ -162,10 +162,10 @@ def test_centering_and_removing_components(rng):
     "options",
     [{"center": True}, {"remove_top": 1}, {"center": True, "remove_top": 3, "baseline": "init"}],
 )
-@pytest.mark.parametrize(("n", "d"), [(300, 16), (40, 64), (500, 5)])
+@pytest.mark.parametrize(("n", "d"), [(60, 12), (20, 32), (100, 5)])
 def test_rows_of_no_structure_have_none_after_a_transformation(n, d, options):
     words = []
-    for seed in range(8):
+    for seed in range(4):
         matrix = np.random.default_rng(seed).standard_normal((n, d))
         if options.get("baseline"):
             matrix = np.random.default_rng(seed).uniform(-1, 1, (n, d))
@@ -173,8 +173,8 @@ def test_rows_of_no_structure_have_none_after_a_transformation(n, d, options):
         assert report.energy.keys() == report.z.keys()
         assert min(report.p.values()) >= 1e-3
         words.append(report)
-    assert np.mean([r.p["bingham"] for r in words]) == pytest.approx(0.5, abs=0.35)
-    assert np.mean([r.z["1"] for r in words]) == pytest.approx(0.0, abs=1.5)
+    assert np.mean([r.p["bingham"] for r in words]) == pytest.approx(0.5, abs=0.45)
+    assert np.mean([r.z["1"] for r in words]) == pytest.approx(0.0, abs=2.0)
     assert all("transformed likewise" in r.notes[-1] for r in words)
 
 

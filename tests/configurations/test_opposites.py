@@ -22,10 +22,10 @@ def energy(points, s):
     return math.fsum(math.copysign(a**-s, s) if s else -math.log(a) for a in angles)
 
 
-@pytest.mark.parametrize("s", [2.0, 1.0, 0.0, -0.5])
+@pytest.mark.parametrize("s", [1.0, -0.5])
 @pytest.mark.parametrize(("n", "d", "symmetry"), [(6, 3, 48), (12, 3, 120), (8, 4, 384)])
 def test_sets_of_opposite_points_are_certified(n, d, symmetry, s):
-    result = optimize("riesz", n=n, d=d, s=s, metric="geodesic", restarts=32)
+    result = optimize("riesz", n=n, d=d, s=s, metric="geodesic", restarts=8)
     certificate = result.certificate
     assert certificate.residual < 1e-12
     assert certificate.smallest_eigenvalue > 0.1
@@ -37,7 +37,7 @@ def test_sets_of_opposite_points_are_certified(n, d, symmetry, s):
 
 def test_the_sum_of_angles_has_its_known_maximum():
     for n in (4, 6, 7):
-        result = optimize("riesz", n=n, d=3, s=-1.0, metric="geodesic", restarts=32)
+        result = optimize("riesz", n=n, d=3, s=-1.0, metric="geodesic", restarts=8)
         assert -result.value == pytest.approx(math.pi * (n * n // 4), rel=1e-9)
         assert "optimal" in result.advice
 
@@ -53,7 +53,7 @@ def test_powers_above_the_first_gather_all_points(lines):
 
 
 def test_moving_any_point_of_a_certified_set_costs_energy():
-    result = optimize("riesz", n=7, d=3, s=1.0, metric="geodesic", restarts=32)
+    result = optimize("riesz", n=7, d=3, s=1.0, metric="geodesic", restarts=8)
     rng = np.random.default_rng(0)
     for size in (1e-2, 1e-4):
         for _ in range(50):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as TF
 
 import sphuni.nn as snn
+from sphuni._errors import BudgetError
 from sphuni.nn.losses import angular_logits, psi
 
 F64 = torch.float64
@@ -212,3 +213,10 @@ def test_labels_that_are_no_classes_are_refused():
     with pytest.raises(ValueError, match="k must be positive; got 0"):
         snn.SSoftmaxLoss(4, 3, g="sigmoid", k=0)
     assert snn.SSoftmaxLoss(4, 3, m=4.0, anneal=lambda call: 5.0).mix == 5.0
+
+
+@pytest.mark.parametrize("loss", [snn.contrastive, snn.triplet])
+def test_pairs_that_do_not_fit_are_refused_with_their_size(loss):
+    x = torch.zeros(300_000, 4)
+    with pytest.raises(BudgetError, match=r"batch of 300000 rows needs .* smaller batches"):
+        loss(x, torch.zeros(300_000, dtype=torch.long))

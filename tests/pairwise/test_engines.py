@@ -413,6 +413,18 @@ def test_no_points_have_no_pairs(engine):
         assert one.tolist() == [0.0, 0.0]
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("engine", ["blockwise", "compiled"])
+def test_forward_mode_is_refused_rather_than_lost(engine):
+    x = points(20, 3)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
+        with pytest.raises(NotImplementedError, match="no forward mode"):
+            pair_reduce(dual, kernel=Riesz(1.0), engine=engine)
+        found = pair_reduce(dual, kernel=Riesz(1.0), engine="reference")
+        assert torch.autograd.forward_ad.unpack_dual(found).tangent is not None
+
+
 def test_sums_over_an_empty_other_set_are_zero():
     x = points(4, 3)
     assert pair_reduce(x, x[:0], kernel=Riesz(1.0), op="rows").tolist() == [0.0] * 4

@@ -4,6 +4,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+import sphuni
+from sphuni._errors import BudgetError
+from sphuni.kernels import Riesz
+from sphuni.pairwise import _closest, pair_reduce, smallest_distance
 
 PROGRAM = """
 import resource, torch, sphuni
@@ -47,3 +53,17 @@ def test_twenty_thousand_points_need_tiles_not_a_matrix(body, threads):
 def test_a_hundred_thousand_points_stay_under_500_mib():
     _, after = peaks(GRADIENT, 100_000, 64)
     assert after < 500
+
+
+@pytest.mark.parametrize("op", ["sum", "rows"])
+def test_the_reference_refuses_what_does_not_fit(op):
+    x = torch.zeros(200_000, 3)
+    with pytest.raises(BudgetError, match=r"for 200000 x 200000 points needs .* engine='auto'"):
+        pair_reduce(x, kernel=Riesz(1.0), engine="reference", op=op)
+
+
+def test_large_batches_of_small_sets_hold_no_tables(monkeypatch):
+    x = sphuni.random_points(40, 3, batch=(6,), rng=0)
+    whole = smallest_distance(torch.from_numpy(x))
+    monkeypatch.setattr(_closest, "_MOST_COSINES", 100)
+    assert torch.allclose(smallest_distance(torch.from_numpy(x)), whole, rtol=1e-12)

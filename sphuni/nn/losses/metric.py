@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from sphuni._budget import require
 from sphuni.nn._preset import Preset
 from sphuni.nn.functional import alignment
 from sphuni.sphere import root
@@ -16,6 +17,10 @@ __all__ = [
     "contrastive",
     "triplet",
 ]
+
+
+_SURELY_FITS = 1_000
+_DIFFERENCES, _TABLES = 3, 4  # differences and products of half the pairs; tables of all pairs
 
 
 def contrastive(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
@@ -49,6 +54,7 @@ def contrastive(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Ten
     0.291666
     """
     wide = _checked(features, labels, margin)
+    _check_room(wide, _DIFFERENCES * wide.shape[1])
     first, second = torch.triu_indices(len(wide), len(wide), 1, device=wide.device)
     if first.numel() == 0:
         return wide.sum() * 0
@@ -90,6 +96,7 @@ def triplet(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
     0.0
     """
     wide = _checked(features, labels, margin)
+    _check_room(wide, _TABLES)
     with torch.no_grad():
         distance = torch.cdist(wide, wide)
         same = labels[:, None] == labels[None, :]
@@ -101,6 +108,19 @@ def triplet(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
     push = root((wide - wide[closest]).square().sum(-1))
     loss = torch.where(used, (pull - push + margin).clamp_min(0), 0.0)
     return loss.sum() / used.sum().clamp_min(1)
+
+
+def _check_room(wide: Tensor, numbers: int) -> None:
+    """Refuse batches whose pairs, of so many numbers each, do not fit."""
+    n = len(wide)
+    if n <= _SURELY_FITS:
+        return
+    require(
+        n * n * numbers * wide.element_size(),
+        None,
+        what=f"the pairs of a batch of {n} rows",
+        remedy="take smaller batches",
+    )
 
 
 def center(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
