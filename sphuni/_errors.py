@@ -4,6 +4,8 @@ Wrong values raise `ValueError` and wrong types `TypeError`, as everywhere in Py
 here are for what those two cannot say.
 """
 
+import re
+
 
 class SphuniError(Exception):
     """Base of every error that is particular to sphuni."""
@@ -43,3 +45,8 @@ class NumericalWarning(UserWarning):
 
 class PerformanceWarning(UserWarning):
     """The call works but takes far more time or memory than another form of it would."""
+
+
+def first_sentence(error: Exception) -> str:
+    """What a library says first, without the place in its sources."""
+    return re.sub(r"^\[[^]]*] ", "", str(error).strip()).split(". ")[0].split("\n")[0]

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sphuni._errors import WorkerError
+from sphuni._errors import WorkerError, first_sentence
 
 __all__ = ["RankPool", "rank_pool", "run_on_ranks", "under_torchrun"]
 
@@ -151,7 +151,7 @@ class _Work:
     def lose(self, rank: int, error: Exception) -> None:
         """Note that a rank is gone, and with it the outcome of its task."""
         lost = WorkerError(
-            f"rank {rank} died or could not be reached ({str(error).splitlines()[0]}). "
+            f"rank {rank} died or could not be reached ({first_sentence(error)}). "
             "Start the job again; out of memory, use fewer ranks"
         )
         with self._changed:

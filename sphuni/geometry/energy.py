@@ -257,7 +257,8 @@ def _energy_of_shards(
 ) -> Tensor:
     """The energy of the points of all ranks, of which `points` holds some rows."""
     explain(points, kernel=used, engine=engine)  # refuses without a process group
-    n = agree_on_rows(points, check_points)
+    what = "lines" if used is not kernel else "points"
+    n = agree_on_rows(points, check_points, f"the {reduction} of {kernel.label} over {what}")
     total = pair_reduce(points, kernel=used, engine=engine)
     lines = used is not kernel
     if lines:

@@ -13,7 +13,6 @@ hundred bytes to agree on the call and 8 b k P for the result. Memory per rank: 
 
 import contextlib
 import datetime
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from sphuni._errors import WorkerError
+from sphuni._errors import WorkerError, first_sentence
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _blockwise, _shards
 from sphuni.pairwise._autograd import connect, first_only, wants_gradient
@@ -77,24 +76,33 @@ def replicated(value: Tensor, points: Any) -> Tensor:
     return DTensor.from_local(value, points.device_mesh, [Replicate()], run_check=False)
 
 
-def agree_on_rows(points: Any, check: Callable[[Tensor], None]) -> int:
+def agree_on_rows(points: Any, check: Callable[[Tensor], None], asked: str) -> int:
     """Return the number of rows on all ranks; a `ValueError` of `check` is raised on every rank.
 
-    `check` is called with the rows of this rank, if there are any.
+    `check` is called with the rows of this rank, if there are any. `asked` says what the rank
+    wants to know, which must be the same on all.
     """
-    group, rows, complaint = _group(points), local_rows(points), ""
+    group, rows, complaint, count = _group(points), local_rows(points), "", 0
     try:
-        if rows.shape[-2]:
+        if rows.ndim < 2:
+            raise ValueError(f"points must have shape (..., n, d); got {tuple(rows.shape)}")
+        count = rows.shape[-2]
+        if count:
             check(rows)
     except ValueError as error:
         complaint = str(error)
     calls: list[Any] = [None] * dist.get_world_size(group)
     with _talking():
-        dist.all_gather_object(calls, (rows.shape[-2], complaint), group=group)
-    for rank, (_, found) in enumerate(calls):
+        dist.all_gather_object(calls, (count, complaint, asked), group=group)
+    for rank, (_, found, wanted) in enumerate(calls):
         if found:
             raise ValueError(f"{found} (in the shard of rank {rank}; every rank raises this)")
-    return sum(count for count, _ in calls)
+        if wanted != calls[0][2]:
+            raise ValueError(
+                f"every rank must ask for the same; rank 0 asks for {calls[0][2]}, rank {rank} for "
+                f"{wanted}"
+            )
+    return sum(count for count, _, _ in calls)
 
 
 def total(x: Tensor, kernels: Sequence[Kernel], points: Tensor) -> Tensor:
@@ -295,7 +303,7 @@ def _talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = re.sub(r"^\[[^]]*] ", "", str(error).strip()).split(". ")[0]
+        reason = first_sentence(error)
         raise WorkerError(
             "a rank of the ring died, gave up or did not answer within the process group's timeout "
             f"({reason}). The process group can no longer be used: start the job again"

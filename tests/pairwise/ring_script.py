@@ -121,6 +121,13 @@ def public_energies(rank, world):
     errors = [
         message(lambda: sphuni.riesz_energy(long, engine="ring")),
         message(lambda: sphuni.riesz_energy(local, engine="ring", weights=weights)),
+        message(lambda: sphuni.riesz_energy(local[0] if rank == 0 else local, engine="ring")),
+        message(
+            lambda: sphuni.riesz_energy(
+                local, engine="ring", reduction="sum" if rank == 0 else "mean"
+            )
+        ),
+        message(lambda: sphuni.riesz_energy(local, engine="ring")),
     ]
     return values, shard.grad.to_local(), errors
 

@@ -114,9 +114,14 @@ def assert_public_energies(found, world):
     for one in found:
         for values, exact in zip(one["public"][0], expected, strict=True):
             assert values == pytest.approx((float(exact.detach()),) * 2, rel=1e-12)
-        far, weighted = one["public"][2]
+        far, weighted, flat, mixed, then = one["public"][2]
         assert re.match(r"ValueError: points must have unit rows .* every rank raises this", far)
         assert re.match("ValueError: weights must be None where the points are spread", weighted)
+        assert re.match(r"ValueError: points must have shape .*shard of rank 0; every rank", flat)
+        assert re.match(
+            "ValueError: every rank must ask for the same; rank 0 asks for the su", mixed
+        )
+        assert then == "no error"
     gradient = torch.cat([one["public"][1] for one in found])
     if len(found) == world:
         torch.testing.assert_close(gradient, leaf.grad, rtol=1e-12, atol=1e-14)
