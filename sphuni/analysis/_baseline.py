@@ -59,8 +59,22 @@ def against_draws(
         excess={k: _rescale(report, k, means[k]) for k in report.excess},
         p=upper,
         p_lower=lower,
-        notes=(*report.notes, f"compared with {draws} draws of {what}{_likewise(options)}"),
+        notes=(
+            *report.notes,
+            *([_beside(report)] if own and not options.transforms else []),
+            f"compared with {draws} draws of {what}{_likewise(options)}",
+        ),
     )
+
+
+def _beside(report: LayerReport) -> str:
+    """The smaller p-value of every test against uniform rows."""
+    tails = (
+        f"{test} {min(report.p[test], report.p_lower[test]):.2g}"
+        f" ({'upper' if report.p[test] <= report.p_lower[test] else 'lower'} tail)"
+        for test in TESTS
+    )
+    return f"p against independent uniform rows: {', '.join(tails)}"
 
 
 def _likewise(options: Options) -> str:

@@ -231,6 +231,9 @@ def test_the_initialiser_is_its_own_baseline(rng):
     assert own.p["gine_gn"] > 0.01
     assert abs(own.z["0"]) < 4
     assert "99 draws of its initialiser" in own.notes[-1]
+    beside = min(uniform.p["gine_gn"], uniform.p_lower["gine_gn"])
+    assert "uniform rows: rayleigh" in own.notes[-2]
+    assert f"gine_gn {beside:.2g} (" in own.notes[-2]
     collapsed = np.vstack([cube, cube[:1] * (1 + 1e-9)])
     assert layer(collapsed, baseline="init").p["packing"] < 1e-4
 
