@@ -100,11 +100,11 @@ def _rows_of(family: str, only: str) -> Iterable[dict[str, Any]]:
 
 
 def _write(path: Path, rows: list[dict[str, Any]], *, keep: bool) -> None:
-    """Write the rows; with `keep` those of other cases stay in the file."""
+    """Write the rows; with `keep` those of other cases stay in the file, and all in their order."""
     if keep and path.exists():
-        new = {key(row) for row in rows}
+        new = {key(row): row for row in rows}
         with path.open(newline="") as stream:
-            rows = [row for row in csv.DictReader(stream) if key(row) not in new] + rows
+            rows = [new.pop(key(row), row) for row in csv.DictReader(stream)] + list(new.values())
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, columns)

@@ -107,7 +107,6 @@ def _case(n: int, d: int, against: dict[str, Peer], *, repeats: int = 3) -> Entr
 
 
 ENTRIES = (
-    _case(10_000, 2, TREES),
     _case(10_000, 3, TREES | {"astropy": Peer(astropy_match, "astropy", SAME_TREE)}),
     _case(100_000, 3, {k: v for k, v in TREES.items() if "faiss" not in k}, repeats=2),
     _case(10_000, 16, PRODUCTS | {"scipy cKDTree": TREES["scipy cKDTree"]}),
