@@ -24,6 +24,7 @@ __all__ = [
 
 Verdict = str
 CONFIRMED, OPEN, FAILED = "confirmed", "not contradicted", "not reproduced"
+_FEWEST = 3
 NOT_RUN, ONE_SEED = "not run", "one seed"
 _ZERO = 1e-4
 _HIGHER = ("accuracy", "recall", "positives", "score", "separation", "area", "rank")
@@ -153,16 +154,18 @@ def verdict(result: Paired, adjusted: float, *, lower: bool, level: float = 0.05
     -------
     str
         "confirmed" if the difference has the claimed sign and `adjusted` < `level`, that is, the
-        adjusted interval excludes zero. "not contradicted" if the mean has the claimed sign
-        only. "not reproduced" otherwise: the mean is zero (to a ten-thousandth of the deviation)
-        or has the other sign. "one seed" for one pair, which has no interval, "not run" for none.
+        adjusted interval excludes zero, with three pairs or more: two differences of errors that
+        are counted in whole samples may be equal by chance. "not contradicted" if the mean has the
+        claimed sign only. "not reproduced" otherwise: the mean is zero (to a ten-thousandth of the
+        deviation) or has the other sign. "one seed" for one pair, which has no interval, "not run"
+        for none.
     """
     if result.pairs < 2:
         return ONE_SEED if result.pairs else NOT_RUN
     gain = -result.mean if lower else result.mean
     if not gain > _ZERO * result.deviation:
         return FAILED
-    return CONFIRMED if adjusted < level else OPEN
+    return CONFIRMED if adjusted < level and result.pairs >= _FEWEST else OPEN
 
 
 def lower_is_better(metric: str) -> bool:

@@ -50,6 +50,9 @@ def test_verdicts():
     tie = paired([1.0, 2.0, 3.0 - 1e-6], [2.0, 1.0, 3.0])
     assert verdict(tie, 1.0, lower=True) == "not reproduced"
     assert verdict(paired([1.0], [2.0]), math.nan, lower=True) == "one seed"
+    equal = paired([14.44, 14.68], [14.52, 14.76])  # by chance: no deviation, p = 0
+    assert verdict(equal, 0.0, lower=True) == "not contradicted"
+    assert verdict(paired([1.0, 1.1, 0.9], [2.0, 2.0, 2.1]), 0.01, lower=True) == "confirmed"
 
 
 def test_ranks_agree_with_friedman_and_with_demsars_table(rng):
