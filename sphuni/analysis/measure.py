@@ -52,14 +52,15 @@ def measure_layer(view: NeuronView, options: Options, scan: PairScan | None = No
         rows = prepare(view.matrix, options)
     except NotMeasurable as reason:
         return dataclasses.replace(base, reason=str(reason))
+    padding = rows.dead if _is_padding(view, rows) else ()
     base = dataclasses.replace(
         base,
         status="analysed",
         verdict="uniform",
         norm_min=rows.norm_min,
         norm_max=rows.norm_max,
-        dead=() if _padding(view, rows) else rows.dead,
-        notes=(*_remarks(view, rows), *rows.notes),
+        dead=() if padding else rows.dead,
+        notes=(*_remarks(view, padding), *rows.notes),
     )
     if rows.points.shape[0] < 2:
         return base
@@ -67,7 +68,7 @@ def measure_layer(view: NeuronView, options: Options, scan: PairScan | None = No
     return dataclasses.replace(report, seconds=time.perf_counter() - started)
 
 
-def _padding(view: NeuronView, rows: Rows) -> bool:
+def _is_padding(view: NeuronView, rows: Rows) -> bool:
     """Whether the one dead row is the zero row that an embedding keeps for padding."""
     return (
         view.kind == "embedding"
@@ -76,13 +77,12 @@ def _padding(view: NeuronView, rows: Rows) -> bool:
     )
 
 
-def _remarks(view: NeuronView, rows: Rows) -> list[str]:
+def _remarks(view: NeuronView, padding: tuple[int, ...]) -> list[str]:
     """What the numbers were read from, where the name does not say it."""
     remarks = []
     if not (len(view.sources) == 1 and view.name.startswith(view.sources[0])):
         remarks.append(f"computed from {', '.join(sorted(view.sources))}")
-    if _padding(view, rows):
-        remarks.append(f"row {rows.dead[0]} is zero: taken for the padding row and left out")
+    remarks += [f"row {row} is zero: taken for the padding row and left out" for row in padding]
     return remarks
 
 

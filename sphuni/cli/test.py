@@ -196,9 +196,10 @@ def _table(points: Any, tests: Any, arguments: argparse.Namespace) -> "TestTable
     started = time.monotonic()
 
     def show(done: int, total: int) -> None:
-        if line is not None and total:
-            left = (time.monotonic() - started) * (total - done) / done if done else math.nan
-            line(_output.Shown(done, total, done / total, left, "simulated sets of the null laws"))
+        assert line is not None
+        left = (time.monotonic() - started) * (total - done) / done if done else math.nan
+        share = done / max(total, 1)
+        line(_output.Shown(done, total, share, left, "simulated sets of the null laws"))
 
     try:
         return uniformity_tests(
@@ -209,7 +210,7 @@ def _table(points: Any, tests: Any, arguments: argparse.Namespace) -> "TestTable
             rng=fixed if arguments.seed is None else arguments.seed,
             workers=arguments.workers,
             antipodal=arguments.antipodal and tests == "all",
-            progress=show,
+            progress=None if line is None else show,
         )
     finally:
         if line is not None:

@@ -11,7 +11,12 @@ from sphuni.configurations import _opposites
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations.certificate import Certificate
-from sphuni.configurations.polish import kernel_derivatives, newton, squared_distances
+from sphuni.configurations.polish import (
+    exact_sum,
+    kernel_derivatives,
+    newton,
+    squared_distances,
+)
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
 from sphuni.configurations.records import Record
 from sphuni.configurations.symmetry import symmetry_order
@@ -72,7 +77,7 @@ class EnergyProblem(Problem):
         if not self._newton_fits:
             return points
         if self._kinked:
-            return _opposites.polish(self._riesz, as_tensor(points)).numpy()
+            return _opposites.polish(self._riesz, as_tensor(points), end).numpy()
         return newton(
             kernel_derivatives(self._pair_kernel), as_tensor(points), deadline=end
         ).points.numpy()
@@ -100,10 +105,7 @@ class EnergyProblem(Problem):
         """Sum the kernel over pairs, rounded once where n allows it."""
         rows = as_tensor(points)
         if self.n <= _EXACT_SUM:
-            i, j = torch.triu_indices(self.n, self.n, 1)
-            p = (rows[i] - rows[j]).square().sum(-1)
-            q = (rows[i] + rows[j]).square().sum(-1)
-            total = math.fsum(self._pair_kernel.value(p, q).tolist())
+            total = exact_sum(self._pair_kernel, rows)
         else:
             total = float(pair_reduce(rows, kernel=self._pair_kernel))
         return 2 * total + self.n * self.kernel.at_minus_one if self.antipodal else total

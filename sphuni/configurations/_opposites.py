@@ -15,6 +15,7 @@ from torch import Tensor
 from sphuni.configurations.polish import (
     Polished,
     Smooth,
+    exact_sum,
     newton,
     pair_derivatives,
     squared_distances,
@@ -71,14 +72,14 @@ def ties_of(points: Tensor, within: float = _OPPOSITE) -> tuple[Ties, Tensor]:
     return Ties(owner, sign), chosen / torch.linalg.vector_norm(chosen, dim=1, keepdim=True)
 
 
-def polish(kernel: Riesz, points: Tensor) -> Tensor:
+def polish(kernel: Riesz, points: Tensor, deadline: float = math.inf) -> Tensor:
     """Tie the pairs that should be, and apply Newton's method to what remains smooth."""
-    best, least = points, _energy(kernel, points)
+    best, least = points, exact_sum(kernel, points)
     for within in _TRIED:
         ties, rows = ties_of(points, within)
-        found = newton(_tied(kernel, ties), rows)
+        found = newton(_tied(kernel, ties), rows, deadline=deadline)
         candidate = ties.points(found.points)
-        energy = _energy(kernel, candidate)
+        energy = exact_sum(kernel, candidate)
         if math.isfinite(energy) and energy < least:
             best, least = candidate, energy
     return best
@@ -131,10 +132,3 @@ def _derivatives(kernel: Riesz, ties: Ties, points: Tensor) -> tuple[Tensor, Ten
     slope = kernel.derivative(p, q).masked_fill(tied, 0.0)
     curvature = kernel.second(p, q).masked_fill(tied, 0.0)
     return pair_derivatives(points, slope, curvature)
-
-
-def _energy(kernel: Riesz, points: Tensor) -> float:
-    i, j = torch.triu_indices(len(points), len(points), 1)
-    p = (points[i] - points[j]).square().sum(-1)
-    q = (points[i] + points[j]).square().sum(-1)
-    return math.fsum(kernel.value(p, q).tolist())

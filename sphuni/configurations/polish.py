@@ -13,6 +13,7 @@ from sphuni.kernels import Kernel
 __all__ = [
     "Polished",
     "Smooth",
+    "exact_sum",
     "kernel_derivatives",
     "newton",
     "pair_derivatives",
@@ -124,6 +125,14 @@ def kernel_derivatives(kernel: Kernel) -> Smooth:
         return pair_derivatives(points, kernel.derivative(p, q), kernel.second(p, q))
 
     return derivatives
+
+
+def exact_sum(kernel: Kernel, points: Tensor) -> float:
+    """Sum a kernel over i < j, by differences of coordinates and rounded once."""
+    i, j = torch.triu_indices(len(points), len(points), 1)
+    p = (points[i] - points[j]).square().sum(-1)
+    q = (points[i] + points[j]).square().sum(-1)
+    return math.fsum(kernel.value(p, q).tolist())
 
 
 def squared_distances(points: Tensor) -> tuple[Tensor, Tensor]:

@@ -31,7 +31,9 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """Sum over i < j of each kernel: (b, n, d) -> (b, k)."""
     found = [_sums_and_gradient(x.detach(), kernel) for kernel in kernels]
-    sums = torch.stack([sums for sums, _ in found], dim=-1)
+    # the loops compare distances, and take what is not a number for a coincident pair
+    unsound = ~torch.isfinite(x.detach()).flatten(1).all(dim=1, keepdim=True)
+    sums = torch.stack([sums for sums, _ in found], dim=-1).masked_fill(unsound, torch.nan)
     if not wants_gradient(x):
         return sums
     gradients = torch.stack([gradient for _, gradient in found])
@@ -42,6 +44,4 @@ def _sums_and_gradient(x: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     """The sums (b,) and the tangent gradient (b, n, d) from one compiled pass."""
     backend = _native if _native.serves(x, kernel) else _inductor
     sums, gradient = backend.sums_and_gradients(x, kernel)
-    # the loops compare distances, and take what is not a number for a coincident pair
-    sums = sums.masked_fill(~torch.isfinite(x).flatten(1).all(1), torch.nan)
     return sums.to(x.dtype), _blockwise.tangent(x, gradient.to(x.dtype).contiguous())

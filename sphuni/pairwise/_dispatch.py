@@ -140,14 +140,10 @@ def pair_reduce(
     w = None if weights is None else weights.to(x.dtype).expand(carrier.shape[:-1])
     w = None if w is None else w.reshape(x.shape[0], -1)
     with torch.autocast(points.device.type, enabled=False):
-        if decision.engine != "ring" and 0 in (
-            x.shape[0],
-            x.shape[1],
-            (x if y is None else y).shape[1],
-        ):
-            reduced = _of_nothing(x, len(kernels), op)
-        elif decision.engine == "ring":
+        if decision.engine == "ring":
             reduced = _ring.total(x, kernels, points)
+        elif x.numel() == 0 or (y is not None and y.numel() == 0):
+            reduced = _of_nothing(x, len(kernels), op)
         elif op == "sum" and y is None and w is None:
             reduced = _total(decision, x, kernels, fall_back=engine == "auto")
         else:
@@ -262,12 +258,8 @@ def _choose(
 
 def _of_nothing(x: Tensor, count: int, op: str) -> Tensor:
     """Sums without a pair, differentiable all the same."""
-    return (
-        x.sum(-1 if op == "rows" else (-2, -1))[..., None].expand(
-            *x.shape[: -1 if op == "rows" else -2], count
-        )
-        * 0.0
-    )
+    rows = (0.0 * x).sum(dim=-1, keepdim=True).expand(*x.shape[:2], count)
+    return rows if op == "rows" else rows.sum(dim=-2)
 
 
 def _flat(points: Tensor) -> Tensor:

@@ -131,9 +131,8 @@ def _simulated(
     groups: dict[tuple[int, int], list[int]] = {}
     for place, test in enumerate(tests):
         at = test.simulated_at(n) if asked.null == "auto" else n
-        count = affordable(test, at, d, asked)
-        if asked.null == "monte-carlo":
-            count = asked.n_resamples or _SETS
+        plain = asked.n_resamples or _SETS
+        count = plain if asked.null == "monte-carlo" else affordable(test, at, d, asked)
         if count:
             groups.setdefault((at, count), []).append(place)
         else:
