@@ -55,7 +55,6 @@ def resolve(
             raise ValueError("n must be at least 2 for 'tammes': one point has no angle; got 1")
         return TammesProblem(name, n, d, None, antipodal)
     if name == "covering":
-        _check_enclosing(name, n, d, antipodal=antipodal)
         return CoveringProblem(name, n, d, None, antipodal)
     if name == "polarization":
         return _polarization(name, n, d, s, antipodal=antipodal)
@@ -81,7 +80,6 @@ def _check_kernel(name: str, kernel: Kernel | None) -> None:
 def _polarization(name: str, n: int, d: int, s: float | None, *, antipodal: bool) -> Problem:
     if s is None or not -2 < finite("s", s) <= 50:
         raise ValueError(f"s must be given for 'polarization', in (-2, 50]; got {s}")
-    _check_enclosing(name, n, d, antipodal=antipodal)
     return PolarizationProblem(name, n, d, float(s), antipodal)
 
 
@@ -104,15 +102,6 @@ def _design(name: str, n: int, d: int, s: float | None) -> Problem:
         raise ValueError(f"s must be the strength of the design, a whole number >= 1; got {s}")
     kernel = GegenbauerSeries((0.0, *[1.0] * int(s)), d=d)
     return DesignProblem(name, n, d, float(s), kernel=kernel)
-
-
-def _check_enclosing(name: str, n: int, d: int, *, antipodal: bool) -> None:
-    least = d if antipodal else d + 1
-    if n < least:
-        raise ValueError(
-            f"n must be at least {least} for {name!r} in R^{d}: fewer points lie in a closed "
-            f"half-sphere; got {n}"
-        )
 
 
 def _energy(

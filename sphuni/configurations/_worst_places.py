@@ -17,8 +17,8 @@ from sphuni.configurations._poles import pole_values
 from sphuni.configurations._slp import ascend
 from sphuni.configurations._sqp import climb
 from sphuni.configurations._tied import multipliers, second_order
-from sphuni.configurations.certificate import Certificate
-from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, spacing
+from sphuni.configurations.certificate import Certificate, attained
+from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import (
     BoundResult,
@@ -102,12 +102,29 @@ class WorstPlaceProblem(Problem):
             return super().vary(points, rng)
         return super().vary(into_a_hole(points, rng), rng)
 
+    @property
+    def fits_a_half_sphere(self) -> bool:
+        """Whether so few points leave a half-sphere empty: then the worst place is no vertex."""
+        return self.n <= (self.d - 1 if self.antipodal else self.d)
+
+    def closed_form(self) -> Array | None:
+        """Return a simplex, or lines at right angles, where these reach the bound; or a polygon.
+
+        A direction orthogonal to few points limits what they can do, and a set whose sum is zero
+        reaches that limit: its potentials are least there, as the kernel is convex in the cosine.
+        """
+        if self.n <= self.d + 1 and self.bound().attained:
+            return regular_set(self.n, self.d, lines=self.antipodal)
+        return super().closed_form()
+
     def certify(self, points: Array) -> Certificate:
         """Active places and multipliers, the best bound known, symmetry."""
+        bound = self.bound()
+        if self.fits_a_half_sphere:
+            return attained(bound.value, bound.reason)
         members = self.family(points, self.tied)
         weights, residual = multipliers(members)
         second = second_order(points, members, weights)
-        bound = self.bound()
         labelled = members.labels.shape[1] > 0
         free = self.n - len(np.unique(members.labels[weights > 0])) if labelled else None
         both = np.vstack([points, -points]) if self.antipodal else points
@@ -196,12 +213,14 @@ class PolarizationProblem(WorstPlaceProblem):
         return polarization_bound(self.n, self.d, s=self.s, antipodal=self.antipodal)
 
     def closed_form(self) -> Array | None:
-        """Return the regular polygon, known to be optimal for s >= -1."""
+        """Return the regular polygon for s >= -1 only: below, no theorem has it."""
         assert self.s is not None
-        return super().closed_form() if self.n == 1 or self.s >= -1 else None
+        return super().closed_form() if self.d > 2 or self.n <= 2 or self.s >= -1 else None
 
     def value(self, points: Array) -> float:
         """Least potential at the local minima."""
+        if self.fits_a_half_sphere:
+            return self.verify(points)
         return float(self.family(points, 0.0).values.min())
 
     def verify(self, points: Array) -> float:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sphuni._result import Result
 
-__all__ = ["Certificate", "trivial"]
+__all__ = ["Certificate", "attained", "trivial"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
@@ -18,7 +18,8 @@ class Certificate(Result):
     Attributes
     ----------
     kind : str
-        ``"smooth"`` (gradient and Hessian) or ``"max-min"`` (Karush-Kuhn-Tucker conditions).
+        ``"smooth"`` (gradient and Hessian), ``"max-min"`` (Karush-Kuhn-Tucker conditions) or
+        ``"theorem"`` (so few points that the optimum is known).
     residual : float
         Smooth: the largest tangent gradient of one point. Max-min: the largest entry of the
         gradients of the active functions, weighted by `multipliers`. Zero at an optimum.
@@ -77,12 +78,13 @@ class Certificate(Result):
         return {key: None if value != value else value for key, value in fields.items()}
 
 
+def attained(value: float, reason: str) -> Certificate:
+    """Return the certificate of a value that a theorem says is the best, and why."""
+    return Certificate(
+        kind="theorem", residual=0.0, bound=value, bound_method=reason, bound_attained=True
+    )
+
+
 def trivial(value: float) -> Certificate:
     """Return the certificate of one point, where nothing is to be chosen."""
-    return Certificate(
-        kind="smooth",
-        residual=0.0,
-        bound=value,
-        bound_method="one point is as good as another",
-        bound_attained=True,
-    )
+    return attained(value, "one point is as good as another")

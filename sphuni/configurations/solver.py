@@ -123,8 +123,7 @@ def optimize(
         the Dirichlet kernel of degree sqrt(n) - 1), ``"design"`` (least residual of a spherical
         design of strength `s`). The values are those of `record`.
     n : int
-        Number of points, at least 1 (``"tammes"``: 2; ``"covering"`` and ``"polarization"``:
-        d + 1, with `antipodal` d).
+        Number of points, at least 1 (``"tammes"``: 2).
     d : int, default 3
         Ambient dimension, at least 2.
     s : float, optional

@@ -271,3 +271,29 @@ def test_polishing_ends_at_the_deadline(problem):
 def test_pairs_that_do_not_fit_into_memory_are_refused():
     with pytest.raises(BudgetError, match="n = 60000 points side by side needs"):
         optimize("tammes", n=60_000, time_limit=1.0)
+
+
+@pytest.mark.parametrize("antipodal", [False, True])
+@pytest.mark.parametrize(("n", "d"), [(n, d) for d in (2, 3, 4, 6) for n in range(1, d + 1)])
+def test_few_points_are_placed_by_a_theorem(n, d, antipodal):
+    covered = optimize("covering", n=n, d=d, antipodal=antipodal)
+    assert covered.status == "closed form"
+    assert covered.advice.startswith("optimal")
+    exact = sphuni.covering_radius(covered.points, antipodal=antipodal)
+    assert exact.exact
+    assert covered.value == pytest.approx(sphuni.covering_bound(n, d, antipodal=antipodal).value)
+    assert covered.value == pytest.approx(float(exact.radius), abs=1e-9)
+
+
+@pytest.mark.parametrize("s", [-1.0, 0.0, 1.0, 2.0])
+@pytest.mark.parametrize("antipodal", [False, True])
+@pytest.mark.parametrize(("n", "d"), [(1, 3), (2, 3), (3, 3), (2, 4), (4, 4), (3, 6)])
+def test_few_points_polarize_as_well_as_any(n, d, antipodal, s):
+    found = optimize("polarization", n=n, d=d, s=s, antipodal=antipodal, restarts=1)
+    bound = sphuni.polarization_bound(n, d, s=s, antipodal=antipodal)
+    assert bound.attained
+    assert found.value == pytest.approx(bound.value, abs=1e-9)
+    others = [random_points(n, d, rng=k) for k in range(5)]
+    for one in others:
+        rival = sphuni.polarization(one, s=s, antipodal=antipodal)
+        assert float(rival.lower) <= found.value + 1e-9
