@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sphuni._jit import compile_together
+from sphuni._jit import compile_together, wide_vectors
 
 __all__ = ["compile_parts"]
 
@@ -21,7 +21,7 @@ def compile_parts(parts: Sequence[Callable[..., Any]], **given: Any) -> Callable
     codes = [inspect.unwrap(function).__code__ for function in parts]
     texts = sorted({Path(code.co_filename).read_text() for code in codes})
     names = [(name, one.py_func.__qualname__) for name, one in sorted(given.items())]
-    scope: dict[str, Any] = {"np": np} | given
+    scope: dict[str, Any] = {"np": np, "wide": wide_vectors()} | given
     functions = [types.FunctionType(code, scope) for code in codes]
     compiled: Callable[..., Any] = compile_together(functions, (texts, names))
     return compiled

@@ -9,7 +9,6 @@ from sphuni.pairwise import (
     Engine,
     compiled_kind,
     compiled_planes,
-    native_pairs,
     sum_and_gradient,
 )
 
@@ -47,8 +46,7 @@ def minimize_energy(
     compiled = engine == "compiled"
     if compiled and compiled_kind(kernel, d) == "native":
         return _native.minimize_native(
-            native_pairs(kernel, d),
-            kernel.at_one,
+            kernel,
             starts,
             tolerance=tolerance,
             largest_step=largest_step,

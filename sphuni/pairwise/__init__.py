@@ -13,6 +13,7 @@ from sphuni.pairwise._dispatch import sum_and_gradient as sum_and_gradient
 from sphuni.pairwise._gradient import compiled_kind as compiled_kind
 from sphuni.pairwise._gradient import compiled_planes as compiled_planes
 from sphuni.pairwise._gradient import native_pairs as native_pairs
+from sphuni.pairwise._gradient import native_sets as native_sets
 from sphuni.pairwise._gram import gram_matrix as gram_matrix
 from sphuni.pairwise._nearest import Nearest as Nearest
 from sphuni.pairwise._nearest import nearest as nearest

@@ -75,7 +75,7 @@ _BINARY = {
 _CALLS: dict[Callable[..., Any], str] = {
     operator.neg: "-{}",
     torch.sqrt: "sqrt({})",
-    torch.rsqrt: "one / sqrt({})",
+    torch.rsqrt: "rsqrt({})",
     torch.reciprocal: "one / {}",
     torch.square: "{0} * {0}",
     torch.zeros_like: "zero",

@@ -9,7 +9,7 @@ from torch import Tensor
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _compiled, _inductor, _native
 
-__all__ = ["compiled_kind", "compiled_planes", "native_pairs"]
+__all__ = ["compiled_kind", "compiled_planes", "native_pairs", "native_sets"]
 
 
 def compiled_kind(kernel: Kernel, d: int) -> str | None:
@@ -28,6 +28,15 @@ def native_pairs(kernel: Kernel, d: int) -> Callable[..., None]:
     points, and to ``coincident[b, 0]`` the number of pairs at distance zero of singular kernels.
     """
     return _native.pair_loops(kernel, d, np.dtype(np.float64))
+
+
+def native_sets(kernel: Kernel, d: int, width: int) -> Callable[..., None]:
+    """Native float64 loops over the pairs of `width` small sets at once, a lane to each set.
+
+    ``sets(x, out)`` with rows x (n, d width) adds to out (n, (d + 1) width) the gradients, radial
+    part included, and last, in n parts, the sums. Sets with coincident points come out not finite.
+    """
+    return _native.lane_loops(kernel, d, np.dtype(np.float64), width)
 
 
 def compiled_planes(kernel: Kernel, d: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:

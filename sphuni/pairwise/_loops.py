@@ -11,7 +11,7 @@ MARK = 4.0
 """Stands in a tile of cosines where no pair is to be counted; formulas are finite there."""
 
 
-def tile(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, str]:
+def tile(kernel: Kernel, spelled: Formula, d: int) -> tuple[str, str]:
     """One set: rows l0:l1 against rows r0:r1 of sets b0:b1; on the diagonal each pair once.
 
     The inner function takes one point against a run of others: x0, x1, ... are the planes of the

@@ -19,7 +19,7 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import _loops, _schedule
 from sphuni.pairwise._scalar import can_spell, compile_loops, spell
 
-__all__ = ["pair_loops", "serves", "sums_and_gradients", "sums_between"]
+__all__ = ["lane_loops", "pair_loops", "serves", "sums_and_gradients", "sums_between"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -87,7 +87,7 @@ def _by_lanes(kernel: Kernel, points: Array) -> tuple[Array, Array]:
     """Groups of sets, the sets of a group side by side; spare lanes repeat the first set."""
     b, n, d = points.shape
     sums, gradients = np.empty(b), np.empty(points.shape)
-    lanes = _compile(_loops.lanes, kernel, d, points.dtype)
+    lanes = lane_loops(kernel, d, points.dtype, _LANES)
 
     def work(group: slice) -> None:
         count = group.stop - group.start
@@ -109,11 +109,16 @@ def pair_loops(kernel: Kernel, d: int, dtype: np.dtype[Any]) -> Callable[..., No
     return _compile(_loops.tile, kernel, d, dtype)
 
 
+def lane_loops(kernel: Kernel, d: int, dtype: np.dtype[Any], width: int) -> Callable[..., None]:
+    """Compile the loops over `width` sets side by side: see `_loops.lanes`."""
+    return _compile(_loops.lanes, kernel, d, dtype, width)
+
+
 @functools.lru_cache(maxsize=256)
 def _compile(
-    source: Callable[..., tuple[str, str]], kernel: Kernel, d: int, dtype: np.dtype[Any]
+    source: Callable[..., tuple[str, str]], kernel: Kernel, d: int, dtype: np.dtype[Any], *more: int
 ) -> Callable[..., None]:
     """Compile loops for a kernel, a dimension and a precision."""
     spelled = spell(kernel)
     names = {"at_minus_one": kernel.at_minus_one}
-    return compile_loops(source(kernel, spelled, d, _LANES), (spelled,), dtype, **names)
+    return compile_loops(source(kernel, spelled, d, *more), (spelled,), dtype, **names)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sphuni._errors import EngineError
-from sphuni._jit import compile_together
+from sphuni._jit import compile_together, wide_vectors
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _vector
 from sphuni.pairwise._formula import Formula, formula
@@ -41,11 +41,11 @@ def compile_loops(
     number = dtype.type
     names |= {"zero": 0.0, "one": 1.0, "two": 2.0}
     scope: dict[str, Any] = {"sqrt": np.sqrt, "np": np, "dtype": number}
-    scope |= vector_functions(dtype)
+    scope |= vector_functions(dtype) | {"wide": wide_vectors()}
     constants = [pair for one in spelled for pair in one.constants]
     values = [*names.items(), *constants]
     scope |= {name: number(value) for name, value in values}
-    whole = "\n".join(texts)
+    whole = re.sub(r"^(def .*:\n)", r"\1    wide()\n", "\n".join(texts), flags=re.MULTILINE)
     exec(whole, scope)
     functions = [scope[name] for name in re.findall(r"^def (\w+)", whole, re.MULTILINE)]
     called = Path(_vector.__file__).read_text()

@@ -205,7 +205,7 @@ def pair_function(kernel: Kernel) -> Any:
     words = {"zero": "0.0", "one": "1.0", **{name: repr(v) for name, v in spelled.constants}}
     lines = [*spelled.lines, f"return {spelled.value}, {spelled.slope}"]
     body = "\n    ".join(lines)
-    body = re.sub(r"\b(sqrt|log|exp)\(", r"tl.\1(", body.replace("one / sqrt(", "tl.rsqrt("))
+    body = re.sub(r"\b(sqrt|rsqrt|log|exp)\(", r"tl.\1(", body)
     body = re.sub(r"\((\w+) if (\w+) else (\w+)\)", r"tl.where(\2, \1, \3)", body)
     body = re.sub(r"\b\w+\b", lambda word: words.get(word[0], word[0]), body)
     source = f"def pair(p, q):\n    {body}\n"

@@ -28,15 +28,11 @@ from sphuni.configurations.polish import (
 from sphuni.configurations.problems import random_starts
 from sphuni.geometry import covering_radius
 from sphuni.kernels import Dirichlet, Gaussian, Riesz
-from sphuni.pairwise import native_pairs, pair_reduce
+from sphuni.pairwise import pair_reduce
 
 
 def starts(n, d, batch, seed=0):
     return torch.from_numpy(random_points(n, d, batch=batch, rng=seed))
-
-
-def coulomb(d):
-    return native_pairs(Riesz(1.0), d), Riesz(1.0).at_one
 
 
 def geodesic(points, move, length):
@@ -202,7 +198,7 @@ def test_the_compiled_engine_agrees():
 def test_native_loops_find_the_minima_of_the_planes(n, d):
     starts = torch.from_numpy(random_starts(n, d, 5, seeds(0, 16)))
     options = {"tolerance": 1e-7, "largest_step": 0.2}
-    found = minimize_native(*coulomb(starts.shape[-1]), starts, **options)
+    found = minimize_native(Riesz(1.0), starts, **options)
     plain = minimize(energy_objective(Riesz(1.0), d, "blockwise"), starts, **options)
     assert bool(found.converged.all())
     assert float(found.gradient.max()) <= 1e-7
@@ -214,15 +210,36 @@ def test_native_loops_find_the_minima_of_the_planes(n, d):
 
 def test_a_native_lane_does_not_depend_on_the_others():
     starts = torch.from_numpy(random_starts(9, 3, 5, seeds(0, 6)))
-    together = minimize_native(*coulomb(3), starts)
-    alone = minimize_native(*coulomb(3), starts[3:4])
+    together = minimize_native(Riesz(1.0), starts)
+    alone = minimize_native(Riesz(1.0), starts[3:4])
     assert torch.equal(together.points[3], alone.points[0])
     assert int(together.iterations[3]) == int(alone.iterations[0])
 
 
+def test_starts_side_by_side_end_where_they_would_alone():
+    starts = torch.from_numpy(random_starts(12, 3, 5, seeds(0, 40)))
+    together = minimize_native(Riesz(1.0), starts, tolerance=1e-9)
+    alone = [minimize_native(Riesz(1.0), one[None], tolerance=1e-9) for one in starts]
+    assert bool(together.converged.all())
+    assert [float(one.values[0]) for one in alone] == pytest.approx(together.values.tolist())
+    again = minimize_native(Riesz(1.0), starts, tolerance=1e-9)
+    assert torch.equal(together.points, again.points)
+
+
+def test_coincident_points_part_in_native_loops():
+    starts = torch.from_numpy(random_starts(6, 3, 5, seeds(0, 12)))
+    starts[3, 1] = starts[3, 0]
+    found = minimize_native(Riesz(1.0), starts, tolerance=1e-9)
+    others = [k for k in range(12) if k != 3]
+    assert bool(found.converged[others].all())
+    assert found.values[others].tolist() == pytest.approx([9.985281374238570] * 11)
+    gaussian = minimize_native(Gaussian(1.0), starts, tolerance=1e-9)
+    assert bool(gaussian.converged.all())
+
+
 def test_native_loops_stop_at_the_limit_and_say_so():
     starts = torch.from_numpy(random_starts(9, 3, 5, seeds(0, 3)))
-    found = minimize_native(*coulomb(starts.shape[-1]), starts, max_iterations=5)
+    found = minimize_native(Riesz(1.0), starts, max_iterations=5)
     assert not bool(found.converged.any())
     assert found.iterations.tolist() == [5, 5, 5]
     assert bool(torch.isfinite(found.values).all())
@@ -230,7 +247,7 @@ def test_native_loops_stop_at_the_limit_and_say_so():
 
 def test_native_loops_stop_at_the_clock_with_what_they_have():
     starts = torch.from_numpy(random_starts(9, 3, 5, seeds(0, 3)))
-    found = minimize_native(*coulomb(3), starts, deadline=time.monotonic() + 1e-3, tolerance=0.0)
+    found = minimize_native(Riesz(1.0), starts, deadline=time.monotonic() + 1e-3, tolerance=0.0)
     assert not bool(found.converged.any())
     assert int(found.iterations.max()) < 20_000
 
@@ -326,12 +343,11 @@ from sphuni import random_points
 from sphuni.configurations._native import _loop
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.kernels import Riesz
-from sphuni.pairwise import native_pairs
 
 starts = torch.from_numpy(random_points(9, 3, batch=3, rng=0))
 for s in (1.0, 2.0):
     found = minimize_energy(Riesz(s), starts, "compiled", tolerance=1e-6, largest_step=0.2)
-    missed = _loop(native_pairs(Riesz(s), 3))._cache_misses
+    missed = _loop(Riesz(s), 3)._cache_misses
     print(float(found.values.min()), sum(missed.values()))
 """
 

@@ -61,7 +61,14 @@ def test_every_kernel_that_can_be_spelled_out(kernel, d):
 
 def test_the_formula_is_the_kernel():
     spelled = formula(Riesz(3.0).antipodal())
-    scope = {"sqrt": lambda z: z**0.5, "one": 1.0, "zero": 0.0, "p": 1.3, "q": 2.7}
+    scope = {
+        "sqrt": lambda z: z**0.5,
+        "rsqrt": lambda z: z**-0.5,
+        "one": 1.0,
+        "zero": 0.0,
+        "p": 1.3,
+        "q": 2.7,
+    }
     scope |= dict(spelled.constants)
     exec("\n".join(spelled.lines), scope)
     expected = 1.3**-1.5 + 2.7**-1.5, 3 * (1.3**-2.5 - 2.7**-2.5)

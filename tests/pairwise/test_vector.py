@@ -1,4 +1,4 @@
-"""Logarithm, exponential and angle of the native loops: their errors and their limits."""
+"""Logarithm, exponential, angle and 1 / sqrt of the native loops: errors and limits."""
 
 import numpy as np
 import pytest
@@ -49,6 +49,22 @@ def test_angles_are_right_to_three_units(dtype, rng):
     x = rng.standard_normal(10_000).astype(dtype)
     exact = np.arctan2(np.longdouble(y), np.longdouble(x))
     assert units(over(vector_functions(np.dtype(dtype))["angle"], y, x), exact) < 3
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_reciprocal_roots_are_right_to_three_units(dtype, rng):
+    x = np.concatenate([rng.uniform(0, 4, 5000), 10.0 ** rng.uniform(-30, 2, 5000)]).astype(dtype)
+    exact = 1 / np.sqrt(np.longdouble(x))
+    assert units(over(vector_functions(np.dtype(dtype))["rsqrt"], x), exact) < 3
+
+
+def test_reciprocal_roots_keep_their_limits():
+    tiny = np.finfo(np.float64).tiny
+    given = np.array([0.0, np.nan, tiny, 1e-200, 1e30])
+    found = over(vector_functions(np.dtype(np.float64))["rsqrt"], given)
+    assert found[0] == np.inf
+    assert np.isnan(found[1])
+    assert found[2:] == pytest.approx(given[2:] ** -0.5, rel=1e-15)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
