@@ -23,6 +23,7 @@ _ROOMS = (
     "training",
 )
 _NAMES = {
+    "_budget": ("limit_memory",),
     "_errors": (
         "BudgetError",
         "ConvergenceError",

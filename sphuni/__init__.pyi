@@ -10,6 +10,7 @@ from sphuni import special as special
 from sphuni import sphere as sphere
 from sphuni import stats as stats
 from sphuni import training as training
+from sphuni._budget import limit_memory as limit_memory
 from sphuni.distributions import random_points as random_points
 from sphuni.geometry import cap_discrepancy as cap_discrepancy
 from sphuni.geometry import covering_bound as covering_bound

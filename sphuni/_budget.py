@@ -1,12 +1,56 @@
 """The only memory limit in the library."""
 
+import contextlib
+import contextvars
 import os
+from collections.abc import Iterator
 
 from sphuni._errors import BudgetError
 
-__all__ = ["describe_bytes", "memory_budget", "require"]
+__all__ = ["describe_bytes", "limit_memory", "memory_budget", "require", "share_memory"]
 
 _FALLBACK = 2 << 30
+_limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("max_bytes", default=None)
+
+
+@contextlib.contextmanager
+def limit_memory(max_bytes: int) -> Iterator[None]:
+    """Limit the working memory of every call of the library within a ``with`` block.
+
+    What does not fit is done in blocks, or refused with a `BudgetError` that names the size. Worker
+    processes share the limit. The memory of inputs and answers, of Python and of torch itself is
+    not counted.
+
+    Parameters
+    ----------
+    max_bytes : int
+        Bytes. Outside such a block, a quarter of the memory that is free when a call begins. The
+        argument `max_bytes` of a function comes before it.
+
+    Raises
+    ------
+    ValueError
+        If it is not positive.
+
+    Examples
+    --------
+    >>> import sphuni
+    >>> points = sphuni.random_points(2000, 3, rng=0)
+    >>> with sphuni.limit_memory(10_000_000):
+    ...     sphuni.gram_logdet(points)
+    Traceback (most recent call last):
+    sphuni._errors.BudgetError: ...
+    """
+    token = _limit.set(memory_budget(max_bytes))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+def share_memory(max_bytes: int) -> None:
+    """Limit a worker process for as long as it lives."""
+    _limit.set(max(1, max_bytes))
 
 
 def memory_budget(max_bytes: int | None = None) -> int:
@@ -15,8 +59,11 @@ def memory_budget(max_bytes: int | None = None) -> int:
     Parameters
     ----------
     max_bytes : int, optional
-        The caller's own limit. Default: a quarter of the memory that is free now.
+        The caller's own limit. Default: that of `limit_memory`, without one a quarter of the
+        memory that is free now.
     """
+    if max_bytes is None:
+        max_bytes = _limit.get()
     if max_bytes is None:
         return max(_free_memory() // 4, 1 << 20)
     if max_bytes < 1:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from sphuni._budget import memory_budget, share_memory
 from sphuni._errors import WorkerError
 from sphuni._ranks import rank_pool
 
@@ -44,7 +45,10 @@ def ordered_map(
             yield index, function(task)
         return
     pool = concurrent.futures.ProcessPoolExecutor(
-        count, mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread
+        count,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_settle_in,
+        initargs=(memory_budget() // count,),
     )
     try:
         futures = [pool.submit(function, task) for task in tasks]
@@ -59,7 +63,9 @@ def ordered_map(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _one_thread() -> None:
+def _settle_in(max_bytes: int) -> None:
+    """In a new worker: one thread, and its share of the memory for as long as it lives."""
     import torch
 
     torch.set_num_threads(1)
+    share_memory(max_bytes)

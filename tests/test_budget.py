@@ -5,6 +5,7 @@ import pytest
 import sphuni
 from sphuni import _budget
 from sphuni._errors import BudgetError, SphuniError
+from sphuni._workers import ordered_map
 
 
 def test_the_default_is_a_quarter_of_what_is_free(monkeypatch):
@@ -31,6 +32,44 @@ def test_a_limit_that_allows_nothing_is_refused(bad):
 )
 def test_sizes_are_written_for_people(count, text):
     assert _budget.describe_bytes(count) == text
+
+
+def test_a_block_limits_every_call_within():
+    points = sphuni.random_points(100, 3, rng=0)
+    with sphuni.limit_memory(1 << 20):
+        assert _budget.memory_budget() == 1 << 20
+        with sphuni.limit_memory(1024):
+            assert _budget.memory_budget() == 1024
+            assert _budget.memory_budget(5) == 5
+            with pytest.raises(BudgetError, match="allows 1 KiB"):
+                sphuni.gram_logdet(points)
+            with pytest.raises(BudgetError, match="allows 1 KiB"):
+                sphuni.riesz_energy(points, s=1.0, engine="reference")
+            with pytest.raises(BudgetError, match="allows 1 KiB"):
+                sphuni.configurations.optimize("thomson", n=100)
+        assert _budget.memory_budget() == 1 << 20
+    assert _budget.memory_budget() > 1 << 20
+
+
+def test_the_limit_ends_with_its_block_whatever_happens():
+    with pytest.raises(KeyError), sphuni.limit_memory(4096):
+        raise KeyError
+    assert _budget.memory_budget() > 4096
+
+
+@pytest.mark.parametrize("bad", [0, -5])
+def test_a_block_that_allows_nothing_is_refused(bad):
+    with pytest.raises(ValueError, match="max_bytes must be a positive"), sphuni.limit_memory(bad):
+        pass
+
+
+def _own_budget(task):
+    return task * _budget.memory_budget()
+
+
+def test_worker_processes_share_the_limit():
+    with sphuni.limit_memory(3000):
+        assert list(ordered_map(_own_budget, [1, 2], workers=2)) == [(0, 1500), (1, 3000)]
 
 
 def test_a_call_beyond_its_budget_is_refused_with_both_sizes():

@@ -38,12 +38,7 @@ def add_analysis_options(parser: argparse.ArgumentParser) -> None:
         help="split query, key and value weights (of these names) into K heads",
     )
     add("--split-qkv", action="store_true", help="split fused query-key-value weights in three")
-    add(
-        "--max-bytes",
-        type=_output.parse_size,
-        metavar="SIZE",
-        help="working memory, such as 500M (default: a quarter of what is free)",
-    )
+    _output.add_memory(parser)
     add("--seed", type=_output.parse_count, default=0, help="seed of what is random (default 0)")
 
 

@@ -11,8 +11,11 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from sphuni._budget import limit_memory
 
 if TYPE_CHECKING:
     from sphuni.analysis.report import Progress
@@ -26,6 +29,7 @@ __all__ = [
     "Shown",
     "UsageError",
     "add_common",
+    "add_memory",
     "check_folder",
     "guarded",
     "parse_size",
@@ -50,6 +54,16 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show a traceback on errors")
 
 
+def add_memory(parser: Any) -> None:
+    """Add the limit of working memory, which `guarded` sets for all that a subcommand calls."""
+    parser.add_argument(
+        "--max-bytes",
+        type=parse_size,
+        metavar="SIZE",
+        help="working memory, such as 500M (default: a quarter of what is free)",
+    )
+
+
 def prepare_streams() -> None:
     """Make sure that no character of a name can stop the output."""
     for stream in (sys.stdout, sys.stderr):
@@ -64,7 +78,8 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
         with warnings.catch_warnings():
             if not arguments.debug:
                 warnings.showwarning = _Remarks(quiet=arguments.quiet)
-            return run(arguments)
+            with _memory(arguments):
+                return run(arguments)
     except KeyboardInterrupt:
         say("interrupted; nothing was written")
         return INTERRUPTED
@@ -74,6 +89,13 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
             return _code(error)
         say(_message(error))
         return _code(error)
+
+
+def _memory(arguments: argparse.Namespace) -> AbstractContextManager[None]:
+    """Limit what is called to the memory that was asked for."""
+    if getattr(arguments, "max_bytes", None) is None:
+        return nullcontext()
+    return limit_memory(arguments.max_bytes)
 
 
 def _code(error: Exception) -> int:

@@ -45,6 +45,7 @@ def add_parser(commands: Any) -> None:
     add("--resume", action="store_true", help="go on from the checkpoint")
     add("--workers", type=int, default=1, metavar="K", help="processes (default 1)")
     add("--engine", choices=("auto", "compiled", "blockwise"), default="auto", help="inner loop")
+    _output.add_memory(parser)
     add("--out", metavar="STEM", help="name of the files without suffix (default: by problem)")
     add(
         "--formats",

@@ -99,6 +99,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         default="holm",
         help="adjustment of the p-values for their number (default holm)",
     )
+    _output.add_memory(group)
     add("--alpha", type=float, metavar="A", help="exit with 1 if an adjusted p is below A")
     add("--json", action="store_true", help="print JSON")
     add("--picture", metavar="FILE", help="draw the points and the p-values (.png, .svg, .pdf)")

@@ -213,7 +213,7 @@ def optimize(
     require(
         task.working_bytes,
         None,
-        what=f"{task.lanes} starts of n = {task.n} points side by side",
+        what=f"a batch of {task.lanes} starts of n = {task.n} points",
         remedy="lower n or d",
     )
     seed = _seed(rng)
