@@ -79,12 +79,12 @@ def nearest(
 
 
 def _search(sets: Tensor, k: int, mode: _Mode) -> Tensor:
-    """Indices (b, n, k), nearest first, from a spare candidate or more."""
+    """Indices (b, n, k), nearest first."""
     n = sets.shape[1]
-    spare, rows = min(k + 1, n - 1), unit_rows(sets.double())
+    rows = unit_rows(sets.double())
     exact = rows if n <= _SMALL else widen(sets)
     pairs = zip(rows, exact, strict=True)
-    found = torch.stack([_one_search(*pair, spare, mode) for pair in pairs])
+    found = torch.stack([_one_search(*pair, k, mode) for pair in pairs])
     distance = _distances(rows, found, mode)
     own = torch.arange(n, device=sets.device)[:, None]
     order = distance.masked_fill_(found == own, torch.inf).argsort(dim=-1, stable=True)
@@ -92,12 +92,16 @@ def _search(sets: Tensor, k: int, mode: _Mode) -> Tensor:
 
 
 def _one_search(rows: Tensor, exact: Tensor, k: int, mode: _Mode) -> Tensor:
-    """Candidates (n, k or more) in one set; `exact` holds what tiles multiply."""
+    """Candidates (n, k or more) in one set, the point itself perhaps among them.
+
+    `exact` holds what tiles multiply. A tree, which takes differences, needs no spare candidate.
+    """
+    spare = min(k + 1, rows.shape[0] - 1)
     if rows.shape[1] == 2:
-        return _circle_search(rows, k, mode)
+        return _circle_search(rows, spare, mode)
     if rows.device.type == "cpu" and rows.shape[1] <= _TREE_DIMENSION:
         return _tree_search(rows, k, mode)
-    return _tile_search(exact, k, mode)
+    return _tile_search(exact, spare, mode)
 
 
 def _circle_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
@@ -118,16 +122,20 @@ def _circle_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
 
 
 def _tree_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
+    """The k nearest besides the point itself, and its own antipode, which may be among them.
+
+    Queries in the order of the tree's leaves find its nodes in the cache.
+    """
     rows = points.numpy()
     n = rows.shape[0]
     sides = {"points": [rows], "lines": [rows, -rows], "opposite": [-rows]}[mode]
-    both = np.concatenate(sides)
-    _, found = cKDTree(both, balanced_tree=False).query(rows, k=min(k + 2, len(both)), workers=1)
-    own = np.arange(n)[:, None]
-    others = np.where(found % n == own, -1, found % n)
-    # the point itself (and its own antipode) may come at any place among equal distances
-    order = np.argsort(others == -1, axis=1, kind="stable")[:, :k]
-    return torch.from_numpy(np.take_along_axis(others, order, axis=1))
+    both = sides[0] if len(sides) == 1 else np.concatenate(sides)
+    tree = cKDTree(both, balanced_tree=False)
+    order = tree.indices[tree.indices < n]
+    more = 2 if mode == "lines" else 1
+    found = np.empty((n, min(k + more, len(both))), dtype=np.int64)
+    found[order] = tree.query(rows[order], k=range(1, found.shape[1] + 1), workers=1)[1]
+    return torch.from_numpy(found % n if mode == "lines" else found)
 
 
 def _tile_search(points: Tensor, k: int, mode: _Mode) -> Tensor:

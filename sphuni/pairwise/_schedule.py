@@ -81,8 +81,8 @@ def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, para
 
 
 def block_size(n: int) -> int:
-    """Rows of a tile: 512, or all of a smaller set, for which few large products are fastest."""
-    return 512 if n > _SMALL_SET else max(1, n)
+    """Rows of a tile: 640, or all of a smaller set, for which few large products are fastest."""
+    return 640 if n > _SMALL_SET else max(1, n)
 
 
 def _rounds(x: Tensor, y: Tensor | None, block: int | None) -> list[list[Task]]:
