@@ -96,7 +96,7 @@ def scan_part(
 ) -> ScanPart:
     """Look at the pairs of a row of `rows` with the rows after it, as a part of `scan_pairs`.
 
-    `rows` must begin and end at multiples of the size of a tile (512), or end with the set: the
+    `rows` must begin and end at multiples of the size of a tile, or end with the set: the
     parts of a set then see the same tiles however many they are.
     """
     if aligned < 1 or bins < 1:
