@@ -9,20 +9,20 @@ from torch import Tensor
 from sphuni.analysis._energies import energy_kernels
 from sphuni.analysis._uniformity import sine_kernel
 from sphuni.kernels import Kernel
-from sphuni.pairwise import PairScan, ScanPart, pair_reduce, scan_pairs, scan_part
+from sphuni.pairwise import PairScan, ScanPart, block_size, pair_reduce, scan_pairs, scan_part
 
 __all__ = ["kernel_sums", "scan_rows", "scan_slab", "slabs"]
 
 _WHOLE = 4_096
 _SLABS = 16
-_TILE = 512
 
 
 def slabs(n: int) -> list[slice]:
     """Divide n rows; that depends on n alone."""
     if n < _WHOLE:
         return [slice(0, n)]
-    rows = _TILE * -(-n // (_TILE * _SLABS))
+    tile = block_size(n)
+    rows = tile * -(-n // (tile * _SLABS))
     return [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
 
 
