@@ -6,18 +6,18 @@ import math
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sphuni._rng import numpy_generator
 from sphuni.configurations._clock import late
-from sphuni.configurations.problems import Problem, Relaxed, random_starts
+from sphuni.configurations.problems import Array, Problem, Relaxed, random_starts
 from sphuni.pairwise import Engine
 
-__all__ = ["Batch", "Outcome", "run_batch"]
+__all__ = ["Batch", "Outcome", "Stage", "run_batch"]
 
 _DISTINCT = 1e-11
 _PARENTS = 8
@@ -26,14 +26,43 @@ _NEIGHBOURS_FROM = 2
 
 
 @dataclasses.dataclass(frozen=True)
+class Stage:
+    """How far a batch has come; from here on it is a function of this and of the task."""
+
+    first: int
+    """Number of the batch's first start."""
+    starts: int
+    found: Relaxed
+    generation: int = 0
+    """How many times the optima have been varied and relaxed."""
+    polished: tuple[float, ...] = ()
+    value: float = math.nan
+    points: Array | None = None
+    """The best of the polished ones."""
+    hops: int = 0
+    """How many variations of the best have been polished."""
+    rng: dict[str, Any] | None = None
+    """State of the generator of these variations."""
+
+
+def _forget(stage: Stage) -> None:
+    """Keep nothing, where a batch cannot be taken up half done."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Batch:
-    """Starts number `first` and on, one per stream, until `end` of the monotonic clock."""
+    """Starts number `first` and on, one per stream, until `end` of the monotonic clock.
+
+    `stage` is where to go on, None at the beginning; `keep` is told of every stage reached.
+    """
 
     task: Problem
     first: int
     streams: list[int]
     engine: Engine
     end: float
+    stage: Stage | None = None
+    keep: Callable[[Stage], None] = _forget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +74,7 @@ class Outcome:
     """Of the local optima that converged."""
     polished: list[float]
     value: float
-    points: NDArray[np.float64]
+    points: Array
     complete: bool
     """False if the clock cut the batch short."""
 
@@ -60,6 +89,31 @@ def run_batch(batch: Batch) -> Outcome:
 
 def _run(batch: Batch) -> Outcome:
     task = batch.task
+    stage = batch.stage
+    if stage is None:
+        stage = Stage(batch.first, len(batch.streams), _relax_starts(batch))
+        _keep(batch, stage)
+    while stage.generation < task.generations and not late(batch.end):
+        found = _descend_again(batch, stage.found, stage.generation)
+        stage = dataclasses.replace(stage, found=found, generation=stage.generation + 1)
+        _keep(batch, stage)
+    stage, cut = _polish(batch, stage)
+    if not cut:
+        stage, cut = _hop(batch, stage)
+    assert stage.points is not None
+    scores = stage.found.scores[stage.found.converged].tolist()
+    polished = list(stage.polished)
+    return Outcome(len(batch.streams), scores, polished, stage.value, stage.points, not cut)
+
+
+def _keep(batch: Batch, stage: Stage) -> None:
+    """Hand over a stage, unless the clock may have cut it short."""
+    if not late(batch.end):
+        batch.keep(stage)
+
+
+def _relax_starts(batch: Batch) -> Relaxed:
+    task = batch.task
     starts = random_starts(task.n, task.d, batch.first, batch.streams)
     if batch.first == 0:
         made = task.neighbours()[: max(0, len(starts) - _NEIGHBOURS_FROM)]
@@ -73,34 +127,30 @@ def _run(batch: Batch) -> Outcome:
             f"{', ' + task.detail if task.detail else ''}: in double precision its matrices are "
             "singular, or its sums overflow. Lower n, or take another kernel"
         )
-    for generation in range(task.generations):
-        if late(batch.end):
-            break
-        found = _descend_again(batch, found, generation)
+    return found
+
+
+def _polish(batch: Batch, stage: Stage) -> tuple[Stage, bool]:
+    """Polish the best optima that differ; True if the clock ran out, which lets one be polished."""
+    task = batch.task
     cut = late(batch.end)
     end = max(batch.end, time.monotonic() + _GRACE) if cut else batch.end
-    polished: list[float] = []
-    best: tuple[float, NDArray[np.float64]] = (math.nan, starts[0])
-    for index in _distinct(found.scores, task.polished_per_batch):
-        if cut and polished:
+    chosen = _distinct(stage.found.scores, task.polished_per_batch)
+    for index in chosen[len(stage.polished) :]:
+        if cut and stage.polished:
             break
-        candidate = _refined(task, found.points[index], end, cut=cut)
+        candidate = _refined(task, stage.found.points[index], end, cut=cut)
         cut = cut or late(batch.end)
-        polished.append(task.value(candidate))
-        if len(polished) == 1 or task.sign * (polished[-1] - best[0]) < 0:
-            best = (polished[-1], candidate)
-    if not cut:
-        improved, cut = _hop(batch, best)
-        if improved[0] != best[0]:
-            polished.append(improved[0])
-        best = improved
-    scores = found.scores[found.converged].tolist()
-    return Outcome(len(batch.streams), scores, polished, *best, not cut)
+        value = task.value(candidate)
+        first = not stage.polished
+        stage = dataclasses.replace(stage, polished=(*stage.polished, value))
+        if first or task.sign * (value - stage.value) < 0:
+            stage = dataclasses.replace(stage, value=value, points=candidate)
+        _keep(batch, stage)
+    return stage, cut
 
 
-def _refined(
-    task: Problem, points: NDArray[np.float64], end: float, *, cut: bool
-) -> NDArray[np.float64]:
+def _refined(task: Problem, points: Array, end: float, *, cut: bool) -> Array:
     """Polished points, unless that made them worse where the clock `cut` the descent short."""
     candidate = task.refine(points, end)
     if not cut:
@@ -123,23 +173,30 @@ def _descend_again(batch: Batch, found: Relaxed, generation: int) -> Relaxed:
     )
 
 
-def _hop(
-    batch: Batch, champion: tuple[float, NDArray[np.float64]]
-) -> tuple[tuple[float, NDArray[np.float64]], bool]:
+def _hop(batch: Batch, stage: Stage) -> tuple[Stage, bool]:
     """Vary the best and keep what is better; True if the clock ran out."""
     task = batch.task
     rng = numpy_generator(batch.streams[0] + 2)
-    for _ in range(min(task.hops, len(batch.streams))):
+    if stage.rng is not None:
+        rng.bit_generator.state = stage.rng
+    before = min(stage.polished, key=lambda value: task.sign * value)
+    while stage.hops < min(task.hops, len(batch.streams)):
         if late(batch.end):
-            return champion, True
-        candidate = task.refine(task.vary(champion[1], rng), batch.end)
+            break
+        assert stage.points is not None
+        candidate = task.refine(task.vary(stage.points, rng), batch.end)
         value = task.value(candidate)
-        if task.sign * (value - champion[0]) < 0:
-            champion = (value, candidate)
-    return champion, late(batch.end)
+        if task.sign * (value - stage.value) < 0:
+            stage = dataclasses.replace(stage, value=value, points=candidate)
+        state = dict(rng.bit_generator.state)
+        stage = dataclasses.replace(stage, hops=stage.hops + 1, rng=state)
+        _keep(batch, stage)
+    if stage.value != before:
+        stage = dataclasses.replace(stage, polished=(*stage.polished, stage.value))
+    return stage, late(batch.end)
 
 
-def _distinct(scores: NDArray[np.float64], count: int) -> list[int]:
+def _distinct(scores: Array, count: int) -> list[int]:
     """Indices of the best scores that differ from one another."""
     chosen: list[int] = []
     for index in np.argsort(scores, kind="stable"):

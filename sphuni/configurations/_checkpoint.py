@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 
 from sphuni._errors import UnreadableFileError
 from sphuni._files import write_bytes
+from sphuni.configurations._batch import Stage
+from sphuni.configurations.problems import Relaxed
 
 __all__ = ["State", "load", "save"]
 
 _SCHEMA = "sphuni.optimize"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclasses.dataclass
 class State:
     """What has been found so far; `done` starts have been run, in order.
 
-    `cut` are the optima of a batch that the clock cut short. They are not stored: a search that
-    goes on runs its starts again.
+    `stage` is how far the next batch has come. `cut` are the optima of a batch that the clock cut
+    short. They are not stored: a search that goes on finds them again.
     """
 
     done: int = 0
@@ -33,6 +35,7 @@ class State:
     value: float | None = None
     points: NDArray[np.float64] | None = None
     cut: list[float] = dataclasses.field(default_factory=list)
+    stage: Stage | None = None
 
 
 def save(path: str | os.PathLike[str], key: dict[str, Any], state: State) -> None:
@@ -50,8 +53,37 @@ def save(path: str | os.PathLike[str], key: dict[str, Any], state: State) -> Non
         polished=np.array(state.polished, dtype=np.float64),
         value=np.array(value),
         points=points,
+        **_stage_fields(state.stage),
     )
     write_bytes(path, stream.getvalue())
+
+
+def _stage_fields(stage: Stage | None) -> dict[str, Any]:
+    """A stage as arrays; its numbers as text, which keeps the digits of a generator's state."""
+    if stage is None:
+        return {}
+    arrays = ("found", "points")
+    numbers = {
+        field.name: getattr(stage, field.name)
+        for field in dataclasses.fields(stage)
+        if field.name not in arrays
+    }
+    return {
+        "stage": np.array(json.dumps(numbers)),
+        "stage_points": np.empty((0, 0)) if stage.points is None else stage.points,
+        **{f"stage_found_{key}": value for key, value in vars(stage.found).items()},
+    }
+
+
+def _read_stage(fields: dict[str, Any]) -> Stage | None:
+    if "stage" not in fields:
+        return None
+    numbers = json.loads(str(fields["stage"]))
+    numbers["polished"] = tuple(numbers["polished"])
+    names = [field.name for field in dataclasses.fields(Relaxed)]
+    found = {name: fields[f"stage_found_{name}"] for name in names}
+    points = fields["stage_points"] if fields["stage_points"].size else None
+    return Stage(found=Relaxed(**found), points=points, **numbers)
 
 
 def load(path: str | os.PathLike[str], key: dict[str, Any]) -> State:
@@ -77,6 +109,7 @@ def load(path: str | os.PathLike[str], key: dict[str, Any]) -> State:
             polished=fields["polished"].tolist(),
             value=None if np.isnan(fields["value"]) else float(fields["value"]),
             points=fields["points"] if fields["points"].size else None,
+            stage=_read_stage(fields),
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(name) from error
@@ -101,6 +134,8 @@ def _damaged(name: str) -> UnreadableFileError:
 def _is_possible(state: State, key: dict[str, Any]) -> bool:
     """Whether a search could have written this."""
     if state.done < 0 or (state.points is None) != (state.value is None):
+        return False
+    if state.stage is not None and state.stage.first != state.done:
         return False
     if state.points is None:
         return True

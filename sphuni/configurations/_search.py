@@ -10,10 +10,11 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from sphuni._ranks import rank_pool
 from sphuni._rng import seeds
 from sphuni._workers import ordered_map
 from sphuni.configurations import _checkpoint
-from sphuni.configurations._batch import Batch, Outcome, run_batch
+from sphuni.configurations._batch import Batch, Outcome, Stage, run_batch
 from sphuni.configurations._checkpoint import State
 from sphuni.configurations._clock import interrupted, late, minding_ctrl_c
 from sphuni.configurations.problems import Problem
@@ -75,6 +76,7 @@ class Search:
                     "on from it, or name another file"
                 )
             self.state = _checkpoint.load(path, self._key)
+        self._save(force=True)
 
     def run(
         self, end: float, target: float | None, callback: Callable[[Progress], None] | None
@@ -121,10 +123,20 @@ class Search:
     def _batches(self, end: float) -> list[Batch]:
         """The batches that are missing."""
         task, streams = self.task, seeds(self.seed, self.total)
-        return [
+        batches = [
             Batch(task, first, streams[first : first + task.lanes], self.engine, end)
             for first in range(self.state.done, self.total, task.lanes)
         ]
+        stage = self.state.stage
+        if batches and stage is not None and stage.starts == len(batches[0].streams):
+            batches[0] = dataclasses.replace(batches[0], stage=stage)
+        alone = self.workers == 1 and rank_pool() is None
+        return [dataclasses.replace(one, keep=self._keep) for one in batches] if alone else batches
+
+    def _keep(self, stage: Stage) -> None:
+        """Note how far a batch has come in this process, in which they run one after the other."""
+        self.state.stage = stage
+        self._save(force=False)
 
     def _merge(self, outcome: Outcome) -> State:
         """Add a batch; one that the clock cut short counts for its best only."""
@@ -139,6 +151,7 @@ class Search:
             value=value,
             points=points,
             cut=[] if outcome.complete else outcome.polished,
+            stage=None if outcome.complete else state.stage,
         )
 
     def _out_of_time(self, end: float) -> bool:

@@ -13,7 +13,9 @@ import torch
 
 import sphuni
 from sphuni._errors import UnreadableFileError
-from sphuni.configurations import construct, optimize, record, symmetry_order
+from sphuni._rng import seeds
+from sphuni.configurations import _checkpoint, _search, construct, optimize, record, symmetry_order
+from sphuni.configurations._batch import Batch, run_batch
 from sphuni.configurations._resolve import resolve
 from sphuni.kernels import Gaussian, Laplace, Riesz
 
@@ -317,6 +319,47 @@ def test_interrupted_and_resumed_ends_at_the_same_bits(tmp_path):
     )
 
 
+@pytest.mark.parametrize("problem", ["tammes", "covering"])
+def test_a_batch_goes_on_where_it_was_killed(problem, tmp_path, monkeypatch):
+    options = {"n": 8, "restarts": 6}
+    whole = optimize(problem, **options)
+    save, saved = _checkpoint.save, []
+
+    class Killed(BaseException):
+        pass
+
+    def save_and_die(path, key, state):
+        save(path, key, state)
+        saved.append(state.stage)
+        if len(saved) % 2 == 0:  # the first time, at the beginning, nothing is new
+            raise Killed
+
+    monkeypatch.setattr(_checkpoint, "save", save_and_die)
+    monkeypatch.setattr(_search, "_SAVE_EVERY", 0.0)
+    path = tmp_path / "run.npz"
+    for _ in range(4):
+        with pytest.raises(Killed):
+            optimize(problem, checkpoint=path, resume=path.exists(), **options)
+    assert len({len(stage.polished) for stage in saved if stage is not None}) > 2
+    monkeypatch.setattr(_checkpoint, "save", save)
+    resumed = optimize(problem, checkpoint=path, resume=True, **options)
+    assert resumed.value == whole.value
+    assert np.array_equal(resumed.points, whole.points)
+    assert (resumed.hits, resumed.tried) == (whole.hits, whole.tried)
+
+
+def test_every_stage_of_a_batch_leads_to_the_same_end():
+    task = resolve("tammes", 9, 3, None, metric="chordal", kernel=None, antipodal=False)
+    stages = []
+    batch = Batch(task, 0, seeds(0, 5), "blockwise", math.inf, keep=stages.append)
+    whole = run_batch(batch)
+    assert [stage.hops for stage in stages[-5:]] == [1, 2, 3, 4, 5]
+    for stage in stages:
+        again = run_batch(dataclasses.replace(batch, stage=stage))
+        assert np.array_equal(again.points, whole.points)
+        assert (again.polished, again.scores) == (whole.polished, whole.scores)
+
+
 def check_workers_agree(problem, workers, **options):
     alone = optimize(problem, **options)
     shared = optimize(problem, workers=workers, **options)
@@ -456,10 +499,11 @@ def check_kills(path, kills, restarts, seed):
     rng = np.random.default_rng(seed)
     command = [sys.executable, "-c", CHILD, str(path), str(restarts)]
     for _ in range(kills):
-        before = path.stat().st_mtime_ns if path.exists() else 0
+        times = {path.stat().st_mtime_ns} if path.exists() else set()
         child = subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        while child.poll() is None:  # a child that never saved would make this test empty
-            if path.exists() and path.stat().st_mtime_ns != before:
+        while child.poll() is None:  # a child that saved nothing new would make this test empty
+            times |= {path.stat().st_mtime_ns} if path.exists() else set()
+            if len(times) > 2:
                 break
             time.sleep(0.01)
         time.sleep(float(rng.uniform(0.0, 0.3)))
