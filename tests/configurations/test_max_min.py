@@ -269,7 +269,7 @@ def test_polishing_ends_at_the_deadline(problem):
 
 
 def test_pairs_that_do_not_fit_into_memory_are_refused():
-    with pytest.raises(BudgetError, match="n = 60000 points side by side needs"):
+    with pytest.raises(BudgetError, match="n = 60000 points needs"):
         optimize("tammes", n=60_000, time_limit=1.0)
 
 
