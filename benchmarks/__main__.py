@@ -3,8 +3,8 @@
 python -m benchmarks [FAMILY ...] [--only TEXT] [--compare PATH]
 
 Families: engine, separation, layers, descent, scaling, ring, analysis, configurations, statistics,
-training, training_cost, gpu (says so and writes nothing where there is none). Peers that are not
-installed are named as absent (`make bench` installs them). `python -m benchmarks.draw` and
+training, training_cost, million, gpu (says so and writes nothing where there is none). Peers that
+are not installed are named as absent (`make bench` installs them). `python -m benchmarks.draw` and
 `python -m benchmarks.readme` turn the results into pictures and into the README's tables.
 Calibration of the tests and the atlas of configurations have commands of their own, see the
 Makefile: they take hours and resume.
@@ -29,6 +29,7 @@ from benchmarks import (
     engine,
     gpu,
     layers,
+    million,
     ring,
     scaling,
     separation,
@@ -50,6 +51,7 @@ FAMILIES = {
     "statistics": statistics.run,
     "training": training.run,
     "training_cost": training_cost.run,
+    "million": million.run,
     "gpu": gpu.run,
 }
 RESULTS = Path(__file__).parent / "results"

@@ -1,16 +1,12 @@
 """A million points: Coulomb energy and gradient in R^3, and a report on a million embeddings.
 
-python -m benchmarks.million [coulomb] [fmm] [embeddings]
-
-Minutes each; rows are added to results/million.csv as they are found, in place of earlier ones.
+Minutes each, on the threads that torch takes by itself.
 """
 
-import csv
 import resource
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +18,16 @@ from benchmarks.engine import energy, unit_points
 from benchmarks.measure import isolated, peak_memory
 from sphuni.kernels import Riesz
 
-__all__ = ["main"]
+__all__ = ["run"]
 
 N = 1_000_000
-RESULT = Path(__file__).parent / "results" / "million.csv"
 
 
-def main() -> int:
-    """Run what is named, or all."""
-    for name in sys.argv[1:] or list(CASES):
-        row = {"case": name} | isolated(CASES[name])
-        print(row, flush=True)
-        _keep(row)
-    return 0
+def run(only: str = "") -> Iterator[dict[str, Any]]:
+    """One row per case, each in a process of its own."""
+    for name, case in CASES.items():
+        if only in name:
+            yield {"case": name} | isolated(case)
 
 
 def coulomb() -> dict[str, Any]:
@@ -65,7 +58,7 @@ def _energy_row(engine: str) -> dict[str, Any]:
 
 
 def embeddings() -> dict[str, Any]:
-    """The report on clustered vectors of a million rows in R^384, from a file, within 4 GiB."""
+    """The report on clustered vectors from a file, within 4 GiB for the process."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "embeddings.npy"
         write_embeddings(path, 3_000, 384)
@@ -75,7 +68,7 @@ def embeddings() -> dict[str, Any]:
         reports: list[Any] = []
         extra = peak_memory(
             lambda: reports.append(
-                sphuni.analysis.analyze(str(path), max_bytes=4 << 30, max_seconds=60)
+                sphuni.analysis.analyze(str(path), max_bytes=3 << 30, max_seconds=60)
             )
         )
         (layer,) = [layer for layer in reports[0].layers if layer.status != "skipped"]
@@ -107,24 +100,7 @@ def write_embeddings(path: Path, n: int, d: int) -> None:
 
 
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
-    "coulomb": coulomb,
-    "fmm": fmm,
-    "embeddings": embeddings,
+    "Coulomb energy and gradient of a million points of R^3, tiles": coulomb,
+    "Coulomb energy and gradient of a million points of R^3, FMM3D": fmm,
+    "report on a million embeddings of R^384": embeddings,
 }
-
-
-def _keep(row: dict[str, Any]) -> None:
-    earlier = []
-    if RESULT.exists():
-        with RESULT.open(newline="") as stream:
-            earlier = [r for r in csv.DictReader(stream) if r["case"] != row["case"]]
-    rows = [*earlier, row]
-    columns = list(dict.fromkeys(key for one in rows for key in one))
-    with RESULT.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
