@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from sphuni._rng import numpy_generator
 from sphuni.configurations._clock import late
@@ -211,10 +212,14 @@ def _distinct(scores: Array, count: int) -> list[int]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Run torch on one thread: sums then have one order in this process and in a worker."""
+    """One thread for torch and for LAPACK: sums then have one order here and in a worker.
+
+    The matrices of polishing are small, so that more threads take longer too.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with threadpool_limits(limits=1):
+            yield
     finally:
         torch.set_num_threads(threads)
