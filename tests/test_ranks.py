@@ -148,7 +148,8 @@ def contents(path):
     return json.dumps({k: v for k, v in report.items() if k != "created"})
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
 def test_torchrun_gives_the_report_of_one_process(processes, tmp_path):
     model, found = write_model(tmp_path), []
     for count in (1, processes):

@@ -10,9 +10,13 @@ import sphuni
 from sphuni.analysis import analyze
 from sphuni.analysis._energies import ENERGIES
 from sphuni.analysis._options import Options
+from sphuni.analysis._passes import scan_rows, scan_slab, slabs
 from sphuni.analysis._spectrum import random_effective_rank
 from sphuni.analysis.measure import measure_layer
 from sphuni.nn.neurons import NeuronView
+from sphuni.pairwise import merge_scans
+
+SLOW = pytest.mark.slow
 
 
 def layer(matrix, **options):
@@ -162,7 +166,9 @@ def test_centering_and_removing_components(rng):
     "options",
     [{"center": True}, {"remove_top": 1}, {"center": True, "remove_top": 3, "baseline": "init"}],
 )
-@pytest.mark.parametrize(("n", "d"), [(60, 12), (20, 32), (100, 5)])
+@pytest.mark.parametrize(
+    ("n", "d"), [(20, 32), pytest.param(60, 12, marks=SLOW), pytest.param(100, 5, marks=SLOW)]
+)
 def test_rows_of_no_structure_have_none_after_a_transformation(n, d, options):
     words = []
     for seed in range(4):
@@ -250,3 +256,16 @@ def test_the_initialiser_is_its_own_baseline(rng):
 def test_options_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
         Options(**options)
+
+
+@pytest.mark.parametrize("n", [4_100, 12_000])
+def test_slabs_of_rows_have_the_digits_of_the_whole(n):
+    rows = torch.from_numpy(sphuni.random_points(n, 12, rng=0)).float()
+    parts = slabs(n)
+    assert len(parts) > 4
+    whole, merged = scan_rows(rows), merge_scans([scan_slab(rows, part) for part in parts])
+    for one, other in zip(whole.sums, merged.sums, strict=True):
+        assert float(one) == float(other)
+    assert torch.equal(whole.nearest, merged.nearest)
+    assert whole.aligned == merged.aligned
+    assert torch.equal(whole.counts, merged.counts)

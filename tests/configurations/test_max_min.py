@@ -285,15 +285,15 @@ def test_few_points_are_placed_by_a_theorem(n, d, antipodal):
     assert covered.value == pytest.approx(float(exact.radius), abs=1e-9)
 
 
-@pytest.mark.parametrize("s", [-1.0, 0.0, 1.0, 2.0])
+@pytest.mark.parametrize("s", [-1.0, 1.0])
 @pytest.mark.parametrize("antipodal", [False, True])
-@pytest.mark.parametrize(("n", "d"), [(1, 3), (2, 3), (3, 3), (2, 4), (4, 4), (3, 6)])
+@pytest.mark.parametrize(("n", "d"), [(1, 3), (2, 3), (3, 3), (3, 6)])
 def test_few_points_polarize_as_well_as_any(n, d, antipodal, s):
     found = optimize("polarization", n=n, d=d, s=s, antipodal=antipodal, restarts=1)
     bound = sphuni.polarization_bound(n, d, s=s, antipodal=antipodal)
     assert bound.attained
     assert found.value == pytest.approx(bound.value, abs=1e-9)
-    others = [random_points(n, d, rng=k) for k in range(5)]
+    others = [random_points(n, d, rng=k) for k in range(2)]
     for one in others:
         rival = sphuni.polarization(one, s=s, antipodal=antipodal)
         assert float(rival.lower) <= found.value + 1e-9

@@ -23,7 +23,7 @@ def energy(points, s):
 
 
 @pytest.mark.parametrize("s", [1.0, -0.5])
-@pytest.mark.parametrize(("n", "d", "symmetry"), [(6, 3, 48), (12, 3, 120), (8, 4, 384)])
+@pytest.mark.parametrize(("n", "d", "symmetry"), [(6, 3, 48), (8, 4, 384)])
 def test_sets_of_opposite_points_are_certified(n, d, symmetry, s):
     result = optimize("riesz", n=n, d=d, s=s, metric="geodesic", restarts=8)
     certificate = result.certificate
@@ -36,7 +36,7 @@ def test_sets_of_opposite_points_are_certified(n, d, symmetry, s):
 
 
 def test_the_sum_of_angles_has_its_known_maximum():
-    for n in (4, 6, 7):
+    for n in (4, 7):
         result = optimize("riesz", n=n, d=3, s=-1.0, metric="geodesic", restarts=8)
         assert -result.value == pytest.approx(math.pi * (n * n // 4), rel=1e-9)
         assert "optimal" in result.advice

@@ -321,7 +321,7 @@ def test_interrupted_and_resumed_ends_at_the_same_bits(tmp_path):
 
 @pytest.mark.parametrize("problem", ["tammes", "covering"])
 def test_a_batch_goes_on_where_it_was_killed(problem, tmp_path, monkeypatch):
-    options = {"n": 8, "restarts": 6}
+    options = {"n": 7, "restarts": 3}
     whole = optimize(problem, **options)
     save, saved = _checkpoint.save, []
 
@@ -349,11 +349,11 @@ def test_a_batch_goes_on_where_it_was_killed(problem, tmp_path, monkeypatch):
 
 
 def test_every_stage_of_a_batch_leads_to_the_same_end():
-    task = resolve("tammes", 9, 3, None, metric="chordal", kernel=None, antipodal=False)
+    task = resolve("tammes", 7, 3, None, metric="chordal", kernel=None, antipodal=False)
     stages = []
-    batch = Batch(task, 0, seeds(0, 5), "blockwise", math.inf, keep=stages.append)
+    batch = Batch(task, 0, seeds(0, 3), "blockwise", math.inf, keep=stages.append)
     whole = run_batch(batch)
-    assert [stage.hops for stage in stages[-5:]] == [1, 2, 3, 4, 5]
+    assert [stage.hops for stage in stages[-3:]] == [1, 2, 3]
     for stage in stages:
         again = run_batch(dataclasses.replace(batch, stage=stage))
         assert np.array_equal(again.points, whole.points)
@@ -516,6 +516,7 @@ def check_kills(path, kills, restarts, seed):
     assert (resumed.hits, resumed.tried, resumed.starts) == (whole.hits, whole.tried, whole.starts)
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_coordinates(tmp_path):
     check_kills(tmp_path / "run.npz", 1, 640, 0)
 

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import copy, torch, sphuni.nn as snn
 from torch import nn
@@ -48,6 +50,7 @@ print("one graph")
 """
 
 
+@pytest.mark.slow
 def test_the_loss_stays_one_graph():
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=300, check=False

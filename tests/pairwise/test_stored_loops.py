@@ -38,6 +38,7 @@ def misses(folder, *exponents):
     return list(map(int, done.stdout.split()))
 
 
+@pytest.mark.slow
 def test_loops_are_compiled_once_and_damaged_files_replaced(tmp_path):
     assert misses(tmp_path, 1) == [1]
     assert misses(tmp_path, 1, 3) == [0, 1]

@@ -81,6 +81,7 @@ def test_the_judge_knows_the_classes(images):
     assert gan.judge(config) is network
 
 
+@pytest.mark.slow
 def test_trained_uniformity_adds_numbers_of_layers_to_the_last_epoch(tmp_path, images):
     rows = trained_uniformity.run(
         task("trained-uniformity", "hs-mhe", tmp_path, images, 1), report=lambda _: None
