@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy import optimize
+from threadpoolctl import threadpool_limits
 
 from benchmarks.measure import isolated
 from sphuni import random_points
@@ -66,6 +67,7 @@ def _case(n: int, count: int, best: float) -> dict[str, Any]:
     return row
 
 
+@threadpool_limits.wrap(limits=1)  # as the search does: LAPACK has threads of its own
 def _polish(n: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     task, streams = TammesProblem("tammes", n, 3), seeds(0, 32)
