@@ -64,6 +64,10 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this")
     parser.add_argument("--compare", type=Path, metavar="PATH", help="earlier results: CSV, folder")
     arguments = parser.parse_args()
+    if arguments.compare and not arguments.compare.exists():
+        parser.error(f"--compare: there is no {str(arguments.compare)!r}")
+    if arguments.compare and arguments.compare.is_file() and len(arguments.families) != 1:
+        parser.error("--compare with a file needs the one family that the file is of")
     lost = []
     for family in arguments.families or list(FAMILIES):
         path, rows = RESULTS / f"{family}.csv", []
@@ -75,6 +79,8 @@ def main() -> int:
             _write(path, rows, keep=True)
         if not arguments.only:
             _write(path, rows, keep=False)
+        if where and not earlier:
+            print(f"{family}: nothing to compare in {where}", file=sys.stderr)
         lost += losses(earlier, rows)
     print("".join(f"LOST {line}\n" for line in lost), end="", file=sys.stderr)
     return 1 if lost else 0

@@ -10,9 +10,9 @@ TOLERATED = 0.9
 
 
 def earlier_rows(where: Path, family: str, only: str = "") -> list[dict[str, Any]]:
-    """Rows of a family from a folder of results, or from one file of them; none if it has none."""
+    """Rows of a family from a folder of results, or from its file; none if the folder has none."""
     path = where / f"{family}.csv" if where.is_dir() else where
-    if not path.exists() or path.stem != family:
+    if where.is_dir() and not path.exists():
         return []
     with path.open(newline="") as stream:
         return [row for row in csv.DictReader(stream) if only in str(row["case"])]

@@ -43,7 +43,7 @@ def _energy(kernel: Kernel, engine: str = "auto") -> Callable[[Any], Any]:
 TWO_DECADES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
 LADDERS = {
     "Coulomb energy and gradient, pairs, d = 3": Ladder(
-        3, "float32", (2_000, 6_000, 20_000, 60_000, 200_000), _energy(Riesz(1.0), "compiled"),
+        3, "float32", (5_000, 15_000, 50_000, 150_000, 500_000), _energy(Riesz(1.0), "compiled"),
         work=12.0,
     ),
     "torch.cdist and autograd, d = 3": Ladder(
@@ -53,7 +53,7 @@ LADDERS = {
         3, "float32", (3_000, 10_000, 30_000, 100_000, 300_000), peers.fmm3d, package="fmm3dpy"
     ),
     "Coulomb energy and gradient, pairs, d = 64": Ladder(
-        64, "float32", (800, 2_500, 8_000, 25_000, 80_000), _energy(Riesz(1.0)),
+        64, "float32", (1_600, 5_000, 16_000, 50_000, 160_000), _energy(Riesz(1.0)),
         work=3.0 * 64, family="pairs, d = 64",
     ),
     "torch.cdist and autograd, d = 64": Ladder(

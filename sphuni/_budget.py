@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sphuni._errors import BudgetError
 
-__all__ = ["describe_bytes", "limit_memory", "memory_budget", "require", "share_memory"]
+__all__ = ["describe_bytes", "limit_memory", "limited", "memory_budget", "require", "share_memory"]
 
 _FALLBACK = 2 << 30
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("max_bytes", default=None)
@@ -15,9 +15,11 @@ _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("max_bytes",
 
 @contextlib.contextmanager
 def limit_memory(max_bytes: int) -> Iterator[None]:
-    """Limit the working memory of every call of the library within a ``with`` block.
+    """Limit the working memory of the calls of the library within a ``with`` block.
 
-    What does not fit is done in blocks, or refused with a `BudgetError` that names the size. Worker
+    For what would take more than its points and some tiles of a few megabytes: determinants, the
+    reference engine, losses on the pairs of a batch, searches, fast multipoles and reports. It is
+    done in blocks or by sampling, or refused with a `BudgetError` that names the size. Worker
     processes share the limit. The memory of inputs and answers, of Python and of torch itself is
     not counted.
 
@@ -29,8 +31,8 @@ def limit_memory(max_bytes: int) -> Iterator[None]:
 
     Raises
     ------
-    ValueError
-        If it is not positive.
+    TypeError, ValueError
+        If it is not a positive whole number.
 
     Examples
     --------
@@ -41,11 +43,16 @@ def limit_memory(max_bytes: int) -> Iterator[None]:
     Traceback (most recent call last):
     sphuni._errors.BudgetError: ...
     """
-    token = _limit.set(memory_budget(max_bytes))
+    token = _limit.set(_checked(max_bytes))
     try:
         yield
     finally:
         _limit.reset(token)
+
+
+def limited(max_bytes: int | None) -> contextlib.AbstractContextManager[None]:
+    """`limit_memory`, or nothing where there is no limit of one's own."""
+    return contextlib.nullcontext() if max_bytes is None else limit_memory(max_bytes)
 
 
 def share_memory(max_bytes: int) -> None:
@@ -66,9 +73,15 @@ def memory_budget(max_bytes: int | None = None) -> int:
         max_bytes = _limit.get()
     if max_bytes is None:
         return max(_free_memory() // 4, 1 << 20)
+    return _checked(max_bytes)
+
+
+def _checked(max_bytes: int) -> int:
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
+        raise TypeError(f"max_bytes must be a whole number of bytes; got {max_bytes!r}")
     if max_bytes < 1:
         raise ValueError(f"max_bytes must be a positive number of bytes; got {max_bytes}")
-    return int(max_bytes)
+    return max_bytes
 
 
 def require(needed: int, max_bytes: int | None, *, what: str, remedy: str) -> None:

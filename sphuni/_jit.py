@@ -17,7 +17,7 @@ __all__ = ["compile_together", "native_jit", "wide_vectors"]
 
 _ORDERED = frozenset({"nsz", "contract"})
 _FAST = _ORDERED | {"arcp", "afn", "reassoc"}
-_OPTIONS = (sorted(_FAST), "inline")
+_OWN_TEXT = Path(__file__).read_text()
 
 
 @functools.lru_cache(maxsize=4)
@@ -71,7 +71,7 @@ def compile_together(functions: Sequence[types.FunctionType], made_of: object) -
     cannot write. `made_of` must tell the functions from all others. Its hash is in their qualified
     names too, which become symbols of the linker.
     """
-    source = hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
+    source = hashlib.sha256(repr((made_of, _OWN_TEXT)).encode()).hexdigest()[:32]
     for function in functions:
         function.__qualname__ = f"{function.__name__}_{source}"
         # what is kept asks for a module that can be imported
@@ -92,7 +92,7 @@ def _store(folder: Path, source: str) -> Any:
     from numba.core.serialize import dumps
 
     def path(signature: Any, code: Any) -> Path:
-        made_by = __version__, numba.__version__, _OPTIONS, code.magic_tuple()
+        made_by = __version__, numba.__version__, code.magic_tuple()
         words = (source, str(signature), *made_by)
         return folder / f"{hashlib.sha256(repr(words).encode()).hexdigest()[:32]}.bin"
 

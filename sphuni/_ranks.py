@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from sphuni._budget import limit_memory, memory_budget
 from sphuni._errors import WorkerError, first_sentence
 
 __all__ = ["RankPool", "rank_pool", "run_on_ranks", "under_torchrun"]
@@ -71,13 +72,13 @@ class RankPool:
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
         """Yield (index, function(task)) in the order of the tasks, which all ranks work on."""
-        work = _Work(len(tasks))
+        work, share = _Work(len(tasks)), max(1, memory_budget() // self.size)
         for rank in range(1, self.size):
-            arguments = (rank, function, tasks, work)
+            arguments = (rank, function, tasks, work, share)
             threading.Thread(target=self._drive, args=arguments, daemon=True).start()
         try:
             for index in range(len(tasks)):
-                yield index, self._answer(index, function, tasks, work)
+                yield index, self._answer(index, function, tasks, work, share)
         finally:
             work.drop()
 
@@ -91,7 +92,7 @@ class RankPool:
                     continue  # it is gone already
 
     def _answer(
-        self, index: int, function: Callable[[T], R], tasks: Sequence[T], work: "_Work"
+        self, index: int, function: Callable[[T], R], tasks: Sequence[T], work: "_Work", share: int
     ) -> R:
         """Do tasks that nobody has begun until the answer to this one is there."""
         while not work.has(index):
@@ -101,7 +102,7 @@ class RankPool:
                 continue
             self.busy = True
             try:
-                work.finish(own, _attempt(function, tasks[own]))
+                work.finish(own, _attempt(function, tasks[own], share))
             finally:
                 self.busy = False
         outcome = work.take(index)
@@ -110,13 +111,13 @@ class RankPool:
         return outcome.answer
 
     def _drive(
-        self, rank: int, function: Callable[[T], R], tasks: Sequence[T], work: "_Work"
+        self, rank: int, function: Callable[[T], R], tasks: Sequence[T], work: "_Work", share: int
     ) -> None:
         """Keep one rank at work, on a thread of its own."""
         with self._free[rank]:
             while (index := work.begin()) is not None:
                 try:
-                    _send((function, tasks[index]), rank)
+                    _send((function, tasks[index], share), rank)
                     work.finish(index, _receive(rank))
                 except RuntimeError as error:
                     work.lose(rank, error)
@@ -199,9 +200,11 @@ def _serve() -> int:
             return _LOST
 
 
-def _attempt(function: Callable[[T], R], task: T) -> _Outcome:
+def _attempt(function: Callable[[T], R], task: T, share: int) -> _Outcome:
+    """Do a task within this rank's share of the memory."""
     try:
-        return _Outcome(function(task))
+        with limit_memory(share):
+            return _Outcome(function(task))
     except Exception as error:
         return _Outcome(None, error)
 

@@ -57,6 +57,12 @@ def test_the_limit_ends_with_its_block_whatever_happens():
     assert _budget.memory_budget() > 4096
 
 
+@pytest.mark.parametrize("bad", [True, False])
+def test_a_block_wants_a_whole_number(bad):
+    with pytest.raises(TypeError, match="whole number of bytes"), sphuni.limit_memory(bad):
+        pass
+
+
 @pytest.mark.parametrize("bad", [0, -5])
 def test_a_block_that_allows_nothing_is_refused(bad):
     with pytest.raises(ValueError, match="max_bytes must be a positive"), sphuni.limit_memory(bad):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import sphuni
-from sphuni._budget import memory_budget
+from sphuni._budget import limited, memory_budget
 from sphuni._ranks import rank_pool
 from sphuni._rng import seeds
 from sphuni._typing import Seed
@@ -114,14 +114,15 @@ def analyze(
     if ranks is None or not isinstance(model, str | os.PathLike):
         measured = (_measure(view, options) for view in todo.values())
     else:
-        own = max_bytes if max_bytes is not None else memory_budget() // ranks.size
+        own = max(1, memory_budget(max_bytes) // ranks.size)
         options = dataclasses.replace(options, max_bytes=own)
         measured = measure_shared(
             todo, opening(os.fspath(model), heads, split_qkv), options, _measure
         )
-    reports, partial = _run(
-        source, measured, lambda name: selected(name, wanted, unwanted), progress
-    )
+    with limited(max_bytes):
+        reports, partial = _run(
+            source, measured, lambda name: selected(name, wanted, unwanted), progress
+        )
     return ModelReport(
         source=source.name,
         layers=adjust_and_judge(tuple(reports)),

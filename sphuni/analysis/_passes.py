@@ -4,6 +4,8 @@ A slab is some rows with all rows after them. A report has the same digits wheth
 works on a layer or several, slab by slab.
 """
 
+import itertools
+
 from torch import Tensor
 
 from sphuni.analysis._energies import energy_kernels
@@ -11,19 +13,26 @@ from sphuni.analysis._uniformity import sine_kernel
 from sphuni.kernels import Kernel
 from sphuni.pairwise import PairScan, ScanPart, block_size, pair_reduce, scan_pairs, scan_part
 
-__all__ = ["kernel_sums", "scan_rows", "scan_slab", "slabs"]
+__all__ = ["kernel_sums", "scan_rows", "scan_slab", "slab_count", "slabs"]
 
 _WHOLE = 4_096
 _SLABS = 16
 
 
-def slabs(n: int) -> list[slice]:
-    """Divide n rows; that depends on n alone."""
-    if n < _WHOLE:
-        return [slice(0, n)]
+def slab_count(n: int) -> int:
+    """How many pieces of work the pairs of a matrix of n rows are."""
+    return 1 if n < _WHOLE else _SLABS
+
+
+def slabs(n: int, count: int) -> list[slice]:
+    """Divide n rows, or those of them that are measured, into slabs of whole tiles.
+
+    Some are empty where there are fewer tiles than slabs.
+    """
     tile = block_size(n)
-    rows = tile * -(-n // (tile * _SLABS))
-    return [slice(start, min(start + rows, n)) for start in range(0, n, rows)]
+    tiles = -(-n // tile)
+    edges = [min(tile * (tiles * k // count), n) for k in range(count + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def scan_slab(points: Tensor, rows: slice) -> ScanPart:

@@ -10,7 +10,7 @@ import torch
 from sphuni._workers import ordered_map
 from sphuni.analysis._layer import LayerReport
 from sphuni.analysis._options import Options
-from sphuni.analysis._passes import scan_slab, slabs
+from sphuni.analysis._passes import scan_slab, slab_count, slabs
 from sphuni.analysis._rows import NotMeasurable, prepare
 from sphuni.analysis._sampling import sample_rows
 from sphuni.analysis.sources import Source, open_source
@@ -61,19 +61,21 @@ def measure_shared(
 
 
 def _pieces(view: NeuronView, whole: _Piece) -> list[_Piece]:
-    count = len(slabs(view.matrix.shape[0]))
+    count = slab_count(view.matrix.shape[0])
     return [whole] if count == 1 else [whole._replace(slab=k) for k in range(count)]
 
 
 def _run(piece: _Piece) -> LayerReport | ScanPart | None:
-    """Measure a layer, or a slab of it; None where the sample or the layer has no such slab."""
+    """Measure a layer, or a slab of it; None where the layer cannot be or the slab is empty."""
     if piece.slab is None:
         return piece.measure(_view(piece.opening, piece.item), piece.options, None)
     with torch.no_grad():
         points = _points(piece.opening, piece.item, piece.options)
-        if points is None or piece.slab >= len(parts := slabs(points.shape[0])):
+        if points is None:
             return None
-        return scan_slab(points, parts[piece.slab])
+        count = slab_count(_view(piece.opening, piece.item).matrix.shape[0])
+        rows = slabs(points.shape[0], count)[piece.slab]
+        return scan_slab(points, rows) if rows.start < rows.stop else None
 
 
 @functools.lru_cache(maxsize=1)

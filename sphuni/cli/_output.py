@@ -11,11 +11,10 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sphuni._budget import limit_memory
+from sphuni._budget import limited
 
 if TYPE_CHECKING:
     from sphuni.analysis.report import Progress
@@ -78,7 +77,7 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
         with warnings.catch_warnings():
             if not arguments.debug:
                 warnings.showwarning = _Remarks(quiet=arguments.quiet)
-            with _memory(arguments):
+            with limited(getattr(arguments, "max_bytes", None)):
                 return run(arguments)
     except KeyboardInterrupt:
         say("interrupted; nothing was written")
@@ -89,13 +88,6 @@ def guarded(run: Callable[[argparse.Namespace], int], arguments: argparse.Namesp
             return _code(error)
         say(_message(error))
         return _code(error)
-
-
-def _memory(arguments: argparse.Namespace) -> AbstractContextManager[None]:
-    """Limit what is called to the memory that was asked for."""
-    if getattr(arguments, "max_bytes", None) is None:
-        return nullcontext()
-    return limit_memory(arguments.max_bytes)
 
 
 def _code(error: Exception) -> int:

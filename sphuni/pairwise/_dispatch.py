@@ -201,6 +201,26 @@ def explain(
     return _decide(points, other, kernels, op, weights, engine)
 
 
+def _check_shapes(points: Tensor, other: Tensor | None, kernels: Sequence[Kernel]) -> None:
+    if not kernels:
+        raise ValueError("kernel must be a kernel or a sequence of some; got an empty one")
+    if points.dim() < 2:
+        raise ValueError(f"points must have shape (..., n, d); got {tuple(points.shape)}")
+    if other is None:
+        return
+    shapes = points.shape[:-2] == other.shape[:-2] and points.shape[-1:] == other.shape[-1:]
+    if other.dim() != points.dim() or not shapes:
+        raise ValueError(
+            f"other must have the leading axes and the dimension of points, {tuple(points.shape)}; "
+            f"got {tuple(other.shape)}"
+        )
+    if (other.dtype, other.device) != (points.dtype, points.device):
+        raise TypeError(
+            f"other must have the type and device of points, {points.dtype} on {points.device}; "
+            f"got {other.dtype} on {other.device}"
+        )
+
+
 def _decide(
     points: Tensor,
     other: Tensor | None,
@@ -209,6 +229,8 @@ def _decide(
     weights: Tensor | None,
     engine: str,
 ) -> Decision:
+    if engine != "ring":  # there the ranks find out together
+        _check_shapes(points, other, kernels)
     shape_op = "rows" if weights is not None else op
     if op not in ("sum", "rows"):
         raise ValueError(f"op must be 'sum' or 'rows'; got {op!r}")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sphuni._errors import EngineError
 from sphuni.kernels import Kernel
+from sphuni.pairwise._tiles import met
 
 __all__ = ["compiled_body", "compiler_missing", "sums_and_gradients"]
 
@@ -100,7 +101,7 @@ def _body(x: Tensor, kernel: Kernel, limits: _Limits) -> tuple[Tensor, Tensor]:
     planes = x.unbind(0)
     p = _add_up([(plane[:, None] - plane[None, :]).square() for plane in planes])
     q = _add_up([(plane[:, None] + plane[None, :]).square() for plane in planes]) if far else 4 - p
-    coincident, opposite = p == 0, q == 0
+    coincident, opposite = met(p), met(q)
     value, slope = kernel.value_and_derivative(p, q)
     if near:
         value = torch.where(coincident, 0.0, value)

@@ -154,10 +154,10 @@ def _pair(
         lines.append("q = " + " + ".join(f"f{k} * f{k}" for k in axes))
     lines += [*spelled.lines, f"v = {spelled.value}", f"s = {spelled.slope}"]
     if masked and kernel.singular:
-        lines += ["apart = p > zero", "v = v if apart else zero", "s = s if apart else zero"]
+        lines += ["apart = p >= tiny", "v = v if apart else zero", "s = s if apart else zero"]
         lines.append("met = zero if apart else one")
     if masked and far:
-        lines += ["apart = q > zero", "v = v if apart else at_minus_one"]
+        lines += ["apart = q >= tiny", "v = v if apart else at_minus_one"]
         lines += ["s = s if apart else zero"]
     if far:
         lines.append("sign = one if p <= q else -one")

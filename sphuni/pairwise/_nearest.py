@@ -60,9 +60,9 @@ def nearest(
     Notes
     -----
     Sorted angles for d = 2, a KD-tree up to d = 7, else tiles of inner products; the searches run
-    on detached values and return indices with a spare candidate, whose distances are then taken by
-    differences in float64, so ties and the float32 loss of digits near coincidence do not decide
-    the order.
+    on detached values and return indices, with a spare candidate from rounded cosines. Distances
+    are taken by differences in float64, so ties and the float32 loss of digits near coincidence do
+    not decide the order.
     Cost O(n log n) or O(n^2 d), memory O(n k + tile).
     """
     n, d = points.shape[-2:]
@@ -87,7 +87,8 @@ def _search(sets: Tensor, k: int, mode: _Mode) -> Tensor:
     found = torch.stack([_one_search(*pair, k, mode) for pair in pairs])
     distance = _distances(rows, found, mode)
     own = torch.arange(n, device=sets.device)[:, None]
-    order = distance.masked_fill_(found == own, torch.inf).argsort(dim=-1, stable=True)
+    others = (found != own) & ~_repeated(found)
+    order = distance.masked_fill_(~others, torch.inf).argsort(dim=-1, stable=True)
     return found.gather(-1, order[..., :k])
 
 
@@ -132,10 +133,18 @@ def _tree_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
     both = sides[0] if len(sides) == 1 else np.concatenate(sides)
     tree = cKDTree(both, balanced_tree=False)
     order = tree.indices[tree.indices < n]
-    more = 2 if mode == "lines" else 1
-    found = np.empty((n, min(k + more, len(both))), dtype=np.int64)
+    wanted = 2 * k + 2 if mode == "lines" else k + 1  # a line has two sides
+    found = np.empty((n, min(wanted, len(both))), dtype=np.int64)
     found[order] = tree.query(rows[order], k=range(1, found.shape[1] + 1), workers=1)[1]
     return torch.from_numpy(found % n if mode == "lines" else found)
+
+
+def _repeated(index: Tensor) -> Tensor:
+    """Whether a candidate stands earlier in its row already, as the other side of the same line."""
+    values, order = index.sort(dim=-1, stable=True)
+    same = torch.zeros_like(values, dtype=torch.bool)
+    same[..., 1:] = values[..., 1:] == values[..., :-1]
+    return torch.zeros_like(same).scatter_(-1, order, same)
 
 
 def _tile_search(points: Tensor, k: int, mode: _Mode) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sphuni._budget import require
 from sphuni.kernels import Kernel
-from sphuni.pairwise._tiles import degree_zero
+from sphuni.pairwise._tiles import degree_zero, met
 
 __all__ = ["rows", "supports", "total"]
 
@@ -63,8 +63,8 @@ def _values(x: Tensor, y: Tensor, kernels: Sequence[Kernel]) -> Tensor:
 
 def _value(kernel: Kernel, p: Tensor, q: Tensor) -> Tensor:
     """K with its limit, and a zero gradient, where it is singular."""
-    close = (p == 0) & kernel.singular
-    opposite = (q == 0) & kernel.singular_opposite
+    close = met(p) & kernel.singular
+    opposite = met(q) & kernel.singular_opposite
     two = torch.full_like(p, 2.0)
     inside = kernel.value(
         torch.where(close | opposite, two, p), torch.where(close | opposite, two, q)

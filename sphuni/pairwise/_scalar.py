@@ -39,7 +39,7 @@ def compile_loops(
 ) -> Callable[..., None]:
     """Compile the functions that `texts` define, all in one precision; return the last."""
     number = dtype.type
-    names |= {"zero": 0.0, "one": 1.0, "two": 2.0}
+    names |= {"zero": 0.0, "one": 1.0, "two": 2.0, "tiny": float(np.finfo(dtype).tiny)}
     scope: dict[str, Any] = {"sqrt": np.sqrt, "np": np, "dtype": number}
     scope |= vector_functions(dtype) | {"wide": wide_vectors()}
     constants = [pair for one in spelled for pair in one.constants]
@@ -49,7 +49,7 @@ def compile_loops(
     exec(whole, scope)
     functions = [scope[name] for name in re.findall(r"^def (\w+)", whole, re.MULTILINE)]
     called = Path(_vector.__file__).read_text()
-    compiled: Callable[..., None] = compile_together(functions, (dtype.str, values, texts, called))
+    compiled: Callable[..., None] = compile_together(functions, (dtype.str, values, whole, called))
     return compiled
 
 

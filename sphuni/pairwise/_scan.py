@@ -102,6 +102,8 @@ def scan_part(
     if aligned < 1 or bins < 1:
         raise ValueError(f"aligned and bins must be at least 1; got {aligned} and {bins}")
     n, size = points.shape[0], block_size(points.shape[0])
+    if rows.start % size or (rows.stop % size and rows.stop != n):
+        raise ValueError(f"rows must begin and end at multiples of {size}; got {rows}")
     scan = _Scan(points, tuple(kernels), bins, _Aligned(aligned))
     strips = [slice(k, min(k + size, n)) for k in range(rows.start, rows.stop, size)]
     sums = points.new_zeros(len(strips), len(kernels), dtype=torch.float64)

@@ -28,6 +28,7 @@ __all__ = [
     "evaluate_both",
     "from_cosines",
     "kernel_tile",
+    "met",
     "mirror",
     "multiply_add",
     "near_slopes",
@@ -60,6 +61,11 @@ class Tile(NamedTuple):
     near: Near | None
     own: bool
     direct: bool
+
+
+def met(p: Tensor) -> Tensor:
+    """Whether points coincide: subnormal squared distances have no digits to go by."""
+    return p < torch.finfo(p.dtype).tiny
 
 
 def sensitive(kernels: Sequence[Kernel]) -> tuple[bool, bool]:
@@ -268,9 +274,9 @@ def _clear_singular(tile: Tile, kernel: Kernel, slope: Tensor) -> Tensor:
     """Zero the slope on the diagonal and, in a direct tile, where it is infinite."""
     if tile.direct:
         if kernel.singular:
-            slope.masked_fill_(tile.p == 0, 0.0)
+            slope.masked_fill_(met(tile.p), 0.0)
         if kernel.singular_opposite:
-            slope.masked_fill_(tile.q == 0, 0.0)
+            slope.masked_fill_(met(tile.q), 0.0)
     if tile.own:
         slope.diagonal(dim1=-2, dim2=-1).fill_(0.0)
     return slope
@@ -285,9 +291,9 @@ def near_slopes(near: Near, kernel: Kernel) -> Tensor:
     """dK/dt of the near pairs, 0 where it is infinite."""
     slope = kernel.derivative(near.p, near.q)
     if kernel.singular:
-        slope = slope.masked_fill(near.p == 0, 0.0)
+        slope = slope.masked_fill(met(near.p), 0.0)
     if kernel.singular_opposite:
-        slope = slope.masked_fill(near.q == 0, 0.0)
+        slope = slope.masked_fill(met(near.q), 0.0)
     return slope
 
 
@@ -295,9 +301,9 @@ def _masked_value(kernel: Kernel, p: Tensor, q: Tensor, *, own: bool) -> Tensor:
     """K with its limits, and zero gradient, at singular points; 0 on the diagonal."""
     singular = torch.zeros_like(p, dtype=torch.bool)
     if kernel.singular:
-        singular = singular | (p == 0)
+        singular = singular | met(p)
     if kernel.singular_opposite:
-        singular = singular | (q == 0)
+        singular = singular | met(q)
     if own:
         same = torch.zeros_like(p, dtype=torch.bool)
         same.diagonal(dim1=-2, dim2=-1).fill_(True)
@@ -310,9 +316,9 @@ def _masked_value(kernel: Kernel, p: Tensor, q: Tensor, *, own: bool) -> Tensor:
 
 def _replace_exact(value: Tensor, kernel: Kernel, p: Tensor, q: Tensor) -> Tensor:
     if kernel.singular:
-        value = value.masked_fill(p == 0, kernel.at_one)
+        value = value.masked_fill(met(p), kernel.at_one)
     if kernel.singular_opposite:
-        value = value.masked_fill(q == 0, kernel.at_minus_one)
+        value = value.masked_fill(met(q), kernel.at_minus_one)
     return value
 
 

@@ -167,8 +167,8 @@ def tile_by_differences(
             q += (b + a) * (b + a)
     if not opposite:
         q = 4.0 - p
-    met = counted & (p == 0.0) if close else counted & (p < 0.0)
-    faced = counted & (q == 0.0) if opposite else counted & (p < 0.0)
+    met = counted & (p < 1.17549435e-38) if close else counted & (p < 0.0)
+    faced = counted & (q < 1.17549435e-38) if opposite else counted & (p < 0.0)
     regular = counted & ~met & ~faced
     sign = tl.where(p <= q, 1.0, -1.0)
     value, slope = pair(tl.where(regular, p, 2.0), tl.where(regular, q, 2.0))

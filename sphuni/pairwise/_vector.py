@@ -2,7 +2,8 @@
 
 The libraries' own functions are calls, one number at a time, which would rule the native loops.
 Argument reductions and polynomials are those of S. L. Moshier's Cephes library; errors stay
-within two units of rounding of the result (tests/pairwise/test_vector.py).
+within three units of rounding of the result (tests/pairwise/test_vector.py). Below the smallest
+normal number 1 / sqrt is inf, of negative numbers too.
 """
 
 import functools
@@ -106,11 +107,11 @@ def _log_double() -> Any:
 
 
 def _rsqrt_single() -> Any:
-    """The compiler's own: it starts from the processor's estimate."""
-    one = np.float32(1)
+    """The compiler's own: it starts from the processor's estimate, which fails at zero."""
+    one, smallest, above = (np.float32(c) for c in (1, np.finfo(np.float32).tiny, np.inf))
 
     def rsqrt(x: Any) -> Any:
-        return one / np.sqrt(x)
+        return above if x < smallest else one / np.sqrt(x)
 
     return native_jit()(rsqrt)
 
@@ -119,7 +120,7 @@ def _rsqrt_double() -> Any:
     """Half the bits make a guess, then Newton's method: 2.4 times as fast as root and division.
 
     The guess is off by at most 3.5 %, two steps of Newton's take that to 5e-6 and a third of
-    Householder's, of third order, to rounding. The limit at zero is kept.
+    Householder's, of third order, to rounding.
     """
     f, i = np.float64, np.int64
     guess, one_bit = i(0x5FE6EB50C7B537A9), i(1)

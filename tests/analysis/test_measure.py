@@ -11,8 +11,10 @@ from sphuni.analysis import analyze
 from sphuni.analysis._energies import ENERGIES
 from sphuni.analysis._options import Options
 from sphuni.analysis._passes import scan_rows, scan_slab, slabs
+from sphuni.analysis._shared import measure_shared, opening
 from sphuni.analysis._spectrum import random_effective_rank
 from sphuni.analysis.measure import measure_layer
+from sphuni.analysis.sources import open_source
 from sphuni.nn.neurons import NeuronView
 from sphuni.pairwise import merge_scans
 
@@ -258,14 +260,34 @@ def test_options_are_checked(options, message):
         Options(**options)
 
 
-@pytest.mark.parametrize("n", [4_100, 12_000])
-def test_slabs_of_rows_have_the_digits_of_the_whole(n):
+@pytest.mark.parametrize(("n", "count"), [(4_100, 16), (12_000, 16), (700, 16), (2, 16), (900, 1)])
+def test_slabs_of_rows_have_the_digits_of_the_whole(n, count):
     rows = torch.from_numpy(sphuni.random_points(n, 12, rng=0)).float()
-    parts = slabs(n)
-    assert len(parts) > 4
+    parts = [part for part in slabs(n, count) if part.start < part.stop]
     whole, merged = scan_rows(rows), merge_scans([scan_slab(rows, part) for part in parts])
-    for one, other in zip(whole.sums, merged.sums, strict=True):
-        assert float(one) == float(other)
+    assert whole.sums.tolist() == merged.sums.tolist()
     assert torch.equal(whole.nearest, merged.nearest)
     assert whole.aligned == merged.aligned
     assert torch.equal(whole.counts, merged.counts)
+
+
+@pytest.mark.parametrize("count", [1, 16])
+def test_slabs_cover_every_row_once(count):
+    for n in (*range(1, 3000, 7), 10_000, 10_240, 10_241, 20_481, 32_000):
+        parts = slabs(n, count)
+        assert len(parts) == count
+        assert [k for part in parts for k in range(part.start, part.stop)] == list(range(n))
+
+
+def test_ranks_see_the_pairs_of_a_layer_with_dead_rows(tmp_path):
+    rows = sphuni.random_points(10_300, 4, rng=0)
+    rows[:300] = 0
+    np.save(tmp_path / "rows.npy", rows)
+    opened = opening(str(tmp_path / "rows.npy"), None, False)
+    (item,) = range(len(open_source(opened.path).items))
+    options = Options()
+    view = open_source(opened.path).items[item]
+    shared = next(measure_shared({item: view}, opened, options, measure_layer))
+    alone = measure_layer(view, options)
+    assert shared.energy == alone.energy
+    assert shared.p == alone.p

@@ -429,3 +429,30 @@ def test_sums_over_an_empty_other_set_are_zero():
     x = points(4, 3)
     assert pair_reduce(x, x[:0], kernel=Riesz(1.0), op="rows").tolist() == [0.0] * 4
     assert float(pair_reduce(x, x[:0], kernel=Riesz(1.0))) == 0.0
+
+
+@pytest.mark.parametrize("s", [0.0, 1.0, 2.0, 3.0])
+@pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-20), (torch.float64, 1e-158)])
+@pytest.mark.parametrize("engine", ["reference", "blockwise", "compiled"])
+def test_points_too_close_for_digits_coincide_in_every_engine(engine, dtype, apart, s):
+    points = torch.tensor([[1, 0, 0], [1, apart, 0], [0, 1, 0]], dtype=dtype, requires_grad=True)
+    total = pair_reduce(points, kernel=Riesz(s), engine=engine)
+    assert total == torch.inf
+    (gradient,) = torch.autograd.grad(total, points)
+    assert bool(torch.isfinite(gradient).all())
+
+
+def test_second_sets_that_do_not_fit_are_refused():
+    points = torch.eye(3)
+    for other, message in [
+        (torch.eye(4), "must have the leading axes and the dimension of points"),
+        (torch.eye(3)[None], "must have the leading axes and the dimension of points"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            pair_reduce(points, other, kernel=Riesz(1.0))
+    with pytest.raises(TypeError, match="must have the type and device of points"):
+        pair_reduce(points, torch.eye(3, dtype=torch.float64), kernel=Riesz(1.0))
+    with pytest.raises(ValueError, match="must be a kernel or a sequence of some"):
+        pair_reduce(points, kernel=[])
+    with pytest.raises(ValueError, match=r"must have shape \(..., n, d\)"):
+        pair_reduce(points[0], kernel=Riesz(1.0))

@@ -191,3 +191,13 @@ def test_the_dense_matrix_is_batched_and_twice_differentiable():
 
         assert torch.autograd.gradcheck(function, leaf)
         assert torch.autograd.gradgradcheck(function, leaf)
+
+
+@pytest.mark.parametrize("d", [3, 4, 5, 7])
+def test_no_line_is_its_own_neighbour_or_named_twice(d, rng):
+    for _ in range(20):
+        frame = torch.linalg.qr(torch.from_numpy(rng.standard_normal((d, d))))[0]
+        for k in range(1, d):
+            index = nearest(frame, k=k, antipodal=True).index
+            for i, row in enumerate(index.tolist()):
+                assert len({*row, i}) == k + 1
