@@ -215,6 +215,8 @@ def digits(result: OptimizeResult, second: float | None) -> int:
     scale = max(abs(result.value), 1e-300)
     doubt = 4e-16 if second is None else max(4e-16, abs(result.value - second) / scale)
     doubt = max(doubt, result.certificate.residual**2, result.certificate.spread or 0.0)
+    if result.problem == "maxdet":  # near 0 a log-determinant keeps absolute digits only
+        doubt = max(doubt, result.n * 2.2e-16 / scale)
     return max(2, min(15, int(-math.log10(doubt))))
 
 

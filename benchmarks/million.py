@@ -36,8 +36,8 @@ def coulomb() -> dict[str, Any]:
 
 
 def fmm() -> dict[str, Any]:
-    """By FMM3D to six digits, which wants 6 kB a point."""
-    with sphuni.limit_memory(6 << 30):
+    """By FMM3D to six digits, which wants 7 kB a point."""
+    with sphuni.limit_memory(7 << 30):
         return _energy_row("fmm")
 
 

@@ -62,6 +62,10 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Search, print the outcome, write coordinates and picture."""
     files = _files(arguments)
+    if arguments.checkpoint is not None and Path(arguments.checkpoint) in files:
+        raise _output.UsageError(
+            f"--checkpoint and --out name the same file, {arguments.checkpoint}; choose another"
+        )
     for path in (*files, arguments.checkpoint):
         _output.check_folder(None if path is None else str(path))
     from sphuni.configurations.solver import optimize
@@ -131,8 +135,10 @@ def _files(arguments: argparse.Namespace) -> list[Path]:
     stem = arguments.out
     if stem is None:
         exponent = "" if arguments.s is None else f"-s{arguments.s:g}"
+        width = "" if arguments.epsilon is None else f"-epsilon{arguments.epsilon:g}"
+        arcs = "-geodesic" if arguments.metric == "geodesic" else ""
         lines = "-lines" if arguments.antipodal else ""
-        stem = f"{arguments.problem}-n{arguments.n}-d{arguments.d}{exponent}{lines}"
+        stem = f"{arguments.problem}-n{arguments.n}-d{arguments.d}{exponent}{width}{arcs}{lines}"
     return [Path(f"{stem}.{suffix}") for suffix in suffixes]
 
 

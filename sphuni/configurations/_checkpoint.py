@@ -19,14 +19,16 @@ __all__ = ["State", "load", "save"]
 
 _SCHEMA = "sphuni.optimize"
 _VERSION = 2
+_SAME = 1e-11
 
 
 @dataclasses.dataclass
 class State:
     """What has been found so far; `done` starts have been run, in order.
 
-    `stage` is how far the next batch has come. `cut` are the optima of a batch that the clock cut
-    short. They are not stored: a search that goes on finds them again.
+    `stage` is how far the next batch has come. What belongs to a batch that the clock cut short is
+    kept apart, so that a search that goes on ends where it would have ended: `cut` are its optima,
+    which are not stored, `cut_value` and `cut_points` its best.
     """
 
     done: int = 0
@@ -35,14 +37,24 @@ class State:
     value: float | None = None
     points: NDArray[np.float64] | None = None
     cut: list[float] = dataclasses.field(default_factory=list)
+    cut_value: float | None = None
+    cut_points: NDArray[np.float64] | None = None
     stage: Stage | None = None
+
+    def best(self, sign: float) -> tuple[float, NDArray[np.float64]] | None:
+        """Value and points of the best, by `sign` 1 the least; whole batches come first."""
+        if self.cut_value is None or self.cut_points is None:
+            return None if self.value is None or self.points is None else (self.value, self.points)
+        if self.value is not None and self.points is not None:
+            gain = sign * (self.value - self.cut_value)
+            if gain <= _SAME * max(1.0, abs(self.value)):
+                return self.value, self.points
+        return self.cut_value, self.cut_points
 
 
 def save(path: str | os.PathLike[str], key: dict[str, Any], state: State) -> None:
     """Write a checkpoint atomically: the previous file stays until the new one is whole."""
     stream = io.BytesIO()
-    points = np.empty((0, 0)) if state.points is None else state.points
-    value = np.nan if state.value is None else state.value
     np.savez(
         stream,
         schema=np.array(_SCHEMA),
@@ -51,11 +63,27 @@ def save(path: str | os.PathLike[str], key: dict[str, Any], state: State) -> Non
         done=np.array(state.done),
         scores=np.array(state.scores, dtype=np.float64),
         polished=np.array(state.polished, dtype=np.float64),
-        value=np.array(value),
-        points=points,
+        **_best_fields("", state.value, state.points),
+        **_best_fields("cut_", state.cut_value, state.cut_points),
         **_stage_fields(state.stage),
     )
     write_bytes(path, stream.getvalue())
+
+
+def _best_fields(
+    prefix: str, value: float | None, points: NDArray[np.float64] | None
+) -> dict[str, Any]:
+    return {
+        f"{prefix}value": np.array(np.nan if value is None else value),
+        f"{prefix}points": np.empty((0, 0)) if points is None else points,
+    }
+
+
+def _read_best(
+    prefix: str, fields: dict[str, Any]
+) -> tuple[float | None, NDArray[np.float64] | None]:
+    value, points = fields[f"{prefix}value"], fields[f"{prefix}points"]
+    return None if np.isnan(value) else float(value), points if points.size else None
 
 
 def _stage_fields(stage: Stage | None) -> dict[str, Any]:
@@ -103,21 +131,25 @@ def load(path: str | os.PathLike[str], key: dict[str, Any]) -> State:
         if str(fields["schema"]) != _SCHEMA:
             raise KeyError("schema")
         version, found = int(fields["version"]), json.loads(str(fields["key"]))
+        if version != _VERSION:
+            raise UnreadableFileError(
+                f"checkpoint must have version {_VERSION}; {name!r} has version {version}. "
+                "Use the release of sphuni that wrote it"
+            )
+        value, points = _read_best("", fields)
+        cut_value, cut_points = _read_best("cut_", fields)
         state = State(
             done=int(fields["done"]),
             scores=fields["scores"].tolist(),
             polished=fields["polished"].tolist(),
-            value=None if np.isnan(fields["value"]) else float(fields["value"]),
-            points=fields["points"] if fields["points"].size else None,
+            value=value,
+            points=points,
+            cut_value=cut_value,
+            cut_points=cut_points,
             stage=_read_stage(fields),
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(name) from error
-    if version != _VERSION:
-        raise UnreadableFileError(
-            f"checkpoint must have version {_VERSION}; {name!r} has version {version}. "
-            "Use the release of sphuni that wrote it"
-        )
     _check_key(name, json.loads(json.dumps(key)), found)
     if not _is_possible(state, key):
         raise _damaged(name)
@@ -133,15 +165,22 @@ def _damaged(name: str) -> UnreadableFileError:
 
 def _is_possible(state: State, key: dict[str, Any]) -> bool:
     """Whether a search could have written this."""
-    if state.done < 0 or (state.points is None) != (state.value is None):
+    bests = [(state.value, state.points), (state.cut_value, state.cut_points)]
+    if state.done < 0 or any((value is None) != (points is None) for value, points in bests):
         return False
     if state.stage is not None and state.stage.first != state.done:
         return False
-    if state.points is None:
-        return True
-    if state.points.shape != (key["n"], key["d"]):
-        return False
-    return bool(np.allclose(np.linalg.norm(state.points, axis=-1), 1.0, atol=1e-9))
+    sets = [points for _, points in bests if points is not None]
+    if state.stage is not None:
+        sets += [
+            *state.stage.found.points,
+            *([] if state.stage.points is None else [state.stage.points]),
+        ]
+    return all(
+        points.shape == (key["n"], key["d"])
+        and bool(np.allclose(np.linalg.norm(points, axis=-1), 1.0, atol=1e-9))
+        for points in sets
+    )
 
 
 def _check_key(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:

@@ -15,7 +15,6 @@ from sphuni.configurations.polish import (
     exact_sum,
     kernel_derivatives,
     newton,
-    squared_distances,
 )
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
 from sphuni.configurations.records import Record
@@ -187,9 +186,7 @@ class EnergyProblem(Problem):
 
     def _heat(self, points: Array) -> Array:
         """Energy (n,) of each point in the field of the others."""
-        rows = as_tensor(points)
-        p, q = squared_distances(rows)
-        return self._pair_kernel.value(p, q).fill_diagonal_(0.0).sum(1).numpy()
+        return pair_reduce(as_tensor(points), kernel=self._pair_kernel, op="rows").numpy()
 
     def _gradient(self, rows: torch.Tensor) -> float:
         leaf = rows.clone().requires_grad_()

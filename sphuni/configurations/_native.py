@@ -48,8 +48,8 @@ def minimize_native(
     """Minimise a pair energy from many starts (b, n, d); see `minimize`.
 
     A start that the deadline did not let begin comes back as it is, with the value inf. Starts go
-    side by side where there are many, and their sums are then taken in another order: a start's
-    last digits depend on the number of starts, and on nothing else.
+    side by side while eight or more are at work, and their sums are then taken in another order:
+    a start's last digits depend on the others that it is given with.
     """
     b, n, d = starts.shape
     trial = starts.transpose(1, 2).contiguous().numpy().reshape(b, d * n).copy()

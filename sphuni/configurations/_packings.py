@@ -27,6 +27,9 @@ _LAST_EXPONENT = 40.0
 _GROWTH = 6.0
 _NOISE = 0.6
 _TIED = 1e-11
+_STATIONARY = 1e-9
+_CLOSER = 1e-5
+"""Within reach of so few that a programme can tie contacts which it had left 1e-10 apart."""
 _COPIES = 12
 
 
@@ -97,7 +100,10 @@ class TammesProblem(Problem):
     def refine(self, points: Array, end: float = math.inf) -> Array:
         """Ascend by linear programmes on the contacts."""
         radius = 0.1 * spacing(self._size, self.d)
-        return ascend(self._family, points, radius=radius, deadline=end).points
+        found = ascend(self._family, points, radius=radius, deadline=end).points
+        if late(end) or multipliers(self._family(found, _TIED))[1] <= _STATIONARY:
+            return found
+        return ascend(self._family, found, radius=_CLOSER, deadline=end).points
 
     def vary(self, points: Array, rng: np.random.Generator) -> Array:
         """Move one point into one of the deepest holes, and shake all."""

@@ -72,7 +72,9 @@ def _check_kernel(name: str, kernel: Kernel | None) -> None:
     if kernel is not None and not isinstance(kernel, Kernel):
         raise TypeError(f"kernel must be a sphuni Kernel; got {type(kernel).__name__}")
     if name == "energy" and kernel is None:
-        raise ValueError("kernel must be given for problem='energy', such as Gaussian(1.0)")
+        raise ValueError(
+            "kernel must be given for problem='energy', such as Gaussian(1.0), or --epsilon 1"
+        )
     if name not in ("energy", "maxdet") and kernel is not None:
         raise ValueError(f"kernel must be left out for {name!r}; got {kernel.label}")
 
@@ -89,7 +91,7 @@ def _maxdet(name: str, n: int, d: int, kernel: Kernel | None) -> Problem:
         if d != 3 or (degree + 1) ** 2 != n:
             raise ValueError(
                 f"n must be a square and d = 3 for 'maxdet' without a kernel; got n = {n}, "
-                f"d = {d}. Pass kernel=Gaussian(epsilon) for other sizes"
+                f"d = {d}. Pass kernel=Gaussian(epsilon), or --epsilon, for other sizes"
             )
         kernel = Dirichlet(degree=degree)
     if not math.isfinite(kernel.at_one):
@@ -99,7 +101,9 @@ def _maxdet(name: str, n: int, d: int, kernel: Kernel | None) -> Problem:
 
 def _design(name: str, n: int, d: int, s: float | None) -> Problem:
     if s is None or not 1 <= finite("s", s) <= 200 or s != int(s):
-        raise ValueError(f"s must be the strength of the design, a whole number >= 1; got {s}")
+        raise ValueError(
+            f"s must be the strength of the design, a whole number from 1 to 200; got {s}"
+        )
     kernel = GegenbauerSeries((0.0, *[1.0] * int(s)), d=d)
     return DesignProblem(name, n, d, float(s), kernel=kernel)
 

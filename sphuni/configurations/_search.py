@@ -17,7 +17,7 @@ from sphuni.configurations import _checkpoint
 from sphuni.configurations._batch import Batch, Outcome, Stage, run_batch
 from sphuni.configurations._checkpoint import State
 from sphuni.configurations._clock import interrupted, late, minding_ctrl_c
-from sphuni.configurations.problems import Problem
+from sphuni.configurations.problems import Array, Problem
 from sphuni.configurations.records import Record
 from sphuni.pairwise import Engine
 
@@ -110,15 +110,17 @@ class Search:
             else:
                 end = math.inf
         except KeyboardInterrupt:
-            if self.state.points is None:
+            if self._best is None:
                 raise
             status = "interrupted"
         finally:
             outcomes.close()
-        if status == "finished":
-            status = self._reason(end, target)
-        self._save(force=True)
-        return status
+            self._save(force=True)
+        return self._reason(end, target) if status == "finished" else status
+
+    @property
+    def _best(self) -> tuple[float, Array] | None:
+        return self.state.best(self.task.sign)
 
     def _batches(self, end: float) -> list[Batch]:
         """The batches that are missing."""
@@ -141,21 +143,24 @@ class Search:
     def _merge(self, outcome: Outcome) -> State:
         """Add a batch; one that the clock cut short counts for its best only."""
         state, sign = self.state, self.task.sign
-        value, points = state.value, state.points
-        if value is None or sign * (outcome.value - value) < 0:
-            value, points = outcome.value, outcome.points
-        return State(
-            done=state.done + (outcome.starts if outcome.complete else 0),
-            scores=state.scores + (outcome.scores if outcome.complete else []),
-            polished=state.polished + (outcome.polished if outcome.complete else []),
-            value=value,
-            points=points,
-            cut=[] if outcome.complete else outcome.polished,
-            stage=None if outcome.complete else state.stage,
+        if not outcome.complete:
+            return dataclasses.replace(
+                state, cut=outcome.polished, cut_value=outcome.value, cut_points=outcome.points
+            )
+        better = state.value is None or sign * (outcome.value - state.value) < 0
+        return dataclasses.replace(
+            state,
+            done=state.done + outcome.starts,
+            scores=state.scores + outcome.scores,
+            polished=state.polished + outcome.polished,
+            value=outcome.value if better else state.value,
+            points=outcome.points if better else state.points,
+            cut=[],
+            stage=None,
         )
 
     def _out_of_time(self, end: float) -> bool:
-        return self.state.points is not None and late(end)
+        return self._best is not None and late(end)
 
     def _reason(self, end: float, target: float | None) -> Status:
         """Why the search ended, if nothing cut it short."""
@@ -164,10 +169,10 @@ class Search:
         return "time limit" if self._out_of_time(end) else "finished"
 
     def _meets(self, target: float | None) -> bool:
-        if target is None or self.state.value is None:
+        best = self._best
+        if target is None or best is None:
             return False
-        slack = _MEETS * max(1.0, abs(target))
-        return self.task.sign * (self.state.value - target) <= slack
+        return self.task.sign * (best[0] - target) <= _MEETS * max(1.0, abs(target))
 
     def _save(self, *, force: bool) -> None:
         now = time.monotonic()
@@ -176,13 +181,13 @@ class Search:
             self.saved = now
 
     def _progress(self) -> Progress:
-        assert self.state.value is not None
-        gap = (
-            None if self.record is None else self.task.sign * (self.state.value - self.record.value)
-        )
+        best = self._best
+        assert best is not None
+        value = best[0]
+        gap = None if self.record is None else self.task.sign * (value - self.record.value)
         hits, _ = count_hits(self.task, self.state)
         seconds = time.monotonic() - self.started
-        return Progress(self.state.done, self.total, self.state.value, gap, hits, seconds)
+        return Progress(self.state.done, self.total, value, gap, hits, seconds)
 
     @property
     def _key(self) -> dict[str, Any]:
@@ -191,11 +196,12 @@ class Search:
 
 def count_hits(task: Problem, state: State) -> tuple[int, int]:
     """How many local optima equal the best, and of how many."""
-    assert state.value is not None
+    best = state.best(task.sign)
+    assert best is not None
     if task.polished_per_batch <= 2 and state.scores:
         scores = np.array(state.scores)
-        best = scores.min()
-        return int((scores <= best + _SAME_SCORE * max(1.0, abs(best))).sum()), len(scores)
+        least = scores.min()
+        return int((scores <= least + _SAME_SCORE * max(1.0, abs(least))).sum()), len(scores)
     values = task.sign * np.array([*state.polished, *state.cut])
-    best = task.sign * state.value
-    return int((values <= best + _SAME_VALUE * max(1.0, abs(best))).sum()), len(values)
+    least = task.sign * best[0]
+    return int((values <= least + _SAME_VALUE * max(1.0, abs(least))).sum()), len(values)

@@ -215,7 +215,8 @@ class PolarizationProblem(WorstPlaceProblem):
     def closed_form(self) -> Array | None:
         """Return the regular polygon for s >= -1 only: below, no theorem has it."""
         assert self.s is not None
-        return super().closed_form() if self.d > 2 or self.n <= 2 or self.s >= -1 else None
+        few = self.n <= self.d + 1 and self.bound().attained
+        return super().closed_form() if few or self.d > 2 or self.s >= -1 else None
 
     def value(self, points: Array) -> float:
         """Least potential at the local minima."""

@@ -230,10 +230,11 @@ def optimize(
         search.open(checkpoint, resume=resume)
         status = search.run(end, target, callback)
         state = search.state
-    assert state.points is not None
-    assert state.value is not None
-    value = _worse(task, state.value, task.verify(state.points))
-    certificate = trivial(value) if task.n == 1 else task.certify(state.points)
+    best = state.best(task.sign)
+    assert best is not None
+    found, points = best
+    value = _worse(task, found, task.verify(points))
+    certificate = trivial(value) if task.n == 1 else task.certify(points)
     hits, tried = count_hits(task, state)
     gap = None if record is None else task.sign * (value - record.value)
     return OptimizeResult(
@@ -242,7 +243,7 @@ def optimize(
         d=task.d,
         s=task.s,
         antipodal=task.antipodal,
-        points=like_caller(state.points, like),
+        points=like_caller(points, like),
         value=value,
         direction=task.direction,
         record=record,
@@ -276,7 +277,8 @@ def _advice(
     """Say what the outcome suggests."""
     if status == "closed form" or (certificate.bound_attained and _at_bound(value, certificate)):
         return "optimal: the value is known in closed form or equals a certified bound"
-    stationary = certificate.residual <= (1e-9 if certificate.kind == "smooth" else 1e-6)
+    scale = max(1.0, abs(value) / task.n**2)
+    stationary = certificate.residual <= (1e-9 * scale if certificate.kind == "smooth" else 1e-6)
     if status in ("time limit", "interrupted") and not stationary:
         return "cut short before the best was polished: give it more time"
     if _can_be_left(certificate):

@@ -323,21 +323,25 @@ def test_interrupted_and_resumed_ends_at_the_same_bits(tmp_path):
 def test_a_batch_goes_on_where_it_was_killed(problem, tmp_path, monkeypatch):
     options = {"n": 7, "restarts": 3}
     whole = optimize(problem, **options)
-    save, saved = _checkpoint.save, []
+    save, saved, dead = _checkpoint.save, [], []
 
     class Killed(BaseException):
         pass
 
     def save_and_die(path, key, state):
+        if dead:
+            return
         save(path, key, state)
         saved.append(state.stage)
         if len(saved) % 2 == 0:  # the first time, at the beginning, nothing is new
+            dead.append(True)
             raise Killed
 
     monkeypatch.setattr(_checkpoint, "save", save_and_die)
     monkeypatch.setattr(_search, "_SAVE_EVERY", 0.0)
     path = tmp_path / "run.npz"
     for _ in range(4):
+        dead.clear()
         with pytest.raises(Killed):
             optimize(problem, checkpoint=path, resume=path.exists(), **options)
     assert len({len(stage.polished) for stage in saved if stage is not None}) > 2
@@ -346,6 +350,19 @@ def test_a_batch_goes_on_where_it_was_killed(problem, tmp_path, monkeypatch):
     assert resumed.value == whole.value
     assert np.array_equal(resumed.points, whole.points)
     assert (resumed.hits, resumed.tried) == (whole.hits, whole.tried)
+
+
+@pytest.mark.parametrize("limit", [1e-3, 0.03, 0.1])
+@pytest.mark.parametrize(("problem", "n"), [("thomson", 30), ("tammes", 10)])
+def test_time_limits_within_a_batch_leave_no_trace(problem, n, limit, tmp_path):
+    options = {"n": n, "restarts": 8, "checkpoint": tmp_path / "run.npz"}
+    first = optimize(problem, time_limit=limit, **options)
+    with np.load(options["checkpoint"]) as file:
+        assert first.status == "finished" or np.array_equal(file["cut_points"], first.points)
+    resumed = optimize(problem, resume=True, **options)
+    whole = optimize(problem, n=n, restarts=8)
+    assert np.array_equal(resumed.points, whole.points)
+    assert (resumed.value, resumed.hits, resumed.tried) == (whole.value, whole.hits, whole.tried)
 
 
 def test_every_stage_of_a_batch_leads_to_the_same_end():

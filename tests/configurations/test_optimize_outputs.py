@@ -11,6 +11,7 @@ from sphuni import random_points
 from sphuni.cli import _output
 from sphuni.cli import optimize as command
 from sphuni.cli import records as records_command
+from sphuni.cli.__main__ import main
 from sphuni.configurations import construct, optimize, save_points
 
 
@@ -142,3 +143,20 @@ def test_save_points_refuses(tmp_path, points, name, message):
     with pytest.raises(ValueError, match=message):
         save_points(points, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_is_not_overwritten_by_the_answer(tmp_path, capsys):
+    stem = tmp_path / "run"
+    words = ["optimize", "thomson", "-n", "5", "--restarts", "2", "--quiet"]
+    assert main([*words, "--out", str(stem), "--checkpoint", f"{stem}.npz"]) == 2
+    assert "--checkpoint and --out name the same file" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_names_of_files_tell_kernels_and_distances_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["optimize", "-n", "4", "--restarts", "1", "--quiet", "--formats", "csv"]
+    for more in (["maxdet", "--epsilon", "1"], ["maxdet", "--epsilon", "2"], ["riesz", "-s", "1"]):
+        assert main([*words, *more]) == 0
+    assert main([*words, "riesz", "-s", "1", "--metric", "geodesic"]) == 0
+    assert len(list(tmp_path.iterdir())) == 4
