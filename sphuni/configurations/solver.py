@@ -117,7 +117,7 @@ def optimize(
     ----------
     problem : str
         What is optimised: ``"thomson"`` (least sum of 1/r), ``"log"`` (of -log r), ``"riesz"``
-        (of r^-s), ``"energy"`` (of any `kernel`), ``"tammes"`` (greatest smallest angle),
+        (of r^-s; -r^-s for s < 0), ``"energy"`` (of any `kernel`), ``"tammes"`` (greatest smallest angle),
         ``"covering"`` (least covering radius), ``"polarization"`` (greatest least potential of
         r^-s), ``"maxdet"`` (greatest log-determinant of the Gram matrix of `kernel`, by default
         the Dirichlet kernel of degree sqrt(n) - 1), ``"design"`` (least residual of a spherical
@@ -179,8 +179,9 @@ def optimize(
     the best six or three.
     Start 0 is an exact code of that size where one is known, start 1 a jittered spiral (d = 3),
     starts 2 and 3 come from the atlas's optima of one point more, without its hottest point, and
-    of one fewer, with a point in its deepest hole; half of the others (d = 3, n >= 20) have the
-    symmetry of a random rotation group, all others are random. Beyond 150 points (``"maxdet"``: 64)
+    of one fewer, with a point in its deepest hole; half of the others (d = 3, n >= 20;
+    beyond 150 points three of four) have the symmetry of a random rotation group, all others are
+    random. Beyond 150 points (``"maxdet"``: 64)
     the best minima of every batch are varied and relaxed again: a hot point moves to a deep hole,
     a cap is shaken or turned.
 
