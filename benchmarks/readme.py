@@ -112,7 +112,7 @@ def _statistics(rows: list[dict[str, str]]) -> str:
         if row["of"]:
             case = case.replace("all tests", f"{row['tests']} of {row['of']} tests")
         won = "; it wins: sphuni checks its points and gives both tails"
-        ratio = _ratio(row["speed_ratio"]) + (won if float(row["speed_ratio"]) < 0.8 else "")
+        ratio = _ratio(row["speed_ratio"]) + (won if float(row["speed_ratio"]) < 1 else "")
         lines.append(f"| {case} | {_seconds(row['seconds'])} | {peer} {ratio} |")
     return "\n".join(lines) + "\n"
 
