@@ -9,6 +9,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
+_WITHOUT_METHODS = ("ring", "statistics", "configurations", "million")
 START, END = "<!-- benchmarks: generated -->", "<!-- benchmarks: end -->"
 
 
@@ -40,6 +41,12 @@ def tables() -> str:
     ring = [row for row in _read("ring") if row.get("efficiency_ratio")]
     if ring:
         parts.append(_ring(ring))
+    minimised = [row for row in _read("configurations") if row.get("ratio_gram")]
+    if minimised:
+        parts.append(_minimisations(minimised))
+    million = [row for row in _read("million") if row.get("seconds")]
+    if million:
+        parts.append(_million(million))
     return "\n".join(parts)
 
 
@@ -49,7 +56,7 @@ def _read(family: str) -> list[dict[str, str]]:
         return []
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    return [row for row in rows if row.get("method") or family in ("ring", "statistics")]
+    return [row for row in rows if row.get("method") or family in _WITHOUT_METHODS]
 
 
 def _against_peers(rows: list[dict[str, str]]) -> str:
@@ -87,6 +94,8 @@ def _ratio(text: str) -> str:
 
 def _seconds(text: str) -> str:
     value = float(text)
+    if value >= 100:
+        return f"{value:.0f} s"
     return f"{value:.2g} s" if value >= 1 else f"{1e3 * value:.3g} ms"
 
 
@@ -122,6 +131,32 @@ def _ring(rows: list[dict[str, str]]) -> str:
     for row in rows:
         share = f"{100 * float(row['efficiency_ratio']):.0f} %"
         lines.append(f"| {row['case']} | {share} | {float(row['gradient_error']):.0e} |")
+    return "\n".join(lines) + "\n"
+
+
+def _minimisations(rows: list[dict[str, str]]) -> str:
+    peers = {
+        "gram": "scipy L-BFGS-B, BLAS Gram form",
+        "difference": "difference form",
+        "pymanopt_torch": "pymanopt, cost in torch",
+        "pymanopt_numpy": "gradient in numpy",
+    }
+    lines = [f"| one local minimisation | sphuni | {' | '.join(peers.values())} |"]
+    lines.append("|---|---|" + "---|" * len(peers))
+    for row in rows:
+        ratios = [_ratio(row[f"ratio_{name}"]) if row[f"ratio_{name}"] else "" for name in peers]
+        case = row["case"].split(",")[0]
+        lines.append(f"| {case} | {float(row['ours_ms']):.3g} ms | {' | '.join(ratios)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _million(rows: list[dict[str, str]]) -> str:
+    lines = ["| two threads | time | memory beside the points |", "|---|---|---|"]
+    for row in rows:
+        memory = f"{float(row['extra_bytes']) / 2**30:.2g} GiB"
+        if row.get("resident_bytes"):
+            memory = f"{float(row['resident_bytes']) / 2**30:.2g} GiB, the whole process"
+        lines.append(f"| {row['case']} | {_seconds(row['seconds'])} | {memory} |")
     return "\n".join(lines) + "\n"
 
 

@@ -118,10 +118,10 @@ def optimize(
     problem : str
         What is optimised: ``"thomson"`` (least sum of 1/r), ``"log"`` (of -log r), ``"riesz"``
         (of r^-s; -r^-s for s < 0), ``"energy"`` (of any `kernel`), ``"tammes"`` (greatest smallest
-        angle), ``"covering"`` (least covering radius), ``"polarization"`` (greatest least potential of
-        r^-s), ``"maxdet"`` (greatest log-determinant of the Gram matrix of `kernel`, by default
-        the Dirichlet kernel of degree sqrt(n) - 1), ``"design"`` (least residual of a spherical
-        design of strength `s`). The values are those of `record`.
+        angle), ``"covering"`` (least covering radius), ``"polarization"`` (greatest least
+        potential of r^-s), ``"maxdet"`` (greatest log-determinant of the Gram matrix of `kernel`,
+        by default the Dirichlet kernel of degree sqrt(n) - 1), ``"design"`` (least residual of a
+        spherical design of strength `s`). The values are those of `record`.
     n : int
         Number of points, at least 1 (``"tammes"``: 2).
     d : int, default 3
