@@ -107,8 +107,9 @@ def _log_double() -> Any:
 
 
 def _rsqrt_single() -> Any:
-    """The compiler's own: it starts from the processor's estimate, and is not to be asked below
-    the smallest normal number; a choice would cost a third of a pair.
+    """The compiler's own, from the processor's estimate.
+
+    Not to be asked below the smallest normal number: a choice would cost a third of a pair.
     """
     one = np.float32(1)
 

@@ -159,7 +159,7 @@ def test_fmm_adapter(unit, monkeypatch):
         decision = explain(points(30, 3), kernel=Riesz(1.0))
         assert decision.engine == "blockwise"
         assert decision.refused["fmm"] == "it needs 211 KiB and 1e+03 B are to be had"
-        with pytest.raises(EngineError, match=r"needs 176 KiB and 1e\+03 B are to be had"):
+        with pytest.raises(EngineError, match=r"needs 211 KiB and 1e\+03 B are to be had"):
             pair_reduce(points(30, 3), kernel=Riesz(1.0), engine="fmm")
     finally:
         _fmm._unit.cache_clear()
