@@ -16,6 +16,9 @@ from benchmarks.measure import isolated, peak_memory
 __all__ = ["Answer", "Entry", "Peer", "rows_of"]
 
 _PRODUCTS = 8
+_ENOUGH, _MOST, _BETWEEN = 2.0, 300, 0.2
+"""Seconds after which the least time is believed, runs that are enough for anything, and seconds
+between two looks at the roofline."""
 
 Answer = dict[str, Any]
 """Named numbers and arrays, such as value and gradient."""
@@ -49,6 +52,7 @@ class Entry:
     work : float
         Floating-point operations that the case needs, 0 where that says nothing.
     repeats : int
+        At least; short ones are run for two seconds.
     """
 
     name: str
@@ -107,8 +111,9 @@ def _measure(module: str, name: str, peer: str | None) -> dict[str, Any]:
     first = time.perf_counter() - started
     extra = peak_memory(lambda: run(data))
     seconds, rate = [], []
-    for _ in range(entry.repeats):
-        rate.append(gemm_rate(entry.dtype))
+    while len(seconds) < entry.repeats or (sum(seconds) < _ENOUGH and len(seconds) < _MOST):
+        if sum(seconds) >= _BETWEEN * len(rate):  # not before each: products empty the caches
+            rate.append(gemm_rate(entry.dtype))
         began = time.process_time()
         answer = run(data)
         seconds.append(time.process_time() - began)
