@@ -130,7 +130,7 @@ ENTRIES = (
     _case(
         4_096, 1_024, COULOMB, {"torch.cdist": CDIST, "JAX": JAX, "scikit-learn chunks": SKLEARN}
     ),
-    _case(512, 576, COULOMB, {"torch.cdist": CDIST, "JAX": JAX}, repeats=60),
+    _case(512, 576, COULOMB, {"torch.cdist": CDIST, "JAX": JAX}),
     _case(20_000, 128, COULOMB, {"scikit-learn chunks": SKLEARN}, repeats=2),
     _case(100_000, 3, COULOMB, {"FMM3D, 6 digits": FMM}, repeats=2, truth=exact_loops),
     _case(

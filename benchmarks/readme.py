@@ -5,11 +5,11 @@ python -m benchmarks.readme
 
 import csv
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
-_WITHOUT_METHODS = ("ring", "statistics", "configurations", "million")
 START, END = "<!-- benchmarks: generated -->", "<!-- benchmarks: end -->"
 
 
@@ -27,26 +27,11 @@ def main() -> int:
 
 def tables() -> str:
     """The tables as Markdown."""
-    parts = []
-    for family in ("engine", "separation", "layers", "descent"):
-        rows = _read(family)
-        if rows:
-            parts.append(_against_peers(rows))
-    scaling = [row for row in _read("scaling") if row.get("exponent")]
-    if scaling:
-        parts.append(_exponents(scaling))
-    statistics = [row for row in _read("statistics") if row.get("speed_ratio")]
-    if statistics:
-        parts.append(_statistics(statistics))
-    ring = [row for row in _read("ring") if row.get("efficiency_ratio")]
-    if ring:
-        parts.append(_ring(ring))
-    minimised = [row for row in _read("configurations") if row.get("ratio_gram")]
-    if minimised:
-        parts.append(_minimisations(minimised))
-    million = [row for row in _read("million") if row.get("seconds")]
-    if million:
-        parts.append(_million(million))
+    parts = [
+        write(rows)
+        for family, needed, write in FAMILIES
+        if (rows := [row for row in _read(family) if row.get(needed)])
+    ]
     return "\n".join(parts)
 
 
@@ -55,19 +40,24 @@ def _read(family: str) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [row for row in rows if row.get("method") or family in _WITHOUT_METHODS]
+        return list(csv.DictReader(stream))
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
 
 
 def _against_peers(rows: list[dict[str, str]]) -> str:
-    lines = ["| case | sphuni | of the roofline | peers: time and extra memory over sphuni's |"]
-    lines.append("|---|---|---|---|")
+    heads = ("case", "sphuni", "of the roofline", "peers: time and extra memory over sphuni's")
+    found = []
     for case in dict.fromkeys(row["case"] for row in rows):
         ours = next(r for r in rows if r["case"] == case and r["method"] == "sphuni")
         others = [_peer(r) for r in rows if r["case"] == case and r["method"] != "sphuni"]
         time = _seconds(ours["seconds"]) if ours.get("seconds") else ours.get("status", "failed")
-        lines.append(f"| {case} | {time} | {_percent(ours)} | {'; '.join(others)} |")
-    return "\n".join(lines) + "\n"
+        found.append((case, time, _percent(ours), "; ".join(others)))
+    return _table(heads, found)
 
 
 def _peer(row: dict[str, str]) -> str:
@@ -105,15 +95,13 @@ def _percent(row: dict[str, str]) -> str:
 
 
 def _exponents(rows: list[dict[str, str]]) -> str:
-    lines = ["| method | time grows as |", "|---|---|"]
-    for row in rows:
-        base = "(n log n)" if row["of"] == "n log n" else "n"
-        lines.append(f"| {row['method']} | {base}^{float(row['exponent']):.2f} |")
-    return "\n".join(lines) + "\n"
+    base = {"n log n": "(n log n)", "n": "n"}
+    found = [(row["method"], f"{base[row['of']]}^{float(row['exponent']):.2f}") for row in rows]
+    return _table(("method", "time grows as"), found)
 
 
 def _statistics(rows: list[dict[str, str]]) -> str:
-    lines = ["| tests of uniformity | sphuni | peer |", "|---|---|---|"]
+    found = []
     for row in rows:
         peer, _, case = row["case"].partition(" ")
         if peer not in ("astropy", "QuadratiK"):
@@ -122,16 +110,20 @@ def _statistics(rows: list[dict[str, str]]) -> str:
             case = case.replace("all tests", f"{row['tests']} of {row['of']} tests")
         won = "; it wins: sphuni checks its points and gives both tails"
         ratio = _ratio(row["speed_ratio"]) + (won if float(row["speed_ratio"]) < 1 else "")
-        lines.append(f"| {case} | {_seconds(row['seconds'])} | {peer} {ratio} |")
-    return "\n".join(lines) + "\n"
+        found.append((case, _seconds(row["seconds"]), f"{peer} {ratio}"))
+    return _table(("tests of uniformity", "sphuni", "peer"), found)
 
 
 def _ring(rows: list[dict[str, str]]) -> str:
-    lines = ["| shared by a ring of two processes | efficiency | gradient error |", "|---|---|---|"]
-    for row in rows:
-        share = f"{100 * float(row['efficiency_ratio']):.0f} %"
-        lines.append(f"| {row['case']} | {share} | {float(row['gradient_error']):.0e} |")
-    return "\n".join(lines) + "\n"
+    found = [
+        (
+            row["case"],
+            f"{100 * float(row['efficiency_ratio']):.0f} %",
+            f"{float(row['gradient_error']):.0e}",
+        )
+        for row in rows
+    ]
+    return _table(("shared by a ring of two processes", "efficiency", "gradient error"), found)
 
 
 def _minimisations(rows: list[dict[str, str]]) -> str:
@@ -141,23 +133,32 @@ def _minimisations(rows: list[dict[str, str]]) -> str:
         "pymanopt_torch": "pymanopt, cost in torch",
         "pymanopt_numpy": "gradient in numpy",
     }
-    lines = [f"| one local minimisation | sphuni | {' | '.join(peers.values())} |"]
-    lines.append("|---|---|" + "---|" * len(peers))
+    found = []
     for row in rows:
         ratios = [_ratio(row[f"ratio_{name}"]) if row[f"ratio_{name}"] else "" for name in peers]
-        case = row["case"].split(",")[0]
-        lines.append(f"| {case} | {float(row['ours_ms']):.3g} ms | {' | '.join(ratios)} |")
-    return "\n".join(lines) + "\n"
+        found.append((row["case"].split(",")[0], f"{float(row['ours_ms']):.3g} ms", *ratios))
+    return _table(("one local minimisation", "sphuni", *peers.values()), found)
 
 
 def _million(rows: list[dict[str, str]]) -> str:
-    lines = ["| two threads | time | memory beside the points |", "|---|---|---|"]
+    found = []
     for row in rows:
         memory = f"{float(row['extra_bytes']) / 2**30:.2g} GiB"
         if row.get("resident_bytes"):
             memory = f"{float(row['resident_bytes']) / 2**30:.2g} GiB, the whole process"
-        lines.append(f"| {row['case']} | {_seconds(row['seconds'])} | {memory} |")
-    return "\n".join(lines) + "\n"
+        found.append((row["case"], _seconds(row["seconds"]), memory))
+    return _table(("two threads", "time", "memory beside the points"), found)
+
+
+FAMILIES: tuple[tuple[str, str, Callable[[list[dict[str, str]]], str]], ...] = (
+    *((name, "method", _against_peers) for name in ("engine", "separation", "layers", "descent")),
+    ("scaling", "exponent", _exponents),
+    ("statistics", "speed_ratio", _statistics),
+    ("ring", "efficiency_ratio", _ring),
+    ("configurations", "ratio_gram", _minimisations),
+    ("million", "seconds", _million),
+)
+"""Results, the column that a row of the table needs, and the table."""
 
 
 if __name__ == "__main__":

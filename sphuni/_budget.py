@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 from sphuni._errors import BudgetError
 
-__all__ = ["describe_bytes", "limit_memory", "limited", "memory_budget", "require", "share_memory"]
+__all__ = [
+    "budget_share",
+    "describe_bytes",
+    "limit_memory",
+    "limited",
+    "memory_budget",
+    "require",
+    "share_memory",
+]
 
 _FALLBACK = 2 << 30
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("max_bytes", default=None)
@@ -57,7 +65,7 @@ def limited(max_bytes: int | None) -> contextlib.AbstractContextManager[None]:
 
 def share_memory(max_bytes: int) -> None:
     """Limit a worker process for as long as it lives."""
-    _limit.set(max(1, max_bytes))
+    _limit.set(_checked(max_bytes))
 
 
 def memory_budget(max_bytes: int | None = None) -> int:
@@ -82,6 +90,11 @@ def _checked(max_bytes: int) -> int:
     if max_bytes < 1:
         raise ValueError(f"max_bytes must be a positive number of bytes; got {max_bytes}")
     return max_bytes
+
+
+def budget_share(count: int, max_bytes: int | None = None) -> int:
+    """What each of `count` processes may take of the budget, in bytes."""
+    return max(1, memory_budget(max_bytes) // count)
 
 
 def require(needed: int, max_bytes: int | None, *, what: str, remedy: str) -> None:

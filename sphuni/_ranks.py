@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sphuni._budget import limit_memory, memory_budget
+from sphuni._budget import budget_share, limit_memory
 from sphuni._errors import WorkerError, first_sentence
 
 __all__ = ["RankPool", "rank_pool", "run_on_ranks", "under_torchrun"]
@@ -72,13 +72,13 @@ class RankPool:
 
     def map(self, function: Callable[[T], R], tasks: Sequence[T]) -> Iterator[tuple[int, R]]:
         """Yield (index, function(task)) in the order of the tasks, which all ranks work on."""
-        work, share = _Work(len(tasks)), max(1, memory_budget() // self.size)
+        work = _Work(len(tasks), budget_share(self.size))
         for rank in range(1, self.size):
-            arguments = (rank, function, tasks, work, share)
+            arguments = (rank, function, tasks, work)
             threading.Thread(target=self._drive, args=arguments, daemon=True).start()
         try:
             for index in range(len(tasks)):
-                yield index, self._answer(index, function, tasks, work, share)
+                yield index, self._answer(index, function, tasks, work)
         finally:
             work.drop()
 
@@ -92,7 +92,7 @@ class RankPool:
                     continue  # it is gone already
 
     def _answer(
-        self, index: int, function: Callable[[T], R], tasks: Sequence[T], work: "_Work", share: int
+        self, index: int, function: Callable[[T], R], tasks: Sequence[T], work: "_Work"
     ) -> R:
         """Do tasks that nobody has begun until the answer to this one is there."""
         while not work.has(index):
@@ -102,7 +102,7 @@ class RankPool:
                 continue
             self.busy = True
             try:
-                work.finish(own, _attempt(function, tasks[own], share))
+                work.finish(own, _attempt(function, tasks[own], work.share))
             finally:
                 self.busy = False
         outcome = work.take(index)
@@ -111,13 +111,13 @@ class RankPool:
         return outcome.answer
 
     def _drive(
-        self, rank: int, function: Callable[[T], R], tasks: Sequence[T], work: "_Work", share: int
+        self, rank: int, function: Callable[[T], R], tasks: Sequence[T], work: "_Work"
     ) -> None:
         """Keep one rank at work, on a thread of its own."""
         with self._free[rank]:
             while (index := work.begin()) is not None:
                 try:
-                    _send((function, tasks[index], share), rank)
+                    _send((function, tasks[index], work.share), rank)
                     work.finish(index, _receive(rank))
                 except RuntimeError as error:
                     work.lose(rank, error)
@@ -130,9 +130,10 @@ _pool: RankPool | None = None
 
 
 class _Work:
-    """The tasks of one map: which are left, and the outcomes so far."""
+    """The tasks of one map: which are left, their outcomes, and each rank's share of memory."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, share: int) -> None:
+        self.share = share
         self._changed = threading.Condition()
         self._left = collections.deque(range(count))
         self._outcomes: dict[int, _Outcome] = {}

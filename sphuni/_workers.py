@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from sphuni._budget import memory_budget, share_memory
+from sphuni._budget import budget_share, share_memory
 from sphuni._errors import WorkerError
 from sphuni._ranks import rank_pool
 
@@ -48,7 +48,7 @@ def ordered_map(
         count,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_settle_in,
-        initargs=(memory_budget() // count,),
+        initargs=(budget_share(count),),
     )
     try:
         futures = [pool.submit(function, task) for task in tasks]

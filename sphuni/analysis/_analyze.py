@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import sphuni
-from sphuni._budget import limited, memory_budget
+from sphuni._budget import budget_share, limited
 from sphuni._ranks import rank_pool
 from sphuni._rng import seeds
 from sphuni._typing import Seed
@@ -114,7 +114,7 @@ def analyze(
     if ranks is None or not isinstance(model, str | os.PathLike):
         measured = (_measure(view, options) for view in todo.values())
     else:
-        own = max(1, memory_budget(max_bytes) // ranks.size)
+        own = budget_share(ranks.size, max_bytes)
         options = dataclasses.replace(options, max_bytes=own)
         measured = measure_shared(
             todo, opening(os.fspath(model), heads, split_qkv), options, _measure

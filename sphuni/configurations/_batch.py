@@ -30,9 +30,8 @@ _NEIGHBOURS_FROM = 2
 class Stage:
     """How far a batch has come; from here on it is a function of this and of the task."""
 
-    first: int
-    """Number of the batch's first start."""
     starts: int
+    """Number of the batch's starts, which follow those of the batches that are done."""
     found: Relaxed
     generation: int = 0
     """How many times the optima have been varied and relaxed."""
@@ -92,7 +91,7 @@ def _run(batch: Batch) -> Outcome:
     task = batch.task
     stage = batch.stage
     if stage is None:
-        stage = Stage(batch.first, len(batch.streams), _relax_starts(batch))
+        stage = Stage(len(batch.streams), _relax_starts(batch))
         _keep(batch, stage)
     while stage.generation < task.generations and not late(batch.end):
         found = _descend_again(batch, stage.found, stage.generation)

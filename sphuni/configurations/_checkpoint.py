@@ -15,11 +15,12 @@ from sphuni._files import write_bytes
 from sphuni.configurations._batch import Stage
 from sphuni.configurations.problems import Relaxed
 
-__all__ = ["State", "load", "save"]
+__all__ = ["SAME_VALUE", "State", "load", "save"]
 
 _SCHEMA = "sphuni.optimize"
 _VERSION = 2
-_SAME = 1e-11
+SAME_VALUE = 1e-11
+"""Values closer than this, relative to the larger of 1 and the value, are one optimum's."""
 
 
 @dataclasses.dataclass
@@ -47,7 +48,7 @@ class State:
             return None if self.value is None or self.points is None else (self.value, self.points)
         if self.value is not None and self.points is not None:
             gain = sign * (self.value - self.cut_value)
-            if gain <= _SAME * max(1.0, abs(self.value)):
+            if gain <= SAME_VALUE * max(1.0, abs(self.value)):
                 return self.value, self.points
         return self.cut_value, self.cut_points
 
@@ -167,8 +168,6 @@ def _is_possible(state: State, key: dict[str, Any]) -> bool:
     """Whether a search could have written this."""
     bests = [(state.value, state.points), (state.cut_value, state.cut_points)]
     if state.done < 0 or any((value is None) != (points is None) for value, points in bests):
-        return False
-    if state.stage is not None and state.stage.first != state.done:
         return False
     sets = [points for _, points in bests if points is not None]
     if state.stage is not None:

@@ -11,11 +11,7 @@ from sphuni.configurations import _opposites
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations.certificate import Certificate
-from sphuni.configurations.polish import (
-    exact_sum,
-    kernel_derivatives,
-    newton,
-)
+from sphuni.configurations.polish import exact_sum, kernel_derivatives, newton
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
 from sphuni.configurations.records import Record
 from sphuni.configurations.symmetry import symmetry_order

@@ -24,7 +24,7 @@ __all__ = ["minimize_native"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-_RUNNING, _CONVERGED, _GIVEN_UP = 0, 1, 2
+_RUNNING, _CONVERGED = 0, 1
 _SIDE = 16
 """Starts side by side, a vector lane to each: two registers of the widest kind."""
 _ENOUGH = 8
@@ -204,7 +204,7 @@ def _fill(sides: Any, status: Any) -> int:
 
 
 def _lay_out(rows: Array, trial: Array, sides: Any, d: int) -> None:
-    """Put the starts side by side; empty places repeat the first that is taken."""
+    """Put the starts side by side; empty places repeat one that is taken."""
     width, n = sides.size - 1, rows.shape[0]
     for place in range(width):
         lane = sides[place] if sides[place] >= 0 else sides[:-1].max()

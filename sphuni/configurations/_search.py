@@ -15,7 +15,7 @@ from sphuni._rng import seeds
 from sphuni._workers import ordered_map
 from sphuni.configurations import _checkpoint
 from sphuni.configurations._batch import Batch, Outcome, Stage, run_batch
-from sphuni.configurations._checkpoint import State
+from sphuni.configurations._checkpoint import SAME_VALUE, State
 from sphuni.configurations._clock import interrupted, late, minding_ctrl_c
 from sphuni.configurations.problems import Array, Problem
 from sphuni.configurations.records import Record
@@ -27,7 +27,6 @@ Status = Literal["finished", "closed form", "target reached", "time limit", "int
 
 _SAVE_EVERY = 3.0
 _SAME_SCORE = 1e-11
-_SAME_VALUE = 1e-11
 _MEETS = 2e-12
 
 
@@ -204,4 +203,4 @@ def count_hits(task: Problem, state: State) -> tuple[int, int]:
         return int((scores <= least + _SAME_SCORE * max(1.0, abs(least))).sum()), len(scores)
     values = task.sign * np.array([*state.polished, *state.cut])
     least = task.sign * best[0]
-    return int((values <= least + _SAME_VALUE * max(1.0, abs(least))).sum()), len(values)
+    return int((values <= least + SAME_VALUE * max(1.0, abs(least))).sum()), len(values)

@@ -115,7 +115,12 @@ class WorstPlaceProblem(Problem):
         """
         if self.n <= self.d + 1 and self.bound().attained:
             return regular_set(self.n, self.d, lines=self.antipodal)
-        return super().closed_form()
+        return super().closed_form() if self.polygon_is_best else None
+
+    @property
+    def polygon_is_best(self) -> bool:
+        """Whether a theorem has the regular polygon on the circle."""
+        return True
 
     def certify(self, points: Array) -> Certificate:
         """Active places and multipliers, the best bound known, symmetry."""
@@ -212,11 +217,11 @@ class PolarizationProblem(WorstPlaceProblem):
         assert self.s is not None
         return polarization_bound(self.n, self.d, s=self.s, antipodal=self.antipodal)
 
-    def closed_form(self) -> Array | None:
-        """Return the regular polygon for s >= -1 only: below, no theorem has it."""
+    @property
+    def polygon_is_best(self) -> bool:
+        """For s >= -1."""
         assert self.s is not None
-        few = self.n <= self.d + 1 and self.bound().attained
-        return super().closed_form() if few or self.d > 2 or self.s >= -1 else None
+        return self.s >= -1
 
     def value(self, points: Array) -> float:
         """Least potential at the local minima."""
