@@ -70,15 +70,18 @@ class GegenbauerSeries(Kernel):
         return padded
 
     def _sum(self, p: Tensor, q: Tensor, order: int) -> Tensor:
-        """The `order`-th derivative of the series: P_l's derivatives obey the same recurrence."""
+        """The `order`-th derivative of the series, summed from its last term by Clenshaw's rule."""
         t = (q - p) / 4
-        zero, one = torch.zeros_like(t), torch.ones_like(t)
-        before, now = [zero] * 3, [one, zero, zero]
-        total = self.coefficients[0] * now[order]
-        for degree, coefficient in enumerate(self.coefficients[1:], start=1):
-            before, now = now, _step(before, now, t, degree, self.d)
-            total = total + coefficient * now[order]
-        return total
+        coefficients, d = np.asarray(self.coefficients), self.d
+        for _ in range(order):
+            coefficients, d = _differentiate(coefficients, d), d + 2
+        after, now = torch.zeros_like(t), torch.full_like(t, coefficients[-1])
+        for degree in range(len(coefficients) - 2, -1, -1):
+            up, _ = _recurrence(degree, d)
+            _, down = _recurrence(degree + 1, d)
+            rest = float(coefficients[degree]) - down * after
+            after, now = now, torch.addcmul(rest, t, now, value=up)
+        return now
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +112,16 @@ class Dirichlet(GegenbauerSeries):
         return f"Dirichlet degree={self.degree}"
 
 
-def _step(before: list[Tensor], now: list[Tensor], t: Tensor, degree: int, d: int) -> list[Tensor]:
-    """P_l, P_l', P_l'' from those of degrees l - 1 and l - 2."""
-    if degree == 1:
-        return [t, torch.ones_like(t), torch.zeros_like(t)]
-    up, down = 2 * degree + d - 4, degree - 1
-    scale = 1 / (degree + d - 3)
-    return [
-        (up * (t * now[k] + (k * now[k - 1] if k else 0.0)) - down * before[k]) * scale
-        for k in range(3)
-    ]
+def _differentiate(coefficients: np.ndarray, d: int) -> np.ndarray:
+    """Coefficients in R^(d + 2) of the derivative: P_l' = l (l + d - 2) / (d - 1) P_(l-1)."""
+    degree = np.arange(1, len(coefficients))
+    slopes = coefficients[1:] * degree * (degree + d - 2) / (d - 1)
+    return slopes if len(slopes) else np.zeros(1)
+
+
+def _recurrence(degree: int, d: int) -> tuple[float, float]:
+    """Return a and b of P_(l+1) = a t P_l - b P_(l-1) at l = `degree`."""
+    if degree == 0:
+        return 1.0, 0.0
+    scale = 1 / (degree + d - 2)
+    return (2 * degree + d - 2) * scale, degree * scale
