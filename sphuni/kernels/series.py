@@ -75,12 +75,12 @@ class GegenbauerSeries(Kernel):
         coefficients, d = np.asarray(self.coefficients), self.d
         for _ in range(order):
             coefficients, d = _differentiate(coefficients, d), d + 2
-        after, now = torch.zeros_like(t), torch.full_like(t, coefficients[-1])
+        after = torch.zeros_like(t)
+        now = after + float(coefficients[-1])
         for degree in range(len(coefficients) - 2, -1, -1):
             up, _ = _recurrence(degree, d)
             _, down = _recurrence(degree + 1, d)
-            rest = float(coefficients[degree]) - down * after
-            after, now = now, torch.addcmul(rest, t, now, value=up)
+            after, now = now, up * t * now - down * after + float(coefficients[degree])
         return now
 
 

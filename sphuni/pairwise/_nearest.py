@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from sphuni._arrays import widen
+from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.sphere import root, unit_rows
 
@@ -159,29 +160,10 @@ def _tile_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
             gram = gram.abs_() if mode == "lines" else gram.neg_()
         if task.own:
             gram.fill_diagonal_(-torch.inf)
-        _keep(score, index, gram, task.left, task.right)
-        if not task.own:
-            _keep(score, index, gram.T, task.right, task.left)
+        keep_best(score, index, gram, task.left, task.right)
 
     run_tiles(work, points[None], None)
     return index
-
-
-def _keep(score: Tensor, index: Tensor, gram: Tensor, rows: slice, columns: slice) -> None:
-    """Merge one tile's best columns into the running best of its rows.
-
-    Few rows find anything better once some tiles have passed, and finding out is cheap.
-    """
-    k = score.shape[1]
-    better = torch.nonzero(gram.amax(1) > score[rows, -1])[:, 0]
-    if len(better) == 0:
-        return
-    value, place = gram[better].topk(min(k, gram.shape[1]), dim=1)
-    better = better + rows.start
-    value = torch.cat([score[better], value], 1)
-    place = torch.cat([index[better], place + columns.start], 1)
-    top, order = value.topk(k, dim=1)
-    score[better], index[better] = top, place.gather(1, order)
 
 
 def _distances(sets: Tensor, index: Tensor, mode: _Mode) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
+from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._schedule import block_size, run_rounds
 from sphuni.pairwise._sums import cosine_sums
 
@@ -118,23 +119,22 @@ def scan_part(
 
 def merge_scans(parts: Sequence[ScanPart]) -> PairScan:
     """Put the parts of one set together, in their order: the same digits however it was divided."""
-    best, nearest = parts[0].best, parts[0].nearest
+    best = parts[0].best, parts[0].nearest
     for part in parts[1:]:
-        better = (part.best > best) | ((part.best == best) & (part.nearest < nearest))
-        best = torch.where(better, part.best, best)
-        nearest = torch.where(better, part.nearest, nearest)
+        best = _better(*best, part.best, part.nearest)
     most = max(len(part.aligned) for part in parts)
     found = sorted((pair for part in parts for pair in part.aligned), key=_by_alignment)
     counts = torch.stack([part.counts for part in parts]).sum(dim=0)
     sums = torch.cat([part.sums for part in parts]).sum(dim=0)
-    return PairScan(nearest, tuple(found[:most]), counts, int(counts.sum()), sums)
+    return PairScan(best[1], tuple(found[:most]), counts, int(counts.sum()), sums)
 
 
 class _Scan:
     """What has been seen, strip by strip: a block of rows against itself and all rows after it.
 
     Strips may run on several threads: nearest partners, extremes and counts do not depend on the
-    order in which tiles are met, and sums are added up within a strip.
+    order in which tiles are met, and sums are added up within a strip. A strip goes on from the
+    nearest partners that were known when it began.
     """
 
     def __init__(
@@ -155,46 +155,40 @@ class _Scan:
         points = self._points
         sums = points.new_zeros(len(self._kernels), dtype=torch.float64)
         counts = torch.zeros_like(self.counts)
+        with self._lock:
+            best, nearest = self.best[:, None].clone(), self.nearest[:, None].clone()
         for start in range(left.start, points.shape[0], self._size):
             right = slice(start, min(start + self._size, points.shape[0]))
             gram = points[left] @ points[right].T
             counted = (left.start + right.start) // self._size % self._every == 0
+            if left == right:
+                gram.fill_diagonal_(-torch.inf)
+            keep_best(best, nearest, gram, left, right)
             self._look(gram, left, right, counts if counted else None)
             if self._kernels:
                 sums += self._sums(gram, left, right)
         with self._lock:
             self.counts += counts
+            known = self.best, self.nearest
+            self.best, self.nearest = _better(*known, best[:, 0], nearest[:, 0])
         return sums
 
     def _look(self, gram: Tensor, left: slice, right: slice, counts: Tensor | None) -> None:
-        alone = left == right
-        if alone:
-            gram.fill_diagonal_(-torch.inf)
-        self._keep_nearest(gram, left, right.start)
-        if not alone:
-            self._keep_nearest(gram.T, right, left.start)
-        seen = gram[_upper(gram)] if alone else gram.flatten()
+        seen = gram[_upper(gram)] if left == right else gram.flatten()
         self.top.add(seen, gram, left, right)
         if counts is not None:
             counts += torch.histc(seen.clamp(-1, 1).float(), len(counts), -1, 1)
-
-    def _keep_nearest(self, gram: Tensor, rows: slice, offset: int) -> None:
-        """Take a tile's best columns where they are better; of equal ones the first in the set."""
-        hopeful = torch.nonzero(gram.amax(1) >= self.best[rows])[:, 0]
-        if len(hopeful) == 0:
-            return
-        value, place = gram[hopeful].max(dim=1)
-        place, hopeful = place + offset, hopeful + rows.start
-        with self._lock:
-            best = self.best[hopeful]
-            better = (value > best) | ((value == best) & (place < self.nearest[hopeful]))
-            self.best[hopeful[better]] = value[better]
-            self.nearest[hopeful[better]] = place[better]
 
     def _sums(self, gram: Tensor, left: slice, right: slice) -> Tensor:
         """Sums (k,) over one tile, whose cosines are used up."""
         x, y = self._points[None, left], self._points[None, right]
         return cosine_sums(gram[None], x, y, self._kernels, own=left == right)[0]
+
+
+def _better(best: Tensor, nearest: Tensor, other: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Of two partners of every row the better; of equal ones the first in the set."""
+    better = (other > best) | ((other == best) & (place < nearest))
+    return torch.where(better, other, best), torch.where(better, place, nearest)
 
 
 def _by_alignment(pair: tuple[int, int, float]) -> tuple[float, tuple[int, int, float]]:

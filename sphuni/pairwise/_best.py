@@ -1,0 +1,105 @@
+"""The best few partners of every row, gathered from tiles of scores."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sphuni._jit import native_jit
+from sphuni.pairwise._scalar import compile_loops
+
+__all__ = ["keep_best"]
+
+_WORTH_COMPILING = 2_000
+_DTYPES: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
+
+
+def keep_best(score: Tensor, index: Tensor, tile: Tensor, rows: slice, columns: slice) -> None:
+    """Merge a tile of scores into the best of its rows and of its columns.
+
+    Parameters
+    ----------
+    score, index : tensors (n, k)
+        The k best scores of every row so far, best first, and the partners that have them; of
+        equal ones the first in the set. Changed in place. -inf stands for none.
+    tile : tensor (r, c)
+        Scores of `rows` with `columns`. A tile of some rows with themselves is whole, with -inf
+        on its diagonal, and counts for its rows only.
+    """
+    both = rows != columns
+    if tile.device.type == "cpu" and len(score) > _WORTH_COMPILING and native_jit() is not None:
+        arrays = score.numpy(), index.numpy(), tile.numpy()
+        _compiled(_DTYPES[tile.dtype])(*arrays, rows.start, columns.start, both)
+        return
+    _plain(score[rows], index[rows], tile, columns.start)
+    if both:
+        _plain(score[columns], index[columns], tile.T, rows.start)
+
+
+def _plain(score: Tensor, index: Tensor, tile: Tensor, offset: int) -> None:
+    """For the rows of a tile; few find anything better once some tiles have passed."""
+    k = score.shape[1]
+    hopeful = torch.nonzero(tile.amax(1) >= score[:, -1])[:, 0]
+    if len(hopeful) == 0:
+        return
+    value, place = tile[hopeful].sort(dim=1, descending=True, stable=True)
+    value = torch.cat([score[hopeful], value[:, :k]], dim=1)
+    place = torch.cat([index[hopeful], place[:, :k] + offset], dim=1)
+    first = place.argsort(dim=1)
+    value, order = value.gather(1, first).sort(dim=1, descending=True, stable=True)
+    score[hopeful] = value[:, :k]
+    index[hopeful] = place.gather(1, first).gather(1, order[:, :k])
+
+
+_LOOPS = (
+    """def hopes(scores, least, column):
+    found = zero
+    for j in range(scores.size):
+        found += one if scores[j] >= min(least, column[j]) else zero
+    return found
+""",
+    """def insert(score, index, value, place):
+    at = score.size
+    while at > 0 and value >= score[at - 1]:
+        if value == score[at - 1] and place >= index[at - 1]:
+            break
+        at -= 1
+    for k in range(score.size - 1, at, -1):
+        score[k], index[k] = score[k - 1], index[k - 1]
+    if at < score.size:
+        score[at], index[at] = value, place
+    return score[score.size - 1]
+""",
+    """def outer(score, index, tile, first_row, first_column, both):
+    column = np.full(tile.shape[1], top, dtype)
+    if both:
+        for j in range(tile.shape[1]):
+            column[j] = score[first_column + j, score.shape[1] - 1]
+    for i in range(tile.shape[0]):
+        row = first_row + i
+        least = score[row, score.shape[1] - 1]
+        if hopes(tile[i], least, column) == zero:
+            continue
+        for start in range(0, tile.shape[1], 32):
+            stop = min(start + 32, tile.shape[1])
+            if hopes(tile[i, start:stop], least, column[start:stop]) == zero:
+                continue
+            for j in range(start, stop):
+                value, other = tile[i, j], first_column + j
+                if value >= least:
+                    least = insert(score[row], index[row], value, other)
+                if value >= column[j]:
+                    column[j] = insert(score[other], index[other], value, row)
+""",
+)
+
+
+@functools.lru_cache(maxsize=2)
+def _compiled(dtype: np.dtype[Any]) -> Callable[..., None]:
+    return compile_loops(_LOOPS, (), dtype, top=np.inf)
