@@ -13,14 +13,15 @@ from sphuni.pairwise._scalar import compile_loops
 
 __all__ = ["keep_best"]
 
-_WORTH_COMPILING = 2_000
 _DTYPES: dict[torch.dtype, np.dtype[Any]] = {
     torch.float32: np.dtype(np.float32),
     torch.float64: np.dtype(np.float64),
 }
 
 
-def keep_best(score: Tensor, index: Tensor, tile: Tensor, rows: slice, columns: slice) -> None:
+def keep_best(
+    score: Tensor, index: Tensor, tile: Tensor, rows: slice, columns: slice, *, native: bool = True
+) -> None:
     """Merge a tile of scores into the best of its rows and of its columns.
 
     Parameters
@@ -31,9 +32,11 @@ def keep_best(score: Tensor, index: Tensor, tile: Tensor, rows: slice, columns: 
     tile : tensor (r, c)
         Scores of `rows` with `columns`. A tile of some rows with themselves is whole, with -inf
         on its diagonal, and counts for its rows only.
+    native : bool, default True
+        Whether loops that take a second to compile are worth it.
     """
     both = rows != columns
-    if tile.device.type == "cpu" and len(score) > _WORTH_COMPILING and native_jit() is not None:
+    if native and tile.device.type == "cpu" and native_jit() is not None:
         arrays = score.numpy(), index.numpy(), tile.numpy()
         _compiled(_DTYPES[tile.dtype])(*arrays, rows.start, columns.start, both)
         return

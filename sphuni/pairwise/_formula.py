@@ -6,6 +6,7 @@ torch.
 """
 
 import dataclasses
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -33,14 +34,19 @@ def formula(kernel: Kernel, prefix: str = "") -> Formula | None:
 
     Every name but p, q, zero, one and those of functions begins with `prefix`.
     """
-    for root in (_Together(kernel), _Apart(kernel)):
+    for root in (_Together, _Apart):
         try:
-            graph = fx.Tracer().trace(root)
-            graph.eliminate_dead_code()  # lines may read q where the results do not
-            return _Writer(prefix).write(graph)
+            return _Writer(prefix).write(_graph(root, kernel))
         except (_Unwritable, fx.proxy.TraceError, TypeError):  # the last from functions of floats
             continue
     return None
+
+
+@functools.lru_cache(maxsize=64)
+def _graph(root: "type[_Together]", kernel: Kernel) -> fx.Graph:
+    graph = fx.Tracer(autowrap_modules=()).trace(root(kernel))
+    graph.eliminate_dead_code()  # lines may read q where the results do not
+    return graph
 
 
 class _Unwritable(Exception):

@@ -18,6 +18,7 @@ __all__ = ["Nearest", "nearest"]
 
 _TREE_DIMENSION = 7
 _SMALL = 2_000
+_WORTH_COMPILING = 512
 
 _Mode = Literal["points", "lines", "opposite"]
 
@@ -160,7 +161,7 @@ def _tile_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
             gram = gram.abs_() if mode == "lines" else gram.neg_()
         if task.own:
             gram.fill_diagonal_(-torch.inf)
-        keep_best(score, index, gram, task.left, task.right)
+        keep_best(score, index, gram, task.left, task.right, native=n > _WORTH_COMPILING)
 
     run_tiles(work, points[None], None)
     return index
