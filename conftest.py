@@ -1,11 +1,13 @@
-"""Check array shapes at run time: every module but those that are traced or compiled."""
+"""Check array shapes at run time: in every module that states them, unless it is traced."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 from jaxtyping import install_import_hook
 
 _ROOT = Path(__file__).parent
+_SHAPES = re.compile(r": (Points|Weights)\b")
 _TRACED = (
     "sphuni.kernels",
     "sphuni.nn._tempered",
@@ -20,7 +22,8 @@ _TRACED = (
 
 def _hooked() -> list[str]:
     files = sorted((_ROOT / "sphuni").rglob("*.py"))
-    names = [".".join(file.relative_to(_ROOT).with_suffix("").parts) for file in files]
+    stating = [file for file in files if _SHAPES.search(file.read_text())]
+    names = [".".join(file.relative_to(_ROOT).with_suffix("").parts) for file in stating]
     return [name for name in names if not name.startswith(_TRACED) and "__" not in name]
 
 

@@ -4,14 +4,13 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Array", "Indices", "Metric", "Points", "Reduction", "Seed", "Weights"]
+__all__ = ["Array", "Metric", "Points", "Reduction", "Seed", "Weights"]
 
 Points: TypeAlias = Float[Tensor, "*batch n d"]
 Weights: TypeAlias = Float[Tensor, "*batch n"]
-Indices: TypeAlias = Integer[Tensor, "..."]
 
 Array: TypeAlias = Any
 """In the caller's own library: torch.Tensor for torch, numpy for everything else."""

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.analysis._layer import Histogram
 from sphuni.pairwise import PairScan, nearest
 from sphuni.sphere import angles
@@ -27,7 +28,7 @@ class Pairs(NamedTuple):
     note: str
 
 
-def measure_pairs(points: Tensor, live: Tensor, scan: PairScan) -> Pairs:
+def measure_pairs(points: Points, live: Tensor, scan: PairScan) -> Pairs:
     """Read the scan of all pairs of unit rows; `live` maps them to the indices reported."""
     n = points.shape[0]
     closest = angles(points.double(), points[scan.nearest].double())
@@ -59,10 +60,10 @@ def measure_pairs(points: Tensor, live: Tensor, scan: PairScan) -> Pairs:
     )
 
 
-def smallest_angle(points: Tensor) -> float:
+def smallest_angle(points: Points) -> float:
     """Angle of the closest pair alone."""
     return float(nearest(points).distance.min().clamp_max(2).div(2).asin() * 2)
 
 
-def _cosine(points: Tensor, i: int, j: int) -> float:
+def _cosine(points: Points, i: int, j: int) -> float:
     return float(torch.cos(angles(points[i].double(), points[j].double())))

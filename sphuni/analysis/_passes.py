@@ -6,8 +6,7 @@ works on a layer or several, slab by slab.
 
 import itertools
 
-from torch import Tensor
-
+from sphuni._typing import Points
 from sphuni.analysis._energies import energy_kernels
 from sphuni.analysis._uniformity import sine_kernel
 from sphuni.kernels import Kernel
@@ -35,17 +34,17 @@ def slabs(n: int, count: int) -> list[slice]:
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
-def scan_slab(points: Tensor, rows: slice) -> ScanPart:
+def scan_slab(points: Points, rows: slice) -> ScanPart:
     """Look at the pairs of a row of the slab with the rows after it, and add up the kernels."""
     return scan_part(points, rows, kernels=_kernels(points.shape[1]))
 
 
-def scan_rows(points: Tensor) -> PairScan:
+def scan_rows(points: Points) -> PairScan:
     """Look at all pairs; `sums` are those of every energy's kernel and, last, of the sine."""
     return scan_pairs(points, kernels=_kernels(points.shape[1]))
 
 
-def kernel_sums(points: Tensor) -> list[float]:
+def kernel_sums(points: Points) -> list[float]:
     """Sums over the pairs of one set of every energy's kernel and, last, of the sine."""
     return pair_reduce(points, kernel=_kernels(points.shape[1])).tolist()
 

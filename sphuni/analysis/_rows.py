@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sphuni._budget import describe_bytes, memory_budget
+from sphuni._typing import Points, Weights
 from sphuni.analysis._options import Options
 
 __all__ = ["NotMeasurable", "Rows", "prepare", "transform"]
@@ -26,7 +27,7 @@ class Rows(NamedTuple):
     `live` maps them to the matrix's own rows, `dead` are the rows left out.
     """
 
-    points: Tensor
+    points: Points
     live: Tensor
     dead: tuple[int, ...]
     norm_min: float
@@ -82,7 +83,7 @@ def _needed(n: int, d: int, dtype: torch.dtype, options: Options) -> int:
     return min(whole, _COPIES * n * d * dtype.itemsize)
 
 
-def _refuse_infinite(weights: Tensor) -> None:
+def _refuse_infinite(weights: Weights) -> None:
     low, high = torch.aminmax(weights)
     if bool(torch.isfinite(low) & torch.isfinite(high)):
         return
@@ -94,7 +95,7 @@ def _refuse_infinite(weights: Tensor) -> None:
         raise NotMeasurable(f"row {int(rows[0])}{more} holds NaN or infinite weights")
 
 
-def transform(weights: Tensor, options: Options) -> tuple[Tensor, tuple[str, ...]]:
+def transform(weights: Weights, options: Options) -> tuple[Tensor, tuple[str, ...]]:
     """Centre the rows, in place, and take the coordinates that removed components leave.
 
     Rows of R^d without k components are points of R^(d - k): as points of R^d they would look

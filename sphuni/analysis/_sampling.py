@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sphuni._rng import torch_generator
+from sphuni._typing import Points
 from sphuni.analysis._energies import ENERGIES, energy_kernels, mean_energy
 from sphuni.analysis._options import Options
 from sphuni.geometry.sampling import block_means
@@ -24,7 +25,7 @@ _MOST_PAIRS = 1 << 28
 class RowSample(NamedTuple):
     """The rows that are compared with each other; `places` gives their indices among all rows."""
 
-    points: Tensor
+    points: Points
     places: Tensor
     total: int
 
@@ -53,7 +54,7 @@ class EnergyEstimate(NamedTuple):
         )
 
 
-def sample_rows(points: Tensor, options: Options) -> RowSample:
+def sample_rows(points: Points, options: Options) -> RowSample:
     """Keep all rows if their pairs fit into `max_seconds`, else as many random ones as do."""
     n, d = points.shape
     most = options.most_rows(d)
@@ -64,7 +65,7 @@ def sample_rows(points: Tensor, options: Options) -> RowSample:
     return RowSample(points[index], index, n)
 
 
-def estimate_energies(points: Tensor, options: Options) -> EnergyEstimate:
+def estimate_energies(points: Points, options: Options) -> EnergyEstimate:
     """Estimate every mean energy of the report from random blocks of rows."""
     n, d = points.shape
     pairs = min(_MOST_PAIRS, n * (n - 1) // 2)

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.special import marchenko_pastur
 
 __all__ = ["Spectrum", "measure_spectrum", "random_effective_rank"]
@@ -26,7 +26,7 @@ class Spectrum(NamedTuple):
     stable_rank: float
 
 
-def measure_spectrum(points: Tensor) -> Spectrum:
+def measure_spectrum(points: Points) -> Spectrum:
     """Spectrum of unit rows from the smaller of the two Gram matrices, in float64.
 
     The effective rank is exp of the entropy of sigma^2 / sum(sigma^2), the shares of the second
@@ -62,7 +62,7 @@ def random_effective_rank(n: int, d: int) -> float:
     return float(np.mean(draws))
 
 
-def _singular_values(points: Tensor) -> np.ndarray:
+def _singular_values(points: Points) -> np.ndarray:
     """Square roots of the eigenvalues of X^T X (or X X^T), accumulated in float64 by blocks."""
     n, d = points.shape
     if n <= d:

@@ -4,8 +4,8 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.analysis._layer import TESTS
 from sphuni.kernels import Kernel
 from sphuni.stats import UniformityTestResult, pair_kernels, test_from_summary
@@ -48,7 +48,7 @@ def sine_kernel(d: int) -> Kernel:
     return kernel
 
 
-def summarise(points: Tensor, sine_sum: float, smallest_angle: float) -> Summary:
+def summarise(points: Points, sine_sum: float, smallest_angle: float) -> Summary:
     """Add the sums that need no pass over the pairs."""
     n, d = points.shape
     total = torch.zeros(d, dtype=torch.float64, device=points.device)

@@ -4,8 +4,7 @@ import dataclasses
 import math
 import time
 
-from torch import Tensor
-
+from sphuni._typing import Points
 from sphuni.analysis._baseline import against_draws
 from sphuni.analysis._energies import ENERGIES, mean_energy, yardstick
 from sphuni.analysis._layer import LayerReport
@@ -135,6 +134,6 @@ def _measure_rows(
     return report
 
 
-def _sums_and_summary(points: Tensor) -> tuple[tuple[float, ...], Summary]:
+def _sums_and_summary(points: Points) -> tuple[tuple[float, ...], Summary]:
     *sums, sine_sum = kernel_sums(points)
     return tuple(sums), summarise(points, sine_sum, smallest_angle(points))

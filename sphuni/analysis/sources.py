@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sphuni._typing import Points
 from sphuni.analysis import readers
 from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, tensor_neurons
 
@@ -132,7 +133,7 @@ def _open_path(path: Path, heads: Any, split_qkv: bool) -> Source:
     return Source(str(path), items)
 
 
-def _points(name: str, points: Tensor) -> list[NeuronView | Skipped]:
+def _points(name: str, points: Points) -> list[NeuronView | Skipped]:
     if points.ndim != 2:
         raise ValueError(f"an array of points must have shape (n, d); got {tuple(points.shape)}")
     if not points.is_floating_point():

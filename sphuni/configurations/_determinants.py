@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.configurations._energies import EnergyProblem
 from sphuni.configurations._moves import shake_a_cap, turn_a_cap
 from sphuni.configurations.certificate import Certificate
@@ -191,7 +192,7 @@ def _minus_logdet(kernel: Kernel) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
 def _logdet_derivatives(kernel: Kernel) -> Smooth:
     """Gradient and Hessian of minus the log-determinant."""
 
-    def derivatives(points: Tensor) -> tuple[Tensor, Tensor]:
+    def derivatives(points: Points) -> tuple[Tensor, Tensor]:
         n, d = points.shape
         p, q = squared_distances(points)
         value, slope = kernel.value(p, q), kernel.derivative(p, q)

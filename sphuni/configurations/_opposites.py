@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.configurations.polish import (
     Polished,
     Smooth,
@@ -49,7 +50,7 @@ class Ties(NamedTuple):
         return torch.stack([by_owner[self.owner[second]], second], 1)
 
 
-def ties_of(points: Tensor, within: float = _OPPOSITE) -> tuple[Ties, Tensor]:
+def ties_of(points: Points, within: float = _OPPOSITE) -> tuple[Ties, Tensor]:
     """Tie the pairs nearest to opposite, |x_i + x_j| < `within`, and return representatives."""
     apart = squared_distances(points)[1].sqrt()  # by differences: exact zeros
     near = torch.nonzero(torch.triu(apart < within, 1))
@@ -72,7 +73,7 @@ def ties_of(points: Tensor, within: float = _OPPOSITE) -> tuple[Ties, Tensor]:
     return Ties(owner, sign), chosen / torch.linalg.vector_norm(chosen, dim=1, keepdim=True)
 
 
-def polish(kernel: Riesz, points: Tensor, deadline: float = math.inf) -> Tensor:
+def polish(kernel: Riesz, points: Points, deadline: float = math.inf) -> Tensor:
     """Tie the pairs that should be, and apply Newton's method to what remains smooth."""
     best, least = points, exact_sum(kernel, points)
     for within in _TRIED:
@@ -85,7 +86,7 @@ def polish(kernel: Riesz, points: Tensor, deadline: float = math.inf) -> Tensor:
     return best
 
 
-def state_of(kernel: Riesz, points: Tensor) -> Polished:
+def state_of(kernel: Riesz, points: Points) -> Polished:
     """Gradient and Hessian on the sets with these ties; forces beyond the cone's count as well."""
     ties, rows = ties_of(points)
     state = newton(_tied(kernel, ties), rows, iterations=0)
@@ -125,7 +126,7 @@ def _tied(kernel: Riesz, ties: Ties) -> Smooth:
     return derivatives
 
 
-def _derivatives(kernel: Riesz, ties: Ties, points: Tensor) -> tuple[Tensor, Tensor]:
+def _derivatives(kernel: Riesz, ties: Ties, points: Points) -> tuple[Tensor, Tensor]:
     """Those of all points, without the pairs that are tied."""
     p, q = squared_distances(points)
     tied = ties.owner[:, None] == ties.owner[None]

@@ -6,6 +6,7 @@ from scipy import sparse
 from scipy.spatial import QhullError
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.configurations._members import Array, Members, tangents
 from sphuni.configurations._wells import native_wells
 from sphuni.geometry._hull import facets
@@ -43,7 +44,7 @@ def pole_values(points: Array, margin: float, *, kernel: Kernel) -> Members:
     return Members(values, jacobian, none, curvature, z)
 
 
-def lowest_poles(points: Tensor, kernel: Kernel, margin: float) -> Tensor:
+def lowest_poles(points: Points, kernel: Kernel, margin: float) -> Tensor:
     """Distinct local minima (m, d) of the potential within a margin of the lowest.
 
     Safeguarded Newton descents start from the centres of the hull's facets, which are the
@@ -63,7 +64,7 @@ def lowest_poles(points: Tensor, kernel: Kernel, margin: float) -> Tensor:
     return z[~earlier]
 
 
-def _pole_starts(points: Tensor) -> Tensor:
+def _pole_starts(points: Points) -> Tensor:
     n, d = points.shape
     generator = torch.Generator().manual_seed(n + 1000 * d)
     starts = torch.randn(8 * d, d, generator=generator, dtype=torch.float64)
@@ -76,7 +77,7 @@ def _pole_starts(points: Tensor) -> Tensor:
     return unit_rows(torch.cat([starts, -points, torch.from_numpy(normals)]))
 
 
-def _descend(points: Tensor, kernel: Kernel, starts: Tensor) -> Tensor:
+def _descend(points: Points, kernel: Kernel, starts: Tensor) -> Tensor:
     """Newton with |eigenvalues| and shortened steps, on all poles that still move."""
     out = starts.clone()
     place = torch.arange(len(starts))
@@ -105,7 +106,7 @@ def _descend(points: Tensor, kernel: Kernel, starts: Tensor) -> Tensor:
 
 
 def _newton_steps(
-    z: Tensor, points: Tensor, squares: Tensor, kernel: Kernel
+    z: Tensor, points: Points, squares: Tensor, kernel: Kernel
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Potentials (m,), norms (m,) of their tangent gradients and Newton steps (m, d)."""
     d = points.shape[1]
@@ -158,7 +159,7 @@ def _curvature(
     return np.asarray(hessian)
 
 
-def _squared(z: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+def _squared(z: Tensor, points: Points) -> tuple[Tensor, Tensor]:
     p = (z[:, None] - points[None]).square().sum(-1).clamp_min(_TINY)
     q = (z[:, None] + points[None]).square().sum(-1).clamp_min(_TINY)
     return p, q

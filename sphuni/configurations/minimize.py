@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.configurations._clock import late
 
 __all__ = ["Minima", "Objective", "minimize"]
@@ -32,7 +33,7 @@ _PATIENCE = 400
 class Minima:
     """Where the lanes ended, in the order of the starts."""
 
-    points: Tensor
+    points: Points
     """(b, n, d) unit rows."""
     values: Tensor
     gradient: Tensor

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.configurations._clock import late
 from sphuni.kernels import Kernel
 
@@ -33,7 +34,7 @@ _TRUST = 0.1
 class Polished:
     """A stationary configuration and what its derivatives say about it."""
 
-    points: Tensor
+    points: Points
     gradient: float
     """Largest norm of one point's tangent gradient."""
     smallest_eigenvalue: float
@@ -43,7 +44,7 @@ class Polished:
 
 
 def newton(
-    derivatives: Smooth, points: Tensor, *, iterations: int = 20, deadline: float = math.inf
+    derivatives: Smooth, points: Points, *, iterations: int = 20, deadline: float = math.inf
 ) -> Polished:
     """Polish a local minimum by Newton steps in the complement of the rotations.
 
@@ -91,7 +92,7 @@ def newton(
     return Polished(best, size, smallest, flat)
 
 
-def tangent_basis(points: Tensor) -> Tensor:
+def tangent_basis(points: Points) -> Tensor:
     """Return orthonormal bases (n, d, d - 1) of the tangent spaces, by Householder reflections."""
     d = points.shape[1]
     sign = torch.where(points[:, -1] < 0, -1.0, 1.0)
@@ -104,7 +105,7 @@ def tangent_basis(points: Tensor) -> Tensor:
     return reflection[:, :, : d - 1]
 
 
-def rotation_modes(points: Tensor, basis: Tensor) -> Tensor:
+def rotation_modes(points: Points, basis: Tensor) -> Tensor:
     """Orthonormal columns (n (d - 1), k) spanning the moves that rotate the whole set."""
     d = points.shape[1]
     rows, columns = torch.triu_indices(d, d, 1)
@@ -120,14 +121,14 @@ def rotation_modes(points: Tensor, basis: Tensor) -> Tensor:
 def kernel_derivatives(kernel: Kernel) -> Smooth:
     """Gradient and Hessian of the energy sum over i < j of a zonal kernel."""
 
-    def derivatives(points: Tensor) -> tuple[Tensor, Tensor]:
+    def derivatives(points: Points) -> tuple[Tensor, Tensor]:
         p, q = squared_distances(points)
         return pair_derivatives(points, kernel.derivative(p, q), kernel.second(p, q))
 
     return derivatives
 
 
-def exact_sum(kernel: Kernel, points: Tensor) -> float:
+def exact_sum(kernel: Kernel, points: Points) -> float:
     """Sum a kernel over i < j, by differences of coordinates and rounded once."""
     i, j = torch.triu_indices(len(points), len(points), 1)
     p = (points[i] - points[j]).square().sum(-1)
@@ -135,14 +136,14 @@ def exact_sum(kernel: Kernel, points: Tensor) -> float:
     return math.fsum(kernel.value(p, q).tolist())
 
 
-def squared_distances(points: Tensor) -> tuple[Tensor, Tensor]:
+def squared_distances(points: Points) -> tuple[Tensor, Tensor]:
     """|x_i - x_j|^2 and |x_i + x_j|^2 by differences; 2 on the diagonal."""
     p = (points[:, None] - points[None]).square().sum(-1).fill_diagonal_(2.0)
     q = (points[:, None] + points[None]).square().sum(-1).fill_diagonal_(2.0)
     return p, q
 
 
-def pair_derivatives(points: Tensor, slope: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
+def pair_derivatives(points: Points, slope: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
     """Gradient and Hessian of a sum over i < j from its derivatives in the cosines t_ij.
 
     The diagonals of `slope` and `curvature` (n, n) are ignored.
@@ -165,7 +166,7 @@ def pair_derivatives(points: Tensor, slope: Tensor, curvature: Tensor) -> tuple[
     return gradient, hessian.reshape(n * (d - 1), n * (d - 1))
 
 
-def _newton_step(points: Tensor, gradient: Tensor, hessian: Tensor) -> Tensor:
+def _newton_step(points: Points, gradient: Tensor, hessian: Tensor) -> Tensor:
     values, vectors = _spectrum(points, hessian)
     basis = tangent_basis(points)
     projected = torch.einsum("nd,nde->ne", gradient, basis).reshape(-1)
@@ -176,7 +177,7 @@ def _newton_step(points: Tensor, gradient: Tensor, hessian: Tensor) -> Tensor:
     return step * min(1.0, _TRUST / max(_longest(step), 1e-300))
 
 
-def _spectrum(points: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
+def _spectrum(points: Points, hessian: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenpairs, ascending, with the rotations moved to the upper end."""
     modes = rotation_modes(points, tangent_basis(points))
     scale = 10 * torch.linalg.matrix_norm(hessian, ord=1).clamp_min(1e-300)

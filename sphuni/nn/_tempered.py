@@ -6,6 +6,7 @@ import functools
 import torch
 from torch import Tensor
 
+from sphuni._numbers import finite, positive
 from sphuni._typing import Metric
 from sphuni.kernels import Kernel, Riesz
 
@@ -18,8 +19,7 @@ _STEEPEST = {torch.float32: 1e18, torch.float64: 1e250}
 @functools.lru_cache(maxsize=64)
 def tempered_riesz(s: float, metric: Metric, floor: float, dtype: torch.dtype) -> Kernel:
     """The Riesz kernel above distance `floor`, raised where its slope would overflow `dtype`."""
-    if floor <= 0:
-        raise ValueError(f"floor must be a positive distance; got {floor}")
+    s, floor = finite("s", s), positive("floor", floor)
     steepest = _STEEPEST[dtype] ** (-1 / (s + 2)) if s > 0 else 0.0
     return Tempered(Riesz(s, metric), min(1.0, max(floor, steepest)))
 

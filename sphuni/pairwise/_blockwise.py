@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sphuni._typing import Weights
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _tiles
 from sphuni.pairwise._autograd import Second, connect, wants_gradient
@@ -59,7 +60,7 @@ def second_derivatives(kernels: tuple[Kernel, ...]) -> Second:
     return second
 
 
-def rows(x: Tensor, y: Tensor | None, weights: Tensor | None, kernels: Sequence[Kernel]) -> Tensor:
+def rows(x: Tensor, y: Tensor | None, weights: Weights | None, kernels: Sequence[Kernel]) -> Tensor:
     """sum_j w_j K(x_i, y_j): (b, n, k); with y None over the other points of x."""
     other = x if y is None else y
     ones = x.new_ones(other.shape[:-1]) if weights is None else weights
@@ -71,7 +72,7 @@ class PairRows(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor, y: Tensor | None, weights: Tensor, kernels: tuple[Kernel, ...]
+        x: Tensor, y: Tensor | None, weights: Weights, kernels: tuple[Kernel, ...]
     ) -> Tensor:
         """Return (b, n, k)."""
         out = x.new_zeros(*x.shape[:-1], len(kernels), dtype=torch.float64)
@@ -97,7 +98,7 @@ class RowsGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        x: Tensor, y: Tensor | None, weights: Tensor, go: Tensor, kernels: tuple[Kernel, ...]
+        x: Tensor, y: Tensor | None, weights: Weights, go: Tensor, kernels: tuple[Kernel, ...]
     ) -> Any:
         """Return (grad_x, grad_y, grad_w); with y None grad_x carries both roles of x."""
         grad_x, grad_w = torch.zeros_like(x), torch.zeros_like(weights)
@@ -140,7 +141,7 @@ def tangent(x: Tensor, gradient: Tensor) -> Tensor:
 def _rows_tile(
     x: Tensor,
     y: Tensor | None,
-    weights: Tensor,
+    weights: Weights,
     kernels: tuple[Kernel, ...],
     out: Tensor,
     task: Task,
@@ -167,7 +168,7 @@ def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
 def _gradient_tile(
     x: Tensor,
     y: Tensor | None,
-    weights: Tensor,
+    weights: Weights,
     go: Tensor,
     kernels: tuple[Kernel, ...],
     into: tuple[Tensor, Tensor, Tensor],
@@ -194,7 +195,7 @@ def _gradient_tile(
 def _second_tile(
     x: Tensor,
     y: Tensor | None,
-    weights: Tensor,
+    weights: Weights,
     go: Tensor,
     kernels: tuple[Kernel, ...],
     along: tuple[Tensor, ...],

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise._cell_loops import Cells, Tally, fill
 from sphuni.pairwise._schedule import block_size, run_rounds
@@ -45,7 +46,7 @@ def has_cells(kernel: Kernel) -> bool:
     return _table(kernel).rough.size <= _MOST_ROUGH
 
 
-def cell_sums(points: Tensor, kernels: Sequence[Kernel]) -> Tensor:
+def cell_sums(points: Points, kernels: Sequence[Kernel]) -> Tensor:
     r"""Sums over i < j of kernels for which `has_cells`: (..., n, d) -> (..., K), float64.
 
     Notes
@@ -60,7 +61,7 @@ def cell_sums(points: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     return torch.from_numpy(np.stack(sums)).reshape(*points.shape[:-2], len(kernels))
 
 
-def interpolated_sums(points: Tensor, cells: Cells, values: _FLOAT) -> tuple[_FLOAT, _FLOAT]:
+def interpolated_sums(points: Points, cells: Cells, values: _FLOAT) -> tuple[_FLOAT, _FLOAT]:
     """Sums over i < j of sets (b, n, d), of kernels known by `values` (cells + 1, K) at the edges.
 
     Kernels are interpolated linearly in each cell; cosines out of reach count at the last edge.

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.pairwise._nearest import nearest
 from sphuni.sphere import root
 
@@ -15,7 +16,7 @@ _MOST_COSINES = 1 << 25
 
 
 def smallest_distance(
-    points: Tensor, /, *, antipodal: bool = False, opposite: bool = False
+    points: Points, /, *, antipodal: bool = False, opposite: bool = False
 ) -> Tensor:
     """The smallest |x_i - x_j| over i < j.
 
@@ -52,7 +53,7 @@ def smallest_distance(
     return root(apart.square().sum(-1)).amin(-1)
 
 
-def _rows(points: Tensor, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+def _rows(points: Points, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     """The rows (..., k, d) of indices (..., k)."""
     width = points.shape[-1]
     first, second = (
@@ -61,7 +62,7 @@ def _rows(points: Tensor, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
     return first, second
 
 
-def _dense(points: Tensor, *, antipodal: bool, opposite: bool) -> tuple[Tensor, Tensor]:
+def _dense(points: Points, *, antipodal: bool, opposite: bool) -> tuple[Tensor, Tensor]:
     """The rows (..., 1, d) of the pair of largest cosine, or of smallest, of small sets."""
     rows = points.detach().double()
     n = rows.shape[-2]
@@ -72,7 +73,7 @@ def _dense(points: Tensor, *, antipodal: bool, opposite: bool) -> tuple[Tensor, 
     return _rows(points.double(), place // n, place % n)
 
 
-def _neighbours(points: Tensor, *, antipodal: bool) -> tuple[Tensor, Tensor]:
+def _neighbours(points: Points, *, antipodal: bool) -> tuple[Tensor, Tensor]:
     """All pairs of neighbours on the circle, or of neighbouring lines of the plane."""
     x = points.detach().double()
     angle = torch.atan2(x[..., 1].contiguous(), x[..., 0].contiguous())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sphuni._budget import describe_bytes, memory_budget
+from sphuni._typing import Points
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import _blockwise
 from sphuni.pairwise._autograd import connect
@@ -58,7 +59,7 @@ def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     return energy.expand(-1, len(kernels))
 
 
-def _evaluate(points: Tensor) -> tuple[float, np.ndarray]:
+def _evaluate(points: Points) -> tuple[float, np.ndarray]:
     """Energy, inf where points coincide, and the forces (n, 3) of the others."""
     potential, forces = _potential(points.double().numpy(), _TOLERANCE[points.dtype])
     coincide = points.shape[0] > 1 and bool((nearest(points).distance == 0).any())

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise._tiles import degree_zero, kernel_tile
 
 __all__ = ["gram_matrix"]
 
 
-def gram_matrix(points: Tensor, kernel: Kernel, *, opposite: bool = False) -> Tensor:
+def gram_matrix(points: Points, kernel: Kernel, *, opposite: bool = False) -> Tensor:
     """K(x_i, x_j), or K(x_i, -x_j) if `opposite`, as a differentiable (..., n, n) tensor.
 
     The caller answers for the memory. Near pairs follow the same rule as in the reductions.

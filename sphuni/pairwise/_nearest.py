@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from sphuni._arrays import widen
+from sphuni._typing import Points
 from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.sphere import root, unit_rows
@@ -40,7 +41,7 @@ class Nearest:
 
 
 def nearest(
-    points: Tensor, /, *, k: int = 1, antipodal: bool = False, opposite: bool = False
+    points: Points, /, *, k: int = 1, antipodal: bool = False, opposite: bool = False
 ) -> Nearest:
     """Find the k nearest other points of every point.
 
@@ -107,7 +108,7 @@ def _one_search(rows: Tensor, exact: Tensor, k: int, mode: _Mode) -> Tensor:
     return _tile_search(exact, spare, mode)
 
 
-def _circle_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
+def _circle_search(points: Points, k: int, mode: _Mode) -> Tensor:
     """The k next points on either side in the order of the angles; the caller sorts them."""
     n = points.shape[0]
     angle = torch.atan2(points[:, 1], points[:, 0])
@@ -124,7 +125,7 @@ def _circle_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
     return torch.stack([order[(place + step) % n] for step in steps], dim=1)
 
 
-def _tree_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
+def _tree_search(points: Points, k: int, mode: _Mode) -> Tensor:
     """The k nearest besides the point itself, and its own antipode, which may be among them.
 
     Queries in the order of the tree's leaves find its nodes in the cache.
@@ -149,7 +150,7 @@ def _repeated(index: Tensor) -> Tensor:
     return torch.zeros_like(same).scatter_(-1, order, same)
 
 
-def _tile_search(points: Tensor, k: int, mode: _Mode) -> Tensor:
+def _tile_search(points: Points, k: int, mode: _Mode) -> Tensor:
     """The k largest cosines per row over all tiles, as indices; smallest for opposite points."""
     n = points.shape[0]
     score = points.new_full((n, k), -torch.inf)

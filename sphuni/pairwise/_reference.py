@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni._budget import require
+from sphuni._typing import Weights
 from sphuni.kernels import Kernel
 from sphuni.pairwise._tiles import degree_zero, met
 
@@ -29,7 +30,7 @@ def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     return values.sum(dim=-2)
 
 
-def rows(x: Tensor, y: Tensor | None, weights: Tensor | None, kernels: Sequence[Kernel]) -> Tensor:
+def rows(x: Tensor, y: Tensor | None, weights: Weights | None, kernels: Sequence[Kernel]) -> Tensor:
     """sum_j w_j K(x_i, y_j): (b, n, k); with y None over the other points of x."""
     x = degree_zero(x)
     other = x if y is None else degree_zero(y)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._schedule import block_size, run_rounds
@@ -57,7 +58,7 @@ class ScanPart(NamedTuple):
 
 
 def scan_pairs(
-    points: Tensor, /, *, kernels: Sequence[Kernel] = (), bins: int = 200, aligned: int = 10
+    points: Points, /, *, kernels: Sequence[Kernel] = (), bins: int = 200, aligned: int = 10
 ) -> PairScan:
     """Look once at the cosines of all pairs of one set of points.
 
@@ -87,7 +88,7 @@ def scan_pairs(
 
 
 def scan_part(
-    points: Tensor,
+    points: Points,
     rows: slice,
     /,
     *,
@@ -138,7 +139,7 @@ class _Scan:
     """
 
     def __init__(
-        self, points: Tensor, kernels: tuple[Kernel, ...], bins: int, top: "_Aligned"
+        self, points: Points, kernels: tuple[Kernel, ...], bins: int, top: "_Aligned"
     ) -> None:
         n = points.shape[0]
         self.best = points.new_full((n,), -torch.inf)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points, Weights
 from sphuni.kernels import Kernel
 
 __all__ = [
@@ -147,7 +148,7 @@ def evaluate_both(tile: Tile, kernel: Kernel) -> tuple[Tensor, Tensor, Tensor | 
 
 def accumulate(
     tile: Tile,
-    weights: Tensor,
+    weights: Weights,
     near_weights: Tensor | None,
     x: Tensor,
     y: Tensor,
@@ -323,7 +324,7 @@ def _replace_exact(value: Tensor, kernel: Kernel, p: Tensor, q: Tensor) -> Tenso
 
 
 def _accumulate_direct(
-    tile: Tile, weights: Tensor, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor | None]
+    tile: Tile, weights: Weights, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor | None]
 ) -> None:
     """The contraction by differences, plane by plane; opposite pairs by sums."""
     sign = torch.where(tile.q < tile.p, -1.0, 1.0).to(x.dtype)
@@ -336,7 +337,7 @@ def _accumulate_direct(
 
 
 def accumulate_near(
-    near: Near, weights: Tensor, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor | None]
+    near: Near, weights: Weights, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor | None]
 ) -> None:
     """Add the tangent gradients of near pairs, by differences.
 
@@ -355,7 +356,7 @@ def accumulate_near(
             into[1].index_put_((b[part], j[part]), change, accumulate=True)
 
 
-def _orthogonal(vectors: Tensor, points: Tensor) -> Tensor:
+def _orthogonal(vectors: Tensor, points: Points) -> Tensor:
     return vectors - (vectors * points).sum(-1, keepdim=True) * points
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sphuni._arrays import check_points, result_function
 from sphuni._errors import NumericalWarning
-from sphuni._typing import Seed
+from sphuni._typing import Points, Seed
 from sphuni.kernels import Kernel
 from sphuni.stats import _registry
 from sphuni.stats._base import LawChoice, UniformityTest
@@ -36,7 +36,7 @@ _LEAST_LOG = math.log(sys.float_info.min)
 
 @result_function()
 def uniformity_test(
-    points: Tensor,
+    points: Points,
     /,
     test: str | UniformityTest = "bingham",
     *,
@@ -127,7 +127,7 @@ def uniformity_test(
 
 @result_function()
 def uniformity_tests(
-    points: Tensor,
+    points: Points,
     /,
     tests: str | Sequence[str | UniformityTest] = "all",
     *,
@@ -292,7 +292,7 @@ def _select(
 
 
 def _shared_sums(
-    points: Tensor, tests: Sequence[UniformityTest], n: int, d: int
+    points: Points, tests: Sequence[UniformityTest], n: int, d: int
 ) -> dict[Kernel, Tensor]:
     """Every kernel's pair sum, each computed once and all in one pass."""
     paired = [test for test in tests if test.needs_pairs(n, d)]
@@ -300,7 +300,7 @@ def _shared_sums(
 
 
 def _incomplete(
-    points: Tensor, tests: Sequence[UniformityTest], n: int, d: int, count: int, asked: Null
+    points: Points, tests: Sequence[UniformityTest], n: int, d: int, count: int, asked: Null
 ) -> tuple[list[tuple[Tensor, ...]], list[LawChoice]]:
     """Pair sums of each test from the same random pairs, and the laws of what they make."""
     if asked.null not in ("auto", "asymptotic"):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.stats._sums import kernel_sums
 from sphuni.stats.laws import Empirical, Law
@@ -83,7 +84,7 @@ class UniformityTest(abc.ABC):
         """Whether the statistic of n points takes the pair sums of `kernels`."""
         return bool(self.kernels(d))
 
-    def summary(self, points: Tensor, d: int) -> Tensor | tuple[Tensor, ...]:
+    def summary(self, points: Points, d: int) -> Tensor | tuple[Tensor, ...]:
         """What `from_summary` needs of points (..., n, k), k <= d, that lie in R^d.
 
         By default the pair sums of the kernels of `terms`, in order.
@@ -123,14 +124,14 @@ class UniformityTest(abc.ABC):
         """Parameters by name."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
-    def statistic(self, points: Tensor, d: int | None = None) -> Tensor:
+    def statistic(self, points: Points, d: int | None = None) -> Tensor:
         """The statistic (...,) of points (..., n, k), which lie in R^d (by default d = k)."""
         d = points.shape[-1] if d is None else d
         return self.from_summary(self.summary(points, d), points.shape[-2], d)
 
     def statistic_with(
         self,
-        points: Tensor,
+        points: Points,
         d: int,
         sums: Mapping[Kernel, Tensor],
         known: Mapping["UniformityTest", Tensor],

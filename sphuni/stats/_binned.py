@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise import Cells, interpolated_sums
 from sphuni.special import cap_angle, cosine_cdf
@@ -38,7 +39,7 @@ class _Grid:
     last: float
 
 
-def binned_sums(points: Tensor, kernels: Sequence[Kernel], d: int) -> tuple[Tensor, Tensor, Tensor]:
+def binned_sums(points: Points, kernels: Sequence[Kernel], d: int) -> tuple[Tensor, Tensor, Tensor]:
     r"""Sums of kernels over i < j for sets (B, n, k) that lie in R^d, shape (B, K), on the CPU.
 
     With them the smallest and the largest cosine of each set.

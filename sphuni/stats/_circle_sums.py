@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.stats._angular import CircleAndersonDarling
 from sphuni.stats._moments import circle_squares
@@ -97,7 +98,7 @@ def _cell_sums(x: Tensor, kernels: Sequence[Kernel]) -> _FLOAT | None:
 
 
 def _near_sums(
-    points: Tensor, cell: _INDEX, count: int, kernels: Sequence[Kernel]
+    points: Points, cell: _INDEX, count: int, kernels: Sequence[Kernel]
 ) -> _FLOAT | None:
     """Sums over pairs at most `_REACH` cells apart, each point with those ahead of it."""
     n = cell.size

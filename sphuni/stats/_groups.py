@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sphuni._arrays import check_points
+from sphuni._typing import Points
 from sphuni.pairwise import pair_reduce
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
@@ -19,7 +20,7 @@ __all__ = ["build_sobolev", "check_one_set", "group_numbers", "row_sums", "withi
 _FLOAT = NDArray[np.float64]
 
 
-def check_one_set(points: Tensor, level: float) -> None:
+def check_one_set(points: Points, level: float) -> None:
     check_points(points)
     if points.ndim != 2:
         raise ValueError(f"points must be one set of shape (n, d); got {tuple(points.shape)}")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sphuni._rng import numpy_generator
-from sphuni._typing import Seed
+from sphuni._typing import Points, Seed
 from sphuni.kernels import Kernel
 from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats.laws import WeightedChi2
@@ -32,7 +32,7 @@ def is_incomplete(test: UniformityTest, n: int, d: int, max_pairs: int | None) -
     return over and isinstance(test, SobolevTest) and test.needs_pairs(n, d)
 
 
-def sampled_sums(points: Tensor, kernels: Sequence[Kernel], count: int, rng: Seed) -> list[Tensor]:
+def sampled_sums(points: Points, kernels: Sequence[Kernel], count: int, rng: Seed) -> list[Tensor]:
     """Estimates of the pair sums from `count` random pairs, the same ones for every set."""
     n = points.shape[-2]
     generator = numpy_generator(0 if rng is None else rng)

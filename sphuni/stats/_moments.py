@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.sphere import unit_rows
 
 __all__ = ["circle_squares", "gegenbauer_pair_sum", "moment_count"]
@@ -21,7 +22,7 @@ def moment_count(degree: int, width: int) -> int:
     return degree if width == 2 else math.comb(width + degree, degree)
 
 
-def gegenbauer_pair_sum(points: Tensor, coefficients: _FLOAT, d: int) -> Tensor:
+def gegenbauer_pair_sum(points: Points, coefficients: _FLOAT, d: int) -> Tensor:
     r"""Sum over i < j of :math:`\sum_k c_k P_k(t_{ij})` with the polynomials of R^d, in float64.
 
     Parameters
@@ -50,7 +51,7 @@ def gegenbauer_pair_sum(points: Tensor, coefficients: _FLOAT, d: int) -> Tensor:
     return 0.5 * (torch.as_tensor(every) - n * float(coefficients.sum()))
 
 
-def circle_squares(points: Tensor, degree: int) -> list[Tensor]:
+def circle_squares(points: Points, degree: int) -> list[Tensor]:
     """|sum z^k|^2 for k = 0 .. degree, of points (..., n, 2)."""
     totals: list[Tensor] = []
     for part in points.split(_IN_CACHE, dim=-2):
@@ -79,7 +80,7 @@ def _monomials(coefficients: _FLOAT, d: int) -> _FLOAT:
     return total
 
 
-def _moment_squares(points: Tensor, degree: int) -> list[Tensor]:
+def _moment_squares(points: Points, degree: int) -> list[Tensor]:
     """Sum over all i, j of t_ij^m for m = 0 .. degree."""
     n, width = points.shape[-2:]
     size = max(1, _CHUNK_NUMBERS // math.comb(width + degree, degree))

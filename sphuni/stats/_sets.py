@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sphuni._rng import seeds
-from sphuni._typing import Seed
+from sphuni._typing import Points, Seed
 from sphuni._workers import ordered_map
 from sphuni.stats import alternatives
 from sphuni.stats._base import UniformityTest
@@ -83,7 +83,7 @@ def _check_parameters(sampler: Callable[..., Any], parameters: dict[str, Any]) -
         )
 
 
-def exact_statistics(points: Tensor, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
+def exact_statistics(points: Points, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
     """Statistics (B, tests) of sets (B, n, d), every pair of points visited once for all tests."""
     paired = [test for test in tests if test.needs_pairs(points.shape[-2], d)]
     sums = kernel_sums(points, [kernel for test in paired for kernel in test.kernels(d)])

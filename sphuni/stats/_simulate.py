@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sphuni._rng import seeds
+from sphuni._typing import Points
 from sphuni._workers import ordered_map
 from sphuni.kernels import Kernel
 from sphuni.pairwise import pair_reduce
@@ -94,7 +95,7 @@ def run(job: Job) -> _FLOAT:
         return evaluate(points, job.tests, job.d)
 
 
-def evaluate(points: Tensor, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
+def evaluate(points: Points, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
     """Statistics (B, tests) of sets (B, n, k) that lie in R^d."""
     n = points.shape[-2]
     sums, known = _over_pairs(points, tests, d)
@@ -108,7 +109,7 @@ def evaluate(points: Tensor, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
 
 
 def _over_pairs(
-    points: Tensor, tests: Sequence[UniformityTest], d: int
+    points: Points, tests: Sequence[UniformityTest], d: int
 ) -> tuple[dict[Kernel, Tensor], dict[UniformityTest, Tensor]]:
     """Pair sums of all kernels and statistics of the closest pairs, from one pass."""
     n = points.shape[-2]

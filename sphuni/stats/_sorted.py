@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.stats._angular import CircleCap, CircleQuartic, CircleSquare
 from sphuni.stats._kernels import Latitude, OneMinusSine
@@ -43,7 +44,7 @@ def sorted_pair_sum(u: Tensor, kernel: Kernel) -> Tensor:
     raise TypeError(f"no sorted form of {kernel.label}")
 
 
-def sorted_turns(points: Tensor) -> Tensor:
+def sorted_turns(points: Points) -> Tensor:
     """Angles as shares of a turn in [0, 1), ascending."""
     x = points.double()
     return ascending(turns_of(x[..., 0].contiguous(), x[..., 1].contiguous()))

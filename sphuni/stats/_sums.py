@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise import cell_sums, has_cells, pair_reduce
 from sphuni.stats._circle_sums import circle_sums, has_circle_form
@@ -17,7 +18,7 @@ _FEWEST_TOGETHER = 2
 _ALONE = (5_000, 30_000)  # one kernel: more pairs than this repay the compiler
 
 
-def kernel_sums(points: Tensor, kernels: Sequence[Kernel]) -> dict[Kernel, Tensor]:
+def kernel_sums(points: Points, kernels: Sequence[Kernel]) -> dict[Kernel, Tensor]:
     """Sums of kernels over i < j of points (..., n, d), each (...,), in as few passes as can be.
 
     Where no gradient is asked for, kernels that are smooth on the circle are summed there in
@@ -44,7 +45,7 @@ def kernel_sums(points: Tensor, kernels: Sequence[Kernel]) -> dict[Kernel, Tenso
     return sums
 
 
-def _on_the_circle(points: Tensor, kernels: Sequence[Kernel]) -> dict[Kernel, Tensor]:
+def _on_the_circle(points: Points, kernels: Sequence[Kernel]) -> dict[Kernel, Tensor]:
     """Sums by `circle_sums`, or nothing where it declines one of the sets."""
     found = []
     for rows in points.reshape(-1, *points.shape[-2:]) if kernels else ():

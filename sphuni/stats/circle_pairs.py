@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import Riesz
 from sphuni.sphere import root
 from sphuni.stats import _coefficients as co
@@ -60,7 +61,7 @@ class RayleighM(SobolevTest):
         if self.m < 1:
             raise ValueError(f"m must be a number of modes, at least 1; got {self.m}")
 
-    def summary(self, points: Tensor, d: int) -> Tensor:
+    def summary(self, points: Points, d: int) -> Tensor:
         """Length of the sum of e^(i m theta), by complex powers."""
         x = points.double()
         total = (torch.complex(x[..., 0], x[..., 1]) ** self.m).sum(-1)
@@ -108,7 +109,7 @@ class Watson(SobolevTest):
     reference: ClassVar[str] = "Watson 1961, doi:10.1093/biomet/48.1-2.109"
     circle_only: ClassVar[bool] = True
 
-    def summary(self, points: Tensor, d: int) -> Tensor:
+    def summary(self, points: Points, d: int) -> Tensor:
         """The statistic itself, from sorted angles; those of lines are doubled."""
         u = sorted_turns(points)
         return watson_of_turns(doubled(u) if self.antipodal else u)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats._sorted import doubled, sorted_turns
 from sphuni.stats.laws import Empirical
@@ -44,7 +45,7 @@ class CircleTest(UniformityTest):
     pairwise: ClassVar[bool] = False
     antipodal: bool = False
 
-    def summary(self, points: Tensor, d: int) -> Tensor:
+    def summary(self, points: Points, d: int) -> Tensor:
         """Angles as shares of a turn in [0, 1), ascending."""
         return self.turns(sorted_turns(points))
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.special import harmonic_dimension
 from sphuni.sphere import root, unit_rows
 from sphuni.stats._base import LawChoice, Term
@@ -37,7 +38,7 @@ class Rayleigh(SobolevTest):
     detects: ClassVar[str] = "a common direction"
     reference: ClassVar[str] = "Mardia & Jupp 1999, doi:10.1002/9780470316979"
 
-    def summary(self, points: Tensor, d: int) -> Tensor:
+    def summary(self, points: Points, d: int) -> Tensor:
         """The length of the sum of the points."""
         total = points.sum(-2, dtype=torch.float64)
         squared = total.square().sum(-1)
@@ -118,7 +119,7 @@ class Bingham(SobolevTest):
     detects: ClassVar[str] = "a common axis or plane, whatever the sign of the points"
     reference: ClassVar[str] = "Bingham 1974, doi:10.1214/aos/1176342874"
 
-    def summary(self, points: Tensor, d: int) -> Tensor:
+    def summary(self, points: Points, d: int) -> Tensor:
         """The sum of all n^2 squared cosines, from the smaller of the two Gram matrices.
 
         Norms that are 1 to single precision only would count n times, so they are put right.

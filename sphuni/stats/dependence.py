@@ -12,7 +12,7 @@ from torch import Tensor
 from sphuni._arrays import result_function
 from sphuni._result import Result
 from sphuni._rng import numpy_generator
-from sphuni._typing import Seed
+from sphuni._typing import Points, Seed
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._groups import build_sobolev, check_one_set, group_numbers, within_groups
@@ -62,7 +62,7 @@ class ClusterTestResult(Result):
 
 @result_function()
 def cluster_test(
-    points: Tensor,
+    points: Points,
     /,
     test: str | UniformityTest = "gine_fn",
     *,
@@ -147,7 +147,7 @@ def cluster_test(
 
 @result_function()
 def effective_n(
-    points: Tensor,
+    points: Points,
     /,
     test: str = "rayleigh",
     *,

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.special import cosine_cdf, cosine_density
 from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats._sorted import ascending, turns_of
@@ -90,7 +91,7 @@ class CuestaAlbertos(_Directional):
         "Cuesta-Albertos, Cuevas & Fraiman 2009, doi:10.1007/s11222-008-9098-3"
     )
 
-    def summary(self, points: Tensor, d: int) -> Tensor:
+    def summary(self, points: Points, d: int) -> Tensor:
         """The largest distance."""
         axes = torch.as_tensor(_axes(self.directions, self.seed, d), device=points.device)
         share = projection_cdf(axes @ points.double().mT, d)
@@ -127,7 +128,7 @@ class SlicedWasserstein(_Directional):
     detects: ClassVar[str] = "every departure, low harmonics most"
     reference: ClassVar[str] = "Bonet et al. 2023, arXiv:2206.08780"
 
-    def summary(self, points: Tensor, d: int) -> Tensor:
+    def summary(self, points: Points, d: int) -> Tensor:
         """Watson's statistic of every plane, averaged."""
         planes = torch.as_tensor(_planes(self.directions, self.seed, d), device=points.device)
         x, y = (planes[:, side] @ points.double().mT for side in (0, 1))

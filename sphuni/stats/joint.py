@@ -6,12 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sphuni._arrays import check_points, result_function
 from sphuni._result import Result
 from sphuni._rng import seeds
-from sphuni._typing import Array, Seed
+from sphuni._typing import Array, Points, Seed
 from sphuni._workers import check_workers
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
@@ -61,7 +60,7 @@ class JointResult(Result):
 
 @result_function()
 def joint_tests(
-    points: Tensor,
+    points: Points,
     /,
     tests: Sequence[str | UniformityTest],
     *,

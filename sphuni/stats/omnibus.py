@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats._pvalues import tails_of
@@ -75,13 +76,13 @@ class Omnibus(UniformityTest):
         """Those of all parts."""
         return tuple(dict.fromkeys(k for part in self.parts for k in part.kernels(d)))
 
-    def summary(self, points: Tensor, d: int) -> Tensor | tuple[Tensor, ...]:
+    def summary(self, points: Points, d: int) -> Tensor | tuple[Tensor, ...]:
         """The statistics of the parts."""
         return tuple(part.statistic(points, d).double() for part in self.parts)
 
     def statistic_with(
         self,
-        points: Tensor,
+        points: Points,
         d: int,
         sums: Mapping[Kernel, Tensor],
         known: Mapping[UniformityTest, Tensor],

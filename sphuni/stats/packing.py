@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.pairwise import smallest_distance
 from sphuni.special import cap_angle
 from sphuni.stats._base import LawChoice, UniformityTest
@@ -40,7 +41,7 @@ class Packing(UniformityTest):
     reference: ClassVar[str] = "Cai, Fan & Jiang 2013, arXiv:1306.0256"
     antipodal: bool = False
 
-    def summary(self, points: Tensor, d: int) -> Tensor:
+    def summary(self, points: Points, d: int) -> Tensor:
         """The smallest chord."""
         return smallest_distance(points.double(), antipodal=self.antipodal)
 
@@ -101,7 +102,7 @@ class MaxAngle(Packing):
     detects: ClassVar[str] = "a nearly antipodal pair"
     antipodal: bool = dataclasses.field(default=False, init=False)
 
-    def summary(self, points: Tensor, d: int) -> Tensor:
+    def summary(self, points: Points, d: int) -> Tensor:
         """The smallest length of a sum of two points."""
         return smallest_distance(points.double(), opposite=True)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from sphuni._arrays import result_function
 from sphuni._result import Result
 from sphuni._rng import numpy_generator
-from sphuni._typing import Seed
+from sphuni._typing import Points, Seed
 from sphuni.stats._groups import (
     build_sobolev,
     check_one_set,
@@ -65,7 +65,7 @@ class EffectResult(Result):
 
 @result_function()
 def effect_size(
-    points: Tensor,
+    points: Points,
     /,
     test: str = "gine_fn",
     *,
@@ -151,7 +151,7 @@ def effect_size(
 
 
 def _jackknife(
-    points: Tensor, test: SobolevTest, groups: NDArray[np.int64], scale: float
+    points: Points, test: SobolevTest, groups: NDArray[np.int64], scale: float
 ) -> tuple[float, float]:
     """U-statistic over pairs from different groups, and its delete-one-group standard error."""
     x = points.detach().double().cpu()
@@ -168,7 +168,7 @@ def _jackknife(
 
 
 def _bootstrap(
-    points: Tensor,
+    points: Points,
     test: SobolevTest,
     groups: NDArray[np.int64],
     scale: float,

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from sphuni._arrays import check_points, result_function
 from sphuni._result import Result
 from sphuni._rng import numpy_generator
-from sphuni._typing import Array, Seed
+from sphuni._typing import Array, Points, Seed
 from sphuni.stats import _registry
 from sphuni.stats._base import LawChoice, UniformityTest
 from sphuni.stats._null import Null, choose
@@ -52,7 +51,7 @@ class KFoldResult(Result):
 
 @result_function()
 def kfold_test(
-    points: Tensor,
+    points: Points,
     /,
     test: str,
     *,
@@ -143,13 +142,13 @@ def kfold_test(
     )
 
 
-def _law(test: UniformityTest, points: Tensor, asked: Null) -> LawChoice:
+def _law(test: UniformityTest, points: Points, asked: Null) -> LawChoice:
     n, d = points.shape
     test.check(n, d)
     return choose(test, n, d, asked)
 
 
-def _departure(test: UniformityTest, points: Tensor, asked: Null) -> float:
+def _departure(test: UniformityTest, points: Points, asked: Null) -> float:
     """Standard deviations of the statistic above its null mean."""
     law = _law(test, points, asked).law
     spread = float(np.sqrt(law.variance))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.stats import _coefficients as co
 from sphuni.stats._base import Term
 from sphuni.stats._kernels import Series
@@ -66,7 +67,7 @@ class Sobolev(SobolevTest):
         degree = int(np.flatnonzero(self.coefficients(d, 0))[-1]) + 1
         return n < _MOMENTS_FROM or _PAIRS_PER_MOMENT * moment_count(degree, d) > n
 
-    def summary(self, points: Tensor, d: int) -> Tensor | tuple[Tensor, ...]:
+    def summary(self, points: Points, d: int) -> Tensor | tuple[Tensor, ...]:
         """The pair sum, from moments where there are many points: O(n)."""
         if self.needs_pairs(points.shape[-2], d):
             return super().summary(points, d)

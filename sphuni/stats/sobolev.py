@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._typing import Points
 from sphuni.kernels import GegenbauerSeries
 from sphuni.special import cosine_quadrature, gegenbauer, harmonic_dimension
 from sphuni.stats._base import LawChoice, Term, UniformityTest
@@ -115,7 +116,7 @@ class SobolevTest(UniformityTest):
         quick = d == 2 and n >= _SORTED_FROM and all(map(has_sorted_form, kernels))
         return bool(kernels) and not quick
 
-    def summary(self, points: Tensor, d: int) -> Tensor | tuple[Tensor, ...]:
+    def summary(self, points: Points, d: int) -> Tensor | tuple[Tensor, ...]:
         """Pair sums of the kernels of `terms`, from sorted angles where that will do."""
         if self.needs_pairs(points.shape[-2], d):
             return super().summary(points, d)

@@ -183,11 +183,10 @@ def test_tight_frames_attain_the_bound():
 
 
 def test_bad_options_are_refused_by_name():
-    energy = sphuni.riesz_energy.__wrapped__
     points = torch.eye(3)
     for arguments, message in (
         ({"metric": "taxi"}, "metric must be 'chordal' or 'geodesic'; got 'taxi'"),
         ({"s": float("nan")}, "s must be finite; got nan"),
     ):
-        with pytest.raises((ValueError, TypeError), match=f"{message}|Type-check error"):
-            energy(points, **arguments)
+        with pytest.raises((ValueError, TypeError), match=message):
+            sphuni.riesz_energy(points, **arguments)

@@ -450,7 +450,7 @@ def st_crowd(path):
 
 @case("accepted", ".safetensors")
 def st_many(path):
-    names = (f'"{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for i in range(30_000))
+    names = (f'"{i:x}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for i in range(20_000))
     _safetensors(path, ("{" + ",".join(names) + "}").encode())
 
 

@@ -145,7 +145,7 @@ def test_bad_requests_list_what_exists():
     ],
 )
 def test_bad_options_are_refused_before_training(method, options, message):
-    with pytest.raises((TypeError, ValueError), match=f"{message}|Type-check error"):
+    with pytest.raises((TypeError, ValueError), match=message):
         snn.regularize(net(), method, **options)
 
 

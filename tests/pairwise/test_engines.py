@@ -352,14 +352,8 @@ def test_autocast_is_left_outside():
     ],
 )
 def test_calls_that_no_engine_serves_say_why(arguments, error, message):
-    reduce, decide = pair_reduce.__wrapped__, _dispatch._decide.__wrapped__  # without type checks
     with pytest.raises(error, match=message):
-        unchecked(reduce, decide, arguments)
-
-
-def unchecked(reduce, decide, arguments):
-    used = {"op": "sum", "weights": None, "engine": "auto", **arguments}
-    decide(points(5, 9), None, (Riesz(1.0),), used["op"], used["weights"], used["engine"])
+        pair_reduce(points(5, 9), kernel=Riesz(1.0), **arguments)
 
 
 def test_explain_says_what_runs_and_why(monkeypatch):
