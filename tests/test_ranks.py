@@ -58,6 +58,7 @@ def check(world, folder, end):
     return codes, found
 
 
+@pytest.mark.slow
 def test_two_ranks_give_the_numbers_of_one_and_notice_a_lost_rank(tmp_path):
     codes, found = check(2, tmp_path, "lost")
     assert codes == [0, 9]

@@ -131,6 +131,7 @@ def test_page_of_forty_layers_is_small():
     assert len(sample_reports.model(many).to_html()) < 800_000
 
 
+@pytest.mark.slow
 def test_very_large_models_get_charts_for_the_worst_layers_only():
     layer = sample_reports.layer("a", n=4, d=4)
     many = tuple(dataclasses.replace(layer, name=f"layer.{k}") for k in range(203))

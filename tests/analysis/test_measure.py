@@ -166,7 +166,11 @@ def test_centering_and_removing_components(rng):
 
 @pytest.mark.parametrize(
     "options",
-    [{"center": True}, {"remove_top": 1}, {"center": True, "remove_top": 3, "baseline": "init"}],
+    [
+        pytest.param({"center": True}, marks=SLOW),
+        pytest.param({"remove_top": 1}, marks=SLOW),
+        {"center": True, "remove_top": 3, "baseline": "init"},
+    ],
 )
 @pytest.mark.parametrize(
     ("n", "d"), [(20, 32), pytest.param(60, 12, marks=SLOW), pytest.param(100, 5, marks=SLOW)]
@@ -260,7 +264,10 @@ def test_options_are_checked(options, message):
         Options(**options)
 
 
-@pytest.mark.parametrize(("n", "count"), [(4_100, 16), (12_000, 16), (700, 16), (2, 16), (900, 1)])
+@pytest.mark.parametrize(
+    ("n", "count"),
+    [(4_100, 16), pytest.param(12_000, 16, marks=SLOW), (700, 16), (2, 16), (900, 1)],
+)
 def test_slabs_of_rows_have_the_digits_of_the_whole(n, count):
     rows = torch.from_numpy(sphuni.random_points(n, 12, rng=0)).float()
     parts = [part for part in slabs(n, count) if part.start < part.stop]

@@ -35,7 +35,12 @@ def press(monkeypatch):
 
 @pytest.mark.parametrize(
     ("problem", "options"),
-    [("thomson", {}), ("tammes", {}), ("covering", {}), ("polarization", {"s": 1.0})],
+    [
+        ("thomson", {}),
+        ("tammes", {}),
+        ("covering", {}),
+        pytest.param("polarization", {"s": 1.0}, marks=pytest.mark.slow),
+    ],
 )
 def test_the_first_batch_gives_the_best_so_far(problem, options, press):
     press(0)

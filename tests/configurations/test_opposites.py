@@ -23,7 +23,9 @@ def energy(points, s):
 
 
 @pytest.mark.parametrize("s", [1.0, -0.5])
-@pytest.mark.parametrize(("n", "d", "symmetry"), [(6, 3, 48), (8, 4, 384)])
+@pytest.mark.parametrize(
+    ("n", "d", "symmetry"), [(6, 3, 48), pytest.param(8, 4, 384, marks=pytest.mark.slow)]
+)
 def test_sets_of_opposite_points_are_certified(n, d, symmetry, s):
     result = optimize("riesz", n=n, d=d, s=s, metric="geodesic", restarts=8)
     certificate = result.certificate
@@ -52,6 +54,7 @@ def test_powers_above_the_first_gather_all_points(lines):
     assert lines or min(rivals) > result.value
 
 
+@pytest.mark.slow
 def test_moving_any_point_of_a_certified_set_costs_energy():
     result = optimize("riesz", n=7, d=3, s=1.0, metric="geodesic", restarts=8)
     rng = np.random.default_rng(0)

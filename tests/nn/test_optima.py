@@ -106,7 +106,7 @@ def test_half_space_pole_objectives_spread_the_lines_of_their_projection(name):
 
 
 @pytest.mark.parametrize("name", ["rp-comhe", "ap-comhe", "group-comhe"])
-@pytest.mark.parametrize("inner", ["hs-mhe", "mhe"])
+@pytest.mark.parametrize("inner", ["hs-mhe", pytest.param("mhe", marks=pytest.mark.slow)])
 def test_compressed_objectives_have_the_optimum_of_the_objective_inside(name, inner):
     """Where a projection to k >= n dimensions can keep all angles."""
     cosines = off_diagonal(descend(snn.build(name, k=8, objective=inner), 5, 12))
@@ -114,7 +114,7 @@ def test_compressed_objectives_have_the_optimum_of_the_objective_inside(name, in
     torch.testing.assert_close(cosines, torch.full_like(cosines, best), atol=0.06, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["rp-comhe", "adv-comhe"])
+@pytest.mark.parametrize("name", ["rp-comhe", pytest.param("adv-comhe", marks=pytest.mark.slow)])
 def test_a_projection_at_rest_reaches_the_icosahedron(name):
     rest = {"C": 1, "redraw_every": 0} if name == "rp-comhe" else {"inner_steps": 0}
     objective = snn.build(name, k=3, objective="mhe", s=1.0, **rest)

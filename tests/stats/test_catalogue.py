@@ -115,6 +115,7 @@ def test_mmd_is_the_v_form_of_softmax():
     assert ours == pytest.approx((kernel - mean).sum() / 25, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_max_angle_is_the_mirror_image_of_packing():
     x = random_points(40, 3, rng=2)
     gram = x @ x.T

@@ -52,7 +52,7 @@ def task(name: str, arm: str, folder: Path, images: str, epochs: int) -> Task:
     )
 
 
-@pytest.mark.parametrize("arm", ["baseline", "sn-hs-mhe"])
+@pytest.mark.parametrize("arm", ["baseline", pytest.param("sn-hs-mhe", marks=pytest.mark.slow)])
 def test_gans_log_losses_score_and_energy_and_go_on_after_a_stop(arm, tmp_path, images):
     whole = gan.run(task("gan", arm, tmp_path / "whole", images, 2), report=lambda _: None)
     assert [row["epoch"] for row in whole] == [1, 2]

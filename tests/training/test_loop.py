@@ -88,7 +88,7 @@ def test_arms_share_initial_weights_and_batches(settings, splits, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "loss", "optimizer"),
     [
-        ("rp-comhe", "softmax", "sgd"),
+        pytest.param("rp-comhe", "softmax", "sgd", marks=pytest.mark.slow),
         ("ap-comhe", "ga-softmax", "adam"),
         ("hs-mhp", "softmax", "adamw"),
     ],
