@@ -6,11 +6,13 @@ The stored coordinates are taken as exact rationals and normalised with 50 digit
 every local minimum of the potential that float64 finds is refined by Newton's method with 50
 digits, and the least value is printed; that no other minimum lies lower is the certified lower
 bound of the branch and bound in the table. Covering: the circumradius of every deepest facet.
-Thomson: the sum over all pairs, which no least energy exceeds. Tammes: the smallest angle.
+Thomson: the sum over all pairs, which no least energy exceeds. Tammes: the smallest angle. Largest
+determinants: the pivots of the Gram matrix of the Dirichlet kernel.
 """
 
 import csv
 import itertools
+import math
 import sys
 from importlib import resources
 from typing import Any
@@ -27,6 +29,7 @@ from sphuni.kernels import Riesz
 __all__ = [
     "main",
     "precise_covering",
+    "precise_maxdet",
     "precise_polarization",
     "precise_tammes",
     "precise_thomson",
@@ -108,6 +111,28 @@ def precise_covering(points: np.ndarray, exponent: str) -> Any:
     return mpmath.acos(min(cosines))
 
 
+def precise_maxdet(points: np.ndarray, exponent: str) -> Any:
+    """Logarithm of the determinant of sum_l (2 l + 1) P_l(x_i . x_j) / (4 pi)."""
+    del exponent
+    rows = [_normalised(row) for row in points]
+    degree = math.isqrt(len(rows)) - 1
+    gram = mpmath.matrix(len(rows))
+    for i, x in enumerate(rows):
+        for j in range(i + 1):
+            t = sum(a * b for a, b in zip(x, rows[j], strict=True))
+            gram[i, j] = gram[j, i] = _dirichlet(t, degree)
+    factor = mpmath.cholesky(gram)
+    return 2 * mpmath.fsum(mpmath.log(factor[i, i]) for i in range(len(rows)))
+
+
+def _dirichlet(t: Any, degree: int) -> Any:
+    before, now, total = mpmath.mpf(0), mpmath.mpf(1), mpmath.mpf(1)
+    for l in range(degree):
+        before, now = now, ((2 * l + 1) * t * now - l * before) / (l + 1)
+        total += (2 * l + 3) * now
+    return total / (4 * mpmath.pi)
+
+
 def _normalised(row: np.ndarray) -> list[Any]:
     exact = [mpmath.mpf(float(c)) for c in row]
     norm = mpmath.sqrt(sum(c * c for c in exact))
@@ -154,6 +179,7 @@ PRECISE = {
     "covering": precise_covering,
     "thomson": precise_thomson,
     "tammes": precise_tammes,
+    "maxdet": precise_maxdet,
 }
 
 
