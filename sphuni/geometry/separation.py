@@ -9,10 +9,12 @@ from torch import Tensor
 from sphuni._arrays import check_points, result_function, widen
 from sphuni._result import Result
 from sphuni._typing import Array, Metric
-from sphuni.pairwise import nearest
+from sphuni.pairwise import nearest, nearest_index
 from sphuni.sphere import angles
 
 __all__ = ["SeparationResult", "nearest_distances", "separation"]
+
+_NUMBERS_TOGETHER = 1 << 17  # of coordinates, which then stay in the cache
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -86,12 +88,24 @@ def nearest_distances(
     points: Tensor, *, metric: Metric = "geodesic", antipodal: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Distance from every point to its nearest other point, and that point's index."""
-    found = nearest(points, k=1, antipodal=antipodal)
-    index = found.index[..., 0]
     if metric == "chordal":
-        return found.distance[..., 0], index
-    other = points.gather(-2, index[..., None].expand(points.shape))
+        found = nearest(points, antipodal=antipodal)
+        return found.distance[..., 0], found.index[..., 0]
+    index = nearest_index(points, antipodal=antipodal)
+    n, d = points.shape[-2:]
+    few = max(1, _NUMBERS_TOGETHER // d)
+    parts = [
+        _angles_to(points, index, slice(start, start + few), antipodal=antipodal)
+        for start in range(0, n, few)
+    ]
+    return torch.cat(parts, dim=-1), index[..., 0]
+
+
+def _angles_to(points: Tensor, index: Tensor, rows: slice, *, antipodal: bool) -> Tensor:
+    """Angles of some rows to the points (..., n, 1) of `index`."""
+    here, chosen = points[..., rows, :], index[..., rows, :]
+    there = points.gather(-2, chosen.expand(here.shape))
     if antipodal:
-        flip = (points * other).sum(dim=-1, keepdim=True).detach() < 0
-        other = torch.where(flip, -other, other)
-    return angles(points, other), index
+        flip = (here * there).sum(dim=-1, keepdim=True).detach() < 0
+        there = torch.where(flip, -there, there)
+    return angles(here, there)

@@ -17,6 +17,7 @@ from sphuni.pairwise._gradient import native_sets as native_sets
 from sphuni.pairwise._gram import gram_matrix as gram_matrix
 from sphuni.pairwise._nearest import Nearest as Nearest
 from sphuni.pairwise._nearest import nearest as nearest
+from sphuni.pairwise._nearest import nearest_index as nearest_index
 from sphuni.pairwise._ring import agree_on_rows as agree_on_rows
 from sphuni.pairwise._ring import is_sharded as is_sharded
 from sphuni.pairwise._scan import PairScan as PairScan

@@ -15,11 +15,12 @@ from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.sphere import root, unit_rows
 
-__all__ = ["Nearest", "nearest"]
+__all__ = ["Nearest", "nearest", "nearest_index"]
 
 _TREE_DIMENSION = 7
 _SMALL = 2_000
 _WORTH_COMPILING = 512
+_NUMBERS_TOGETHER = 1 << 16  # of coordinates, which then stay in the cache
 
 _Mode = Literal["points", "lines", "opposite"]
 
@@ -68,43 +69,54 @@ def nearest(
     not decide the order.
     Cost O(n log n) or O(n^2 d), memory O(n k + tile).
     """
+    index = nearest_index(points, k=k, antipodal=antipodal, opposite=opposite)
+    n, d = points.shape[-2:]
+    flat = widen(points).reshape(-1, n, d)
+    mode = _mode(antipodal, opposite)
+    distance = _distances(flat, index.reshape(-1, n, k), mode).to(points.dtype)
+    return Nearest(index, distance.reshape(index.shape))
+
+
+def nearest_index(
+    points: Points, /, *, k: int = 1, antipodal: bool = False, opposite: bool = False
+) -> Tensor:
+    """The index of `nearest` alone, an integer tensor (..., n, k)."""
     n, d = points.shape[-2:]
     if not 1 <= k < n:
         raise ValueError(f"k must lie between 1 and n - 1 = {n - 1}; got {k}")
+    flat = points.detach().reshape(-1, n, d)
+    return _search(flat, k, _mode(antipodal, opposite)).reshape(*points.shape[:-1], k)
+
+
+def _mode(antipodal: bool, opposite: bool) -> _Mode:
     if antipodal and opposite:
         raise ValueError("give antipodal or opposite, not both: lines have no opposite sides")
-    mode: _Mode = "lines" if antipodal else "opposite" if opposite else "points"
-    flat = points.reshape(-1, n, d)
-    index = _search(flat.detach(), k, mode)
-    distance = _distances(widen(flat), index, mode).to(points.dtype)
-    shape = (*points.shape[:-1], k)
-    return Nearest(index.reshape(shape), distance.reshape(shape))
+    return "lines" if antipodal else "opposite" if opposite else "points"
 
 
 def _search(sets: Tensor, k: int, mode: _Mode) -> Tensor:
     """Indices (b, n, k), nearest first."""
-    n = sets.shape[1]
-    rows = unit_rows(sets.double())
-    exact = rows if n <= _SMALL else widen(sets)
-    pairs = zip(rows, exact, strict=True)
-    found = torch.stack([_one_search(*pair, k, mode) for pair in pairs])
-    distance = _distances(rows, found, mode)
-    own = torch.arange(n, device=sets.device)[:, None]
+    found = torch.stack([_one_search(points, k, mode) for points in sets])
+    pairs = zip(sets, found, strict=True)
+    distance = torch.stack([_exact_distances(points, index, mode) for points, index in pairs])
+    own = torch.arange(sets.shape[1], device=sets.device)[:, None]
     others = (found != own) & ~_repeated(found)
     order = distance.masked_fill_(~others, torch.inf).argsort(dim=-1, stable=True)
     return found.gather(-1, order[..., :k])
 
 
-def _one_search(rows: Tensor, exact: Tensor, k: int, mode: _Mode) -> Tensor:
+def _one_search(points: Points, k: int, mode: _Mode) -> Tensor:
     """Candidates (n, k or more) in one set, the point itself perhaps among them.
 
-    `exact` holds what tiles multiply. A tree, which takes differences, needs no spare candidate.
+    A tree, which takes differences, needs no spare candidate.
     """
-    spare = min(k + 1, rows.shape[0] - 1)
-    if rows.shape[1] == 2:
-        return _circle_search(rows, spare, mode)
-    if rows.device.type == "cpu" and rows.shape[1] <= _TREE_DIMENSION:
-        return _tree_search(rows, k, mode)
+    n, d = points.shape
+    spare = min(k + 1, n - 1)
+    if d == 2:
+        return _circle_search(unit_rows(points.double()), spare, mode)
+    if points.device.type == "cpu" and d <= _TREE_DIMENSION:
+        return _tree_search(unit_rows(points.double()), k, mode)
+    exact = unit_rows(points.double()) if n <= _SMALL else widen(points)
     return _tile_search(exact, spare, mode)
 
 
@@ -166,6 +178,24 @@ def _tile_search(points: Points, k: int, mode: _Mode) -> Tensor:
 
     run_tiles(work, points[None], None)
     return index
+
+
+def _exact_distances(points: Points, index: Tensor, mode: _Mode) -> Tensor:
+    """Chordal distances (n, k) of the indexed points in float64, some rows at a time."""
+    n, d = points.shape
+    few = max(1, _NUMBERS_TOGETHER // d)
+    norms = torch.linalg.vector_norm(points, dim=-1, keepdim=True, dtype=torch.float64)
+    norms.clamp_min_(torch.finfo(torch.float64).tiny)
+    blocks = []
+    for start in range(0, n, few):
+        chosen = index[start : start + few]
+        here = (points[start : start + few].double() / norms[start : start + few])[:, None]
+        there = points[chosen].double().div_(norms[chosen])
+        if mode == "lines":
+            there = torch.where((here * there).sum(-1, keepdim=True) < 0, -there, there)
+        apart = here + there if mode == "opposite" else here - there
+        blocks.append(torch.linalg.vector_norm(apart, dim=-1))
+    return torch.cat(blocks)
 
 
 def _distances(sets: Tensor, index: Tensor, mode: _Mode) -> Tensor:
