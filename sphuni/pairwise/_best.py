@@ -9,14 +9,9 @@ import torch
 from torch import Tensor
 
 from sphuni._jit import native_jit
-from sphuni.pairwise._scalar import compile_loops
+from sphuni.pairwise._scalar import DTYPES, compile_loops
 
 __all__ = ["keep_best"]
-
-_DTYPES: dict[torch.dtype, np.dtype[Any]] = {
-    torch.float32: np.dtype(np.float32),
-    torch.float64: np.dtype(np.float64),
-}
 
 
 def keep_best(
@@ -38,7 +33,7 @@ def keep_best(
     both = rows != columns
     if native and tile.device.type == "cpu" and native_jit() is not None:
         arrays = score.numpy(), index.numpy(), tile.numpy()
-        _compiled(_DTYPES[tile.dtype])(*arrays, rows.start, columns.start, both)
+        _compiled(DTYPES[tile.dtype])(*arrays, rows.start, columns.start, both)
         return
     _plain(score[rows], index[rows], tile, columns.start)
     if both:

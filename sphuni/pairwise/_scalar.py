@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from sphuni._errors import EngineError
 from sphuni._jit import compile_together, wide_vectors
@@ -16,7 +17,13 @@ from sphuni.pairwise import _vector
 from sphuni.pairwise._formula import Formula, formula
 from sphuni.pairwise._vector import vector_functions
 
-__all__ = ["can_spell", "compile_loops", "spell"]
+__all__ = ["DTYPES", "can_spell", "compile_loops", "spell"]
+
+DTYPES: dict[torch.dtype, np.dtype[Any]] = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
+"""What loops are compiled for."""
 
 _TRACING = threading.Lock()  # torch.fx patches global state while it traces
 

@@ -19,15 +19,11 @@ from sphuni.pairwise import _loops, _scalar
 __all__ = ["MARK", "serves", "slopes", "values"]
 
 MARK = _loops.MARK
-_DTYPES: dict[torch.dtype, np.dtype[Any]] = {
-    torch.float32: np.dtype(np.float32),
-    torch.float64: np.dtype(np.float64),
-}
 
 
 def serves(x: Tensor, kernels: Sequence[Kernel]) -> bool:
     """Whether tiles of these points are on the processor and the kernels have scalar forms."""
-    if x.device.type != "cpu" or x.dtype not in _DTYPES or native_jit() is None:
+    if x.device.type != "cpu" or x.dtype not in _scalar.DTYPES or native_jit() is None:
         return False
     return all(_scalar.can_spell(_far(kernel)) for kernel in kernels)
 
@@ -35,7 +31,7 @@ def serves(x: Tensor, kernels: Sequence[Kernel]) -> bool:
 def values(cosines: Tensor, kernels: tuple[Kernel, ...]) -> Tensor:
     """Sums (b, k), float64, over the cosines (b, r, c) that are not `MARK`."""
     sums = np.zeros((len(cosines), len(kernels)))
-    _compiled(kernels, False, _DTYPES[cosines.dtype])(cosines.numpy(), sums)
+    _compiled(kernels, False, _scalar.DTYPES[cosines.dtype])(cosines.numpy(), sums)
     return torch.from_numpy(sums)
 
 
@@ -45,7 +41,7 @@ def slopes(cosines: Tensor, kernel: Kernel, *, both: bool) -> tuple[Tensor, Tens
     Returns the sums of the kernel (b,), float64, and those of cosine times slope over the rows
     (b, r) and, if `both`, the columns (b, c).
     """
-    dtype = _DTYPES[cosines.dtype]
+    dtype = _scalar.DTYPES[cosines.dtype]
     b, r, c = cosines.shape
     sums, rows = np.zeros(b), np.zeros((b, r), dtype)
     columns = np.zeros((b, c if both else 0), dtype)
