@@ -183,7 +183,7 @@ def _tile_search(points: Points, k: int, mode: _Mode) -> Tensor:
 def _exact_distances(points: Points, index: Tensor, mode: _Mode) -> Tensor:
     """Chordal distances (n, k) of the indexed points in float64, some rows at a time."""
     n, d = points.shape
-    few = max(1, _NUMBERS_TOGETHER // d)
+    few = max(1, 2 * _NUMBERS_TOGETHER // (d * index.shape[1]))
     norms = torch.linalg.vector_norm(points, dim=-1, keepdim=True, dtype=torch.float64)
     norms.clamp_min_(torch.finfo(torch.float64).tiny)
     blocks = []
