@@ -19,7 +19,7 @@ for s in map(float, sys.argv[1:]):
     ours, plain = (float(pair_reduce(x, kernel=Riesz(s), engine=engine))
                    for engine in ("blockwise", "reference"))
     assert abs(ours / plain - 1) < 1e-12, (s, ours, plain)
-    loops = _sweep._compiled((Riesz(s),), False, _sweep._DTYPES[x.dtype])
+    loops = _sweep._compiled((Riesz(s),), False, _scalar.DTYPES[x.dtype])
     print(sum(loops._cache_misses.values()) if loops._cache_misses else 0)
 """
 
