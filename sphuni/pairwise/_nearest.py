@@ -96,28 +96,31 @@ def _mode(antipodal: bool, opposite: bool) -> _Mode:
 
 def _search(sets: Tensor, k: int, mode: _Mode) -> Tensor:
     """Indices (b, n, k), nearest first."""
-    found = torch.stack([_one_search(points, k, mode) for points in sets])
-    pairs = zip(sets, found, strict=True)
-    distance = torch.stack([_exact_distances(points, index, mode) for points, index in pairs])
+    searches = [_one_search(points, k, mode) for points in sets]
+    found, distance = map(torch.stack, zip(*searches, strict=True))
     own = torch.arange(sets.shape[1], device=sets.device)[:, None]
     others = (found != own) & ~_repeated(found)
     order = distance.masked_fill_(~others, torch.inf).argsort(dim=-1, stable=True)
     return found.gather(-1, order[..., :k])
 
 
-def _one_search(points: Points, k: int, mode: _Mode) -> Tensor:
-    """Candidates (n, k or more) in one set, the point itself perhaps among them.
+def _one_search(points: Points, k: int, mode: _Mode) -> tuple[Tensor, Tensor]:
+    """Candidates (n, k or more) in one set, the point itself perhaps among them, and their order.
 
-    A tree, which takes differences, needs no spare candidate.
+    The order is that of the second tensor, exact distances wherever rounding could matter. A tree,
+    which takes differences, needs no spare candidate.
     """
     n, d = points.shape
     spare = min(k + 1, n - 1)
     if d == 2:
-        return _circle_search(unit_rows(points.double()), spare, mode)
-    if points.device.type == "cpu" and d <= _TREE_DIMENSION:
-        return _tree_search(unit_rows(points.double()), k, mode)
-    exact = unit_rows(points.double()) if n <= _SMALL else widen(points)
-    return _tile_search(exact, spare, mode)
+        index = _circle_search(unit_rows(points.double()), spare, mode)
+    elif points.device.type == "cpu" and d <= _TREE_DIMENSION:
+        index = _tree_search(unit_rows(points.double()), k, mode)
+    else:
+        exact = unit_rows(points.double()) if n <= _SMALL else widen(points)
+        score, index = _tile_search(exact, spare, mode)
+        return index, _order(points, score, index, mode)
+    return index, _exact_distances(points, index, mode)
 
 
 def _circle_search(points: Points, k: int, mode: _Mode) -> Tensor:
@@ -162,8 +165,8 @@ def _repeated(index: Tensor) -> Tensor:
     return torch.zeros_like(same).scatter_(-1, order, same)
 
 
-def _tile_search(points: Points, k: int, mode: _Mode) -> Tensor:
-    """The k largest cosines per row over all tiles, as indices; smallest for opposite points."""
+def _tile_search(points: Points, k: int, mode: _Mode) -> tuple[Tensor, Tensor]:
+    """The k largest cosines per row over all tiles and their places; of opposite points, minus."""
     n = points.shape[0]
     score = points.new_full((n, k), -torch.inf)
     index = torch.zeros(n, k, dtype=torch.long, device=points.device)
@@ -177,25 +180,41 @@ def _tile_search(points: Points, k: int, mode: _Mode) -> Tensor:
         keep_best(score, index, gram, task.left, task.right, native=n > _WORTH_COMPILING)
 
     run_tiles(work, points[None], None)
-    return index
+    return score, index
 
 
-def _exact_distances(points: Points, index: Tensor, mode: _Mode) -> Tensor:
-    """Chordal distances (n, k) of the indexed points in float64, some rows at a time."""
+def _order(points: Points, score: Tensor, index: Tensor, mode: _Mode) -> Tensor:
+    """Minus the cosines, but distances in the rows whose cosines differ by roundings only."""
+    rounding = 4 * points.shape[1] * torch.finfo(score.dtype).eps
+    apart = (score[:, :-1] - score[:, 1:] > rounding).all(dim=1)
+    doubtful = torch.nonzero(~apart)[:, 0]
+    order = -score.double()
+    order[doubtful] = _exact_distances(points, index[doubtful], mode, rows=doubtful)
+    return order
+
+
+def _exact_distances(
+    points: Points, index: Tensor, mode: _Mode, *, rows: Tensor | None = None
+) -> Tensor:
+    """Chordal distances (r, k) of rows to the indexed points in float64, some rows at a time."""
     n, d = points.shape
+    rows = torch.arange(n, device=points.device) if rows is None else rows
     few = max(1, 2 * _NUMBERS_TOGETHER // (d * index.shape[1]))
-    norms = torch.linalg.vector_norm(points, dim=-1, keepdim=True, dtype=torch.float64)
-    norms.clamp_min_(torch.finfo(torch.float64).tiny)
     blocks = []
-    for start in range(0, n, few):
-        chosen = index[start : start + few]
-        here = (points[start : start + few].double() / norms[start : start + few])[:, None]
-        there = points[chosen].double().div_(norms[chosen])
+    for some, chosen in zip(rows.split(few), index.split(few), strict=True):
+        here, there = _rescaled(points[some])[:, None], _rescaled(points[chosen])
         if mode == "lines":
             there = torch.where((here * there).sum(-1, keepdim=True) < 0, -there, there)
         apart = here + there if mode == "opposite" else here - there
         blocks.append(torch.linalg.vector_norm(apart, dim=-1))
     return torch.cat(blocks)
+
+
+def _rescaled(rows: Tensor) -> Tensor:
+    """Rows that are of unit length up to roundings of their own precision, in float64."""
+    wide = rows.double()
+    norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return wide / norm.clamp_min_(torch.finfo(wide.dtype).tiny)
 
 
 def _distances(sets: Tensor, index: Tensor, mode: _Mode) -> Tensor:
