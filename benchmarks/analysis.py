@@ -31,7 +31,8 @@ def run() -> list[dict[str, Any]]:
 
 
 _OURS = (
-    "import sys; from sphuni.cli.__main__ import main; main(['analyze', sys.argv[1], '--quiet'])"
+    "import sys; from sphuni.cli.__main__ import command; "
+    "sys.argv[1:] = ['analyze', sys.argv[1], '--quiet']; command()"
 )
 _WEIGHTWATCHER = (
     "import sys, weightwatcher; from safetensors.torch import load_file; "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sphuni._typing import Points
+from sphuni.analysis._moments import Moments, moments_of
 from sphuni.special import marchenko_pastur
 
 __all__ = ["Spectrum", "measure_spectrum", "random_effective_rank"]
@@ -26,15 +26,15 @@ class Spectrum(NamedTuple):
     stable_rank: float
 
 
-def measure_spectrum(points: Points) -> Spectrum:
-    """Spectrum of unit rows from the smaller of the two Gram matrices, in float64.
+def measure_spectrum(moments: Moments) -> Spectrum:
+    """Spectrum of unit rows from the smaller of the two Gram matrices.
 
     The effective rank is exp of the entropy of sigma^2 / sum(sigma^2), the shares of the second
     moment along its principal axes (after O. Roy, M. Vetterli, "The effective rank", EUSIPCO 2007,
     who take sigma itself); the stable rank is |X|_F^2 / sigma_max^2.
     """
-    n, d = points.shape
-    values = _singular_values(points)
+    n, d = moments.n, moments.d
+    values = _singular_values(moments)
     ratio = effective_rank(values) / random_effective_rank(n, d)
     stable = float(n / values[0] ** 2)
     keep = np.unique(np.linspace(0, len(values) - 1, min(_KEPT, len(values))).round().astype(int))
@@ -58,20 +58,11 @@ def random_effective_rank(n: int, d: int) -> float:
     rows = min(n, 4096)
     for _ in range(_DRAWS):
         sample = torch.randn(rows, d, generator=generator, dtype=torch.float64)
-        draws.append(effective_rank(_singular_values(sample / sample.norm(dim=1, keepdim=True))))
+        points = sample / sample.norm(dim=1, keepdim=True)
+        draws.append(effective_rank(_singular_values(moments_of(points))))
     return float(np.mean(draws))
 
 
-def _singular_values(points: Points) -> np.ndarray:
-    """Square roots of the eigenvalues of X^T X (or X X^T), accumulated in float64 by blocks."""
-    n, d = points.shape
-    if n <= d:
-        wide = points.double()
-        gram = wide @ wide.T
-    else:
-        gram = points.new_zeros(d, d, dtype=torch.float64)
-        for block in points.split(8192):
-            wide = block.double()
-            gram += wide.T @ wide
-    eigenvalues = torch.linalg.eigvalsh(gram).flip(0).clamp_min(0)
+def _singular_values(moments: Moments) -> np.ndarray:
+    eigenvalues = torch.linalg.eigvalsh(moments.side).flip(0).clamp_min(0)
     return np.asarray(eigenvalues.sqrt().cpu().numpy())

@@ -3,10 +3,8 @@
 import math
 from typing import NamedTuple
 
-import torch
-
-from sphuni._typing import Points
 from sphuni.analysis._layer import TESTS
+from sphuni.analysis._moments import Moments
 from sphuni.kernels import Kernel
 from sphuni.stats import UniformityTestResult, pair_kernels, test_from_summary
 
@@ -48,21 +46,12 @@ def sine_kernel(d: int) -> Kernel:
     return kernel
 
 
-def summarise(points: Points, sine_sum: float, smallest_angle: float) -> Summary:
-    """Add the sums that need no pass over the pairs."""
-    n, d = points.shape
-    total = torch.zeros(d, dtype=torch.float64, device=points.device)
-    side = torch.zeros(min(n, d), min(n, d), dtype=torch.float64, device=points.device)
-    if n < d:
-        wide = points.double()
-        total, side = wide.sum(dim=0), wide @ wide.T
-    else:
-        for block in points.split(8192):
-            wide = block.double()
-            total += wide.sum(dim=0)
-            side += wide.T @ wide
-    squared = float(side.square().sum())
-    return Summary(n, d, float(total.norm()), squared, sine_sum, smallest_angle)
+def summarise(
+    moments: Moments, sine_sum: float = math.nan, smallest_angle: float = math.nan
+) -> Summary:
+    """Read off what needs no pass over the pairs; the other two are given where they are known."""
+    resultant, squared = float(moments.total.norm()), float(moments.side.square().sum())
+    return Summary(moments.n, moments.d, resultant, squared, sine_sum, smallest_angle)
 
 
 def uniformity(summary: Summary, moments: Summary | None = None) -> Uniformity:

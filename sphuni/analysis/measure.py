@@ -8,6 +8,7 @@ from sphuni._typing import Points
 from sphuni.analysis._baseline import against_draws
 from sphuni.analysis._energies import ENERGIES, mean_energy, yardstick
 from sphuni.analysis._layer import LayerReport
+from sphuni.analysis._moments import moments_of
 from sphuni.analysis._options import Options
 from sphuni.analysis._pairs import measure_pairs, smallest_angle
 from sphuni.analysis._passes import kernel_sums, scan_rows
@@ -94,15 +95,17 @@ def _measure_rows(
     scan = scan_rows(points) if scan is None else scan
     *sums, sine_sum = scan.sums.tolist()
     pairs = measure_pairs(points, rows.live[sample.places], scan)
-    summary = summarise(points, sine_sum, pairs.separation)
+    moments = moments_of(points)
+    summary = summarise(moments, sine_sum, pairs.separation)
     whole, estimate, errors = summary, None, {}
     energy = {e.key: mean_energy(e, s, n) for e, s in zip(ENERGIES, sums, strict=True)}
     if sample.partial:
-        whole = summarise(rows.points, math.nan, math.nan)
+        moments = moments_of(rows.points)
+        whole = summarise(moments)
         estimate = estimate_energies(rows.points, options)
         energy, errors = estimate.energy, estimate.error
     tests = uniformity(summary, whole)
-    spectrum = measure_spectrum(rows.points)
+    spectrum = measure_spectrum(moments)
     against = {e.key: yardstick(e, whole.n, d) for e in ENERGIES}
     report = dataclasses.replace(
         base,
@@ -136,4 +139,4 @@ def _measure_rows(
 
 def _sums_and_summary(points: Points) -> tuple[tuple[float, ...], Summary]:
     *sums, sine_sum = kernel_sums(points)
-    return tuple(sums), summarise(points, sine_sum, smallest_angle(points))
+    return tuple(sums), summarise(moments_of(points), sine_sum, smallest_angle(points))

@@ -158,9 +158,10 @@ class _Scan:
         counts = torch.zeros_like(self.counts)
         with self._lock:
             best, nearest = self.best[:, None].clone(), self.nearest[:, None].clone()
+        room = points.new_empty((left.stop - left.start) * self._size)
         for start in range(left.start, points.shape[0], self._size):
             right = slice(start, min(start + self._size, points.shape[0]))
-            gram = points[left] @ points[right].T
+            gram = _cosines(points[left], points[right], room)
             counted = (left.start + right.start) // self._size % self._every == 0
             if left == right:
                 gram.fill_diagonal_(-torch.inf)
@@ -184,6 +185,12 @@ class _Scan:
         """Sums (k,) over one tile, whose cosines are used up."""
         x, y = self._points[None, left], self._points[None, right]
         return cosine_sums(gram[None], x, y, self._kernels, own=left == right)[0]
+
+
+def _cosines(x: Tensor, y: Tensor, room: Tensor) -> Tensor:
+    """Inner products (r, c) written into `room`, whose pages are there already."""
+    gram = room[: len(x) * len(y)].view(len(x), len(y))
+    return torch.matmul(x, y.T, out=gram)
 
 
 def _better(best: Tensor, nearest: Tensor, other: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
