@@ -89,6 +89,7 @@ def _store(folder: Path, source: str) -> Any:
     import numba
     from numba.core import caching
     from numba.core.compiler import CompileResult
+    from numba.core.runtime import rtsys
     from numba.core.serialize import dumps
 
     def path(signature: Any, code: Any) -> Path:
@@ -100,7 +101,8 @@ def _store(folder: Path, source: str) -> Any:
         """Whatever is wrong with a file, the function is compiled anew."""
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
-            target_context.refresh()
+            # all that machine code asks for; the tables of types, for compiling, take far longer
+            rtsys.initialize(target_context)
             with contextlib.suppress(Exception):
                 content = path(sig, target_context.codegen()).read_bytes()
                 return CompileResult._rebuild(target_context, *pickle.loads(content))
