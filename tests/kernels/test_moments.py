@@ -52,6 +52,43 @@ def test_mean_and_variance_are_the_integrals(kernel, d):
             assert kernel.variance(d) == np.inf
 
 
+WIDE = [768, 1536, 4096, 28_672, 151_936]
+
+
+@pytest.mark.parametrize("d", WIDE)
+@pytest.mark.parametrize("antipodal", [False, True], ids=["points", "lines"])
+@pytest.mark.parametrize("s", [0.0, 1.0, 2.0])
+def test_moments_in_the_widths_of_language_models(s, antipodal, d):
+    kernel = Riesz(s).antipodal() if antipodal else Riesz(s)
+    with mpmath.workdps(40):
+        value = (lambda p: -mpmath.log(p) / 2) if s == 0 else (lambda p: p ** (-mpmath.mpf(s) / 2))
+
+        def both(t):
+            return value(2 - 2 * t) + (value(2 + 2 * t) if antipodal else 0)
+
+        def weight(t):
+            return mpmath.exp(mpmath.log(1 - t * t) * (d - 3) / 2)
+
+        def expectation(function):
+            reach = 14 / mpmath.sqrt(d)  # beyond it the weight is below 1e-40
+            parts = [-reach, -reach / 4, 0, reach / 4, reach]
+            total = mpmath.quad(lambda t: function(t) * weight(t), parts)
+            return total / mpmath.quad(weight, parts)
+
+        mean = expectation(both)
+        variance = expectation(lambda t: (both(t) - mean) ** 2)
+    assert kernel.mean(d) == pytest.approx(float(mean), rel=1e-12)
+    spread = float(mean / mpmath.sqrt(variance))  # roundings of values weigh that much more
+    assert kernel.variance(d) == pytest.approx(float(variance), rel=1e-12 + 4e-16 * abs(spread))
+
+
+def test_moments_of_a_kernel_too_narrow_for_a_gauss_rule():
+    kernel, d = Gaussian(100.0), 64
+    with mpmath.workdps(30):
+        second = float(bessel_mean(4 * mpmath.mpf(100) ** 2, d))
+    assert kernel.variance(d) == pytest.approx(second, rel=1e-11)
+
+
 def bessel_mean(kappa, d):
     """E exp(kappa (t - 1)) in closed form."""
     nu = mpmath.mpf(d) / 2 - 1
