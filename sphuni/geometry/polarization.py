@@ -129,8 +129,17 @@ def polarization(
 def _worst_pole(
     points: Tensor, kernel: Kernel, method: PolarizationMethod, antipodal: bool
 ) -> tuple[Tensor, float]:
-    """The lowest pole found and a certified lower bound, in float64."""
+    """The lowest pole found and a certified lower bound, in float64.
+
+    Of fewer points than dimensions only their span and one more direction matter.
+    """
     rows = unit_rows(points.double())
+    n, d = rows.shape
+    if n + 1 < d:
+        further = torch.eye(1, d, dtype=rows.dtype, device=rows.device)
+        axes = torch.linalg.qr(torch.cat([rows, further]).T).Q
+        pole, lower = _worst_pole(rows @ axes, kernel, method, antipodal)
+        return axes @ pole, lower
     total = rows.sum(dim=0)
     if antipodal:
         null = _orthogonal_pole(rows)

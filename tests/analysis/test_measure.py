@@ -82,6 +82,15 @@ def test_infinite_means_leave_excess_and_z_undefined(rng):
     assert math.isfinite(report.z["0"])
 
 
+@pytest.mark.parametrize("d", [768, 1536, 4096, 14_336])
+def test_layers_as_wide_as_those_of_language_models(d, rng):
+    report = layer(rng.standard_normal((30, d)))
+    for numbers in (report.z, report.excess, report.energy, report.p, report.effect_size):
+        assert all(map(math.isfinite, numbers.values()))
+    assert max(map(abs, report.z.values())) < 5
+    assert report.verdict.startswith("uniform")
+
+
 def test_rank_of_random_rows_is_that_of_random_rows(rng):
     for shape in ((200, 100), (100, 300), (20, 10)):
         assert layer(rng.standard_normal(shape)).effective_rank_ratio == pytest.approx(1, abs=0.05)

@@ -295,6 +295,14 @@ class TestLinearProgramme:
         negative = GegenbauerSeries((0.0, 0.0, -1.0), 3)
         assert energy_bound(7, 3, kernel=negative).value == pytest.approx(-21, rel=1e-8)
 
+    @pytest.mark.parametrize("s", [0.0, 1.0, 2.0])
+    def test_kernels_singular_at_both_ends_are_bounded_by_orthonormal_sets(self, s):
+        kernel = Riesz(s).antipodal()
+        for n, d in ((3, 3), (40, 4096)):
+            orthonormal = n * (n - 1) / 2 * float(kernel(0.0))
+            bound = energy_bound(n, d, kernel=kernel).value
+            assert bound <= orthonormal and bound == pytest.approx(orthonormal, rel=1e-8)
+
     def test_refuses_a_kernel_without_lower_bound(self):
         class Bottomless(Riesz):
             absolutely_monotone = False

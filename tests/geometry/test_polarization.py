@@ -126,3 +126,12 @@ def test_bad_options_are_refused_by_name():
         sphuni.polarization(np.eye(3), s=-3.0)
     with pytest.raises(ValueError, match=r"s must be at least -2.*got nan"):
         sphuni.polarization(np.eye(3), s=float("nan"))
+
+
+@pytest.mark.parametrize("antipodal", [False, True])
+def test_dimensions_beyond_the_span_of_the_points_change_nothing(antipodal, rng):
+    points = sphuni.random_points(3, 4, rng=rng)
+    wide = np.hstack([points, np.zeros((3, 400))])
+    small, large = (sphuni.polarization(x, s=1, antipodal=antipodal) for x in (points, wide))
+    assert bool(large.exact) and float(large.value) == pytest.approx(float(small.value), rel=1e-9)
+    assert np.linalg.norm(large.witness) == pytest.approx(1, abs=1e-12)

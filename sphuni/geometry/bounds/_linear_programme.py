@@ -141,8 +141,8 @@ class _Cells:
     right: NDArray[np.float64]
     curvature: NDArray[np.float64]
     """An upper bound of the kernel's second derivative in the angle, inf where unknown."""
-    falling: NDArray[np.bool_]
-    """Whether the kernel decreases with the angle there."""
+    monotone: NDArray[np.bool_]
+    """Whether the kernel only falls, or only rises, with the angle there."""
 
     def halves(self, which: NDArray[np.bool_]) -> "_Cells":
         middle = (self.left[which] + self.right[which]) / 2
@@ -150,7 +150,7 @@ class _Cells:
             np.concatenate([self.left[which], middle]),
             np.concatenate([middle, self.right[which]]),
             np.tile(self.curvature[which], 2),
-            np.tile(self.falling[which], 2),
+            np.tile(self.monotone[which], 2),
         )
 
 
@@ -168,16 +168,18 @@ def _first_cells(
     with np.errstate(invalid="ignore"):
         second = np.full(len(theta), np.nan)
         second[1:-1] = (sampled[2:] - 2 * sampled[1:-1] + sampled[:-2]) / step**2
-        falling = np.diff(sampled) <= 0
+        step_up = np.diff(sampled)
     second[0], second[-1] = second[1], second[-2]
     padded = np.pad(second, 1, mode="edge")
     near = np.max([padded[k : k + len(theta) - 1] for k in range(4)], axis=0)
     curvature = np.where(np.isfinite(near), 2 * np.maximum(near, 0.0), np.inf)
+    falling, rising = step_up <= 0, step_up >= 0
     falling[:-1] &= falling[1:]
-    if falling[0]:
-        # A cusp at angle 0 (-theta^a, a < 1) has unbounded curvature that no difference shows.
-        curvature[0] = np.inf
-    return _Cells(theta[:-1], theta[1:], curvature, falling)
+    rising[1:] &= rising[:-1]
+    # A cusp at an end (-theta^a, a < 1) has unbounded curvature that no difference shows.
+    curvature[0] = np.inf if falling[0] else curvature[0]
+    curvature[-1] = np.inf if rising[-1] else curvature[-1]
+    return _Cells(theta[:-1], theta[1:], curvature, falling | rising)
 
 
 def _excess(
@@ -196,8 +198,8 @@ def _excess(
         (h_left, h_right), (k_left, k_right) = np.split(h, 2), np.split(limit, 2)
         width = (cells.right - cells.left) ** 2 / 8
         smooth = np.maximum(h_left - k_left, h_right - k_right) + width * (own + cells.curvature)
-        monotone = np.maximum(h_left, h_right) + width * own - k_right
-        above = np.where(cells.falling, np.minimum(smooth, monotone), smooth)
+        monotone = np.maximum(h_left, h_right) + width * own - np.minimum(k_left, k_right)
+        above = np.where(cells.monotone, np.minimum(smooth, monotone), smooth)
         best = max(best, float(np.max(h - limit)))
         if depth == 0:
             worst = _local_maxima(h_left - k_left, cells.left)
