@@ -15,7 +15,7 @@ from sphuni._rng import torch_generator
 from sphuni._typing import Points
 from sphuni.analysis._energies import ENERGIES, energy_kernels, mean_energy
 from sphuni.analysis._options import Options
-from sphuni.geometry.sampling import block_means
+from sphuni.geometry.sampling import sample_pairs
 
 __all__ = ["EnergyEstimate", "RowSample", "estimate_energies", "sample_rows"]
 
@@ -68,14 +68,15 @@ def sample_rows(points: Points, options: Options) -> RowSample:
 def estimate_energies(points: Points, options: Options) -> EnergyEstimate:
     """Estimate every mean energy of the report from random blocks of rows."""
     n, d = points.shape
-    pairs = min(_MOST_PAIRS, n * (n - 1) // 2)
-    means = block_means(points, energy_kernels(), pairs, torch_generator(options.seed + 1))
+    generator = torch_generator(options.seed + 1)
+    found = sample_pairs(points, energy_kernels(), _MOST_PAIRS, generator)
     all_pairs = 0.5 * n * (n - 1)
     value, error = {}, {}
     for k, (energy, kernel) in enumerate(zip(ENERGIES, energy_kernels(), strict=True)):
         finite = math.isfinite(kernel.variance(d))
-        mean, spread = float(means[:, k].mean()), float(means[:, k].std())
         slope = mean_energy(energy, all_pairs, n) - mean_energy(energy, 0.0, n)
-        value[energy.key] = mean_energy(energy, mean * all_pairs, n) if finite else math.nan
-        error[energy.key] = slope * spread / math.sqrt(len(means)) if finite else math.nan
-    return EnergyEstimate(value, error, pairs)
+        value[energy.key] = (
+            mean_energy(energy, float(found.mean[k]) * all_pairs, n) if finite else math.nan
+        )
+        error[energy.key] = slope * float(found.error[k]) if finite else math.nan
+    return EnergyEstimate(value, error, found.pairs)

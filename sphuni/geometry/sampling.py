@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from sphuni._typing import Array, Seed
 from sphuni.kernels import Kernel
 from sphuni.pairwise import pair_reduce
 
-__all__ = ["SampledEnergy", "block_means", "sampled_energy"]
+__all__ = ["PairSample", "SampledEnergy", "sample_pairs", "sampled_energy"]
 
 _BLOCK = 512
 _FEWEST_BLOCKS = 8
@@ -80,13 +80,16 @@ def sampled_energy(
     -----
     The rows are shuffled and cut into blocks of at most 512; every block of a shuffle is met with
     one other block, all rows with all rows, and shuffles are repeated until the pairs are many
-    enough. Each pair of points is as likely as any other to be met, so the estimate is unbiased;
-    the standard error is that of the mean of the blocks' means, and errs on the large side, since
-    the blocks of a shuffle together hold every row once. A matrix product makes a pair some
-    hundred times cheaper than a gather of random pairs. O(pairs * d) time, O(n + block) memory.
+    enough. Each pair of points is as likely as any other to be met, so the estimate is unbiased. A
+    matrix product makes a pair some hundred times cheaper than a gather of random pairs.
+    O(pairs * d) time, O(n + block) memory.
 
-    Points that are far from uniform (clusters) make close pairs frequent; the standard error sees
-    that as far as the sample does.
+    What a row adds to all its pairs, Hoeffding's linear part, does not matter where a whole
+    shuffle is met, since that holds every row once; the standard error is then that of the rest,
+    from contrasts between the quarters of each couple of blocks in which rows cancel. Where the
+    pairs asked for are fewer than a shuffle has, about 256 n, it is that of the mean of the
+    blocks' means. Points in clusters make close pairs frequent; the standard error sees that as
+    far as the sample does.
 
     References
     ----------
@@ -121,9 +124,8 @@ def sampled_energy(
         )
     generator = torch_generator(rng)
     flat = widen(points).reshape(-1, n, d)
-    means = torch.stack([block_means(one, [used], pairs, generator)[:, 0] for one in flat])
-    count, size = means.shape[1], _block_rows(n)
-    value, error = means.mean(dim=1), means.std(dim=1) / math.sqrt(count)
+    found = [sample_pairs(one, [used], pairs, generator) for one in flat]
+    value, error = (torch.cat([one[k] for one in found]) for k in range(2))
     if antipodal:
         value = ((n - 1) * value + kernel.at_minus_one) / (2 * n - 1)
         error = (n - 1) * error / (2 * n - 1)
@@ -131,27 +133,65 @@ def sampled_energy(
     return SampledEnergy(
         value.reshape(shape).to(points.dtype),
         error.reshape(shape).to(points.dtype),
-        count * size * size,
+        found[0].pairs,
     )
 
 
-def block_means(
+class PairSample(NamedTuple):
+    """Means (k,) of kernels over random pairs of one set, their errors, and how many pairs."""
+
+    mean: Tensor
+    error: Tensor
+    pairs: int
+
+
+def sample_pairs(
     points: Tensor, kernels: Sequence[Kernel], pairs: int, generator: torch.Generator
-) -> Tensor:
-    """Mean kernels (count, k) over the pairs of two random blocks of rows; see `sampled_energy`."""
+) -> PairSample:
+    """Average kernels over the pairs between random blocks of rows; see `sampled_energy`."""
     n = points.shape[0]
-    size = _block_rows(n)
-    count = max(_FEWEST_BLOCKS, -(-min(pairs, n * (n - 1) // 2) // size**2))
-    means: list[Tensor] = []
-    while len(means) < count:
-        order = torch.randperm(n, generator=generator).to(points.device)
-        couples = order[: n // (2 * size) * 2 * size].reshape(-1, 2, size)
-        for left, right in couples[: count - len(means)]:
-            total = pair_reduce(points[left], points[right], kernel=kernels)
-            means.append(total.double() / size**2)
-    return torch.stack(means)
+    couples = max(_FEWEST_BLOCKS, -(-n // (2 * _BLOCK)))
+    count = max(_FEWEST_BLOCKS, -(-min(pairs, n * (n - 1) // 2) * 4 * couples**2 // n**2))
+    shuffles, rest = divmod(count, couples)
+    shuffles += shuffles > 0 and rest > 0
+    found = [
+        _couple(points, rows, kernels)
+        for _ in range(max(1, shuffles))
+        for rows in _shuffled(n, couples, generator)[: count if shuffles == 0 else couples]
+    ]
+    totals, means, contrasts = (torch.stack([one[k] for one in found]) for k in range(3))
+    met = sum(one.pairs for one in found)
+    spread = contrasts.square().mean(dim=0) / 16 if shuffles else means.var(dim=0)
+    return PairSample(totals.sum(dim=0) / met, (spread / len(found)).sqrt(), met)
 
 
-def _block_rows(n: int) -> int:
-    """Rows of a block, such that a shuffle has some blocks."""
-    return min(_BLOCK, n // (2 * _FEWEST_BLOCKS))
+class _Couple(NamedTuple):
+    """What two blocks of rows say: sum, mean and contrast of every kernel (k,).
+
+    The contrast of the means of the four quarters is free of what any one row adds to all its
+    pairs.
+    """
+
+    total: Tensor
+    mean: Tensor
+    contrast: Tensor
+    pairs: int
+
+
+def _couple(points: Tensor, rows: Sequence[Tensor], kernels: Sequence[Kernel]) -> _Couple:
+    """Look at all pairs of the first two of four runs of rows with the last two."""
+    parts = [points[index.to(points.device)] for index in rows]
+    sums, sizes = [], []
+    for left in parts[:2]:
+        for right in parts[2:]:
+            sums.append(pair_reduce(left, right, kernel=kernels).double())
+            sizes.append(len(left) * len(right))
+    means = [total / size for total, size in zip(sums, sizes, strict=True)]
+    total, pairs = torch.stack(sums).sum(dim=0), sum(sizes)
+    return _Couple(total, total / pairs, means[0] - means[1] - means[2] + means[3], pairs)
+
+
+def _shuffled(n: int, couples: int, generator: torch.Generator) -> list[tuple[Tensor, ...]]:
+    """All rows in random order, as four runs of almost equal length for each couple of blocks."""
+    runs = torch.randperm(n, generator=generator).tensor_split(4 * couples)
+    return [tuple(runs[k : k + 4]) for k in range(0, 4 * couples, 4)]
