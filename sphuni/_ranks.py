@@ -22,6 +22,7 @@ R = TypeVar("R")
 
 _NEVER = datetime.timedelta(days=30)  # a rank may wait that long for its next task
 _LOST = 5
+_FOREVER = -1.0  # as locks have it
 _UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError)
 
 
@@ -55,10 +56,12 @@ def run_on_ranks(program: Callable[[], int]) -> int:
     if dist.get_rank() > 0:
         return _serve()
     _pool = RankPool(dist.get_world_size())
+    code = _LOST
     try:
-        return program()
+        code = program()
+        return code
     finally:
-        _pool.dismiss()
+        _pool.dismiss(patience=_FOREVER if code == 0 else 1.0)
         _pool = None
 
 
@@ -82,10 +85,13 @@ class RankPool:
         finally:
             work.drop()
 
-    def dismiss(self) -> None:
-        """Let the ranks go that are not at work on a task that nobody waits for any more."""
+    def dismiss(self, patience: float) -> None:
+        """Let the ranks go, those at work on a task when it is done.
+
+        One that is not done within `patience` seconds is left to fail, and with it the job.
+        """
         for rank in range(1, self.size):
-            if self._free[rank].acquire(timeout=1.0):
+            if self._free[rank].acquire(timeout=patience):
                 try:
                     _send(None, rank)
                 except RuntimeError:

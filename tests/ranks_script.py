@@ -46,6 +46,21 @@ def die(value):
     time.sleep(0.2)
 
 
+def slow_elsewhere(value):
+    """All but the first, which is waited for."""
+    if value > 0:
+        time.sleep(0.1 if os.environ["RANK"] == "0" else 4)
+    return value
+
+
+def stop_early():
+    """End well while another rank is at work on a task that nobody waits for."""
+    answers = ordered_map(slow_elsewhere, range(4))
+    next(answers)
+    answers.close()
+    return 0
+
+
 def numbers():
     """A Monte-Carlo null and a search with several starts."""
     points = np.linalg.qr(np.random.default_rng(3).standard_normal((9, 9)))[0][:, :4]
@@ -88,6 +103,8 @@ def main():
     torch.set_num_threads(1)
     if end == "leader gone":
         sys.exit(run_on_ranks(lambda: os._exit(9)))
+    if end == "early":
+        sys.exit(run_on_ranks(stop_early))
     sys.exit(run_on_ranks(lambda: program(folder, end)))
 
 

@@ -73,6 +73,10 @@ def test_more_ranks(world, tmp_path):
     assert "pickle" in found["unpicklable"]
 
 
+def test_a_rank_at_work_when_the_program_ends_well_is_waited_for(tmp_path):
+    assert run_ranks(2, tmp_path, "early") == [0, 0]
+
+
 @pytest.mark.slow
 def test_ranks_end_when_rank_0_is_gone(tmp_path):
     assert run_ranks(3, tmp_path, "leader gone") == [9, 5, 5]
