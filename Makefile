@@ -6,6 +6,9 @@
 # make bench       speed against peers; make atlas, make calibration: tables that take hours
 # TORCH=... names another torch to install, for example TORCH="torch --index-url ...".
 
+# dozens of tests start processes of their own, which should not compile the package anew
+export PYTHONDONTWRITEBYTECODE =
+
 PYTHON ?= python3.11
 TORCH ?= torch==2.13.0
 VENV := .venv

@@ -22,7 +22,7 @@ def energy(points, s):
     return math.fsum(math.copysign(a**-s, s) if s else -math.log(a) for a in angles)
 
 
-@pytest.mark.parametrize("s", [1.0, -0.5])
+@pytest.mark.parametrize("s", [pytest.param(1.0, marks=pytest.mark.slow), -0.5])
 @pytest.mark.parametrize(
     ("n", "d", "symmetry"), [(6, 3, 48), pytest.param(8, 4, 384, marks=pytest.mark.slow)]
 )

@@ -61,7 +61,18 @@ def test_smoothness_outside_its_range_is_refused(sigma):
         sphuni.worst_case_error(np.eye(3), smoothness=sigma)
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if int(r["n"]) < 300], ids=name)
+def few(row):
+    return int(row["n"]) < 100 and int(row["d"]) < 20
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, marks=() if few(row) else pytest.mark.slow, id=name(row))
+        for row in ROWS
+        if int(row["n"]) < 300
+    ],
+)
 def test_codes_are_designs_of_their_strength_and_no_more(row):
     strength = int(row["design_strength"])
     points = code(row)

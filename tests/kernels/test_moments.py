@@ -29,14 +29,14 @@ CASES = [
     (Riesz(0.0, "geodesic"), 4),
     (Riesz(-1.0, "geodesic"), 3),
     (Riesz(-2.0), 5),
-    (Riesz(0.3).antipodal(), 2),
+    pytest.param(Riesz(0.3).antipodal(), 2, marks=pytest.mark.slow),
     (Riesz(2.0, "geodesic").antipodal(), 6),
     (Riesz(30.0), 64),
     (Gaussian(2.0), 3),
     (Gaussian(30.0), 40),
     (Laplace(3.0), 7),
     (Poisson(0.8, 3), 4),
-    (Dirichlet(degree=4), 6),
+    pytest.param(Dirichlet(degree=4), 6, marks=pytest.mark.slow),
 ]
 
 

@@ -425,7 +425,9 @@ def test_sums_over_an_empty_other_set_are_zero():
     assert float(pair_reduce(x, x[:0], kernel=Riesz(1.0))) == 0.0
 
 
-@pytest.mark.parametrize("s", [0.0, 1.0, 2.0, 3.0])
+@pytest.mark.parametrize(
+    "s", [pytest.param(0.0, marks=pytest.mark.slow), 1.0, pytest.param(3.0, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(("dtype", "apart"), [(torch.float32, 1e-20), (torch.float64, 1e-158)])
 @pytest.mark.parametrize("engine", ["reference", "blockwise", "compiled"])
 def test_points_too_close_for_digits_coincide_in_every_engine(engine, dtype, apart, s):

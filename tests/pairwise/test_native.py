@@ -12,10 +12,10 @@ from sphuni.pairwise._formula import formula
 SPELLED = [
     Riesz(1.0),
     Riesz(-1.0).antipodal(),
-    Dirichlet(degree=3),
+    pytest.param(Dirichlet(degree=3), marks=pytest.mark.slow),
     Riesz(0.0),
-    Riesz(2.2),
-    Riesz(1.0, metric="geodesic"),
+    pytest.param(Riesz(2.2), marks=pytest.mark.slow),
+    pytest.param(Riesz(1.0, metric="geodesic"), marks=pytest.mark.slow),
     Gaussian(1.0),
 ]
 

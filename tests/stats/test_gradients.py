@@ -109,7 +109,8 @@ def test_gradients_stay_finite_at_duplicates_and_antipodes(name):
     assert bool(torch.isfinite(x.grad).all())
 
 
-@pytest.mark.parametrize("d", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [2, 3])
 def test_single_precision_of_ten_thousand_points(d):
     rows = torch.from_numpy(random_points(10_000, d, rng=1)).float()
     wide = rows.double()

@@ -15,6 +15,15 @@ _NEITHER = {"CCF09", "CJ12", "FG01", "KS", "CvM", "AD", "Rayleigh_HD"}
 LABELS = sorted({label for case in load()["cases"] for label in case["stat"]} - _NEITHER)
 
 
+def _once_per_family(labels):
+    """Only the first of the labels that differ in a parameter belongs to the fast tests."""
+    families = [label.split("[")[0] for label in labels]
+    return [
+        pytest.param(label, marks=pytest.mark.slow if family in families[:place] else ())
+        for place, (label, family) in enumerate(zip(labels, families, strict=True))
+    ]
+
+
 def _cases(label):
     return [case for case in load()["cases"] if label in case["stat"]]
 
@@ -23,7 +32,7 @@ def test_every_label_is_known():
     assert all(test_of(label) is not None for label in LABELS)
 
 
-@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("label", _once_per_family(LABELS))
 def test_statistic(label):
     test = test_of(label)
     for case in _cases(label):

@@ -189,7 +189,7 @@ def test_gradients_stay_finite_at_duplicates_and_antipodes(name):
     ("d", "names"),
     [
         (3, ("ajne", "pcvm", "softmax", "rayleigh", "bingham", "stein")),
-        (16, ("gine_fn", "bakshaev", "bingham")),
+        pytest.param(16, ("gine_fn", "bakshaev", "bingham"), marks=pytest.mark.slow),
     ],
 )
 def test_single_precision_statistics(d, names):
