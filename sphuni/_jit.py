@@ -89,7 +89,7 @@ def _store(folder: Path, source: str) -> Any:
     import numba
     from numba.core import caching
     from numba.core.compiler import CompileResult
-    from numba.core.runtime import rtsys
+    from numba.core.runtime.nrt import rtsys
     from numba.core.serialize import dumps
 
     def path(signature: Any, code: Any) -> Path:

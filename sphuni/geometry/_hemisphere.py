@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy
 
 __all__ = ["Hemisphere", "closed_hemisphere"]
 
@@ -69,5 +69,5 @@ def _least_norm_weights(points: np.ndarray) -> np.ndarray:
     system = np.vstack([points.T, np.ones(n)])
     target = np.zeros(d + 1)
     target[-1] = 1.0
-    weights, _ = nnls(system, target, maxiter=30 * max(n, d))
+    weights, _ = scipy.optimize.nnls(system, target, maxiter=30 * max(n, d))
     return np.asarray(weights / weights.sum())

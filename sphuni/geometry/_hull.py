@@ -1,8 +1,8 @@
 """The only caller of Qhull: facets of the convex hull of points on the sphere."""
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, QhullError
 
 __all__ = ["deepest_facet", "facets", "fits"]
 
@@ -24,7 +24,7 @@ def facets(points: np.ndarray) -> NDArray[np.int64]:
     scipy.spatial.QhullError
         If the points do not span a body.
     """
-    simplices = ConvexHull(points, qhull_options="Qt Q12").simplices
+    simplices = scipy.spatial.ConvexHull(points, qhull_options="Qt Q12").simplices
     volumes = np.abs(np.linalg.det(points[simplices]))
     return np.asarray(simplices[volumes > _FLAT_FACET * volumes.max()], dtype=np.int64)
 
@@ -37,8 +37,10 @@ def deepest_facet(points: np.ndarray) -> np.ndarray | None:
     into which a facet with many vertices is cut, the best conditioned one is returned.
     """
     try:
-        hull = ConvexHull(points, qhull_options="Qt Q12" if points.shape[1] > 4 else "Qt")
-    except QhullError:
+        hull = scipy.spatial.ConvexHull(
+            points, qhull_options="Qt Q12" if points.shape[1] > 4 else "Qt"
+        )
+    except scipy.spatial.QhullError:
         return None
     depth = -hull.equations[:, -1]
     tied = np.flatnonzero(depth <= depth.min() + 1e-12)[:64]

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 import torch
-from scipy import integrate, special
+from scipy import special
 
 from sphuni.special import cosine_quadrature, gegenbauer, harmonic_dimension
 
@@ -143,7 +144,7 @@ def _quad(function: Callable[[float], float], **options: Any) -> float:
     """Integrate over [0, pi/2]."""
     # full_output silences the notice that 2e-14 is at the limit of round-off, which is intended
     options |= {"full_output": 1, "epsabs": 0.0, "epsrel": 2e-14, "limit": 400}
-    return float(integrate.quad(function, 0.0, np.pi / 2, **options)[0])
+    return float(scipy.integrate.quad(function, 0.0, np.pi / 2, **options)[0])
 
 
 def _value(kernel: "Kernel", p: float, q: float) -> float:

@@ -5,8 +5,8 @@ import math
 from typing import Literal
 
 import numpy as np
+import scipy
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from sphuni._arrays import widen
@@ -149,7 +149,7 @@ def _tree_search(points: Points, k: int, mode: _Mode) -> Tensor:
     n = rows.shape[0]
     sides = {"points": [rows], "lines": [rows, -rows], "opposite": [-rows]}[mode]
     both = sides[0] if len(sides) == 1 else np.concatenate(sides)
-    tree = cKDTree(both, balanced_tree=False)
+    tree = scipy.spatial.cKDTree(both, balanced_tree=False)
     order = tree.indices[tree.indices < n]
     wanted = 2 * k + 2 if mode == "lines" else k + 1  # a line has two sides
     found = np.empty((n, min(wanted, len(both))), dtype=np.int64)

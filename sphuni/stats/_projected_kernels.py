@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
 from scipy import special
-from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from sphuni.special import cosine_cdf
@@ -145,7 +145,7 @@ def _table(weight: str, d: int, tau: float) -> tuple[_FLOAT, _FLOAT]:
         share = change(np.sin(phi), np.cos(phi), d)
     turn = 2.0 * math.sqrt(1.0 - tau**2) * np.cos(phi) / cosine if tau else np.full_like(phi, 2.0)
     slopes = -share / (2.0 * math.pi) * turn
-    rise = CubicSpline(phi, slopes).antiderivative()(phi)
+    rise = scipy.interpolate.CubicSpline(phi, slopes).antiderivative()(phi)
     cap = float(cosine_cdf(-tau, d))
     start = {"cap": cap * (1.0 - cap), "cvm": 1.0 / 6.0, "ad": 1.0}[weight]
     return start + rise, slopes

@@ -8,8 +8,8 @@ import dataclasses
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from sphuni._errors import ConvergenceError
 from sphuni.geometry.bounds._checks import evaluate
@@ -120,7 +120,7 @@ def _solve(target: _Target, grid: NDArray[np.float64], n: int, scale: float) -> 
     gain = np.full(len(target.degrees), -1.0 / (n - 1))
     gain[0] += n / (n - 1)
     bounds = [(None, None)] + [(0.0, None)] * (len(target.degrees) - 1)
-    answer = linprog(
+    answer = scipy.optimize.linprog(
         -gain, A_ub=target.harmonics(grid[kept]), b_ub=limits[kept], bounds=bounds, method="highs"
     )
     if answer.x is None:

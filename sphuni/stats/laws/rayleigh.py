@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy import special
-from scipy.interpolate import PchipInterpolator
 
 from sphuni.stats.laws._tails import Tails, Values
 
@@ -109,9 +110,9 @@ class RayleighLaw:
 
 
 @functools.lru_cache(maxsize=128)
-def _table(law: RayleighLaw) -> PchipInterpolator:
+def _table(law: RayleighLaw) -> Callable[[_FLOAT], _FLOAT]:
     grid = np.linspace(0.0, law.n, 2049)
-    return PchipInterpolator(grid, law._exact(grid))
+    return scipy.interpolate.PchipInterpolator(grid, law._exact(grid))
 
 
 @functools.lru_cache(maxsize=128)

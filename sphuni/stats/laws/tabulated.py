@@ -3,9 +3,8 @@
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
-from scipy.optimize import brentq
 
 from sphuni.stats.laws._tails import Law, Tails, Values
 
@@ -34,8 +33,8 @@ class Tabulated:
         high = self._edge(centre, 1.0)
         self._places = np.linspace(low, high, _NODES)
         tails = law.tails(np.exp(self._places) + lowest)
-        self._upper = CubicSpline(self._places, tails.log_upper)
-        self._lower = CubicSpline(self._places, tails.log_lower)
+        self._upper = scipy.interpolate.CubicSpline(self._places, tails.log_upper)
+        self._lower = scipy.interpolate.CubicSpline(self._places, tails.log_lower)
 
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
@@ -64,4 +63,4 @@ class Tabulated:
             far *= 2.0
         if excess(far) > 0:
             return centre + side * far
-        return centre + side * float(brentq(excess, 0.0, far, rtol=1e-2))
+        return centre + side * float(scipy.optimize.brentq(excess, 0.0, far, rtol=1e-2))

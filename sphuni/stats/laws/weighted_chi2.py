@@ -5,9 +5,9 @@ import functools
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy import special
-from scipy.interpolate import CubicSpline
 
 from sphuni.stats.laws._tails import Tails, Values
 
@@ -118,7 +118,7 @@ class WeightedChi2:
             grid = np.linspace(*ends, _MANY)
             known = self._chunked(np.exp(grid) - start)
             upper[regular], lower[regular] = (
-                np.minimum(CubicSpline(grid, side)(place), 0.0) for side in known
+                np.minimum(scipy.interpolate.CubicSpline(grid, side)(place), 0.0) for side in known
             )
         return upper, lower
 
