@@ -38,6 +38,12 @@ def cpp_compiler():
 
 
 @pytest.fixture
+def small_tables(monkeypatch):
+    """Fewer simulated sets than users get, where the nulls of small layers are not the question."""
+    monkeypatch.setattr("sphuni.stats._null._MANY", 1_999)
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(20_240_229)
 

@@ -9,6 +9,8 @@ from torch import nn
 import sphuni
 from sphuni.analysis import analyze, collect_features, compare
 
+pytestmark = pytest.mark.usefixtures("small_tables")
+
 
 @pytest.fixture
 def model():

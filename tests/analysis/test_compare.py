@@ -6,6 +6,8 @@ import sample_reports
 
 from sphuni.analysis.comparison import compare_reports
 
+pytestmark = pytest.mark.usefixtures("small_tables")
+
 
 @pytest.fixture(scope="module")
 def comparison():

@@ -17,6 +17,8 @@ from sphuni.analysis._text import shorten
 from sphuni.analysis.comparison import compare_reports
 from sphuni.analysis.report import Histogram, LayerReport
 
+pytestmark = pytest.mark.usefixtures("small_tables")
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 

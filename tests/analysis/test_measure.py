@@ -18,6 +18,8 @@ from sphuni.analysis.sources import open_source
 from sphuni.nn.neurons import NeuronView
 from sphuni.pairwise import merge_scans
 
+pytestmark = pytest.mark.usefixtures("small_tables")
+
 SLOW = pytest.mark.slow
 
 

@@ -13,6 +13,8 @@ import sample_reports
 from sphuni._errors import UnreadableFileError
 from sphuni.analysis.report import VERDICTS, Histogram, LayerReport, ModelReport, Progress
 
+pytestmark = pytest.mark.usefixtures("small_tables")
+
 
 @pytest.fixture(scope="module")
 def report() -> ModelReport:
