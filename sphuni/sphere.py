@@ -124,6 +124,11 @@ def angles(x: Tensor, y: Tensor) -> Tensor:
     return 2 * torch.atan2(_norm(x - y), _norm(x + y))
 
 
+def closer_side(x: Tensor, y: Tensor) -> Tensor:
+    """`y` or `-y` by row, whichever is closer to `x`; which of them it is has no gradient."""
+    return torch.where((x * y).sum(dim=-1, keepdim=True).detach() < 0, -y, y)
+
+
 @array_function("v")
 def project_tangent(x: Tensor, v: Array, /) -> Tensor:
     """Remove from each row of `v` its component along the unit row of `x`."""

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.analysis._layer import Histogram
+from sphuni.geometry.separation import angles_to
 from sphuni.pairwise import PairScan, nearest
 from sphuni.sphere import angles
 
 __all__ = ["Pairs", "measure_pairs", "smallest_angle"]
 
 _ANGLE_BINS = 180
-_NUMBERS_TOGETHER = 1 << 16
 
 
 class Pairs(NamedTuple):
@@ -32,7 +32,7 @@ class Pairs(NamedTuple):
 def measure_pairs(points: Points, live: Tensor, scan: PairScan) -> Pairs:
     """Read the scan of all pairs of unit rows; `live` maps them to the indices reported."""
     n = points.shape[0]
-    closest = _angles_to(points, scan.nearest)
+    closest = angles_to(points, scan.nearest, dtype=torch.float64)
     first = int(closest.argmin())
     second = int(scan.nearest[first])
     names = live.tolist()
@@ -64,13 +64,6 @@ def measure_pairs(points: Points, live: Tensor, scan: PairScan) -> Pairs:
 def smallest_angle(points: Points) -> float:
     """Angle of the closest pair alone."""
     return float(nearest(points).distance.min().clamp_max(2).div(2).asin() * 2)
-
-
-def _angles_to(points: Points, partners: Tensor) -> Tensor:
-    """Angles of all rows to their partners in float64, as many together as a cache holds."""
-    few = max(1, _NUMBERS_TOGETHER // points.shape[1])
-    parts = zip(points.split(few), partners.split(few), strict=True)
-    return torch.cat([angles(rows.double(), points[others].double()) for rows, others in parts])
 
 
 def _cosine(points: Points, i: int, j: int) -> float:

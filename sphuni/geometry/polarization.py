@@ -69,8 +69,8 @@ def polarization(
     s : float, default 2
         Riesz exponent of the chordal distance, at least -2.
     method : {"auto", "bounds"}, default "auto"
-        "auto" certifies the minimum by branch and bound for d <= 4 (n <= 2000); "bounds" gives
-        the best pole of a local search and the convexity bound from below.
+        "auto" certifies the minimum by branch and bound for d <= 4 or n <= 3 (n <= 2000); "bounds"
+        gives the best pole of a local search and the convexity bound from below.
     antipodal : bool, default False
         The potential of the 2n points {x, -x}. It is constant (and exact) where the rank is
         below d.

@@ -152,28 +152,29 @@ def sample_pairs(
     n = points.shape[0]
     couples = max(_FEWEST_BLOCKS, -(-n // (2 * _BLOCK)))
     count = max(_FEWEST_BLOCKS, -(-min(pairs, n * (n - 1) // 2) * 4 * couples**2 // n**2))
-    shuffles, rest = divmod(count, couples)
-    shuffles += shuffles > 0 and rest > 0
     found = [
         _couple(points, rows, kernels)
-        for _ in range(max(1, shuffles))
-        for rows in _shuffled(n, couples, generator)[: count if shuffles == 0 else couples]
+        for _ in range(-(-count // couples))
+        for rows in _shuffled(n, couples, generator)[:count]
     ]
-    totals, means, contrasts = (torch.stack([one[k] for one in found]) for k in range(3))
-    met = sum(one.pairs for one in found)
-    spread = contrasts.square().mean(dim=0) / 16 if shuffles else means.var(dim=0)
-    return PairSample(totals.sum(dim=0) / met, (spread / len(found)).sqrt(), met)
+    total = torch.stack([one.total for one in found])
+    met = torch.tensor([one.pairs for one in found])
+    if count >= couples:
+        spread = torch.stack([one.contrast for one in found]).square().mean(dim=0) / 16
+    else:
+        spread = (total / met.to(total)[:, None]).var(dim=0)
+    pairs = int(met.sum())
+    return PairSample(total.sum(dim=0) / pairs, (spread / len(found)).sqrt(), pairs)
 
 
 class _Couple(NamedTuple):
-    """What two blocks of rows say: sum, mean and contrast of every kernel (k,).
+    """What two blocks of rows say: sum and contrast of every kernel (k,).
 
     The contrast of the means of the four quarters is free of what any one row adds to all its
     pairs.
     """
 
     total: Tensor
-    mean: Tensor
     contrast: Tensor
     pairs: int
 
@@ -187,8 +188,8 @@ def _couple(points: Tensor, rows: Sequence[Tensor], kernels: Sequence[Kernel]) -
             sums.append(pair_reduce(left, right, kernel=kernels).double())
             sizes.append(len(left) * len(right))
     means = [total / size for total, size in zip(sums, sizes, strict=True)]
-    total, pairs = torch.stack(sums).sum(dim=0), sum(sizes)
-    return _Couple(total, total / pairs, means[0] - means[1] - means[2] + means[3], pairs)
+    contrast = means[0] - means[1] - means[2] + means[3]
+    return _Couple(torch.stack(sums).sum(dim=0), contrast, sum(sizes))
 
 
 def _shuffled(n: int, couples: int, generator: torch.Generator) -> list[tuple[Tensor, ...]]:

@@ -10,9 +10,9 @@ from sphuni._arrays import check_points, result_function, widen
 from sphuni._result import Result
 from sphuni._typing import Array, Metric
 from sphuni.pairwise import nearest, nearest_index
-from sphuni.sphere import angles
+from sphuni.sphere import angles, closer_side
 
-__all__ = ["SeparationResult", "nearest_distances", "separation"]
+__all__ = ["SeparationResult", "angles_to", "nearest_distances", "separation"]
 
 _NUMBERS_TOGETHER = 1 << 17  # of coordinates, which then stay in the cache
 
@@ -91,21 +91,19 @@ def nearest_distances(
     if metric == "chordal":
         found = nearest(points, antipodal=antipodal)
         return found.distance[..., 0], found.index[..., 0]
-    index = nearest_index(points, antipodal=antipodal)
-    n, d = points.shape[-2:]
-    few = max(1, _NUMBERS_TOGETHER // d)
-    parts = [
-        _angles_to(points, index, slice(start, start + few), antipodal=antipodal)
-        for start in range(0, n, few)
-    ]
-    return torch.cat(parts, dim=-1), index[..., 0]
+    index = nearest_index(points, antipodal=antipodal)[..., 0]
+    return angles_to(points, index, antipodal=antipodal), index
 
 
-def _angles_to(points: Tensor, index: Tensor, rows: slice, *, antipodal: bool) -> Tensor:
-    """Angles of some rows to the points (..., n, 1) of `index`."""
-    here, chosen = points[..., rows, :], index[..., rows, :]
-    there = points.gather(-2, chosen.expand(here.shape))
-    if antipodal:
-        flip = (here * there).sum(dim=-1, keepdim=True).detach() < 0
-        there = torch.where(flip, -there, there)
-    return angles(here, there)
+def angles_to(
+    points: Tensor, index: Tensor, *, antipodal: bool = False, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Angles (..., n) of all rows to their partners of `index`, in `dtype` or the points' own."""
+    few = max(1, _NUMBERS_TOGETHER // points.shape[-1])
+    dtype = dtype or points.dtype
+    parts = []
+    for rows, partners in zip(points.split(few, -2), index.split(few, -1), strict=True):
+        here = rows.to(dtype)
+        there = points.gather(-2, partners[..., None].expand(rows.shape)).to(dtype)
+        parts.append(angles(here, closer_side(here, there) if antipodal else there))
+    return torch.cat(parts, dim=-1)

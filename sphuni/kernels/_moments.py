@@ -82,18 +82,16 @@ def _by_gauss(kernel: "Kernel", change: Callable[[np.ndarray], np.ndarray], d: i
 
     They need agree no better than roundings of K allow, which matter where it hardly varies.
     """
-    answers, rounding, hidden = [], 0.0, 0.0
-    for count in _GAUSS_NODES:
-        nodes, weights = cosine_quadrature(d, count)
-        value = kernel(nodes)
-        found = change(value)
-        answers.append(float(weights @ found))
-        rounding = float(weights @ np.abs(change(value * (1 + _ROUNDING)) - found))
-        ends = np.abs(change(kernel(np.array([-1.0, 1.0]))))
-        hidden = float(weights[0] * ends[np.isfinite(ends)].max(initial=0.0))
-    coarse, fine = answers
-    small = _AGREE * abs(fine)
-    return fine if abs(coarse - fine) <= small + rounding and hidden <= small else None
+    coarse, fine = (cosine_quadrature(d, count) for count in _GAUSS_NODES)
+    value = kernel(fine.nodes)
+    found = change(value)
+    answer = float(fine.weights @ found)
+    error = abs(answer - float(coarse.weights @ change(kernel(coarse.nodes))))
+    rounding = float(fine.weights @ np.abs(change(value * (1 + _ROUNDING)) - found))
+    ends = np.abs(change(kernel(np.array([-1.0, 1.0]))))
+    hidden = float(fine.weights[0] * ends[np.isfinite(ends)].max(initial=0.0))
+    small = _AGREE * abs(answer)
+    return answer if error <= small + rounding and hidden <= small else None
 
 
 def _adaptive(

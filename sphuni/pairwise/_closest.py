@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.pairwise._nearest import nearest
-from sphuni.sphere import root
+from sphuni.sphere import closer_side, root
 
 __all__ = ["smallest_distance"]
 
@@ -48,7 +48,7 @@ def smallest_distance(
         found = nearest(points, antipodal=antipodal, opposite=opposite)
         return found.distance.amin((-2, -1))
     if antipodal:
-        second = torch.where((first * second).sum(-1, keepdim=True).detach() < 0, -second, second)
+        second = closer_side(first, second)
     apart = first + second if opposite else first - second
     return root(apart.square().sum(-1)).amin(-1)
 

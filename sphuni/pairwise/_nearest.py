@@ -13,7 +13,7 @@ from sphuni._arrays import widen
 from sphuni._typing import Points
 from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._schedule import Task, run_tiles
-from sphuni.sphere import root, unit_rows
+from sphuni.sphere import closer_side, root, unit_rows
 
 __all__ = ["Nearest", "nearest", "nearest_index"]
 
@@ -204,7 +204,7 @@ def _exact_distances(
     for some, chosen in zip(rows.split(few), index.split(few), strict=True):
         here, there = _rescaled(points[some])[:, None], _rescaled(points[chosen])
         if mode == "lines":
-            there = torch.where((here * there).sum(-1, keepdim=True) < 0, -there, there)
+            there = closer_side(here, there)
         apart = here + there if mode == "opposite" else here - there
         blocks.append(torch.linalg.vector_norm(apart, dim=-1))
     return torch.cat(blocks)
@@ -226,8 +226,7 @@ def _distances(sets: Tensor, index: Tensor, mode: _Mode) -> Tensor:
     for neighbour in index.unbind(-1):
         other = points[(neighbour + start).flatten()]
         if mode == "lines":
-            flip = (points * other).sum(-1, keepdim=True).detach() < 0
-            other = torch.where(flip, -other, other)
+            other = closer_side(points, other)
         apart = points + other if mode == "opposite" else points - other
         columns.append(root(apart.square().sum(-1)).reshape(b, n))
     return torch.stack(columns, dim=-1)

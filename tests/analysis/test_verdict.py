@@ -9,8 +9,6 @@ import torch
 import sphuni
 from sphuni.analysis.verdict import judge
 
-pytestmark = pytest.mark.usefixtures("small_tables")
-
 
 def verdict(**matrices):
     report = sphuni.analysis.analyze({k: torch.as_tensor(v) for k, v in matrices.items()})

@@ -15,9 +15,17 @@ SETS = {
 }
 
 
-@pytest.mark.parametrize("pairs", [1, 22_000])
-@pytest.mark.parametrize("make", SETS.values(), ids=SETS)
-@pytest.mark.parametrize(("kernel", "antipodal"), [(Riesz(1.0), False), (Riesz(0.0), True)])
+@pytest.mark.parametrize("pairs", [1, 45_000])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, id=name, marks=() if name == "one cluster" else pytest.mark.slow)
+        for name, make in SETS.items()
+    ],
+)
+@pytest.mark.parametrize(
+    ("kernel", "antipodal"), [(Riesz(1.0), False), (Riesz(0.0), True), (Gaussian(1.0), False)]
+)
 def test_the_exact_energy_lies_within_the_error_bars(kernel, antipodal, make, pairs):
     """Over 40 choices of pairs deviations have mean 0 and, by Student's t, about one error."""
     points = make(sphuni.random_points(600, 6, rng=1))
@@ -27,19 +35,20 @@ def test_the_exact_energy_lies_within_the_error_bars(kernel, antipodal, make, pa
     for seed in range(40):
         found = sampled_energy(points, kernel=kernel, pairs=pairs, antipodal=antipodal, rng=seed)
         deviations.append((found.value - exact) / found.standard_error)
-    assert abs(np.mean(deviations)) < 4 / math.sqrt(40)
-    assert 0.7 < np.std(deviations) < 1.7
+    few = pairs == 1  # 8 blocks have the heavy tails of Student's t
+    assert abs(np.mean(deviations)) < (4 if few else 3.5) / math.sqrt(40)
+    assert 0.7 < np.std(deviations) < (1.7 if few else 1.3)
 
 
 def test_fewer_pairs_than_a_shuffle_has_leave_the_rows_parts_in(rng):
-    points = sphuni.random_points(40_000, 3, rng=0) + np.eye(1, 3)
+    points = sphuni.random_points(20_000, 3, rng=0) + np.eye(1, 3)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     kernel = Gaussian(1.0)
     exact = sphuni.kernel_energy(points, kernel=kernel)
     found = [sampled_energy(points, kernel=kernel, pairs=1, rng=seed) for seed in range(40)]
     deviations = [(one.value - exact) / one.standard_error for one in found]
     assert 0.7 < np.std(deviations) < 1.6
-    whole = sampled_energy(points, kernel=kernel, pairs=40_000 * 256, rng=0)
+    whole = sampled_energy(points, kernel=kernel, pairs=20_000 * 256, rng=0)
     assert whole.standard_error < found[0].standard_error / 10
 
 
@@ -47,7 +56,8 @@ def test_the_error_falls_with_the_root_of_the_pairs():
     points = sphuni.random_points(3000, 5, rng=0)
     few = sampled_energy(points, kernel=Riesz(0.5), pairs=1, rng=0)
     many = sampled_energy(points, kernel=Riesz(0.5), pairs=16 * few.pairs, rng=0)
-    assert few.pairs == pytest.approx(8 * (3000 / 16) ** 2, rel=1e-3)
+    runs = [len(run) for run in np.array_split(np.arange(3000), 32)]
+    assert few.pairs == sum((a + b) * (c + d) for a, b, c, d in zip(*[iter(runs)] * 4, strict=True))
     assert many.pairs == 16 * few.pairs
     assert few.standard_error / many.standard_error == pytest.approx(4, rel=0.7)
     assert sampled_energy(points, kernel=Riesz(0.5), pairs=1, rng=0).value == few.value

@@ -131,7 +131,10 @@ def check(name, seed):
 LIKE_OTHERS = ("s=-1", "s=12", "geodesic log")
 
 
-@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name not in LIKE_OTHERS])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(k, marks=pytest.mark.slow if k in LIKE_OTHERS else ()) for k in OBJECTIVES],
+)
 def test_hostile_weights(name):
     for seed in range(3):
         check(name, seed)

@@ -11,7 +11,7 @@ from sphuni.nn._preset import Preset, check_preset
 from sphuni.nn._tempered import FLOOR, tempered_riesz
 from sphuni.nn.functional import _reference
 from sphuni.pairwise import pair_reduce
-from sphuni.sphere import root, unit_rows
+from sphuni.sphere import closer_side, root, unit_rows
 
 __all__ = ["mhc", "mhp", "r_mhp"]
 
@@ -185,8 +185,7 @@ def _depth(poles: Tensor, rows: Tensor, half_space: bool) -> Tensor:
     index = (cosines.abs() if half_space else cosines).argmax(dim=-1)
     closest = rows.gather(-2, index[..., None].expand(*index.shape, rows.shape[-1]))
     if half_space:
-        flip = (poles * closest).sum(-1, keepdim=True).detach() < 0
-        closest = torch.where(flip, -closest, closest)
+        closest = closer_side(poles, closest)
     return root((poles - closest).square().sum(dim=-1)).amax(dim=-1)
 
 
