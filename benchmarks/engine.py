@@ -35,7 +35,7 @@ def unit_points(n: int, d: int, dtype: str) -> Tensor:
 
 def energy(points: Tensor, *, engine: str = "auto", kernel: sphuni.kernels.Kernel) -> Answer:
     """The sum over pairs and its gradient."""
-    leaf = points.detach().clone().requires_grad_()
+    leaf = points.detach().requires_grad_()
     value = sphuni.kernel_energy(leaf, kernel=kernel, reduction="sum", engine=engine)
     value.backward()
     return {"value": float(value.detach()), "gradient": leaf.grad.numpy()}

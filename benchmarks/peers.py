@@ -15,7 +15,7 @@ __all__ = ["cdist", "differences", "fmm3d", "jax_gram", "keops", "naive_torch", 
 
 def naive_torch(points: Tensor, energy: Any) -> Answer:
     """Value and tangent gradient of a function by autograd."""
-    leaf = points.detach().clone().requires_grad_()
+    leaf = points.detach().requires_grad_()
     value = energy(leaf)
     value.backward()
     return {"value": float(value.detach()), "gradient": tangent(leaf.grad.numpy(), points.numpy())}

@@ -83,7 +83,7 @@ def _rank(rank: int, folder: str, n: int, d: int, dtype: str, answers: Any) -> N
 
 
 def _energy(points: torch.Tensor, engine: str) -> tuple[torch.Tensor, torch.Tensor]:
-    leaf = points.detach().clone().requires_grad_()
+    leaf = points.detach().requires_grad_()
     value = pair_reduce(leaf, kernel=Riesz(1.0), engine=engine)
     value.backward()
     return value.detach(), leaf.grad

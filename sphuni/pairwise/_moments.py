@@ -4,7 +4,11 @@ The moments are those of the points less their mean, in which no digits cancel h
 points lie. With y = x - mean and a = |y|^2,
 
     sum_{i<j} |x_i - x_j|^2 = n sum a,
-    sum_{i<j} |x_i - x_j|^4 = n sum a^2 + (sum a)^2 + 2 |sum y y'|_F^2.
+    sum_{i<j} |x_i - x_j|^4 = n sum a^2 + (sum a)^2 + 2 |sum y y'|_F^2,
+
+and the gradients at x_i, which sum to zero, are
+
+    2 n y_i    and    4 (n a_i + sum a) y_i + 8 (sum y y') y_i - 4 sum a y.
 """
 
 import functools
@@ -15,11 +19,14 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Antipodal, GegenbauerSeries, Kernel, Riesz
+from sphuni.pairwise._autograd import connect, wants_gradient
 from sphuni.pairwise._tiles import degree_zero
 
 __all__ = ["repays", "supports", "total"]
 
-_BLOCK = 8192
+_BLOCK_ELEMENTS = 1 << 16
+"""Of a block of rows, small enough to stay in a cache while it is used."""
+
 _FEWEST = 256
 
 
@@ -53,29 +60,90 @@ def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """Sum over i < j of each kernel: (b, n, d) -> (b, k), float64."""
     found = [quadratic for quadratic in map(_quadratic, kernels) if quadratic is not None]
-    n = x.shape[1]
-    squared, fourth = _distance_sums(x, with_fourth=any(kernel.c2 != 0 for kernel in found))
-    sums = [k.c0 * 0.5 * n * (n - 1) + k.c1 * squared + k.c2 * fourth for k in found]
-    return torch.stack(sums, dim=-1)
+    moments = _moments_of(x.detach(), spread=any(kernel.c2 != 0 for kernel in found))
+    sums = _combine(found, x.shape[1], moments.radii, moments.squares, moments.second)
+    if not wants_gradient(x):
+        return sums
+    gradients = _gradients(x.detach(), found, moments)
+    return connect(
+        x,
+        sums,
+        gradients,
+        functools.partial(_second, found),
+        recompute=lambda x: _gradients(x, found, moments),
+    )
 
 
-def _distance_sums(x: Tensor, *, with_fourth: bool) -> tuple[Tensor, Tensor]:
-    """Sums (b,) over i < j of the squared distance and of its square (zero if not asked for)."""
+class _Moments(NamedTuple):
+    """Of y = x - mean and a = |y|^2: sums of a, a^2, a y and y y'; the last three may be zero."""
+
+    mean: Tensor
+    radii: Tensor
+    squares: Tensor
+    pull: Tensor
+    second: Tensor
+
+
+def _moments_of(x: Tensor, *, spread: bool) -> _Moments:
+    """Block by block in float64, so that memory does not grow with n."""
     b, n, d = x.shape
-    blocks = [degree_zero(block) for block in x.split(_BLOCK, dim=1)]
-    mean = sum((block.sum(1, dtype=torch.float64) for block in blocks), x.new_zeros(b, d).double())
-    mean = (mean / max(n, 1))[:, None]
-    radii = x.new_zeros(b, dtype=torch.float64)
-    squares, second = torch.zeros_like(radii), x.new_zeros(b, d, d, dtype=torch.float64)
+    blocks = x.split(_block_rows(d), dim=1)
+    mean, pull, second = (x.new_zeros(b, rows, d, dtype=torch.float64) for rows in (1, 1, d))
+    radii, squares = (x.new_zeros(b, dtype=torch.float64) for _ in range(2))
     for block in blocks:
-        centred = block.double() - mean
-        a = centred.square().sum(dim=-1)
-        radii = radii + a.sum(dim=-1)
-        if with_fourth:
-            squares = squares + a.square().sum(dim=-1)
-            second = second + centred.mT @ centred
+        mean += block.sum(1, keepdim=True, dtype=torch.float64) / max(n, 1)
+    for block in blocks:
+        y = block.double() - mean
+        a = torch.linalg.vector_norm(y, dim=-1).square()
+        radii += a.sum(dim=-1)
+        if spread:
+            squares += a.square().sum(dim=-1)
+            pull += a[:, None] @ y
+            second.baddbmm_(y.mT, y)
+    return _Moments(mean, radii, squares, pull, second)
+
+
+def _gradients(x: Tensor, kernels: Sequence[_Quadratic], moments: _Moments) -> Tensor:
+    """Tangent gradients (k, b, n, d)."""
+    n, step = x.shape[1], _block_rows(x.shape[2])
+    gradients = x.new_empty(len(kernels), *x.shape)
+    for start in range(0, n, step):
+        rows = slice(start, start + step)
+        block = x[:, rows].double()
+        y = block - moments.mean
+        a = torch.linalg.vector_norm(y, dim=-1, keepdim=True).square()
+        for kernel, gradient in zip(kernels, gradients, strict=True):
+            pull = y * (2 * n * kernel.c1 + 4 * kernel.c2 * (n * a + moments.radii[:, None, None]))
+            if kernel.c2:
+                pull.baddbmm_(y, moments.second, alpha=8 * kernel.c2)
+                pull.sub_(moments.pull, alpha=4 * kernel.c2)
+            radial = torch.linalg.vecdot(pull, block)[..., None]
+            gradient[:, rows] = pull.addcmul_(radial, block, value=-1)
+    return gradients
+
+
+def _block_rows(d: int) -> int:
+    return max(1, _BLOCK_ELEMENTS // max(1, d))
+
+
+def _second(kernels: Sequence[_Quadratic], x: Tensor, go: Tensor) -> Tensor:
+    """The gradient of sum(go * sums) by plain operations, differentiable once more."""
+    wide = degree_zero(x).double()
+    y = wide - wide.mean(dim=1, keepdim=True)
+    a = y.square().sum(dim=-1)
+    sums = _combine(kernels, x.shape[1], a.sum(-1), a.square().sum(-1), y.mT @ y)
+    (gradient,) = torch.autograd.grad(sums, x, go, create_graph=True)
+    return gradient
+
+
+def _combine(
+    kernels: Sequence[_Quadratic], n: int, radii: Tensor, squares: Tensor, second: Tensor
+) -> Tensor:
+    """The sums over i < j (b, k) that the moments make."""
+    squared = n * radii
     fourth = n * squares + radii.square() + 2 * second.square().sum(dim=(-2, -1))
-    return n * radii, fourth if with_fourth else torch.zeros_like(radii)
+    sums = [k.c0 * 0.5 * n * (n - 1) + k.c1 * squared + k.c2 * fourth for k in kernels]
+    return torch.stack(sums, dim=-1)
 
 
 @functools.lru_cache(maxsize=256)

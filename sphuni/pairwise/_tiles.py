@@ -41,6 +41,7 @@ DIRECT_DIMENSION = 8
 _NEAR_COSINE = 1 - 2.0**-7
 _GATHER_ELEMENTS = 1 << 22
 _MIRROR_FROM = 256
+_MIRROR_PARTS = 4
 
 
 class Near(NamedTuple):
@@ -227,15 +228,16 @@ def _planes(x: Tensor, y: Tensor, sign: int) -> Tensor:
 
 
 def _own_products(x: Tensor) -> Tensor:
-    """Products x x^T (b, n, n), of which a quarter is copied: that costs less than its products."""
-    b, n, _ = x.shape
+    """Products x x^T (b, n, n), of which a part is copied: that costs less than its products."""
+    b, n, d = x.shape
     if b > 1 or n < _MIRROR_FROM:
         return torch.matmul(x, x.mT)
-    half, rows = n // 2, x[0]
-    gram = x.new_empty(1, n, n)
-    torch.mm(rows[:half], rows.T, out=gram[0, :half])
-    torch.mm(rows[half:], rows[half:].T, out=gram[0, half:, half:])
-    gram[0, half:, :half] = gram[0, :half, half:].T
+    rows, gram = x[0], x.new_empty(1, n, n)
+    step = -(-n // (_MIRROR_PARTS if d >= _MIRROR_FROM else 2))
+    for start in range(0, n, step):
+        stop = start + step
+        torch.mm(rows[start:stop], rows[start:].T, out=gram[0, start:stop, start:])
+        gram[0, stop:, start:stop] = gram[0, start:stop, stop:].T
     return gram
 
 
@@ -244,9 +246,9 @@ def _find_near(gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel]) ->
     close, opposite = sensitive(kernels)
     if not (close or opposite):
         return None
-    low, high = (float(end) for end in torch.aminmax(gram))
-    close &= high > _NEAR_COSINE
-    opposite &= low < -_NEAR_COSINE
+    # two passes, of which most kernels need one, are faster than one of torch.aminmax
+    close = close and float(gram.amax()) > _NEAR_COSINE
+    opposite = opposite and float(gram.amin()) < -_NEAR_COSINE
     if not (close or opposite):
         return None
     size = gram.abs() if close and opposite else gram if close else -gram
