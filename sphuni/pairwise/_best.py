@@ -32,7 +32,9 @@ def keep_best(
     """
     both = rows != columns
     if native and tile.device.type == "cpu" and native_jit() is not None:
-        arrays = score.numpy(), index.numpy(), tile.numpy()
+        # made here: numpy's functions inside a loop take a fifth of a second to load with it
+        least = np.full(tile.shape[1], np.inf, DTYPES[tile.dtype])
+        arrays = score.numpy(), index.numpy(), tile.numpy(), least
         _compiled(DTYPES[tile.dtype])(*arrays, rows.start, columns.start, both)
         return
     _plain(score[rows], index[rows], tile, columns.start)
@@ -74,8 +76,7 @@ _LOOPS = (
         score[at], index[at] = value, place
     return score[score.size - 1]
 """,
-    """def outer(score, index, tile, first_row, first_column, both):
-    column = np.full(tile.shape[1], top, dtype)
+    """def outer(score, index, tile, column, first_row, first_column, both):
     if both:
         for j in range(tile.shape[1]):
             column[j] = score[first_column + j, score.shape[1] - 1]
@@ -100,4 +101,4 @@ _LOOPS = (
 
 @functools.lru_cache(maxsize=2)
 def _compiled(dtype: np.dtype[Any]) -> Callable[..., None]:
-    return compile_loops(_LOOPS, (), dtype, top=np.inf)
+    return compile_loops(_LOOPS, (), dtype)

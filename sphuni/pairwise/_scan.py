@@ -11,12 +11,14 @@ from torch import Tensor
 from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise._best import keep_best
+from sphuni.pairwise._histogram import count_cosines
 from sphuni.pairwise._schedule import block_size, run_rounds
 from sphuni.pairwise._sums import cosine_sums
 
 __all__ = ["PairScan", "ScanPart", "merge_scans", "scan_pairs", "scan_part"]
 
 _COUNTED_PAIRS = 1 << 25
+_WORTH_COMPILING = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +161,7 @@ class _Scan:
         with self._lock:
             best, nearest = self.best[:, None].clone(), self.nearest[:, None].clone()
         room = points.new_empty((left.stop - left.start) * self._size)
+        worth = points.shape[0] > _WORTH_COMPILING
         for start in range(left.start, points.shape[0], self._size):
             right = slice(start, min(start + self._size, points.shape[0]))
             gram = _cosines(points[left], points[right], room)
@@ -166,25 +169,23 @@ class _Scan:
             if left == right:
                 gram.fill_diagonal_(-torch.inf)
             keep_best(best, nearest, gram, left, right)
-            self._look(gram, left, right, counts if counted else None)
+            if counted:
+                count_cosines(counts, gram, own=left == right, native=worth)
+            if left == right:
+                gram.fill_diagonal_(0.0)
+            reach = self.top.add(gram, left, right)
             if self._kernels:
-                sums += self._sums(gram, left, right)
+                sums += self._sums(gram, left, right, reach)
         with self._lock:
             self.counts += counts
             known = self.best, self.nearest
             self.best, self.nearest = _better(*known, best[:, 0], nearest[:, 0])
         return sums
 
-    def _look(self, gram: Tensor, left: slice, right: slice, counts: Tensor | None) -> None:
-        seen = gram[_upper(gram)] if left == right else gram.flatten()
-        self.top.add(seen, gram, left, right)
-        if counts is not None:
-            counts += torch.histc(seen.clamp(-1, 1).float(), len(counts), -1, 1)
-
-    def _sums(self, gram: Tensor, left: slice, right: slice) -> Tensor:
+    def _sums(self, gram: Tensor, left: slice, right: slice, reach: float) -> Tensor:
         """Sums (k,) over one tile, whose cosines are used up."""
         x, y = self._points[None, left], self._points[None, right]
-        return cosine_sums(gram[None], x, y, self._kernels, own=left == right)[0]
+        return cosine_sums(gram[None], x, y, self._kernels, own=left == right, reach=reach)[0]
 
 
 def _cosines(x: Tensor, y: Tensor, room: Tensor) -> Tensor:
@@ -211,21 +212,26 @@ class _Aligned:
         self._found: list[tuple[int, int, float]] = []
         self._lock = threading.Lock()
 
-    def add(self, cosines: Tensor, gram: Tensor, left: slice, right: slice) -> None:
-        """Take in a tile; one without a pair above the present limit costs one pass."""
-        if cosines.numel() == 0:
-            return
-        low, high = torch.aminmax(cosines)
-        if max(-float(low), float(high)) < self._limit():
-            return
-        size = gram.abs() if left != right else gram.abs().masked_fill(~_upper(gram), -1.0)
-        flat = size.flatten().topk(min(self._count, cosines.numel())).indices
+    def add(self, gram: Tensor, left: slice, right: slice) -> float:
+        """Take in a tile, and return its largest absolute cosine.
+
+        That of some rows with themselves has zeros on its diagonal. A tile without a pair above
+        the present limit costs two passes.
+        """
+        own = left == right
+        pairs = len(gram) * (len(gram) - 1) // 2 if own else gram.numel()
+        reach = max(float(gram.amax()), -float(gram.amin()))
+        if pairs == 0 or reach < self._limit():
+            return reach
+        size = gram.abs().masked_fill(~_upper(gram), -1.0) if own else gram.abs()
+        flat = size.flatten().topk(min(self._count, pairs)).indices
         rows = (flat // gram.shape[1] + left.start).tolist()
         columns = (flat % gram.shape[1] + right.start).tolist()
         found = zip(rows, columns, gram.flatten()[flat].tolist(), strict=True)
         with self._lock:
             merged = [*self._found, *found]
             self._found = sorted(merged, key=_by_alignment)[: self._count]
+        return reach
 
     def pairs(self) -> tuple[tuple[int, int, float], ...]:
         """The pairs, most aligned first."""

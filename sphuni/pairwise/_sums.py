@@ -19,15 +19,24 @@ __all__ = ["cosine_sums", "sums_and_gradients"]
 
 
 def cosine_sums(
-    gram: Tensor, x: Tensor, y: Tensor, kernels: tuple[Kernel, ...], *, own: bool
+    gram: Tensor,
+    x: Tensor,
+    y: Tensor,
+    kernels: tuple[Kernel, ...],
+    *,
+    own: bool,
+    reach: float = torch.inf,
 ) -> Tensor:
-    """Sums (b, k), float64, over one tile of cosines (b, r, c), which is used up."""
+    """Sums (b, k), float64, over one tile of cosines (b, r, c), which is used up.
+
+    Where `reach`, the largest of their absolute values, is known, near pairs need no search.
+    """
     share = _share(own)
     if not _sweep.serves(gram, kernels):
-        near = _tiles.set_apart(gram, x, y, kernels, own=own, neutral=0.0)
+        near = _tiles.set_apart(gram, x, y, kernels, own=own, neutral=0.0, reach=reach)
         tile = _tiles.from_cosines(gram, near, kernels, own=own)
         return share * torch.stack(list(_tile_sums(tile, kernels)), dim=-1)
-    near = _tiles.set_apart(gram, x, y, kernels, own=own, neutral=_sweep.MARK)
+    near = _tiles.set_apart(gram, x, y, kernels, own=own, neutral=_sweep.MARK, reach=reach)
     sums = _sweep.values(gram, kernels)
     if near is not None:
         values = torch.stack([_tiles.near_values(near, kernel).double() for kernel in kernels], 1)

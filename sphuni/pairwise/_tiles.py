@@ -113,11 +113,15 @@ def set_apart(
     *,
     own: bool,
     neutral: float,
+    reach: float = torch.inf,
 ) -> Near | None:
-    """Write `neutral` on the diagonal of `gram` and at its near pairs; return those pairs."""
+    """Write `neutral` on the diagonal of `gram` and at its near pairs; return those pairs.
+
+    There are none if `reach`, the largest absolute cosine of a pair, is known to be small.
+    """
     if own:
         gram.diagonal(dim1=-2, dim2=-1).fill_(0.0)
-    near = _find_near(gram, x, y, kernels)
+    near = None if reach <= _NEAR_COSINE else _find_near(gram, x, y, kernels)
     if near is not None:
         gram[near.where] = neutral
     if own and neutral != 0.0:
