@@ -2,6 +2,8 @@
 
 import dataclasses
 import datetime
+import functools
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,9 +15,11 @@ import sphuni
 from sphuni._budget import budget_share, limited
 from sphuni._ranks import rank_pool
 from sphuni._rng import seeds
+from sphuni._threads import side_by_side
 from sphuni._typing import Seed
 from sphuni.analysis._layer import LayerReport, Progress, ProgressCallback
 from sphuni.analysis._options import Baseline, Options
+from sphuni.analysis._passes import slab_count
 from sphuni.analysis._shared import measure_shared, opening
 from sphuni.analysis.comparison import Comparison, compare_reports
 from sphuni.analysis.measure import measure_layer
@@ -26,6 +30,8 @@ from sphuni.nn.neurons import NeuronView, Skipped
 from sphuni.pairwise import PairScan
 
 __all__ = ["analyze", "compare"]
+
+_SMALL_ELEMENTS = 1 << 22
 
 
 def analyze(
@@ -112,7 +118,7 @@ def analyze(
     ranks = rank_pool()
     measured: Iterator[LayerReport]
     if ranks is None or not isinstance(model, str | os.PathLike):
-        measured = (_measure(view, options) for view in todo.values())
+        measured = _measured(todo.values(), options)
     else:
         own = budget_share(ranks.size, max_bytes)
         options = dataclasses.replace(options, max_bytes=own)
@@ -198,6 +204,20 @@ def _run(
         done += work[k]
     _tell(progress, sum(todo), sum(todo), "", 1.0, started)
     return reports, partial
+
+
+def _measured(views: Iterable[NeuronView], options: Options) -> Iterator[LayerReport]:
+    """Measure one layer after the other, small ones side by side: tiles keep no thread busy."""
+    for small, group in itertools.groupby(views, key=_is_small):
+        measure, several = functools.partial(_measure, options=options), list(group)
+        together = small and len(several) > 1 and torch.get_num_threads() > 1
+        yield from side_by_side(measure, several) if together else map(measure, several)
+
+
+def _is_small(view: NeuronView) -> bool:
+    """Whether a layer is one piece of work and two of them do not strain the memory."""
+    matrix = view.matrix
+    return slab_count(matrix.shape[0]) == 1 and matrix.numel() <= _SMALL_ELEMENTS
 
 
 def _measure(view: NeuronView, options: Options, scan: PairScan | None = None) -> LayerReport:

@@ -6,13 +6,13 @@ any number of threads, and no thread needs a buffer of its own. The rounds are t
 tournament in which every block of rows meets every other once.
 """
 
-import concurrent.futures
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+from sphuni._threads import side_by_side
 
 __all__ = ["Task", "block_size", "run_rounds", "run_tiles"]
 
@@ -68,15 +68,8 @@ def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, para
         for task in (task for tasks in rounds for task in tasks):
             work(task)
         return
-    grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-
-    def in_thread(task: T) -> None:
-        with torch.inference_mode(inference), torch.set_grad_enabled(grad):
-            work(task)
-
-    pool = _pool(torch.get_num_threads())
     for tasks in rounds:
-        for _ in pool.map(in_thread, tasks):  # waits for the round, and raises what a tile raised
+        for _ in side_by_side(work, tasks):  # waits for the round, and raises what a tile raised
             pass
 
 
@@ -119,17 +112,6 @@ def _shifts(rows: int, columns: int) -> list[list[tuple[int, int]]]:
         [(i, (i + shift) % longest) for i in range(rows) if (i + shift) % longest < columns]
         for shift in range(longest)
     ]
-
-
-@functools.lru_cache(maxsize=1)
-def _pool(threads: int) -> concurrent.futures.ThreadPoolExecutor:
-    """Worker threads whose own torch operations use one thread each."""
-    pool = concurrent.futures.ThreadPoolExecutor(
-        threads, thread_name_prefix="sphuni-tiles", initializer=torch.set_num_threads, initargs=(1,)
-    )
-    concurrent.futures.wait([pool.submit(torch.get_num_threads) for _ in range(threads)])
-    torch.set_num_threads(threads)  # the workers' own setting also moved the default of new threads
-    return pool
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:
