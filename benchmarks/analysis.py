@@ -59,10 +59,10 @@ def _model() -> Path | None:
 
 
 def _sphuni(path: str) -> dict[str, Any]:
-    import sphuni
+    from sphuni.analysis import analyze
 
     started = time.perf_counter()
-    report = sphuni.analysis.analyze(path)
+    report = analyze(path)
     page = report.to_html()
     seconds = time.perf_counter() - started
     layers = {layer.name: layer for layer in report.layers}
