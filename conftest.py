@@ -30,5 +30,7 @@ def _hooked() -> list[str]:
 _CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 install_import_hook(_hooked(), _CHECKER)
 
+collect_ignore_glob = ["tests/*_script.py"]  # what other processes run
+
 if importlib.util.find_spec("triton") is None:  # there is none for some platforms
     collect_ignore = ["sphuni/pairwise/_triton_kernels.py"]

@@ -73,6 +73,7 @@ def test_more_ranks(world, tmp_path):
     assert "pickle" in found["unpicklable"]
 
 
+@pytest.mark.slow
 def test_a_rank_at_work_when_the_program_ends_well_is_waited_for(tmp_path):
     assert run_ranks(2, tmp_path, "early") == [0, 0]
 

@@ -1,5 +1,7 @@
 """The whole path: what can be analysed, what is skipped and why, interruption, errors."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,20 @@ def test_module_state_dict_and_file_give_the_same_numbers(model, tmp_path):
     assert set(expected) == {"0.weight", "3.weight"}
     for source in (model.state_dict(), tmp_path / "model.safetensors", tmp_path / "model.pt"):
         assert numbers(analyze(source)) == expected
+
+
+def test_layers_side_by_side_have_the_numbers_of_one_after_the_other(model):
+    model.append(nn.Linear(10, 10))
+    reports = []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        reports.append(analyze(model))
+    torch.set_num_threads(before)
+    alone, together = (
+        [dataclasses.replace(layer, seconds=0.0) for layer in report.layers] for report in reports
+    )
+    assert [repr(layer) for layer in alone] == [repr(layer) for layer in together]
 
 
 def test_every_tensor_is_accounted_for(model):

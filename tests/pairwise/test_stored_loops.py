@@ -47,6 +47,7 @@ def test_loops_are_compiled_once_and_damaged_files_replaced(tmp_path):
     assert misses(tmp_path, 1) == [1]
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")

@@ -241,7 +241,7 @@ def test_small_sets_keep_tiny_packing_pvalues():
     assert not any("floor" in note for note in r.notes)
 
 
-@pytest.mark.parametrize("d", [512, 4096])
+@pytest.mark.parametrize("d", [512, pytest.param(4096, marks=pytest.mark.slow)])
 def test_high_dimension(d):
     x = random_points(60, d, rng=0)
     for name in [*SMOOTH, "stereo"]:

@@ -1,6 +1,7 @@
 """Every packaged experiment can be built, and takes a step on data of its shape."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ SHAPES = {
 GRAPHS = {"cora", "citeseer", "pubmed"}
 
 
+@functools.cache
 def experiments() -> list[Experiment]:
     return [
         found

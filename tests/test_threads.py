@@ -1,0 +1,40 @@
+"""Work on threads: in order, in the caller's modes, with one thread inside."""
+
+import pytest
+import torch
+
+import sphuni
+from sphuni._budget import memory_budget
+from sphuni._threads import side_by_side
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def modes(task):
+    inference = torch.is_inference_mode_enabled()
+    return task, torch.get_num_threads(), torch.is_grad_enabled(), inference, memory_budget()
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_tasks_see_the_modes_and_limits_of_the_caller_and_one_thread():
+    with sphuni.limit_memory(12_345_678), torch.no_grad():
+        found = list(side_by_side(modes, range(20)))
+    assert found == [(task, 1, False, False, 12_345_678) for task in range(20)]
+    with torch.inference_mode():
+        assert all(inference for *_, inference, _ in side_by_side(modes, range(3)))
+    assert [grad for _, _, grad, _, _ in side_by_side(modes, range(3))] == [True] * 3
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_what_a_task_raises_reaches_the_caller():
+    answers = side_by_side(lambda task: 1 / (task - 2), range(5))
+    assert [next(answers), next(answers)] == [-0.5, -1.0]
+    with pytest.raises(ZeroDivisionError):
+        next(answers)
