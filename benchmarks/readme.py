@@ -96,8 +96,12 @@ def _percent(row: dict[str, str]) -> str:
 
 def _exponents(rows: list[dict[str, str]]) -> str:
     base = {"n log n": "(n log n)", "n": "n"}
-    found = [(row["method"], f"{base[row['of']]}^{float(row['exponent']):.2f}") for row in rows]
-    return _table(("method", "time grows as"), found)
+    found = []
+    for row in rows:
+        steady = row.get("exponent_of_products")
+        products = f"{base[row['of']]}^{float(steady):.2f}" if steady else ""
+        found.append((row["method"], f"{base[row['of']]}^{float(row['exponent']):.2f}", products))
+    return _table(("method", "time grows as", "in products timed beside it"), found)
 
 
 def _statistics(rows: list[dict[str, str]]) -> str:
