@@ -1,10 +1,10 @@
 """How time grows with n: exponents fitted over two decades, one process and one thread a ladder.
 
 The exponent is the slope of a least-squares line through log time against log n; of sorted and tree
-methods, whose cost is n log n, log n is divided out first. A ladder is climbed several times and the
-least time of every step counts, as the machine's clock drifts. Where the work is counted in
-operations there is a second exponent, of the time in units of matrix products timed just before and
-after: a clock that slows down in long runs leaves it alone.
+methods, whose cost is n log n, log n is divided out first. A ladder is climbed several times and
+the least time of every step counts, as the machine's clock drifts. Where the work is counted in
+operations there is a second exponent, of the time in units of matrix products timed just before
+and after: a clock that slows down in long runs leaves it alone.
 """
 
 import importlib.util
