@@ -207,7 +207,7 @@ def _run(
 
 
 def _measured(views: Iterable[NeuronView], options: Options) -> Iterator[LayerReport]:
-    """Measure one layer after the other, small ones side by side: tiles keep no thread busy."""
+    """Measure one layer after the other; small ones, too small for two threads, side by side."""
     for small, group in itertools.groupby(views, key=_is_small):
         measure, several = functools.partial(_measure, options=options), list(group)
         together = small and len(several) > 1 and torch.get_num_threads() > 1

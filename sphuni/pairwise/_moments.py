@@ -123,7 +123,8 @@ def _gradients(x: Tensor, kernels: Sequence[_Quadratic], moments: _Moments) -> T
 
 
 def _block_rows(d: int) -> int:
-    return max(1, _BLOCK_ELEMENTS // max(1, d))
+    """Not fewer than d: for few rows the second moments would be read and written too often."""
+    return max(d, _BLOCK_ELEMENTS // d)
 
 
 def _second(kernels: Sequence[_Quadratic], x: Tensor, go: Tensor) -> Tensor:
