@@ -38,6 +38,19 @@ def cpp_compiler():
 
 
 @pytest.fixture
+def set_threads():
+    """`torch.set_num_threads` until the end of the test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def two_threads(set_threads):
+    set_threads(2)
+
+
+@pytest.fixture
 def small_tables(monkeypatch):
     """Fewer simulated sets than users get, where the nulls of small layers are not the question."""
     monkeypatch.setattr("sphuni.stats._null._MANY", 1_999)

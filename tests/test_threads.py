@@ -8,14 +8,6 @@ from sphuni._budget import memory_budget
 from sphuni._threads import side_by_side
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def modes(task):
     inference = torch.is_inference_mode_enabled()
     return task, torch.get_num_threads(), torch.is_grad_enabled(), inference, memory_budget()

@@ -207,10 +207,10 @@ def _run(
 
 
 def _measured(views: Iterable[NeuronView], options: Options) -> Iterator[LayerReport]:
-    """Measure one layer after the other; small ones, too small for two threads, side by side."""
+    """Measure one layer after the other; those too small for several threads go side by side."""
     for small, group in itertools.groupby(views, key=_is_small):
         measure, several = functools.partial(_measure, options=options), list(group)
-        together = small and len(several) > 1 and torch.get_num_threads() > 1
+        together = small and len(several) > 1  # one alone has all threads inside
         yield from side_by_side(measure, several) if together else map(measure, several)
 
 

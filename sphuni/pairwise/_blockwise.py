@@ -26,7 +26,7 @@ from sphuni.pairwise._autograd import Second, connect, wants_gradient
 from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.pairwise._sums import sums_and_gradients
 
-__all__ = ["rows", "second_derivatives", "supports", "tangent", "total"]
+__all__ = ["rows", "second_derivatives", "supports", "total"]
 
 
 def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
@@ -106,8 +106,8 @@ class RowsGradient(torch.autograd.Function):
         into = (grad_x, grad_y, grad_w)
         run_tiles(functools.partial(_gradient_tile, x, y, weights, go, kernels, into), x, y)
         if y is None:
-            return tangent(x, grad_x), x.new_zeros(()), grad_w
-        return tangent(x, grad_x), tangent(y, grad_y), grad_w
+            return _tiles.tangent(x, grad_x), x.new_zeros(()), grad_w
+        return _tiles.tangent(x, grad_x), _tiles.tangent(y, grad_y), grad_w
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -130,12 +130,6 @@ class RowsGradient(torch.autograd.Function):
             *out[2:],
             None,
         )
-
-
-def tangent(x: Tensor, gradient: Tensor) -> Tensor:
-    """Remove, in place, the radial part of a gradient (..., b, n, d) at unit rows x."""
-    radial = torch.einsum("...bnd,bnd->...bn", gradient, x)
-    return gradient.addcmul_(radial[..., None], x, value=-1)
 
 
 def _rows_tile(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise, _inductor, _native
+from sphuni.pairwise import _blockwise, _inductor, _native, _tiles
 from sphuni.pairwise._autograd import connect, wants_gradient
 
 __all__ = ["supports", "total"]
@@ -44,4 +44,4 @@ def _sums_and_gradient(x: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     """The sums (b,) and the tangent gradient (b, n, d) from one compiled pass."""
     backend = _native if _native.serves(x, kernel) else _inductor
     sums, gradient = backend.sums_and_gradients(x, kernel)
-    return sums.to(x.dtype), _blockwise.tangent(x, gradient.to(x.dtype).contiguous())
+    return sums.to(x.dtype), _tiles.tangent(x, gradient.to(x.dtype).contiguous())

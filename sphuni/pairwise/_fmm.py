@@ -15,7 +15,7 @@ from torch import Tensor
 from sphuni._budget import describe_bytes, memory_budget
 from sphuni._typing import Points
 from sphuni.kernels import Kernel, Riesz
-from sphuni.pairwise import _blockwise
+from sphuni.pairwise import _blockwise, _tiles
 from sphuni.pairwise._autograd import connect
 from sphuni.pairwise._nearest import nearest
 
@@ -53,7 +53,7 @@ def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     found = [_evaluate(one) for one in x.detach()]
     sums = torch.tensor([energy for energy, _ in found], dtype=torch.float64)
     forces = np.stack([force for _, force in found]) if found else np.empty(x.shape)
-    gradient = _blockwise.tangent(x.detach(), torch.from_numpy(forces).to(x.dtype))
+    gradient = _tiles.tangent(x.detach(), torch.from_numpy(forces).to(x.dtype))
     second = _blockwise.second_derivatives((Riesz(1.0),))
     energy = connect(x, sums[:, None], gradient[None], second)
     return energy.expand(-1, len(kernels))

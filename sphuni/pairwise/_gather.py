@@ -39,8 +39,7 @@ class GradientSum:
         if tile.direct:
             _tiles.accumulate(tile, weights, near, left, right, (rows, columns))
             if alone:
-                radial = torch.einsum("bnd,bnd->bn", rows, left)
-                rows.addcmul_(radial[..., None], left, value=-1)
+                _tiles.tangent(left, rows)
             return
         turn = tile.p.mul(-0.5).add_(1).mul_(weights)  # w_ij t_ij
         turned = turn.sum(-1), None if alone else turn.sum(-2)

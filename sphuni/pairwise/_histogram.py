@@ -11,7 +11,7 @@ from torch import Tensor
 from sphuni._jit import native_jit
 from sphuni.pairwise._scalar import DTYPES, compile_loops
 
-__all__ = ["count_cosines"]
+__all__ = ["above_diagonal", "count_cosines"]
 
 
 def count_cosines(counts: Tensor, tile: Tensor, *, own: bool, native: bool = True) -> None:
@@ -30,8 +30,13 @@ def count_cosines(counts: Tensor, tile: Tensor, *, own: bool, native: bool = Tru
     if native and tile.device.type == "cpu" and native_jit() is not None:
         _compiled(DTYPES[tile.dtype])(counts.numpy(), tile.numpy(), own)
         return
-    seen = tile[torch.ones_like(tile, dtype=torch.bool).triu_(1)] if own else tile
+    seen = tile[above_diagonal(tile)] if own else tile
     counts += torch.histc(seen.clamp(-1, 1).float(), len(counts), -1, 1)
+
+
+def above_diagonal(tile: Tensor) -> Tensor:
+    """Where a tile of some rows with themselves holds each pair once."""
+    return torch.ones_like(tile, dtype=torch.bool).triu_(1)
 
 
 _LOOPS = (

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sphuni.kernels import Antipodal, GegenbauerSeries, Kernel, Riesz
 from sphuni.pairwise._autograd import connect, wants_gradient
-from sphuni.pairwise._tiles import degree_zero
+from sphuni.pairwise._tiles import degree_zero, tangent
 
 __all__ = ["repays", "supports", "total"]
 
@@ -107,18 +107,16 @@ def _gradients(x: Tensor, kernels: Sequence[_Quadratic], moments: _Moments) -> T
     """Tangent gradients (k, b, n, d)."""
     n, step = x.shape[1], _block_rows(x.shape[2])
     gradients = x.new_empty(len(kernels), *x.shape)
-    for start in range(0, n, step):
-        rows = slice(start, start + step)
-        block = x[:, rows].double()
+    for rows, found in zip(x.split(step, dim=1), gradients.split(step, dim=2), strict=True):
+        block = rows.double()
         y = block - moments.mean
         a = torch.linalg.vector_norm(y, dim=-1, keepdim=True).square()
-        for kernel, gradient in zip(kernels, gradients, strict=True):
+        for kernel, gradient in zip(kernels, found, strict=True):
             pull = y * (2 * n * kernel.c1 + 4 * kernel.c2 * (n * a + moments.radii[:, None, None]))
             if kernel.c2:
                 pull.baddbmm_(y, moments.second, alpha=8 * kernel.c2)
                 pull.sub_(moments.pull, alpha=4 * kernel.c2)
-            radial = torch.linalg.vecdot(pull, block)[..., None]
-            gradient[:, rows] = pull.addcmul_(radial, block, value=-1)
+            gradient.copy_(tangent(block, pull))
     return gradients
 
 

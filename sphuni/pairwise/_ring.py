@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sphuni._errors import WorkerError, first_sentence
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise, _shards
+from sphuni.pairwise import _shards, _tiles
 from sphuni.pairwise._autograd import connect, first_only, wants_gradient
 
 __all__ = ["agree_on_rows", "is_sharded", "local_rows", "replicated", "supports", "total"]
@@ -248,7 +248,7 @@ def _round_trip(
             returning = ring.give_back(reaction, hop, gradients)
     if returning is not None:
         returning.settle()
-    return sums, _blockwise.tangent(x, gradients) if with_gradient else gradients
+    return sums, _tiles.tangent(x, gradients) if with_gradient else gradients
 
 
 class _Call(NamedTuple):

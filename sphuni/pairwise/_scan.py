@@ -11,7 +11,7 @@ from torch import Tensor
 from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise._best import keep_best
-from sphuni.pairwise._histogram import count_cosines
+from sphuni.pairwise._histogram import above_diagonal, count_cosines
 from sphuni.pairwise._schedule import block_size, run_rounds
 from sphuni.pairwise._sums import cosine_sums
 
@@ -223,7 +223,7 @@ class _Aligned:
         reach = max(float(gram.amax()), -float(gram.amin()))
         if pairs == 0 or reach < self._limit():
             return reach
-        size = gram.abs().masked_fill(~_upper(gram), -1.0) if own else gram.abs()
+        size = gram.abs().masked_fill(~above_diagonal(gram), -1.0) if own else gram.abs()
         flat = size.flatten().topk(min(self._count, pairs)).indices
         rows = (flat // gram.shape[1] + left.start).tolist()
         columns = (flat % gram.shape[1] + right.start).tolist()
@@ -240,7 +240,3 @@ class _Aligned:
     def _limit(self) -> float:
         full = len(self._found) == self._count
         return abs(self._found[-1][2]) if full else -1.0
-
-
-def _upper(gram: Tensor) -> Tensor:
-    return torch.ones_like(gram, dtype=torch.bool).triu_(1)

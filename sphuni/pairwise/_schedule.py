@@ -9,7 +9,6 @@ tournament in which every block of rows meets every other once.
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-import torch
 from torch import Tensor
 
 from sphuni._threads import side_by_side
@@ -64,7 +63,7 @@ def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, para
     Where no round has two tasks, the threads are left to the operations inside them.
     """
     alone = all(len(tasks) < 2 for tasks in rounds)
-    if alone or not parallel or torch.get_num_threads() == 1:
+    if alone or not parallel:
         for task in (task for tasks in rounds for task in tasks):
             work(task)
         return

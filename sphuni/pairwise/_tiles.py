@@ -35,6 +35,7 @@ __all__ = [
     "near_slopes",
     "near_values",
     "set_apart",
+    "tangent",
 ]
 
 DIRECT_DIMENSION = 8
@@ -191,6 +192,12 @@ def degree_zero(x: Tensor) -> Tensor:
     squared = x.square().sum(dim=-1, keepdim=True)
     excess = squared - squared.detach()
     return x * (1 - 0.5 * excess + 0.375 * excess * excess)
+
+
+def tangent(x: Tensor, gradient: Tensor) -> Tensor:
+    """Remove, in place, the radial part of a gradient (..., b, n, d) at unit rows x."""
+    radial = torch.einsum("...bnd,bnd->...bn", gradient, x)
+    return gradient.addcmul_(radial[..., None], x, value=-1)
 
 
 def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, own: bool) -> Tensor:

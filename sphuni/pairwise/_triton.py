@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sphuni._errors import EngineError
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise
+from sphuni.pairwise import _blockwise, _tiles
 from sphuni.pairwise._autograd import wants_gradient
 from sphuni.pairwise._scalar import can_spell
 from sphuni.pairwise._tiles import DIRECT_DIMENSION
@@ -88,7 +88,7 @@ def _pairs(points: Tensor, kernel: str, with_gradient: bool) -> tuple[Tensor, Te
             device.tiles[(_programs(x),)](x, sums, gradients, n, d, blocks, **options)
     except (device.TritonError, RuntimeError) as error:
         raise EngineError(f"the Triton engine failed: {error}") from error
-    return sums.sum(1), _blockwise.tangent(x, gradients) if with_gradient else gradients
+    return sums.sum(1), _tiles.tangent(x, gradients) if with_gradient else gradients
 
 
 def launch_options(kernel: Kernel, d: int, with_gradient: bool) -> dict[str, Any]:

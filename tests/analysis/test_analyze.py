@@ -33,14 +33,12 @@ def test_module_state_dict_and_file_give_the_same_numbers(model, tmp_path):
         assert numbers(analyze(source)) == expected
 
 
-def test_layers_side_by_side_have_the_numbers_of_one_after_the_other(model):
+def test_layers_side_by_side_have_the_numbers_of_one_after_the_other(model, set_threads):
     model.append(nn.Linear(10, 10))
     reports = []
-    before = torch.get_num_threads()
     for threads in (1, 2):
-        torch.set_num_threads(threads)
+        set_threads(threads)
         reports.append(analyze(model))
-    torch.set_num_threads(before)
     alone, together = (
         [dataclasses.replace(layer, seconds=0.0) for layer in report.layers] for report in reports
     )

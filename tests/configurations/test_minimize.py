@@ -194,9 +194,12 @@ def test_the_compiled_engine_agrees():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("n", "d"), [(12, 3), pytest.param(24, 4, marks=pytest.mark.slow)])
-def test_native_loops_find_the_minima_of_the_planes(n, d):
-    starts = torch.from_numpy(random_starts(n, d, 5, seeds(0, 6)))
+@pytest.mark.parametrize(
+    ("n", "d", "count"),
+    [(12, 3, 6), *(pytest.param(*case, 16, marks=pytest.mark.slow) for case in ((12, 3), (24, 4)))],
+)
+def test_native_loops_find_the_minima_of_the_planes(n, d, count):
+    starts = torch.from_numpy(random_starts(n, d, 5, seeds(0, count)))
     options = {"tolerance": 1e-7, "largest_step": 0.2}
     found = minimize_native(Riesz(1.0), starts, **options)
     plain = minimize(energy_objective(Riesz(1.0), d, "blockwise"), starts, **options)

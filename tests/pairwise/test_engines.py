@@ -300,22 +300,18 @@ def test_rows_that_are_unit_to_rounding_only_are_taken_as_unit():
         (700, 300, torch.float32),
     ],
 )
-def test_results_do_not_depend_on_the_number_of_threads(n, d, dtype):
+def test_results_do_not_depend_on_the_number_of_threads(n, d, dtype, set_threads):
     x = points(n, d).to(dtype)
     w = torch.linspace(0.5, 2, n).to(dtype)
     results = []
-    before = torch.get_num_threads()
-    try:
-        for threads in (1, 2, 3, 1):
-            torch.set_num_threads(threads)
-            leaf = x.clone().requires_grad_()
-            total = pair_reduce(leaf, kernel=Riesz(1.0), engine="blockwise")
-            total.backward()
-            rows = pair_reduce(x, kernel=Riesz(1.0), op="rows", weights=w, engine="blockwise")
-            results.append((total.detach(), leaf.grad, rows))
-            assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
+    for threads in (1, 2, 3, 1):
+        set_threads(threads)
+        leaf = x.clone().requires_grad_()
+        total = pair_reduce(leaf, kernel=Riesz(1.0), engine="blockwise")
+        total.backward()
+        rows = pair_reduce(x, kernel=Riesz(1.0), op="rows", weights=w, engine="blockwise")
+        results.append((total.detach(), leaf.grad, rows))
+        assert torch.get_num_threads() == threads
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 

@@ -95,14 +95,6 @@ def test_the_number_of_threads_does_not_matter():
     assert torch.equal(one[1], two[1])
 
 
-@pytest.fixture
-def two_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_second_derivatives_are_handed_to_the_tiles():
     x = (1.5 * points(5, 3)).requires_grad_()
 
