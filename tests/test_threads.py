@@ -1,9 +1,12 @@
 """Work on threads: in order, in the caller's modes, with one thread inside."""
 
+import time
+
 import pytest
 import torch
 
 import sphuni
+from sphuni import _threads
 from sphuni._budget import memory_budget
 from sphuni._threads import side_by_side
 
@@ -30,3 +33,12 @@ def test_what_a_task_raises_reaches_the_caller():
     assert [next(answers), next(answers)] == [-0.5, -1.0]
     with pytest.raises(ZeroDivisionError):
         next(answers)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_workers_keep_their_one_thread_when_the_number_is_set_again(set_threads):
+    _threads._pool.cache_clear()
+    list(side_by_side(time.sleep, [0.002] * 6))  # torch is asked for nothing in these threads
+    set_threads(1)
+    set_threads(2)
+    assert {inside for _, inside, *_ in side_by_side(modes, range(8))} == {1}
