@@ -14,7 +14,7 @@ def die(value):
     os._exit(1)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_answers_come_in_the_order_of_the_tasks(workers):
     answers = list(ordered_map(square, range(7), workers=workers))
     assert answers == [(i, i * i) for i in range(7)]

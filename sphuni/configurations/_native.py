@@ -206,8 +206,11 @@ def _fill(sides: Any, status: Any) -> int:
 def _lay_out(rows: Array, trial: Array, sides: Any, d: int) -> None:
     """Put the starts side by side; empty places repeat one that is taken."""
     width, n = sides.size - 1, rows.shape[0]
+    taken = 0
     for place in range(width):
-        lane = sides[place] if sides[place] >= 0 else sides[:-1].max()
+        taken = max(taken, sides[place])
+    for place in range(width):
+        lane = sides[place] if sides[place] >= 0 else taken
         for i in range(n):
             for k in range(d):
                 rows[i, k * width + place] = trial[lane, k * n + i]

@@ -32,7 +32,7 @@ def cosine_sums(
     Where `reach`, the largest of their absolute values, is known, near pairs need no search.
     """
     share = _share(own)
-    if not _sweep.serves(gram, kernels):
+    if not _sweep.serves(gram, kernels, gram.numel()):
         near = _tiles.set_apart(gram, x, y, kernels, own=own, neutral=0.0, reach=reach)
         tile = _tiles.from_cosines(gram, near, kernels, own=own)
         return share * torch.stack(list(_tile_sums(tile, kernels)), dim=-1)
@@ -53,7 +53,8 @@ def sums_and_gradients(
     partial_sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
     work: Callable[..., None] = functools.partial(_sum_tile, x, kernels, partial_sums)
     if into is not None:
-        swept = x.shape[2] > _tiles.DIRECT_DIMENSION and _sweep.serves(x, kernels)
+        products = x.shape[2] > _tiles.DIRECT_DIMENSION
+        swept = products and _sweep.serves(x, kernels, x.shape[0] * x.shape[1] ** 2)
         tile = _swept_gradient_tile if swept else _sum_gradient_tile
         work = functools.partial(tile, x, kernels, partial_sums, into)
     run_tiles(work, x, None)

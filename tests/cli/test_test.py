@@ -108,6 +108,7 @@ def test_corrections_multiply_and_parameters_reach_the_tests(poles, capsys):
     assert content["tests"][2]["parameters"]["weights"] == [1, 0, 2]
 
 
+@pytest.mark.usefixtures("small_tables")
 def test_lines_and_what_all_leaves_out(tmp_path, capsys):
     path = write_csv(tmp_path / "x.csv", random_points(30, 70, rng=0))
     code, content = answer(capsys, path, "--tests", "bingham,packing", "--antipodal")

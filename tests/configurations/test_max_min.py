@@ -285,9 +285,11 @@ def test_few_points_are_placed_by_a_theorem(n, d, antipodal):
     assert covered.value == pytest.approx(float(exact.radius), abs=1e-9)
 
 
-@pytest.mark.parametrize("s", [-1.0, 1.0])
+@pytest.mark.parametrize("s", [pytest.param(-1.0, marks=pytest.mark.slow), 1.0])
 @pytest.mark.parametrize("antipodal", [False, True])
-@pytest.mark.parametrize(("n", "d"), [(1, 3), (2, 3), (3, 3), (3, 6)])
+@pytest.mark.parametrize(
+    ("n", "d"), [(1, 3), pytest.param(2, 3, marks=pytest.mark.slow), (3, 3), (3, 6)]
+)
 def test_few_points_polarize_as_well_as_any(n, d, antipodal, s):
     found = optimize("polarization", n=n, d=d, s=s, antipodal=antipodal, restarts=1)
     bound = sphuni.polarization_bound(n, d, s=s, antipodal=antipodal)

@@ -15,7 +15,7 @@ SETS = {
 }
 
 
-@pytest.mark.parametrize("pairs", [1, 45_000])
+@pytest.mark.parametrize("pairs", [1, pytest.param(45_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "make",
     [
@@ -45,6 +45,7 @@ def test_the_exact_energy_lies_within_the_error_bars(kernel, antipodal, make, pa
     assert 0.7 < np.std(deviations) < (1.7 if few else 1.3)
 
 
+@pytest.mark.slow
 def test_fewer_pairs_than_a_shuffle_has_leave_the_rows_parts_in(rng):
     points = sphuni.random_points(20_000, 3, rng=0) + np.eye(1, 3)
     points /= np.linalg.norm(points, axis=1, keepdims=True)

@@ -52,7 +52,7 @@ def test_mean_and_variance_are_the_integrals(kernel, d):
             assert kernel.variance(d) == np.inf
 
 
-WIDE = [768, 1536, 4096, 28_672, 151_936]
+WIDE = [768, *(pytest.param(d, marks=pytest.mark.slow) for d in (1536, 4096, 28_672)), 151_936]
 
 
 @pytest.mark.parametrize("d", WIDE)
@@ -133,7 +133,7 @@ def test_moments_are_infinite_exactly_where_they_diverge():
     assert np.isfinite(Riesz(-1.0, "geodesic").variance(2))
 
 
-@pytest.mark.parametrize("d", [2, 3, 8, 64])
+@pytest.mark.parametrize("d", [2, 3, pytest.param(8, marks=pytest.mark.slow), 64])
 @pytest.mark.parametrize(
     "kernel",
     [

@@ -62,15 +62,24 @@ HALF = {
     "mutual-coherence": F.mutual_coherence,
     "hs-uniformity": lambda w: F.uniformity(w, half_space=True),
 }
+VARIANTS = {"log", "soft mhs", "top-k mhs", "row-mean mhs", "dso", "hs-uniformity"}
+VARIANTS |= {"soft hs-mhs", "top-k hs-mhs"}
 
 
-@pytest.mark.parametrize("name", FULL)
+def every_objective(objectives):
+    """One of each kind in the fast tests, its variants in the slow ones."""
+    marks = {name: pytest.mark.slow if name in VARIANTS else () for name in objectives}
+    cases = [pytest.param(name, marks=marks[name]) for name in objectives]
+    return pytest.mark.parametrize("name", cases)
+
+
+@every_objective(FULL)
 def test_full_space_objectives_reach_the_simplex(name):
     cosines = off_diagonal(descend(FULL[name], 5, 6))
     torch.testing.assert_close(cosines, torch.full_like(cosines, -1 / 4), atol=5e-3, rtol=0)
 
 
-@pytest.mark.parametrize("name", HALF)
+@every_objective(HALF)
 def test_half_space_objectives_reach_orthogonality(name):
     assert off_diagonal(descend(HALF[name], 5, 6)).abs().max() < 2e-2
 
@@ -81,6 +90,7 @@ def test_relaxed_polarization_reaches_zero_sum_only():
     assert off_diagonal(x).std() > 0.05
 
 
+@pytest.mark.slow
 def test_polarization_reaches_a_zero_sum_and_covering_a_right_angle():
     for name, measure, best in (
         ("mhp", lambda x: x.sum(0).norm().item(), 0.0),

@@ -133,6 +133,7 @@ def test_a_failure_while_compiling_is_an_engine_error(monkeypatch):
 
 
 @pytest.mark.usefixtures("cpp_compiler")
+@pytest.mark.slow
 def test_lines_of_a_bounded_kernel_keep_their_limits():
     """The limits at both ends are read before tracing: inside it they once came out as NaN."""
     assert_agrees(degenerate_set(33, 3), Gaussian(1.2).antipodal())

@@ -7,21 +7,32 @@ from pair_cases import KERNELS, close_set, degenerate_set, points
 import sphuni
 from sphuni._errors import EngineError
 from sphuni.kernels import Gaussian, Laplace, Riesz
-from sphuni.pairwise import _dispatch, _schedule, explain, pair_reduce, sum_and_gradient
+from sphuni.pairwise import _dispatch, _schedule, _sweep, explain, pair_reduce, sum_and_gradient
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.label)
-COMPILED_FAST = {0, 3, 9, 14, 21, 22}
-every_compiled_kernel = pytest.mark.parametrize(
-    ("kernel", "d"),
+FAST_LOOPS = {0, 3, 9, 14, 21, 22}
+"""Places of kernels whose loops the fast tests compile; the others there take plain operations."""
+every_path = pytest.mark.parametrize(
+    ("kernel", "d", "loops"),
     [
-        pytest.param(kernel, d, marks=() if d == 3 or i in COMPILED_FAST else pytest.mark.slow)
+        pytest.param(
+            *(kernel, d, loops),
+            marks=pytest.mark.slow if d == 11 and loops != (i in FAST_LOOPS) else (),
+            id=f"{kernel.label}-{d}{'-loops' if loops else ''}",
+        )
         for i, kernel in enumerate(KERNELS)
-        for d in (3, 11)  # the loops of 11 dimensions are compiled for each kernel
+        for d, loops in ((3, False), (11, False), (11, True))  # compiled for each kernel
     ],
-    ids=lambda value: getattr(value, "label", value),
+    indirect=["loops"],
 )
 ENGINES = ("reference", "blockwise")
-SETS = (pytest.param(points, marks=pytest.mark.slow), close_set, degenerate_set)
+
+
+def sets(fast):
+    """Kinds of sets, of which the fast tests see one."""
+    kinds = (points, close_set, degenerate_set)
+    cases = [pytest.param(kind, marks=() if kind is fast else pytest.mark.slow) for kind in kinds]
+    return pytest.mark.parametrize("make", cases)
 
 
 def assert_same_sum(found, expected, terms):
@@ -46,10 +57,18 @@ def small_tiles(monkeypatch):
     monkeypatch.setattr(_schedule, "block_size", lambda n: min(n, 8))
 
 
+@pytest.fixture
+def loops(request, monkeypatch):
+    """Whether sets as small as those of the tests are given to native loops."""
+    if request.param:
+        monkeypatch.setattr(_sweep, "_FEWEST_PAIRS", 0)
+    return request.param
+
+
 @pytest.mark.usefixtures("small_tiles")
-@every_compiled_kernel
-@pytest.mark.parametrize("make", SETS)
-def test_blockwise_values_agree_with_the_reference(kernel, d, make):
+@every_path
+@sets(fast=degenerate_set)
+def test_blockwise_values_agree_with_the_reference(kernel, d, loops, make):
     x, y = make(21, d), points(13, d, seed=5)
     scale = absolute_terms(x, x, kernel)
     w = torch.linspace(0.5, 2, 21, dtype=torch.float64)
@@ -66,9 +85,9 @@ def test_blockwise_values_agree_with_the_reference(kernel, d, make):
 
 
 @pytest.mark.usefixtures("small_tiles")
-@every_compiled_kernel
-@pytest.mark.parametrize("make", SETS)
-def test_blockwise_gradients_agree_with_the_reference(kernel, d, make):
+@every_path
+@sets(fast=close_set)
+def test_blockwise_gradients_agree_with_the_reference(kernel, d, loops, make):
     """Compared row by row: a row's scale is the largest pair force that acts on it."""
     x, w = make(21, d), torch.linspace(0.5, 2, 21, dtype=torch.float64)
     for weights in (None, w):
@@ -208,8 +227,12 @@ def test_derivatives_with_respect_to_both_sets_and_the_weights(kernel, d):
 @pytest.mark.parametrize(
     "kernel", [Riesz(2.0), Riesz(0.0, "geodesic"), Laplace(1.0)], ids=lambda kernel: kernel.label
 )
-@pytest.mark.parametrize("d", [3, 11])
-def test_duplicates_and_antipodes_exert_no_force(engine, kernel, d):
+@pytest.mark.parametrize(
+    ("d", "loops"),
+    [(3, False), (11, False), pytest.param(11, True, marks=pytest.mark.slow)],
+    indirect=["loops"],
+)
+def test_duplicates_and_antipodes_exert_no_force(engine, kernel, d, loops):
     """Their gradient is what it is without the pair; second derivatives stay finite."""
     x = degenerate_set(20, d)
     for used in (kernel, kernel.antipodal()):
@@ -269,7 +292,7 @@ def test_float32_gradient_norm_of_many_points(n):
 
 def test_dtypes_come_back_and_half_is_computed_in_float32(dtype_and_tolerance):
     dtype, tolerance = dtype_and_tolerance
-    x = points(60, 12)
+    x = points(70, 12)  # enough of them for native loops
     exact = pair_reduce(x, kernel=Riesz(1.0))
     rounded = x.to(dtype)
     for engine in ENGINES:

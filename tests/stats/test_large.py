@@ -142,6 +142,7 @@ def test_tests_simulated_together_have_the_tables_they_have_alone():
     assert together == pytest.approx(alone, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_close_pairs_are_counted_one_by_one():
     """On S^2 the stereographic kernel has no variance; its law beyond n = 200 is still right."""
     test = st.build_test("stereo")
@@ -170,6 +171,7 @@ def test_refusals(options, match):
         st.uniformity_test(random_points(60, 3, rng=0), "pad", **options)
 
 
+@pytest.mark.slow
 def test_a_stretched_table_of_scans_is_right_for_more_points():
     test, n = st.build_test("cressie"), 20_000
     law = choose(test, n, 2, Null(rng=0, n_resamples=1999)).law

@@ -5,6 +5,7 @@ import pytest
 from sphuni.stats import power, size
 
 
+@pytest.mark.slow
 def test_same_numbers_for_any_number_of_workers():
     seen = []
     one = power("rayleigh", "von_mises_fisher", n=100, d=20, kappa=2.0, n_sets=1200, rng=4)

@@ -52,7 +52,10 @@ def test_asymptotic_pvalues_of_stored_statistics(name):
         assert ours == pytest.approx(pvalue, abs=3e-3), label
 
 
-@pytest.mark.parametrize("name", ["planets_with_pluto", "planets_without_pluto"])
+@pytest.mark.parametrize(
+    "name",
+    ["planets_with_pluto", pytest.param("planets_without_pluto", marks=pytest.mark.slow)],
+)
 def test_no_simulated_sky_is_as_clustered_as_the_planets(name):
     tests = [label.lower() for label in RESULTS[name]["mc_p_plus1"]]
     table = st.uniformity_tests(

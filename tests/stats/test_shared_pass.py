@@ -143,6 +143,7 @@ def test_atoms_of_few_points_on_the_circle(name, n, d, atom):
     assert any("include its own value" in note for note in result.notes) is atom
 
 
+@pytest.mark.slow
 def test_all_leaves_out_what_takes_long_to_simulate():
     x = random_points(1000, 64, rng=0)
     table = stats.uniformity_tests(x, n_resamples=9999)
