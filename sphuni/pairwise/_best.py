@@ -16,8 +16,11 @@ __all__ = ["keep_best"]
 
 def keep_best(
     score: Tensor, index: Tensor, tile: Tensor, rows: slice, columns: slice, *, native: bool = True
-) -> None:
+) -> float | None:
     """Merge a tile of scores into the best of its rows and of its columns.
+
+    Returns the largest absolute score of the tile, -inf aside, where native loops saw it on the
+    way, else None.
 
     Parameters
     ----------
@@ -35,11 +38,11 @@ def keep_best(
         # made here: numpy's functions inside a loop take a fifth of a second to load with it
         least = np.full(tile.shape[1], np.inf, DTYPES[tile.dtype])
         arrays = score.numpy(), index.numpy(), tile.numpy(), least
-        _compiled(DTYPES[tile.dtype])(*arrays, rows.start, columns.start, both)
-        return
+        return float(_compiled(DTYPES[tile.dtype])(*arrays, rows.start, columns.start, both))
     _plain(score[rows], index[rows], tile, columns.start)
     if both:
         _plain(score[columns], index[columns], tile.T, rows.start)
+    return None
 
 
 def _plain(score: Tensor, index: Tensor, tile: Tensor, offset: int) -> None:
@@ -59,10 +62,14 @@ def _plain(score: Tensor, index: Tensor, tile: Tensor, offset: int) -> None:
 
 _LOOPS = (
     """def hopes(scores, least, column):
-    found = zero
+    found, top, none = zero, dtype(np.inf).view(integer), integer(0)
+    reach = none
     for j in range(scores.size):
-        found += one if scores[j] >= min(least, column[j]) else zero
-    return found
+        score = scores[j]
+        found += one if score >= min(least, column[j]) else zero
+        size = dtype(abs(score)).view(integer)  # the largest of floats that may be NaN is no vector code
+        reach = max(reach, size if size < top else none)
+    return found, reach
 """,
     """def insert(score, index, value, place):
     at = score.size
@@ -80,14 +87,18 @@ _LOOPS = (
     if both:
         for j in range(tile.shape[1]):
             column[j] = score[first_column + j, score.shape[1] - 1]
+    farthest = integer(0)
     for i in range(tile.shape[0]):
         row = first_row + i
         least = score[row, score.shape[1] - 1]
-        if hopes(tile[i], least, column) == zero:
+        found, reach = hopes(tile[i], least, column)
+        farthest = max(farthest, reach)
+        if found == zero:
             continue
         for start in range(0, tile.shape[1], 32):
             stop = min(start + 32, tile.shape[1])
-            if hopes(tile[i, start:stop], least, column[start:stop]) == zero:
+            found, reach = hopes(tile[i, start:stop], least, column[start:stop])
+            if found == zero:
                 continue
             for j in range(start, stop):
                 value, other = tile[i, j], first_column + j
@@ -95,10 +106,11 @@ _LOOPS = (
                     least = insert(score[row], index[row], value, other)
                 if value >= column[j]:
                     column[j] = insert(score[other], index[other], value, row)
+    return integer(farthest).view(dtype)
 """,
 )
 
 
 @functools.lru_cache(maxsize=2)
-def _compiled(dtype: np.dtype[Any]) -> Callable[..., None]:
+def _compiled(dtype: np.dtype[Any]) -> Callable[..., Any]:
     return compile_loops(_LOOPS, (), dtype)

@@ -117,7 +117,7 @@ def _upper(size: int) -> _INDEX:
 def _compiled(powers: int) -> Callable[..., int]:
     """Native loops for moments of degree 0 to `powers` - 1."""
     sums = "".join(_SUM.format(degree=degree) for degree in range(powers))
-    return compile_loops([_LOOPS + sums + _END], (), np.dtype(np.float64))  # type: ignore[return-value]
+    return compile_loops([_LOOPS + sums + _END], (), np.dtype(np.float64))
 
 
 _LOOPS = """

@@ -43,11 +43,12 @@ def spell(kernel: Kernel, prefix: str = "") -> Formula:
 
 def compile_loops(
     texts: Sequence[str], spelled: Sequence[Formula], dtype: np.dtype[Any], **names: float
-) -> Callable[..., None]:
+) -> Callable[..., Any]:
     """Compile the functions that `texts` define, all in one precision; return the last."""
     number = dtype.type
     names |= {"zero": 0.0, "one": 1.0, "two": 2.0, "tiny": float(np.finfo(dtype).tiny)}
     scope: dict[str, Any] = {"sqrt": np.sqrt, "np": np, "dtype": number}
+    scope["integer"] = np.dtype(f"i{dtype.itemsize}").type
     scope |= vector_functions(dtype) | {"wide": wide_vectors()}
     constants = [pair for one in spelled for pair in one.constants]
     values = [*names.items(), *constants]
@@ -56,7 +57,7 @@ def compile_loops(
     exec(whole, scope)
     functions = [scope[name] for name in re.findall(r"^def (\w+)", whole, re.MULTILINE)]
     called = Path(_vector.__file__).read_text()
-    compiled: Callable[..., None] = compile_together(functions, (dtype.str, values, whole, called))
+    compiled: Callable[..., Any] = compile_together(functions, (dtype.str, values, whole, called))
     return compiled
 
 

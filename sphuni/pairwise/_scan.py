@@ -168,12 +168,14 @@ class _Scan:
             counted = (left.start + right.start) // self._size % self._every == 0
             if left == right:
                 gram.fill_diagonal_(-torch.inf)
-            keep_best(best, nearest, gram, left, right)
+            reach = keep_best(best, nearest, gram, left, right)
             if counted:
                 count_cosines(counts, gram, own=left == right, native=worth)
             if left == right:
                 gram.fill_diagonal_(0.0)
-            reach = self.top.add(gram, left, right)
+            if reach is None:
+                reach = max(float(gram.amax()), -float(gram.amin()))
+            self.top.add(gram, left, right, reach)
             if self._kernels:
                 sums += self._sums(gram, left, right, reach)
         with self._lock:
@@ -212,17 +214,15 @@ class _Aligned:
         self._found: list[tuple[int, int, float]] = []
         self._lock = threading.Lock()
 
-    def add(self, gram: Tensor, left: slice, right: slice) -> float:
-        """Take in a tile, and return its largest absolute cosine.
+    def add(self, gram: Tensor, left: slice, right: slice, reach: float) -> None:
+        """Take in a tile whose largest absolute cosine is `reach`.
 
-        That of some rows with themselves has zeros on its diagonal. A tile without a pair above
-        the present limit costs two passes.
+        That of some rows with themselves has zeros on its diagonal.
         """
         own = left == right
         pairs = len(gram) * (len(gram) - 1) // 2 if own else gram.numel()
-        reach = max(float(gram.amax()), -float(gram.amin()))
         if pairs == 0 or reach < self._limit():
-            return reach
+            return
         size = gram.abs().masked_fill(~above_diagonal(gram), -1.0) if own else gram.abs()
         flat = size.flatten().topk(min(self._count, pairs)).indices
         rows = (flat // gram.shape[1] + left.start).tolist()
@@ -231,7 +231,6 @@ class _Aligned:
         with self._lock:
             merged = [*self._found, *found]
             self._found = sorted(merged, key=_by_alignment)[: self._count]
-        return reach
 
     def pairs(self) -> tuple[tuple[int, int, float], ...]:
         """The pairs, most aligned first."""

@@ -37,3 +37,14 @@ def test_best_columns_whatever_the_order_of_tiles(dtype: torch.dtype, k: int, na
     for block, turned in itertools.product((150, 64, 7), (False, True)):
         found = _gather(scores, k, block, turned=turned, native=native)
         assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_loops_tell_the_largest_score_on_either_side(dtype: torch.dtype) -> None:
+    pytest.importorskip("numba")
+    tile = torch.rand(40, 70, generator=torch.Generator().manual_seed(0)).to(dtype)
+    for value in (-3.0, 0.5, 7.0, -torch.inf):
+        tile[3, 50] = value
+        best, index = tile.new_full((110, 1), -torch.inf), torch.zeros(110, 1, dtype=torch.long)
+        reach = keep_best(best, index, tile, slice(0, 40), slice(40, 110))
+        assert reach == float(tile[tile > -torch.inf].abs().max())
