@@ -63,11 +63,11 @@ def _plain(score: Tensor, index: Tensor, tile: Tensor, offset: int) -> None:
 _LOOPS = (
     """def hopes(scores, least, column):
     found, top, none = zero, dtype(np.inf).view(integer), integer(0)
-    reach = none
+    reach = none  # as integers, since the largest of floats that may be NaN is no vector code
     for j in range(scores.size):
         score = scores[j]
         found += one if score >= min(least, column[j]) else zero
-        size = dtype(abs(score)).view(integer)  # the largest of floats that may be NaN is no vector code
+        size = dtype(abs(score)).view(integer)
         reach = max(reach, size if size < top else none)
     return found, reach
 """,
