@@ -21,12 +21,17 @@ __all__ = ["Formula", "formula"]
 
 @dataclasses.dataclass(frozen=True)
 class Formula:
-    """Assignments in terms of p and q, the names of the results, and the constants used."""
+    """Assignments in terms of p and q, the names of the results, and the constants used.
+
+    A value that is a sum of multiples of log p and log q has them in `logarithms`, as names of
+    constants and "p" or "q".
+    """
 
     lines: tuple[str, ...]
     value: str
     slope: str
     constants: tuple[tuple[str, float], ...]
+    logarithms: tuple[tuple[str, str], ...]
 
 
 def formula(kernel: Kernel, prefix: str = "") -> Formula | None:
@@ -104,17 +109,34 @@ class _Writer:
 
     def write(self, graph: fx.Graph) -> Formula:
         results: tuple[str, str] | None = None
+        logarithms: list[tuple[str, str]] = []
         for node in graph.nodes:
             if node.op in ("call_function", "call_method"):
                 self._lines.append(f"{self._operand(node)} = {self._expression(node)}")
             elif node.op == "output":
                 value, slope = node.args[0]
                 results = self._operand(value), self._operand(slope)
+                logarithms = self._logarithms(value, 1.0) or []
             elif node.op != "placeholder":
                 raise _Unwritable(node.op)
         if results is None:
             raise _Unwritable("no output")
-        return Formula(tuple(self._lines), *results, tuple(self._constants.items()))
+        constants = tuple(self._constants.items())
+        return Formula(tuple(self._lines), *results, constants, tuple(logarithms))
+
+    def _logarithms(self, value: Any, factor: float) -> list[tuple[str, str]] | None:
+        """Factors and arguments of a sum of multiples of log p and log q; None of anything else."""
+        if not isinstance(value, fx.Node):
+            return None
+        function, arguments = value.target, tuple[Any, ...](value.args)
+        if function is operator.add:
+            left, right = (self._logarithms(term, factor) for term in arguments)
+            return left + right if left and right else None
+        if function is operator.mul and isinstance(arguments[1], int | float):
+            return self._logarithms(arguments[0], factor * arguments[1])
+        if function is torch.log and arguments[0].op == "placeholder":
+            return [(self._operand(factor), arguments[0].name)]
+        return None
 
     def _expression(self, node: fx.Node) -> str:
         named = isinstance(node.target, str)

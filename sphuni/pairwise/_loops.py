@@ -7,6 +7,7 @@ from sphuni.pairwise._formula import Formula
 
 __all__ = ["MARK", "cosine_slopes", "cosine_values", "lanes", "tile"]
 
+_FACTORS = 8
 MARK = 4.0
 """Stands in a tile of cosines where no pair is to be counted; formulas are finite there."""
 
@@ -77,27 +78,46 @@ def lanes(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, st
     return inner, outer
 
 
-def cosine_values(spelled: Sequence[Formula]) -> tuple[str, str]:
-    """Tiles of cosines g (b, r, c): adds each kernel's sum over tile b to sums[b, k]."""
-    numbers = range(len(spelled))
-    found = ", ".join(f"total{k}" for k in numbers)
+def cosine_values(spelled: Sequence[Formula]) -> tuple[str, ...]:
+    """Tiles of cosines g (b, r, c): adds each kernel's sum over tile b to sums[b, k].
+
+    A sum of logarithms is the logarithm of a product: there is one for `_FACTORS` pairs, whose p
+    and q are far from both ends of the range of numbers.
+    """
+    plain = {k: one for k, one in enumerate(spelled) if not one.logarithms}
+    sides = sorted({side for one in spelled for _, side in one.logarithms})
+    found = "".join(f"total{k}, " for k in plain)
     body = [line for one in spelled for line in one.lines]
-    for k, one in enumerate(spelled):
-        body.append(f"total{k} += counted * {one.value}")
-    inner = f"""def inner(g):
-    {found} = {", ".join(["zero"] * len(spelled))}
+    body += [f"total{k} += counted * {one.value}" for k, one in plain.items()]
+    body += [f"many_{side}[j] *= {side} if t < two else one" for side in sides]
+    inner = f"""def inner(g, many_p, many_q):
+    {"".join(f"total{k} = " for k in plain)}nothing = zero
     for j in range(g.size):
         {_indented([*_COSINE, *body])}
-    return {found}
+    return {found}nothing
 """
-    adds = "\n".join(f"            sums[b, {k}] += total{k}" for k in numbers)
+    logarithm = """def logarithm(many):
+    total = zero
+    for j in range(many.size):
+        total += log(many[j])
+    return total
+"""
+    adds = [f"sums[b, {k}] += total{k}" for k in plain]
+    ends = [f"log_{side} = logarithm(many_{side})" for side in sides]
+    for k, one in enumerate(spelled):
+        ends += [f"sums[b, {k}] += {factor} * log_{side}" for factor, side in one.logarithms]
     outer = f"""def outer(g, sums):
+    width = max(1, -(-g.shape[2] // {_FACTORS if sides else 1}))
+    many_p, many_q = np.empty(width, dtype), np.empty(width, dtype)
     for b in range(g.shape[0]):
         for i in range(g.shape[1]):
-            {found} = inner(g[b, i])
-{adds}
+            many_p[:] = many_q[:] = one
+            for start in range(0, g.shape[2], width):
+                {found}nothing = inner(g[b, i, start : start + width], many_p, many_q)
+                {_indented(adds, 16)}
+            {_indented(ends, 12)}
 """
-    return inner, outer
+    return inner, logarithm, outer
 
 
 def cosine_slopes(spelled: Sequence[Formula]) -> tuple[str, str]:
@@ -170,5 +190,5 @@ def _reaction(kernel: Kernel, k: int) -> str:
     return f"sign * t{k}" if kernel.singular_opposite else f"t{k}"
 
 
-def _indented(lines: list[str]) -> str:
-    return "\n        ".join(lines)
+def _indented(lines: list[str], by: int = 8) -> str:
+    return f"\n{' ' * by}".join(lines)

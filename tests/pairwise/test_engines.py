@@ -149,6 +149,17 @@ def test_batches_equal_loops(engine, arguments):
                     torch.testing.assert_close(whole[i, j], one, rtol=1e-13, atol=0)
 
 
+@pytest.mark.parametrize("n", [65, 70, 75])
+def test_kernels_summed_in_one_look_have_their_own_sums(n):
+    """Logarithms are added up as products of eight; near pairs of singular kernels are apart."""
+    x = close_set(n, 12)
+    kernels = (Riesz(0.0), Riesz(1.0), Riesz(0.0).antipodal(), Gaussian(1.0), Riesz(2.0))
+    together = pair_reduce(x, kernel=kernels, engine="blockwise")
+    for found, kernel in zip(together, kernels, strict=True):
+        expected = pair_reduce(x, kernel=kernel, engine="reference")
+        assert_same_sum(found, expected, absolute_terms(x, x, kernel))
+
+
 def test_a_sequence_of_kernels_adds_an_axis():
     x = points(30, 5, batch=2)
     kernels = (Riesz(0.0), Riesz(2.0), Gaussian(1.0), Laplace(1.0))
