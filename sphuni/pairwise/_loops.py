@@ -7,7 +7,6 @@ from sphuni.pairwise._formula import Formula
 
 __all__ = ["MARK", "cosine_slopes", "cosine_values", "lanes", "tile"]
 
-_FACTORS = 8
 MARK = 4.0
 """Stands in a tile of cosines where no pair is to be counted; formulas are finite there."""
 
@@ -81,8 +80,9 @@ def lanes(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, st
 def cosine_values(spelled: Sequence[Formula]) -> tuple[str, ...]:
     """Tiles of cosines g (b, r, c): adds each kernel's sum over tile b to sums[b, k].
 
-    A sum of logarithms is the logarithm of a product: there is one for `_FACTORS` pairs, whose p
-    and q are far from both ends of the range of numbers.
+    A sum of logarithms is the logarithm of a product. `many` (2, w) has room for those of p and
+    of q, each over c / w pairs: with w at least c / 8 they are far from both ends of the range of
+    numbers. Made here it would take a fifth of a second to load numpy's functions with the loops.
     """
     plain = {k: one for k, one in enumerate(spelled) if not one.logarithms}
     sides = sorted({side for one in spelled for _, side in one.logarithms})
@@ -100,18 +100,17 @@ def cosine_values(spelled: Sequence[Formula]) -> tuple[str, ...]:
     total = zero
     for j in range(many.size):
         total += log(many[j])
+        many[j] = one
     return total
 """
     adds = [f"sums[b, {k}] += total{k}" for k in plain]
     ends = [f"log_{side} = logarithm(many_{side})" for side in sides]
     for k, one in enumerate(spelled):
         ends += [f"sums[b, {k}] += {factor} * log_{side}" for factor, side in one.logarithms]
-    outer = f"""def outer(g, sums):
-    width = max(1, -(-g.shape[2] // {_FACTORS if sides else 1}))
-    many_p, many_q = np.empty(width, dtype), np.empty(width, dtype)
+    outer = f"""def outer(g, sums, many):
+    many_p, many_q, width = many[0], many[1], many.shape[1]
     for b in range(g.shape[0]):
         for i in range(g.shape[1]):
-            many_p[:] = many_q[:] = one
             for start in range(0, g.shape[2], width):
                 {found}nothing = inner(g[b, i, start : start + width], many_p, many_q)
                 {_indented(adds, 16)}

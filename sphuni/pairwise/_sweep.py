@@ -20,6 +20,9 @@ __all__ = ["MARK", "serves", "slopes", "values"]
 
 MARK = _loops.MARK
 _FEWEST_PAIRS = 64 * 64
+_FACTORS = 8
+_STEP = 64
+"""Cosines that four of the widest registers hold: what is left over goes one by one."""
 
 
 def serves(x: Tensor, kernels: Sequence[Kernel], pairs: int) -> bool:
@@ -37,8 +40,11 @@ def serves(x: Tensor, kernels: Sequence[Kernel], pairs: int) -> bool:
 
 def values(cosines: Tensor, kernels: tuple[Kernel, ...]) -> Tensor:
     """Sums (b, k), float64, over the cosines (b, r, c) that are not `MARK`."""
+    dtype = _scalar.DTYPES[cosines.dtype]
     sums = np.zeros((len(cosines), len(kernels)))
-    _compiled(kernels, False, _scalar.DTYPES[cosines.dtype])(cosines.numpy(), sums)
+    whole = _STEP * max(1, -(-cosines.shape[2] // (_FACTORS * _STEP)))
+    products = np.ones((2, whole), dtype)
+    _compiled(kernels, False, dtype)(cosines.numpy(), sums, products)
     return torch.from_numpy(sums)
 
 
