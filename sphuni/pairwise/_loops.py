@@ -78,79 +78,99 @@ def lanes(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, st
 
 
 def cosine_values(spelled: Sequence[Formula]) -> tuple[str, ...]:
-    """Tiles of cosines g (b, r, c): adds each kernel's sum over tile b to sums[b, k].
-
-    A sum of logarithms is the logarithm of a product. `many` (2, w) has room for those of p and
-    of q, each over c / w pairs: with w at least c / 8 they are far from both ends of the range of
-    numbers. Made here it would take a fifth of a second to load numpy's functions with the loops.
-    """
-    plain = {k: one for k, one in enumerate(spelled) if not one.logarithms}
-    sides = sorted({side for one in spelled for _, side in one.logarithms})
+    """Tiles of cosines g (b, r, c): adds each kernel's sum over tile b to sums[b, k]."""
+    plain = [k for k, one in enumerate(spelled) if not one.logarithms]
     found = "".join(f"total{k}, " for k in plain)
     body = [line for one in spelled for line in one.lines]
-    body += [f"total{k} += counted * {one.value}" for k, one in plain.items()]
-    body += [f"many_{side}[j] *= {side} if t < two else one" for side in sides]
+    body += [f"total{k} += counted * {spelled[k].value}" for k in plain]
     inner = f"""def inner(g, many_p, many_q):
     {"".join(f"total{k} = " for k in plain)}nothing = zero
     for j in range(g.size):
-        {_indented([*_COSINE, *body])}
+        {_indented([*_COSINE, *body, *_products(spelled)])}
     return {found}nothing
 """
-    logarithm = """def logarithm(many):
+    adds = [f"sums[b, {k}] += total{k}" for k in plain]
+    outer = f"""def outer(g, sums, many):
+    many_p, many_q, width = many[0], many[1], {_width(spelled)}
+    for b in range(g.shape[0]):
+        for i in range(g.shape[1]):
+            for start in range(0, g.shape[2], width):
+                {found}nothing = inner(g[b, i, start : start + width], many_p, many_q)
+                {_indented(adds, 16)}
+            {_indented(_end_of_row(spelled), 12)}
+"""
+    return inner, _LOGARITHM, outer
+
+
+def cosine_slopes(spelled: Sequence[Formula]) -> tuple[str, ...]:
+    """Tiles of cosines t in g (b, r, c), replaced by dK/dt, and by zero where they are marked.
+
+    Adds the one kernel's sum over tile b to sums[b, 0], and the sums of t dK/dt over its rows and
+    columns to rows[b] and, where it has any, columns[b].
+    """
+    (one,) = spelled
+    body = [*_COSINE, *one.lines, f"s = counted * {one.slope}", "g[j] = s", "turn += t * s"]
+    body += _products(spelled) if one.logarithms else [f"total += counted * {one.value}"]
+    inner = f"""def inner(g, many_p, many_q):
+    total = turn = zero
+    for j in range(g.size):
+        {_indented(body)}
+    return total, turn
+
+def inner_both(g, many_p, many_q, column):
+    total = turn = zero
+    for j in range(g.size):
+        {_indented([*body, "column[j] += t * s"])}
+    return total, turn
+"""
+    outer = f"""def outer(g, sums, rows, columns, many):
+    many_p, many_q, width = many[0], many[1], {_width(spelled)}
+    for b in range(g.shape[0]):
+        for i in range(g.shape[1]):
+            for start in range(0, g.shape[2], width):
+                run = g[b, i, start : start + width]
+                if columns.size:
+                    column = columns[b, start : start + width]
+                    total, turn = inner_both(run, many_p, many_q, column)
+                else:
+                    total, turn = inner(run, many_p, many_q)
+                sums[b, 0] += total
+                rows[b, i] += turn
+            {_indented(_end_of_row(spelled), 12)}
+"""
+    return inner, _LOGARITHM, outer
+
+
+# A sum of logarithms is the logarithm of a product. `many` (2, w) has room for the products of p
+# and of q, each over c / w pairs of a row: with w at least c / 8 they stay far from both ends of
+# the range of numbers. The loops do not make it: that would take a fifth of a second to load.
+
+_LOGARITHM = """def logarithm(many):
     total = zero
     for j in range(many.size):
         total += log(many[j])
         many[j] = one
     return total
 """
-    adds = [f"sums[b, {k}] += total{k}" for k in plain]
-    ends = [f"log_{side} = logarithm(many_{side})" for side in sides]
+
+
+def _sides(spelled: Sequence[Formula]) -> list[str]:
+    return sorted({side for one in spelled for _, side in one.logarithms})
+
+
+def _width(spelled: Sequence[Formula]) -> str:
+    return "many.shape[1]" if _sides(spelled) else "max(1, g.shape[2])"
+
+
+def _products(spelled: Sequence[Formula]) -> list[str]:
+    return [f"many_{side}[j] *= {side} if t < two else one" for side in _sides(spelled)]
+
+
+def _end_of_row(spelled: Sequence[Formula]) -> list[str]:
+    lines = [f"log_{side} = logarithm(many_{side})" for side in _sides(spelled)]
     for k, one in enumerate(spelled):
-        ends += [f"sums[b, {k}] += {factor} * log_{side}" for factor, side in one.logarithms]
-    outer = f"""def outer(g, sums, many):
-    many_p, many_q, width = many[0], many[1], many.shape[1]
-    for b in range(g.shape[0]):
-        for i in range(g.shape[1]):
-            for start in range(0, g.shape[2], width):
-                {found}nothing = inner(g[b, i, start : start + width], many_p, many_q)
-                {_indented(adds, 16)}
-            {_indented(ends, 12)}
-"""
-    return inner, logarithm, outer
-
-
-def cosine_slopes(spelled: Sequence[Formula]) -> tuple[str, str]:
-    """Tiles of cosines t in g (b, r, c), replaced by dK/dt, and by zero where they are marked.
-
-    Adds the kernel's sum over tile b to sums[b], and the sums of t dK/dt over its rows and columns
-    to rows[b] and, where it has any, columns[b].
-    """
-    (one,) = spelled
-    body = [*_COSINE, *one.lines, f"total += counted * {one.value}"]
-    body += [f"s = counted * {one.slope}", "g[j] = s", "turn += t * s"]
-    inner = f"""def inner(g):
-    total = turn = zero
-    for j in range(g.size):
-        {_indented(body)}
-    return total, turn
-
-def inner_both(g, column):
-    total = turn = zero
-    for j in range(g.size):
-        {_indented([*body, "column[j] += t * s"])}
-    return total, turn
-"""
-    outer = """def outer(g, sums, rows, columns):
-    for b in range(g.shape[0]):
-        for i in range(g.shape[1]):
-            if columns.size:
-                total, turn = inner_both(g[b, i], columns[b])
-            else:
-                total, turn = inner(g[b, i])
-            sums[b] += total
-            rows[b, i] += turn
-"""
-    return inner, outer
+        lines += [f"sums[b, {k}] += {factor} * log_{side}" for factor, side in one.logarithms]
+    return lines
 
 
 _COSINE = (

@@ -42,9 +42,7 @@ def values(cosines: Tensor, kernels: tuple[Kernel, ...]) -> Tensor:
     """Sums (b, k), float64, over the cosines (b, r, c) that are not `MARK`."""
     dtype = _scalar.DTYPES[cosines.dtype]
     sums = np.zeros((len(cosines), len(kernels)))
-    whole = _STEP * max(1, -(-cosines.shape[2] // (_FACTORS * _STEP)))
-    products = np.ones((2, whole), dtype)
-    _compiled(kernels, False, dtype)(cosines.numpy(), sums, products)
+    _compiled(kernels, False, dtype)(cosines.numpy(), sums, _products(cosines.shape[2], dtype))
     return torch.from_numpy(sums)
 
 
@@ -56,10 +54,15 @@ def slopes(cosines: Tensor, kernel: Kernel, *, both: bool) -> tuple[Tensor, Tens
     """
     dtype = _scalar.DTYPES[cosines.dtype]
     b, r, c = cosines.shape
-    sums, rows = np.zeros(b), np.zeros((b, r), dtype)
+    sums, rows = np.zeros((b, 1)), np.zeros((b, r), dtype)
     columns = np.zeros((b, c if both else 0), dtype)
-    _compiled((kernel,), True, dtype)(cosines.numpy(), sums, rows, columns)
-    return torch.from_numpy(sums), torch.from_numpy(rows), torch.from_numpy(columns)
+    _compiled((kernel,), True, dtype)(cosines.numpy(), sums, rows, columns, _products(c, dtype))
+    return torch.from_numpy(sums[:, 0]), torch.from_numpy(rows), torch.from_numpy(columns)
+
+
+def _products(columns: int, dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
+    """Ones, room for the products of p and of q of which the loops take logarithms."""
+    return np.ones((2, _STEP * max(1, -(-columns // (_FACTORS * _STEP)))), dtype)
 
 
 @functools.lru_cache(maxsize=256)
