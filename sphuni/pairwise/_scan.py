@@ -224,10 +224,12 @@ class _Aligned:
         if pairs == 0 or reach < self._limit():
             return
         size = gram.abs().masked_fill(~above_diagonal(gram), -1.0) if own else gram.abs()
-        flat = size.flatten().topk(min(self._count, pairs)).indices
-        rows = (flat // gram.shape[1] + left.start).tolist()
-        columns = (flat % gram.shape[1] + right.start).tolist()
-        found = zip(rows, columns, gram.flatten()[flat].tolist(), strict=True)
+        # the largest stand in the rows that have the largest
+        top = size.amax(dim=1).topk(min(self._count, len(size))).indices
+        flat = size[top].flatten().topk(min(self._count, pairs)).indices
+        i, j = top[flat // gram.shape[1]], flat % gram.shape[1]
+        rows, columns = (i + left.start).tolist(), (j + right.start).tolist()
+        found = zip(rows, columns, gram[i, j].tolist(), strict=True)
         with self._lock:
             merged = [*self._found, *found]
             self._found = sorted(merged, key=_by_alignment)[: self._count]
