@@ -10,7 +10,7 @@ from sphuni._typing import Points
 from sphuni.analysis._energies import energy_kernels
 from sphuni.analysis._uniformity import sine_kernel
 from sphuni.kernels import Kernel
-from sphuni.pairwise import PairScan, ScanPart, block_size, pair_reduce, scan_pairs, scan_part
+from sphuni.pairwise import PairScan, ScanPart, pair_reduce, scan_block, scan_pairs, scan_part
 
 __all__ = ["kernel_sums", "scan_rows", "scan_slab", "slab_count", "slabs"]
 
@@ -28,7 +28,7 @@ def slabs(n: int, count: int) -> list[slice]:
 
     Some are empty where there are fewer tiles than slabs.
     """
-    tile = block_size(n)
+    tile = scan_block(n)
     tiles = -(-n // tile)
     edges = [min(tile * (tiles * k // count), n) for k in range(count + 1)]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]

@@ -23,6 +23,6 @@ from sphuni.pairwise._ring import is_sharded as is_sharded
 from sphuni.pairwise._scan import PairScan as PairScan
 from sphuni.pairwise._scan import ScanPart as ScanPart
 from sphuni.pairwise._scan import merge_scans as merge_scans
+from sphuni.pairwise._scan import scan_block as scan_block
 from sphuni.pairwise._scan import scan_pairs as scan_pairs
 from sphuni.pairwise._scan import scan_part as scan_part
-from sphuni.pairwise._schedule import block_size as block_size

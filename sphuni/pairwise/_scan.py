@@ -15,10 +15,11 @@ from sphuni.pairwise._histogram import above_diagonal, count_cosines
 from sphuni.pairwise._schedule import block_size, run_rounds
 from sphuni.pairwise._sums import cosine_sums
 
-__all__ = ["PairScan", "ScanPart", "merge_scans", "scan_pairs", "scan_part"]
+__all__ = ["PairScan", "ScanPart", "merge_scans", "scan_block", "scan_pairs", "scan_part"]
 
 _COUNTED_PAIRS = 1 << 25
 _WORTH_COMPILING = 256
+_MANY, _LARGE_BLOCK = 1 << 14, 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,11 @@ class ScanPart(NamedTuple):
     aligned: tuple[tuple[int, int, float], ...]
     counts: Tensor
     sums: Tensor
+
+
+def scan_block(n: int) -> int:
+    """Rows of a tile: of many points more than where forces are gathered too."""
+    return _LARGE_BLOCK if n >= _MANY else block_size(n)
 
 
 def scan_pairs(
@@ -105,7 +111,7 @@ def scan_part(
     """
     if aligned < 1 or bins < 1:
         raise ValueError(f"aligned and bins must be at least 1; got {aligned} and {bins}")
-    n, size = points.shape[0], block_size(points.shape[0])
+    n, size = points.shape[0], scan_block(points.shape[0])
     if rows.start % size or (rows.stop % size and rows.stop != n):
         raise ValueError(f"rows must begin and end at multiples of {size}; got {rows}")
     scan = _Scan(points, tuple(kernels), bins, _Aligned(aligned))
@@ -149,7 +155,7 @@ class _Scan:
         self.counts = points.new_zeros(bins, dtype=torch.float64)
         self.top = top
         self._points, self._kernels = points, kernels
-        self._size = block_size(n)
+        self._size = scan_block(n)
         self._every = -(-n * n // (2 * _COUNTED_PAIRS))
         self._lock = threading.Lock()
 
