@@ -93,9 +93,15 @@ def _rows(module: str, entry: Entry) -> Iterator[dict[str, Any]]:
         if "seconds" in row and "seconds" in ours:
             row["ratio"] = row["seconds"] / ours["seconds"]
             row["memory_ratio"] = row["extra_bytes"] / max(ours["extra_bytes"], 1 << 16)
+            row["working_memory_ratio"] = _working(row) / max(_working(ours), 1 << 16)
             if row["ratio"] < 1:
                 row["note"] = f"{name} wins: {peer.why}" if peer.why else f"{name} wins"
         yield row
+
+
+def _working(row: dict[str, Any]) -> int:
+    """Bytes beside the answer, which no method can do without."""
+    return max(0, int(row["extra_bytes"]) - int(row["answer_bytes"]))
 
 
 def _seconds(row: dict[str, Any]) -> float:
@@ -138,6 +144,7 @@ def _measure(module: str, name: str, peer: str | None) -> dict[str, Any]:
         "spread": float(np.median(seconds)) / min(seconds) - 1,
         "first_seconds": first,
         "extra_bytes": extra,
+        "answer_bytes": sum(getattr(value, "nbytes", 0) for value in answer.values()),
         "gflops_of_gemm": max(rate) / 1e9,
         **{f"{field}_error": error for field, error in errors.items()},
     }
