@@ -163,7 +163,7 @@ def _width(spelled: Sequence[Formula]) -> str:
 
 
 def _products(spelled: Sequence[Formula]) -> list[str]:
-    return [f"many_{side}[j] *= {side} if t < two else one" for side in _sides(spelled)]
+    return [f"many_{side}[j] *= one if t > two else {side}" for side in _sides(spelled)]
 
 
 def _end_of_row(spelled: Sequence[Formula]) -> list[str]:

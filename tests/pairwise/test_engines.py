@@ -410,6 +410,7 @@ def test_explain_says_what_runs_and_why(monkeypatch):
         ("reference", 40, 3, 1.0),
         ("blockwise", 40, 3, 1.0),
         ("blockwise", 700, 40, 1.0),
+        ("blockwise", 700, 40, 0.0),
         ("compiled", 700, 3, 1.0),
         pytest.param("compiled", 700, 3, -1.0, marks=pytest.mark.slow),
         pytest.param("compiled", 700, 8, 2.0, marks=pytest.mark.slow),
