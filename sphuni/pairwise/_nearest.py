@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sphuni._arrays import widen
 from sphuni._typing import Points
+from sphuni.pairwise import _tiles
 from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.sphere import closer_side, root, unit_rows
@@ -172,7 +173,8 @@ def _tile_search(points: Points, k: int, mode: _Mode) -> tuple[Tensor, Tensor]:
     index = torch.zeros(n, k, dtype=torch.long, device=points.device)
 
     def work(task: Task) -> None:
-        gram = points[task.left] @ points[task.right].T
+        left, right = points[task.left], points[task.right]
+        gram = _tiles.own_products(left[None])[0] if task.own else left @ right.T
         if mode != "points":
             gram = gram.abs_() if mode == "lines" else gram.neg_()
         if task.own:

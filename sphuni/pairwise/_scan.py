@@ -14,6 +14,7 @@ from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._histogram import above_diagonal, count_cosines
 from sphuni.pairwise._schedule import block_size, run_rounds
 from sphuni.pairwise._sums import cosine_sums
+from sphuni.pairwise._tiles import own_products
 
 __all__ = ["PairScan", "ScanPart", "merge_scans", "scan_block", "scan_pairs", "scan_part"]
 
@@ -170,7 +171,7 @@ class _Scan:
         worth = points.shape[0] > _WORTH_COMPILING
         for start in range(left.start, points.shape[0], self._size):
             right = slice(start, min(start + self._size, points.shape[0]))
-            gram = _cosines(points[left], points[right], room)
+            gram = _cosines(points[left], points[right], room, own=left == right)
             counted = (left.start + right.start) // self._size % self._every == 0
             if left == right:
                 gram.fill_diagonal_(-torch.inf)
@@ -196,8 +197,10 @@ class _Scan:
         return cosine_sums(gram[None], x, y, self._kernels, own=left == right, reach=reach)[0]
 
 
-def _cosines(x: Tensor, y: Tensor, room: Tensor) -> Tensor:
-    """Inner products (r, c) written into `room`, whose pages are there already."""
+def _cosines(x: Tensor, y: Tensor, room: Tensor, *, own: bool) -> Tensor:
+    """Inner products (r, c), in `room` if they are not of some rows with themselves."""
+    if own:
+        return own_products(x[None])[0]
     gram = room[: len(x) * len(y)].view(len(x), len(y))
     return torch.matmul(x, y.T, out=gram)
 

@@ -34,6 +34,7 @@ __all__ = [
     "multiply_add",
     "near_slopes",
     "near_values",
+    "own_products",
     "set_apart",
     "tangent",
 ]
@@ -102,7 +103,7 @@ def cosines(
     x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, own: bool, neutral: float
 ) -> tuple[Tensor, Near | None]:
     """Inner products (b, r, c), and what `set_apart` takes out of them."""
-    gram = _own_products(x) if own else torch.matmul(x, y.mT)
+    gram = own_products(x) if own else torch.matmul(x, y.mT)
     return gram, set_apart(gram, x, y, kernels, own=own, neutral=neutral)
 
 
@@ -238,7 +239,7 @@ def _planes(x: Tensor, y: Tensor, sign: int) -> Tensor:
     return total
 
 
-def _own_products(x: Tensor) -> Tensor:
+def own_products(x: Tensor) -> Tensor:
     """Products x x^T (b, n, n), of which a part is copied: that costs less than its products."""
     b, n, d = x.shape
     if b > 1 or n < _MIRROR_FROM:
