@@ -181,7 +181,7 @@ def test_exact_rayleigh_law_of_two_and_three_vectors():
 
 def test_binned_simulation_agrees_with_the_statistics():
     names = ["gine_fn", "pad", "riesz", "poisson", "softmax", "sobolev"]
-    for d in (2, 64):
+    for d in (2, 4, 64):
         tests = [st.build_test(name) for name in names] + [st.build_test("riesz", s=0.0)]
         x = torch.from_numpy(random_points(40, d, batch=(100,), rng=0))
         ours = evaluate(x, tests, d)

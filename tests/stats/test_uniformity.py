@@ -193,7 +193,7 @@ def test_gradients_stay_finite_at_duplicates_and_antipodes(name):
     ],
 )
 def test_single_precision_statistics(d, names):
-    rows = random_points(4_000, d, rng=0)
+    rows = random_points(10_000, d, rng=0)
     for name in names:
         wide = stat(rows, name)
         narrow = st.uniformity_test(rows.astype(np.float32), name).statistic
