@@ -26,16 +26,19 @@ def native_jit(*, reorder: bool = True, inline: bool = False) -> Any:
 
     It lags behind new Pythons. Compiled functions release the interpreter's lock. With `reorder`
     sums may be taken in the order that suits vector instructions; formulas that compensate
-    roundings must not be. NaN and inf are respected. `inline` puts a function into its callers:
-    the views of arrays that it is given are then counted by nobody, which costs as much as
-    dozens of pairs.
+    roundings must not be. NaN and inf are respected. `inline` puts a function into its callers,
+    who alone can call it then: the views of arrays that it is given are counted by nobody, which
+    costs as much as dozens of pairs.
     """
     try:
         import numba
     except ImportError:
         return None
     fast = set(_FAST if reorder else _ORDERED)
-    return numba.njit(nogil=True, fastmath=fast, error_model="numpy", forceinline=inline)
+    # entries for C, and those of inlined functions for Python, would be half of the time to compile
+    entries = {"no_cfunc_wrapper": True, "no_cpython_wrapper": inline}
+    options: dict[str, Any] = {"error_model": "numpy", "forceinline": inline, **entries}
+    return numba.njit(nogil=True, fastmath=fast, **options)
 
 
 @functools.lru_cache(maxsize=1)

@@ -155,17 +155,6 @@ def test_lines_are_the_doubled_set(points, name):
     assert ours == pytest.approx(doubled, rel=1e-8)
 
 
-@pytest.mark.parametrize("name", SMOOTH)
-def test_gradients(name):
-    x = torch.tensor(random_points(7, 3 if name != "pad" else 4, rng=5), requires_grad=True)
-    test = st.build_test(name)
-
-    def along(z):
-        return test.statistic(z / z.norm(dim=-1, keepdim=True))
-
-    assert torch.autograd.gradcheck(along, (x,), atol=1e-5, rtol=1e-4)
-
-
 def test_pvalue_gradient_is_minus_the_density():
     x = torch.tensor(random_points(50, 4, rng=0), requires_grad=True)
     r = st.uniformity_test(x, "rayleigh", null="asymptotic")
@@ -176,24 +165,16 @@ def test_pvalue_gradient_is_minus_the_density():
     assert slope.numpy() == pytest.approx(-density * base.numpy(), rel=1e-6)
 
 
-@pytest.mark.parametrize("name", [n for n in SMOOTH if n != "packing"])
-def test_gradients_stay_finite_at_duplicates_and_antipodes(name):
-    rows = random_points(10, 3, rng=0)
-    rows[1], rows[2] = rows[0], -rows[0]
-    x = torch.tensor(rows, requires_grad=True)
-    st.uniformity_test(x, name, null="asymptotic").statistic.backward()
-    assert bool(torch.isfinite(x.grad).all())
-
-
 @pytest.mark.parametrize(
-    ("d", "names"),
+    ("d", "n", "names"),
     [
-        (3, ("ajne", "pcvm", "softmax", "rayleigh", "bingham", "stein")),
-        pytest.param(16, ("gine_fn", "bakshaev", "bingham"), marks=pytest.mark.slow),
+        # ten thousand points, and every test: `test_gradients.py`
+        (3, 2_000, ("ajne", "pcvm", "softmax", "rayleigh", "bingham", "stein")),
+        pytest.param(16, 10_000, ("gine_fn", "bakshaev", "bingham"), marks=pytest.mark.slow),
     ],
 )
-def test_single_precision_statistics(d, names):
-    rows = random_points(10_000, d, rng=0)
+def test_single_precision_statistics(d, n, names):
+    rows = random_points(n, d, rng=0)
     for name in names:
         wide = stat(rows, name)
         narrow = st.uniformity_test(rows.astype(np.float32), name).statistic
