@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sphuni._transforms import is_transformed, transformed
 
-__all__ = ["check_weight", "in_full_precision", "nothing", "widen"]
+__all__ = ["check_weight", "in_full_precision", "like_input", "nothing", "widen"]
 
 P = ParamSpec("P")
 _HALF = (torch.float16, torch.bfloat16)
@@ -52,6 +52,14 @@ def check_weight(weight: Any) -> None:
 def widen(weight: Tensor) -> Tensor:
     """Return float32 for half precision; the gradient is clamped to what the half type holds."""
     return _Widen.apply(weight) if weight.dtype in _HALF else weight
+
+
+def like_input(answer: Tensor, x: Tensor) -> Tensor:
+    """What a layer that computes in float32 or more returns for `x`, in the dtype of `x`.
+
+    Autocast casts by itself wherever it is wanted, so there the digits are kept.
+    """
+    return answer if torch.is_autocast_enabled(x.device.type) else answer.to(x.dtype)
 
 
 def nothing(weight: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The hook on every kind of model: what it finds, reads and penalises."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -86,8 +87,59 @@ def test_selection_by_type_name_and_pattern():
     reg = snn.regularize(model, "mhe", include=("embed", r"^fc\."), output_layer="embed")
     assert [(layer.name, layer.role) for layer in reg.layers] == [
         ("embed.weight", "output"),
-        ("fc.weight", "first"),
+        ("fc.weight", "hidden"),
     ]
+
+
+def test_a_class_means_its_subclasses_and_layers_that_are_parametrized():
+    class Own(nn.Conv2d):
+        pass
+
+    model = nn.Sequential(
+        parametrizations.spectral_norm(nn.Conv2d(3, 8, 3)), Own(8, 8, 3), nn.Linear(8, 4)
+    )
+    names = {
+        request: [layer.name for layer in snn.regularize(model, "mhe", include=request).layers]
+        for request in (nn.Conv2d, "Conv2d", Own, nn.Module)
+    }
+    assert names == {
+        nn.Conv2d: ["0.weight", "1.weight"],
+        "Conv2d": ["0.weight"],
+        Own: ["1.weight"],
+        nn.Module: ["0.weight", "1.weight", "2.weight"],
+    }
+
+
+def test_roles_are_those_in_the_network_whatever_is_chosen():
+    def roles(model, **choice):
+        return {layer.name: layer.role for layer in snn.regularize(model, "mhe", **choice).layers}
+
+    deep = nn.Sequential(*[nn.Linear(5, 5) for _ in range(4)])
+    assert roles(deep, exclude="^3") == {
+        "0.weight": "first", "1.weight": "hidden", "2.weight": "hidden"
+    }  # fmt: skip
+    assert roles(deep, include=["^1", "^3"]) == {"1.weight": "hidden", "3.weight": "output"}
+    recurrent = nn.ModuleDict({"lstm": nn.LSTM(4, 5), "fc": nn.Linear(5, 3)})
+    first = {name for name, role in roles(recurrent).items() if role == "first"}
+    assert first == {f"lstm.weight_ih_l0[{gate}]" for gate in "ifgo"}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`")
+@pytest.mark.parametrize("kind", [nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d])
+def test_weights_of_older_weight_normalisation_are_read(kind):
+    sizes = (4, 6) if kind is nn.Linear else (4, 6, 3)
+    model = nn.Sequential(nn.utils.weight_norm(kind(*sizes)), nn.Linear(6, 4))
+    reg = snn.regularize(model, "mhe")
+    assert reg.left_out == ()
+    reg().backward()
+    assert float(model[0].weight_v.grad.abs().max()) > 0
+
+
+def test_a_constant_energy_has_no_excess():
+    for shape in ((12, 10), (8, 27), (64, 32)):
+        (row,) = snn.regularize(nn.Linear(*shape[::-1]), "hs-mhe", s=-2).summary().rows
+        assert math.isnan(row.excess)
+        assert row.energy == pytest.approx(row.bound)
 
 
 def test_bad_requests_list_what_exists():

@@ -75,7 +75,34 @@ def test_zero_patches_and_half_precision_are_finite():
     torch.testing.assert_close(single, layer(torch.ones(1, 3, 6, 6))[0])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: [snn.SphereLinear(4, 6, bias=True), snn.SphereLinear(6, 3, kind="linear")],
+        lambda: [snn.SphereConv2d(3, 4, 3), nn.BatchNorm2d(4), snn.SphereConvTranspose2d(4, 2, 3)],
+        lambda: [snn.SphereNorm(3, 4, 3, rescale="learned"), snn.SphereConv2d(4, 2, 3)],
+        lambda: [snn.SphereRNNCell(4, 6), snn.SphereRNNCell(6, 3)],
+    ],
+)
+def test_networks_of_another_dtype_run_and_keep_it(make, dtype):
+    model = nn.Sequential(*make()).to(dtype)
+    sizes = (2, 3, 8, 8) if isinstance(model[0], nn.modules.conv._ConvNd) else (2, 4)
+    out = model(torch.randn(*sizes, generator=GEN().manual_seed(0)).to(dtype))
+    assert out.dtype == dtype
+    out.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
 def test_learnable_k_per_filter_per_layer_or_shared():
+    for make in (
+        snn.shared_steepness,
+        lambda k: snn.SphereLinear(3, 2, kind="learnable-sigmoid", k=k),
+    ):
+        with pytest.raises(
+            ValueError, match=r"k must be at least 0.05 where it is learned; got 0.02"
+        ):
+            make(0.02)
     per_filter = snn.SphereConv2d(3, 5, 3, kind="learnable-sigmoid")
     assert per_filter.angular.k.shape == (5,)
     torch.testing.assert_close(per_filter.angular.k + 0.05, torch.full((5,), 0.5))

@@ -202,6 +202,30 @@ def test_distance_losses_are_finite_for_equal_rows_and_lonely_classes():
         snn.CenterLoss(3, 4)(torch.ones(2, 5), torch.zeros(2, dtype=torch.long))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("make", [snn.SSoftmaxLoss, snn.WSoftmaxLoss])
+def test_features_without_a_direction_have_a_finite_gradient(make, dtype):
+    loss, features = make(8, 5), torch.zeros(2, 8, dtype=dtype, requires_grad=True)
+    loss(features, torch.tensor([0, 1])).backward()
+    assert float(features.grad.abs().max()) == 0
+
+
+def test_triplets_far_from_the_origin_are_those_at_the_origin():
+    x = torch.randn(64, 16, generator=torch.Generator().manual_seed(0)) + 1000
+    labels = torch.arange(64) % 4
+    exact = float(snn.losses.triplet(x.double(), labels))
+    assert float(snn.losses.triplet(x, labels)) == pytest.approx(exact, rel=1e-6)
+
+
+def test_labels_of_any_whole_numbers_choose_the_same_centre():
+    x, centers = torch.randn(2, 2, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 1])
+    found = [float(snn.losses.center(x, labels.to(t), centers)) for t in (torch.int64, torch.uint8)]
+    assert found[0] == found[1]
+    with pytest.raises(ValueError, match="labels must lie in 0 to 1; got -1"):
+        snn.losses.center(x, torch.tensor([0, -1]), centers)
+
+
 def test_labels_that_are_no_classes_are_refused():
     loss, features = snn.ASoftmaxLoss(4, 3, m=2.0), torch.ones(2, 4)
     with pytest.raises(ValueError, match="labels must lie in 0 to 2; got 3"):

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, transposed_rows
 from sphuni.nn.regularizers.methods import Role
 
-__all__ = ["Layer", "find_layers", "gradient_rows", "owner", "read_rows"]
+__all__ = ["Layer", "class_name", "find_layers", "gradient_rows", "owner", "read_rows"]
 
 _ADDED_DIRECTLY = (torch.float32, torch.float64)
 _BASE = "base_layer"  # what an adapter of peft calls the layer that it changes
@@ -28,6 +28,8 @@ class Layer:
         Name of the weight, with `[part]` where one tensor holds several sets.
     kind, type : str
         Kind of layer as in `NeuronView`, and class name of the module that owns it.
+    classes : tuple of str
+        Full names of that class and of those that it derives from.
     module, leaf : str
         Where the weight lives; it is read there at every call.
     n, d : int
@@ -43,6 +45,7 @@ class Layer:
     leaf: str
     n: int
     d: int
+    classes: tuple[str, ...] = ()
     part: int = 0
     parts: int = 1
     role: Role = "hidden"
@@ -70,12 +73,17 @@ def find_layers(model: nn.Module) -> tuple[list[Layer], list[tuple[str, str]]]:
             layers += parts
             skipped += [] if parts else [(view.name, "depthwise: each filter has its own input")]
         elif (path := heads.get(layer.name)) is not None:
-            name = f"{path}.weight"
-            layers.append(replace(layer, name=name, kind="linear", type="Linear", module=path))
+            head = replace(layer, name=f"{path}.weight", kind="linear", module=path)
+            layers.append(replace(head, type="Linear", classes=_class_names(nn.Linear)))
         else:
             layers.append(layer)
     places = {name: i for i, (name, _) in enumerate(model.named_modules(remove_duplicate=False))}
     return sorted(layers, key=lambda layer: places[layer.module]), skipped
+
+
+def class_name(kind: type) -> str:
+    """The full name of a class, which can be kept where the class itself could not be pickled."""
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def owner(model: nn.Module, layer: Layer) -> nn.Module:
@@ -96,6 +104,10 @@ def _linear_heads(model: nn.Module) -> dict[str, str]:
     linear = {id(weight): name for name, weight in stored(nn.Linear)}
     tables = stored(nn.Embedding)
     return {f"{name}.weight": linear[id(w)] for name, w in tables if id(w) in linear}
+
+
+def _class_names(kind: type) -> tuple[str, ...]:
+    return tuple(class_name(one) for one in kind.__mro__ if issubclass(one, nn.Module))
 
 
 def _groups(model: nn.Module, layer: Layer) -> int:
@@ -135,9 +147,12 @@ def _locate(model: nn.Module, view: NeuronView, views: list[NeuronView]) -> Laye
     except AttributeError:
         return None
     n, d = view.matrix.shape
-    kind = type(module).__name__
+    kind = parametrize.type_before_parametrizations(module)
     place = next(i for i, other in enumerate(siblings) if other is view)
-    layer = Layer(view.name, view.kind, kind, path, leaf, n, d, place, len(siblings))
+    layer = Layer(
+        name=view.name, kind=view.kind, type=kind.__name__, module=path, leaf=leaf, n=n, d=d,
+        classes=_class_names(kind), part=place, parts=len(siblings),
+    )  # fmt: skip
     with torch.no_grad():
         try:
             rows = read_rows(model, layer)
@@ -213,7 +228,8 @@ def _effective(module: nn.Module, leaf: str) -> Tensor:
     if f"{leaf}_g" in stored and f"{leaf}_v" in stored:
         direction, magnitude = stored[f"{leaf}_v"], stored[f"{leaf}_g"]
         axes = [i for i, size in enumerate(magnitude.shape) if size == 1] or None
-        return direction * (magnitude / direction.norm(dim=axes, keepdim=True))
+        lengths = torch.linalg.vector_norm(direction, dim=axes, keepdim=True)
+        return direction * (magnitude / lengths)
     if f"{leaf}_mask" in stored and f"{leaf}_orig" in stored:
         return stored[f"{leaf}_orig"] * stored[f"{leaf}_mask"]
     if f"{leaf}_u" in stored and f"{leaf}_orig" in stored:

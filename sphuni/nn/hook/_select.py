@@ -9,10 +9,10 @@ from typing import TypeAlias
 
 from torch import nn
 
-from sphuni.nn.hook._layers import Layer
+from sphuni.nn.hook._layers import Layer, class_name
 from sphuni.nn.regularizers.methods import Role
 
-__all__ = ["DEFAULT_KINDS", "Pattern", "assign_roles", "select"]
+__all__ = ["DEFAULT_KINDS", "Pattern", "assign_roles", "in_their_roles", "select"]
 
 Pattern: TypeAlias = str | type[nn.Module]
 _Test: TypeAlias = Callable[[Layer], bool]
@@ -41,7 +41,7 @@ def select(
         If a pattern of `exclude` matches nothing.
     """
     if include is None:
-        chosen = [layer for layer in layers if layer.kind.startswith(DEFAULT_KINDS)]
+        chosen = [layer for layer in layers if _usual(layer)]
     else:
         wanted = [_included(pattern, layers) for pattern in _listed(include)]
         chosen = [layer for layer in layers if any(test(layer) for test in wanted)]
@@ -52,8 +52,17 @@ def select(
     return chosen
 
 
+def in_their_roles(
+    layers: list[Layer], chosen: list[Layer], output_layer: str | None
+) -> list[Layer]:
+    """The chosen layers in the roles that they have in the network, whatever else was chosen."""
+    names = {layer.name for layer in chosen}
+    network = [layer for layer in layers if _usual(layer) or layer.name in names]
+    return [layer for layer in assign_roles(network, output_layer) if layer.name in names]
+
+
 def assign_roles(layers: list[Layer], output_layer: str | None) -> list[Layer]:
-    """Mark the first layer and the classifier.
+    """Mark the first layer, all sets of neurons of its tensor, and the classifier.
 
     The classifier is found as the linear layer whose own name says so, if there is one such layer
     among those that are nested least; or else as the last layer if that is linear. A model of one
@@ -61,12 +70,17 @@ def assign_roles(layers: list[Layer], output_layer: str | None) -> list[Layer]:
     """
     output = _output_layer(layers, output_layer)
     roles: list[Role] = ["hidden"] * len(layers)
-    first = next((i for i in range(len(layers)) if i != output), None)
-    if first is not None:
-        roles[first] = "first"
+    first = next((layer for i, layer in enumerate(layers) if i != output), None)
+    for i, layer in enumerate(layers):
+        if first is not None and (layer.module, layer.leaf) == (first.module, first.leaf):
+            roles[i] = "first"
     if output is not None:
         roles[output] = "output"
     return [replace(layer, role=role) for layer, role in zip(layers, roles, strict=True)]
+
+
+def _usual(layer: Layer) -> bool:
+    return layer.kind.startswith(DEFAULT_KINDS)
 
 
 def _output_layer(layers: list[Layer], wanted: str | None) -> int | None:
@@ -133,7 +147,8 @@ def _test(pattern: Pattern, argument: str) -> _Test:
         )
     shown = _shown(pattern)
     if isinstance(pattern, type):
-        return lambda layer: layer.type == shown
+        full = class_name(pattern)
+        return lambda layer: full in layer.classes
     try:
         regex = re.compile(pattern)
     except re.error as error:

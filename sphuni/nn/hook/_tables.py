@@ -163,7 +163,10 @@ def measure_layer(
     except ValueError:
         pass  # no bound is known for this kernel, which the table shows as nan
     random = _random_energy(kernel, n, d, half_space)
-    excess = (energy - bound) / (random - bound) if np.isfinite(random) else math.nan
+    constant = math.isclose(random, bound, rel_tol=1e-12)  # the kernel sees nothing of the rows
+    excess = (
+        math.nan if constant or not np.isfinite(random) else (energy - bound) / (random - bound)
+    )
     return SummaryRow(
         name, role, n, d, half_space, energy, bound, attained, excess, math.degrees(angle)
     )

@@ -10,7 +10,7 @@ from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
 from sphuni.nn._preset import Preset
 from sphuni.nn.hook._layers import Layer, find_layers
-from sphuni.nn.hook._select import Pattern, assign_roles, select
+from sphuni.nn.hook._select import Pattern, in_their_roles, select
 from sphuni.nn.hook.regularizer import Mode, Regularizer, Schedule
 from sphuni.nn.regularizers import Objective, build, find_method
 from sphuni.nn.regularizers.methods import coefficients
@@ -48,9 +48,10 @@ def regularize(
         Coefficient of every hidden layer and of the classifier. Default: the method's own, as in
         the authors' code; `print(reg.describe())` shows them. The penalties of layers add up.
     include, exclude : str, module class, or sequence of those, optional
-        Layer types ("Conv2d"), layer names, or regular expressions searched in weight names.
-        Default: linear, convolutional, recurrent and attention layers; embeddings are not. What
-        `exclude` asks for need not exist: that is a warning.
+        Layer types ("Conv2d"), layer names, or regular expressions searched in weight names; a
+        class means its subclasses too. Default: linear, convolutional, recurrent and attention
+        layers; embeddings are not. What `exclude` asks for need not exist: that is a warning.
+        Neither changes which layer is the network's first and which its classifier.
     output_layer : str or None, default "auto"
         Name of the classifier, which gets `output_weight`, full space and no projection. "auto"
         takes the last linear layer with a usual name, else the last layer if it is linear.
@@ -109,7 +110,7 @@ def regularize(
             "model is on the meta device and has no values; materialise it first, for example "
             "with model.to_empty(device='cpu') and its state dict"
         )
-    chosen = assign_roles(select(layers, include, exclude), output_layer)
+    chosen = in_their_roles(layers, select(layers, include, exclude), output_layer)
     if project_first:
         chosen = [replace(one, role="hidden") if one.role == "first" else one for one in chosen]
     hidden, output = coefficients(found, options)

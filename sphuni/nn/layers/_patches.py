@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from sphuni.nn._precision import like_input
+
 __all__ = ["Patches"]
 
 
@@ -34,7 +36,7 @@ class Patches(nn.Module):
         answer: Tensor = self.angular(cosines)
         if self.bias is not None:
             answer = answer + self.bias.to(answer.dtype).reshape(-1, *[1] * self._rank)
-        answer = self._rescaled(answer)
+        answer = like_input(self._rescaled(answer), x)
         return answer if x.ndim == self._rank + 2 else answer[0]
 
     def _patch_norms(self, x: Tensor, box: Callable[[Tensor], Tensor]) -> Tensor:

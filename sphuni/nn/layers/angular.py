@@ -79,7 +79,7 @@ def shared_steepness(
     Parameters
     ----------
     k : float, default 0.5
-        Where it starts.
+        Where it starts, at least 0.05.
     device : optional
 
     Examples
@@ -93,6 +93,8 @@ def shared_steepness(
 
 
 def _steepness(count: int, start: float, device: torch.device | str | None) -> nn.Parameter:
+    if start < _LEAST_K:
+        raise ValueError(f"k must be at least {_LEAST_K} where it is learned; got {start}")
     return nn.Parameter(torch.full((count,), start - _LEAST_K, device=device))
 
 
@@ -105,7 +107,8 @@ class AngularFunction(nn.Module):
     filters : int
         Size of axis 1.
     k : float, optional
-        Default 0.3, or 0.5 to start "learnable-sigmoid", which uses ``|k| + 0.05``.
+        Default 0.3; "learnable-sigmoid" starts there, by default at 0.5 and at 0.05 at least, as
+        it uses the size of a parameter plus 0.05.
     a, b : float
         Slope and offset of "linear".
     share : {"filter", "layer"} or nn.Parameter, default "filter"

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
+from sphuni.nn._precision import like_input
 from sphuni.nn.layers.angular import AngularFunction, Kind
 from sphuni.nn.layers.sphere import EPS
 
@@ -85,7 +86,7 @@ class SphereRNNCell(nn.modules.rnn.RNNCellBase):
             answer: Tensor = self.angular(products.to(dtype) / (squared + self.eps).sqrt())
         if self.bias:
             answer = answer + (self.bias_ih + self.bias_hh).to(answer.dtype)
-        return answer
+        return like_input(answer, x)
 
 
 def _squared(v: Tensor, dtype: torch.dtype) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
+from sphuni.nn._precision import like_input
 from sphuni.nn.layers._patches import Patches
 from sphuni.nn.layers.angular import AngularFunction, Kind
 
@@ -200,4 +201,6 @@ class SphereLinear(nn.Linear):
         products = torch_functional.linear(x, unit)
         with torch.autocast(x.device.type, enabled=False):
             answer: Tensor = self.angular(products.to(dtype) / norms)
-        return answer if self.bias is None else answer + self.bias.to(answer.dtype)
+        if self.bias is not None:
+            answer = answer + self.bias.to(answer.dtype)
+        return like_input(answer, x)

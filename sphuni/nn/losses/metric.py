@@ -4,8 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from sphuni._budget import require
+from sphuni.nn._precision import widen
 from sphuni.nn._preset import Preset
 from sphuni.nn.functional import alignment
+from sphuni.nn.losses._labels import check_labels
 from sphuni.sphere import root
 
 __all__ = [
@@ -98,7 +100,8 @@ def triplet(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
     wide = _checked(features, labels, margin)
     _check_room(wide, _TABLES)
     with torch.no_grad():
-        distance = torch.cdist(wide, wide)
+        # by products, distances of rows far from the origin would lose their digits
+        distance = torch.cdist(wide, wide, compute_mode="donot_use_mm_for_euclid_dist")
         same = labels[:, None] == labels[None, :]
         positive = same & ~torch.eye(len(wide), dtype=torch.bool, device=wide.device)
         farthest = distance.masked_fill(~positive, -torch.inf).argmax(dim=1)
@@ -157,7 +160,8 @@ def center(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
             "features and centers must have as many columns; got "
             f"{tuple(features.shape)} and {tuple(centers.shape)}"
         )
-    own = centers.to(wide.dtype)[labels]
+    check_labels(labels, len(wide), len(centers))
+    own = widen(centers).to(wide.dtype)[labels.long()]  # bytes would be a mask
     return 0.5 * (wide - own).square().sum(dim=1).mean()
 
 
@@ -269,4 +273,4 @@ def _checked(features: Tensor, labels: Tensor, margin: float) -> Tensor:
             f"{tuple(features.shape)} and {tuple(labels.shape)}"
         )
     _check_margin(margin)
-    return features.to(torch.promote_types(features.dtype, torch.float32))
+    return widen(features)

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
+from sphuni.nn._precision import widen
 from sphuni.nn.layers.angular import angular, safe_angle
+from sphuni.nn.losses._labels import check_labels
 from sphuni.nn.losses.margin import psi
-from sphuni.sphere import root
+from sphuni.sphere import root, unit_rows
 
 __all__ = [
     "ASoftmaxLoss",
@@ -72,9 +74,8 @@ def angular_logits(
     """
     _check(features, weight, labels)
     with torch.autocast(features.device.type, enabled=False):
-        dtype = torch.promote_types(features.dtype, torch.float32)
-        x, w = features.to(dtype), weight.to(dtype)
-        cosines = torch_functional.normalize(x) @ torch_functional.normalize(w).T
+        x = widen(features)
+        cosines = unit_rows(x) @ unit_rows(widen(weight).to(x.dtype)).T
         squared = x.square().sum(-1, keepdim=True)
         length: Tensor | float = root(squared) if scale is None else scale
         plain = cosines if g == "cosine" else angular(safe_angle(cosines), g, k=k)
@@ -385,17 +386,5 @@ def _check(features: Tensor, weight: Tensor, labels: Tensor | None) -> None:
         raise ValueError(
             f"features must have shape (batch, {weight.shape[1]}); got {tuple(features.shape)}"
         )
-    if labels is None:
-        return
-    if labels.shape != features.shape[:1]:
-        raise ValueError(
-            f"labels must have shape ({features.shape[0]},), one class per row; "
-            f"got {tuple(labels.shape)}"
-        )
-    if labels.is_floating_point() or labels.is_complex():
-        raise TypeError(f"labels must be whole numbers of classes; got {labels.dtype}")
-    # on a GPU the answer would have to be waited for, and a compiled graph would break
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        out = labels[(labels < 0) | (labels >= len(weight))]
-        if len(out):
-            raise ValueError(f"labels must lie in 0 to {len(weight) - 1}; got {int(out[0])}")
+    if labels is not None:
+        check_labels(labels, len(features), len(weight))

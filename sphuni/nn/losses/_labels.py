@@ -1,0 +1,21 @@
+"""What losses ask of class labels."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["check_labels"]
+
+
+def check_labels(labels: Tensor, rows: int, classes: int) -> None:
+    """Refuse anything but one whole number from 0 to classes - 1 per row."""
+    if labels.shape != (rows,):
+        raise ValueError(
+            f"labels must have shape ({rows},), one class per row; got {tuple(labels.shape)}"
+        )
+    if labels.is_floating_point() or labels.is_complex():
+        raise TypeError(f"labels must be whole numbers of classes; got {labels.dtype}")
+    # on a GPU the answer would have to be waited for, and a compiled graph would break
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+        out = labels[(labels < 0) | (labels >= classes)]
+        if len(out):
+            raise ValueError(f"labels must lie in 0 to {classes - 1}; got {int(out[0])}")
