@@ -9,23 +9,37 @@ components, are another: they were independent before, and are more regular afte
 import dataclasses
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sphuni._rng import torch_generator
-from sphuni.analysis._energies import ENERGIES, mean_energy
+from sphuni.analysis._energies import ENERGIES, mean_energy, yardstick
 from sphuni.analysis._layer import TESTS, LayerReport
+from sphuni.analysis._moments import Moments
 from sphuni.analysis._options import Options
 from sphuni.analysis._rows import transform
+from sphuni.analysis._spectrum import measure_rank
 from sphuni.analysis._uniformity import Summary, log_tails
 
-__all__ = ["against_draws"]
+__all__ = ["Draw", "against_draws"]
 
-Measure = Callable[[Tensor], tuple[tuple[float, ...], Summary]]
+
+class Draw(NamedTuple):
+    """What is measured of one draw: kernel sums, what the tests are made of, moments."""
+
+    sums: tuple[float, ...]
+    summary: Summary
+    moments: Moments
+
+
+Measure = Callable[[Tensor], Draw]
 
 _DRAWS = 99
+_RANKED = 20
+"""Draws whose ranks are taken: they differ little, and cost as much as all the rest."""
 _LEAST = 19
 _WORK = 4e11
 _GAUSSIAN_KINDS = ("embedding",)
@@ -35,11 +49,12 @@ _ROUNDING = 1e-9
 def against_draws(
     report: LayerReport, summary: Summary, options: Options, measure: Measure
 ) -> LayerReport:
-    """Read a layer's energies and tests against draws of its initialiser, or of Gaussian rows.
+    """Read a layer's energies, tests and rank against draws of its initialiser, or Gaussian rows.
 
-    The draws are transformed as the layer was. z and p-values refer to them, and the excess takes
-    their mean energy for that of random rows. Layers too large to be drawn again are left as they
-    are, with a note.
+    The draws are transformed as the layer was. z and p-values refer to them; the excess takes their
+    mean energy for that of random rows, and the ratio of effective ranks their mean rank. Layers
+    too large to be drawn again are left as they are, with a note. Energies that are infinite on
+    average have no excess here either, and those of infinite variance no z.
     """
     n, d = summary.n, report.d
     own = options.baseline == "init"
@@ -50,13 +65,22 @@ def against_draws(
         return dataclasses.replace(report, notes=(*report.notes, note))
     gaussian = not own or report.kind in _GAUSSIAN_KINDS
     generator = torch_generator(options.seed)
-    samples = [measure(_draw(n, d, options, generator, gaussian)) for _ in range(draws)]
-    upper, lower = _tails(summary, [sample for _, sample in samples])
-    means, deviations = _moments([sums for sums, _ in samples], n)
+    sums, summaries, ranks = [], [], []
+    for k in range(draws):
+        drawn = measure(_draw(n, d, options, generator, gaussian))
+        sums.append(drawn.sums)
+        summaries.append(drawn.summary)
+        if k < _RANKED:
+            ranks.append(measure_rank(drawn.moments))
+    upper, lower = _tails(summary, summaries)
+    means, deviations = _moments(sums, summary)
+    # the ranks of a sample are those of all rows, whose number shows in the ranks of random ones
+    rank = report.effective_rank / np.mean(ranks).item()
     return dataclasses.replace(
         report,
         z={k: _over(report.energy[k] - means[k], deviations[k]) for k in report.energy},
         excess={k: _rescale(report, k, means[k]) for k in report.excess},
+        effective_rank_ratio=report.effective_rank_ratio if report.sampled else rank,
         p=upper,
         p_lower=lower,
         notes=(
@@ -116,15 +140,21 @@ def _ratio(log_own: float, log_extreme: float) -> float:
     return math.exp(min(log_own - log_extreme, 0.0)) if math.isfinite(log_extreme) else 1.0
 
 
-def _moments(sums: list[tuple[float, ...]], n: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Mean and standard deviation of every energy over the draws."""
+def _moments(
+    sums: list[tuple[float, ...]], summary: Summary
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Mean and standard deviation of every energy over the draws; nan where the law has none."""
+    n = summary.n
     table = np.array(
         [[mean_energy(e, s, n) for e, s in zip(ENERGIES, row, strict=True)] for row in sums]
     )
+    laws = [yardstick(energy, n, summary.d) for energy in ENERGIES]
     keys = [energy.key for energy in ENERGIES]
     with np.errstate(invalid="ignore"):  # antipodal rows have infinite half-space energies
         means, deviations = table.mean(axis=0), table.std(axis=0, ddof=1)
     deviations[deviations <= _ROUNDING * abs(means)] = 0.0
+    means[[not math.isfinite(law.random) for law in laws]] = math.nan
+    deviations[[not math.isfinite(law.deviation) for law in laws]] = math.nan
     return (
         dict(zip(keys, means.tolist(), strict=True)),
         dict(zip(keys, deviations.tolist(), strict=True)),

@@ -150,7 +150,8 @@ class LayerReport:
     effective_rank : float
         Exponential of the entropy of the squared singular values of the unit rows, scaled to sum 1.
     effective_rank_ratio : float
-        The same over that of uniform random rows of the same shape.
+        The same over that of uniform random rows of the same shape, or of draws that were
+        transformed as the rows were.
     stable_rank : float
         Squared Frobenius norm over squared largest singular value.
     mean_resultant_length : float

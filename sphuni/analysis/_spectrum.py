@@ -9,7 +9,7 @@ import torch
 from sphuni.analysis._moments import Moments, moments_of
 from sphuni.special import marchenko_pastur
 
-__all__ = ["Spectrum", "measure_spectrum", "random_effective_rank"]
+__all__ = ["Spectrum", "measure_rank", "measure_spectrum", "random_effective_rank"]
 
 _SIMULATED_BELOW = 64
 _DRAWS = 20
@@ -41,6 +41,11 @@ def measure_spectrum(moments: Moments) -> Spectrum:
     return Spectrum(values[keep], effective_rank(values), ratio, stable)
 
 
+def measure_rank(moments: Moments) -> float:
+    """The effective rank alone."""
+    return effective_rank(_singular_values(moments))
+
+
 def effective_rank(values: np.ndarray) -> float:
     """Exponential of the entropy of squared singular values scaled to sum 1."""
     shares = values[values > 0] ** 2 / np.square(values).sum()
@@ -59,7 +64,7 @@ def random_effective_rank(n: int, d: int) -> float:
     for _ in range(_DRAWS):
         sample = torch.randn(rows, d, generator=generator, dtype=torch.float64)
         points = sample / sample.norm(dim=1, keepdim=True)
-        draws.append(effective_rank(_singular_values(moments_of(points))))
+        draws.append(measure_rank(moments_of(points)))
     return float(np.mean(draws))
 
 

@@ -5,7 +5,7 @@ import math
 import time
 
 from sphuni._typing import Points
-from sphuni.analysis._baseline import against_draws
+from sphuni.analysis._baseline import Draw, against_draws
 from sphuni.analysis._energies import ENERGIES, mean_energy, yardstick
 from sphuni.analysis._layer import LayerReport
 from sphuni.analysis._moments import moments_of
@@ -15,7 +15,7 @@ from sphuni.analysis._passes import kernel_sums, scan_rows
 from sphuni.analysis._rows import NotMeasurable, Rows, prepare
 from sphuni.analysis._sampling import estimate_energies, sample_rows
 from sphuni.analysis._spectrum import measure_spectrum
-from sphuni.analysis._uniformity import Summary, summarise, uniformity
+from sphuni.analysis._uniformity import summarise, uniformity
 from sphuni.nn.neurons import NeuronView
 from sphuni.pairwise import PairScan
 
@@ -133,10 +133,11 @@ def _measure_rows(
         notes=(*base.notes, *([pairs.note] if pairs.note else [])),
     )
     if options.baseline == "init" or options.transforms:
-        return against_draws(report, summary, options, _sums_and_summary)
+        return against_draws(report, summary, options, _measure_draw)
     return report
 
 
-def _sums_and_summary(points: Points) -> tuple[tuple[float, ...], Summary]:
+def _measure_draw(points: Points) -> Draw:
     *sums, sine_sum = kernel_sums(points)
-    return tuple(sums), summarise(moments_of(points), sine_sum, smallest_angle(points))
+    moments = moments_of(points)
+    return Draw(tuple(sums), summarise(moments, sine_sum, smallest_angle(points)), moments)

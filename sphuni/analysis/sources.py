@@ -78,11 +78,12 @@ def collect_features(
     Parameters
     ----------
     module : nn.Module
-        Run in evaluation mode and without gradients; its mode is restored.
+        Run in evaluation mode and without gradients; the modes of all its parts are restored.
     batches : iterable
         Batches as the module takes them; of a tuple or list the first entry is the input.
     layer : str, default ""
-        Name of the submodule whose output is collected; by default the module's own output.
+        Name of the submodule whose output is collected; by default the module's own output. Of a
+        tuple or list, such as a recurrent layer returns, the first entry is taken.
     max_rows : int, default 100_000
         Stop after that many rows.
 
@@ -94,29 +95,45 @@ def collect_features(
     Raises
     ------
     ValueError
-        If `layer` does not exist (the message lists those that do), or no batch came.
+        If `layer` does not exist (the message lists those that do) or is never called, or no batch
+        came.
+    TypeError
+        If its output is no tensor.
     """
     named = dict(module.named_modules())
     if layer not in named:
         known = ", ".join(name for name in named if name)
         raise ValueError(f"layer must name a submodule; got {layer!r}; there are: {known}")
     rows: list[Tensor] = []
-    handle = named[layer].register_forward_hook(
-        lambda _module, _inputs, output: rows.append(output.detach().flatten(1).cpu())
-    )
-    training = module.training
+
+    def collect(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        found = output[0] if isinstance(output, tuple | list) and output else output
+        if not isinstance(found, Tensor):
+            raise TypeError(
+                f"the output of {layer or 'the module'!r} must be a tensor or start with one; got "
+                f"{type(found).__name__}. Name another submodule by layer"
+            )
+        rows.append(found.detach().flatten(1).cpu())
+
+    handle = named[layer].register_forward_hook(collect)
+    modes = [(part, part.training) for part in module.modules()]
     module.eval()
+    came = False
     try:
         with torch.no_grad():
             for batch in batches:
+                came = True
                 module(batch[0] if isinstance(batch, tuple | list) else batch)
                 if sum(len(part) for part in rows) >= max_rows:
                     break
     finally:
         handle.remove()
-        module.train(training)
-    if not rows:
+        for part, mode in modes:
+            part.training = mode
+    if not came:
         raise ValueError("batches must yield at least one batch; none came")
+    if not rows:
+        raise ValueError(f"layer {layer!r} is not called when the module runs; name another")
     return torch.cat(rows)[:max_rows]
 
 

@@ -8,7 +8,18 @@ from sphuni.cli import _output
 if TYPE_CHECKING:
     from sphuni.analysis.report import ModelReport
 
-__all__ = ["add_analysis_options", "obtain_report", "state_code"]
+__all__ = ["add_analysis_options", "obtain_report", "refuse_options_of_saved", "state_code"]
+
+_UNSET = (
+    ("layers", None),
+    ("exclude", None),
+    ("baseline", "uniform"),
+    ("center", False),
+    ("remove_top", 0),
+    ("heads", None),
+    ("split_qkv", False),
+)
+"""Options that change the numbers or the layers, as they are when they are not given."""
 
 
 def add_analysis_options(parser: argparse.ArgumentParser) -> None:
@@ -52,9 +63,25 @@ def _heads(text: str) -> tuple[str, int]:
     return pattern or "*", int(count)
 
 
+def refuse_options_of_saved(arguments: argparse.Namespace, *paths: str) -> None:
+    """Refuse options of the analysis where it has been made already, for every path."""
+    given = [
+        f"--{name.replace('_', '-')}" for name, unset in _UNSET if getattr(arguments, name) != unset
+    ]
+    if given and all(map(_saved, paths)):
+        raise _output.UsageError(
+            f"{paths[0]!r} is a saved report, which {', '.join(given)} cannot change; "
+            "give the model itself"
+        )
+
+
+def _saved(path: str) -> bool:
+    return path.endswith(".json") and not path.endswith(".index.json")
+
+
 def obtain_report(path: str, arguments: argparse.Namespace) -> "ModelReport":
     """Read a saved report, or analyse a model and show the progress."""
-    if path.endswith(".json") and not path.endswith(".index.json"):
+    if _saved(path):
         from sphuni.analysis.report import ModelReport
 
         return ModelReport.from_json(path)

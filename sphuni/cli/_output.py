@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -29,8 +29,10 @@ __all__ = [
     "UsageError",
     "add_common",
     "add_memory",
-    "check_folder",
+    "check_outputs",
     "guarded",
+    "parse_count",
+    "parse_positive",
     "parse_size",
     "prepare_streams",
     "progress_line",
@@ -139,10 +141,21 @@ def write(show: Callable[[], None]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def check_folder(path: str | None) -> None:
-    """Refuse an output path before hours of work are spent for it."""
-    if path is None or path == "-":
-        return
+def check_outputs(
+    outputs: Iterable[tuple[str, str | Path | None]], inputs: Iterable[str] = ()
+) -> None:
+    """Refuse output paths, by option, before hours of work are spent for them."""
+    taken = {os.path.realpath(path): "the input" for path in inputs if path != "-"}
+    for option, path in outputs:
+        if path is None or str(path) == "-":
+            continue
+        _check_folder(str(path))
+        other = taken.setdefault(os.path.realpath(path), option)
+        if other != option:
+            raise UsageError(f"{option} and {other} name the same file, {path}; choose another")
+
+
+def _check_folder(path: str) -> None:
     target = Path(path)
     if target.is_dir():
         raise UsageError(f"cannot write to {path!r}: it is a folder")
@@ -165,6 +178,13 @@ def parse_count(text: str) -> int:
     """Read a whole number that is not negative."""
     if not re.fullmatch(r"\d{1,18}", text):
         _refuse(f"expected a whole number, 0 or more; got {text!r}")
+    return int(text)
+
+
+def parse_positive(text: str) -> int:
+    """Read a whole number that is at least 1."""
+    if not re.fullmatch(r"0*[1-9]\d{0,17}", text):
+        _refuse(f"expected a whole number, 1 or more; got {text!r}")
     return int(text)
 
 

@@ -111,7 +111,8 @@ def _table(path: str) -> "tuple[np.ndarray, list[str]]":
     if not rows:
         raise RefusedFileError(f"{path!r} holds no rows")
     first = rows[0]
-    names = [] if any(_number(cell) is not None for cell in first) else first
+    named = all(_number(cell) is None for cell in first)
+    names = first if named and not all(_missing(cell) for cell in first) else []
     body = rows[1:] if names else rows
     width = len(first)
     for line, row in enumerate(body, start=2 if names else 1):
@@ -125,6 +126,10 @@ def _table(path: str) -> "tuple[np.ndarray, list[str]]":
     for column in np.flatnonzero(np.isnan(values).any(axis=0)):
         _check_column(path, body, names, int(column))
     return values, names
+
+
+def _missing(cell: str) -> bool:
+    return cell.lower() in _MISSING
 
 
 def _rows(path: str) -> Iterable[list[str]]:
@@ -152,7 +157,7 @@ def _check_column(path: str, body: list[list[str]], names: list[str], column: in
     words = [
         line
         for line, row in enumerate(body)
-        if _number(row[column]) is None and row[column].lower() not in _MISSING
+        if _number(row[column]) is None and not _missing(row[column])
     ]
     if words and len(words) < len(body):
         line = words[0]

@@ -49,8 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     rules = [parse_rule(text) for text in arguments.fail_on]
     if arguments.json == "-" and arguments.csv == "-":
         raise _output.UsageError("only one of --json and --csv can go to standard output")
-    for path in (arguments.html, arguments.json, arguments.csv):
-        _output.check_folder(path)
+    outputs = ("html", arguments.html), ("json", arguments.json), ("csv", arguments.csv)
+    _output.check_outputs([(f"--{name}", path) for name, path in outputs], [arguments.path])
+    _models.refuse_options_of_saved(arguments, arguments.path)
     report = _models.obtain_report(arguments.path, arguments)
     _write(report, arguments)
     code = _models.state_code(report)

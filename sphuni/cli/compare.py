@@ -32,8 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Obtain both reports, compare them, write what was asked for."""
     from sphuni.analysis.comparison import compare_reports
 
-    for path in (arguments.html, arguments.json):
-        _output.check_folder(path)
+    models = arguments.before, arguments.after
+    _output.check_outputs([("--html", arguments.html), ("--json", arguments.json)], models)
+    _models.refuse_options_of_saved(arguments, *models)
     before = _models.obtain_report(arguments.before, arguments)
     if before.partial:
         _output.say("interrupted during the first model; there is nothing to compare")

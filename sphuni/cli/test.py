@@ -144,7 +144,7 @@ def _check(arguments: argparse.Namespace) -> None:
             raise _output.UsageError(
                 f"--picture must end in {', '.join(_PICTURES)}; got {arguments.picture!r}"
             )
-        _output.check_folder(arguments.picture)
+        _output.check_outputs([("--picture", arguments.picture)], [arguments.path])
 
 
 def _tests(lists: "Sequence[str]", *, antipodal: bool) -> Any:

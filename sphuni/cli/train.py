@@ -37,7 +37,9 @@ def add_parser(commands: Any) -> None:
     add("--table", metavar="PATH", help="tables from a folder of runs or of compressed logs")
     add("--unpack", metavar="PATH", help="turn compressed logs into runs in --out, to go on there")
     add("--out", metavar="DIR", default="runs", help="folder of results (default runs)")
-    add("--seeds", type=_output.parse_count, metavar="N", help="in place of the experiment's own")
+    add(
+        "--seeds", type=_output.parse_positive, metavar="N", help="in place of the experiment's own"
+    )
     add("--data", metavar="DIR", help="folder of data (default: the variable SPHUNI_DATA)")
     add("--workers", type=int, default=1, metavar="N", help="runs at a time (default 1)")
     add("--threads", type=int, default=1, metavar="N", help="threads of each run (default 1)")

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from sphuni._files import write_text
+from sphuni._numbers import whole
 from sphuni._workers import ordered_map
 from sphuni.training import data, ranks
 from sphuni.training.config import Settings
@@ -85,7 +86,8 @@ def run_experiment(
     Raises
     ------
     ValueError
-        If the folder holds runs with other settings, or another process is at work in it.
+        If the folder holds runs with other settings, or another process is at work in it; if seeds
+        is below 1.
     """
     folder = out / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +99,8 @@ def run_experiment(
         for arm in experiment.arms
         if not arm.cases or case.name in arm.cases
     ]
-    make = _Maker(experiment, folder, seeds or experiment.seeds, data_folder, device, board)
+    count = experiment.seeds if seeds is None else whole("seeds", seeds, 1)
+    make = _Maker(experiment, folder, count, data_folder, device, board)
     with locked(folder):
         if source and ranks.is_first():
             write_text(folder / "experiment.toml", source)

@@ -124,6 +124,27 @@ def test_features_of_a_module(model, rng):
         collect_features(model, [])
 
 
+class Recurrent(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.spare = torch.nn.LSTM(4, 5, batch_first=True), torch.nn.Linear(2, 2)
+        self.norm = torch.nn.BatchNorm1d(2)
+
+    def forward(self, x):
+        return {"out": self.norm(self.lstm(x)[0])}
+
+
+def test_features_of_parts_that_return_more_or_are_not_called():
+    model, batches = Recurrent().train(), [torch.randn(3, 2, 4)]
+    model.norm.eval()
+    assert collect_features(model, batches, layer="lstm").shape == (3, 10)
+    assert (model.training, model.norm.training) == (True, False)
+    with pytest.raises(ValueError, match="layer 'spare' is not called when the module runs"):
+        collect_features(model, batches, layer="spare")
+    with pytest.raises(TypeError, match="must be a tensor or start with one; got dict"):
+        collect_features(model, batches)
+
+
 def test_the_shipped_checkpoints_show_what_the_regularizer_does():
     folder = "examples/checkpoints"
     change = compare(f"{folder}/digits_plain.safetensors", f"{folder}/digits_hs_mhe.safetensors")

@@ -201,6 +201,22 @@ def test_rows_of_no_structure_have_none_after_a_transformation(n, d, options):
     assert all("transformed likewise" in r.notes[-1] for r in words)
 
 
+def test_ranks_are_read_against_rows_that_lost_as_many_directions(rng):
+    report = layer(rng.standard_normal((30, 200)), center=True, remove_top=15)
+    assert report.effective_rank_ratio == pytest.approx(1, abs=0.05)
+    assert report.verdict == "uniform"
+
+
+def test_draws_give_no_mean_to_energies_that_have_none(rng):
+    report = layer(rng.uniform(-1, 1, (40, 3)), baseline="init")
+    for numbers, infinite in ((report.excess, {"2", "half:2"}), (report.z, set("12"))):
+        assert {key for key, value in numbers.items() if math.isnan(value)} >= infinite
+        assert math.isfinite(numbers["0"])
+    for seed in range(3):
+        rows = np.random.default_rng(seed).standard_normal((40, 5))
+        assert math.isnan(layer(rows, remove_top=3).excess["half:2"])
+
+
 def test_removed_components_leave_the_other_coordinates(rng):
     matrix = rng.standard_normal((60, 6))
     matrix[:, 0] *= 50

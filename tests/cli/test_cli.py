@@ -119,6 +119,34 @@ def test_two_dashes_are_refused(good, capsys):
     assert "only one of" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        (["--json", "{}"], "--json and the input"),
+        (["--csv", "./{}"], "--csv and the input"),
+        (["--html", "a.x", "--csv", "a.x"], "--csv and --html"),
+    ],
+)
+def test_no_file_is_written_over_another(good, options, names, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("model.json").write_text(Path(good).read_text())
+    before = Path("model.json").read_bytes()
+    given = [option.format("model.json") for option in options]
+    assert main(["analyze", "model.json", *given]) == 2
+    assert f"{names} name the same file" in capsys.readouterr().err
+    assert Path("model.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "option", [["--layers", "a*"], ["--baseline", "init"], ["--center"], ["--remove-top", "2"]]
+)
+def test_what_a_saved_report_cannot_do_is_refused(good, option, capsys):
+    for command in (["analyze", good], ["compare", good, good]):
+        assert main([*command, *option]) == 2
+        message = capsys.readouterr().err
+        assert f"is a saved report, which {option[0]} cannot change" in message
+
+
 def test_top_limits_the_table(saved, capsys):
     main(["analyze", saved, "--top", "1"])
     assert "7 more layers not shown" in capsys.readouterr().out

@@ -145,6 +145,16 @@ def test_ties_and_dropped_columns_are_told(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("first", [",,", "NA,NA,NA"])
+def test_a_first_row_without_numbers_or_names_is_a_point_that_is_missing(first, tmp_path, capsys):
+    path = tmp_path / "points.csv"
+    path.write_text(f"{first}\n1,0,0\n0,1,0\n0,0,1\n")
+    code, message = refused(capsys, str(path), "--tests", "rayleigh")
+    assert code == 3
+    assert "1 of the 4 points" in message
+    assert answer(capsys, str(path), "--tests", "rayleigh", "--drop-missing")[1]["n"] == 3
+
+
 def test_missing_numbers_are_refused_or_dropped(tmp_path, capsys):
     path = tmp_path / "x.csv"
     path.write_text("lon,lat\n10,20\n,30\n40,NA\n300,-5\n120,60\n")

@@ -76,6 +76,11 @@ def test_a_log_of_other_settings_is_not_gone_on_from(config, tmp_path, capsys):
     assert "training.epochs was 3 and is now 4" in capsys.readouterr().err
 
 
+def test_no_seeds_are_no_run(config, tmp_path, capsys):
+    assert main(["train", config, "--seeds", "0", "--out", str(tmp_path)]) == 2
+    assert "expected a whole number, 1 or more; got '0'" in capsys.readouterr().err
+
+
 def test_the_list_names_what_is_missing(capsys, monkeypatch):
     monkeypatch.delenv("SPHUNI_DATA", raising=False)
     assert main(["train", "--list", "--json"]) == 0
