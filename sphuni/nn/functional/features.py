@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sphuni._numbers import finite
 from sphuni.geometry.separation import nearest_distances
 from sphuni.kernels import Gaussian, Kernel
 from sphuni.nn._directions import directions
@@ -129,7 +130,7 @@ def koleo(features: Tensor, /, *, floor: float = _FLOOR, preset: Preset = "paper
     features : Tensor of shape (..., n, d)
         One embedding per row, any scale: rows are normalised.
     floor : float, default 1e-8
-        Added to the distances.
+        Added to the distances; at least 0.
     preset : {"paper", "reference"}, default "paper"
         "reference": as in the authors' code the logarithm is that of n times the distance, to
         the row of largest inner product, with rows as they are and `floor` fixed at 1e-6.
@@ -154,6 +155,7 @@ def koleo(features: Tensor, /, *, floor: float = _FLOOR, preset: Preset = "paper
     >>> round(float(koleo(torch.cat([torch.eye(2), -torch.eye(2)]))), 6)
     -0.346574
     """
+    finite("floor", floor, 0)
     if features.shape[-2] == 1:
         return nothing(features)
     if check_preset(preset) == "reference":
