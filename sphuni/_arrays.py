@@ -30,6 +30,7 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_HALF = (torch.float16, torch.bfloat16)
 _NUMPY_FLOATS = (np.float16, np.float32, np.float64)
 
 
@@ -113,12 +114,17 @@ def like_caller(values: np.ndarray, like: Tensor | None) -> Any:
 
 def widen(tensor: Tensor) -> Tensor:
     """Return half precision as float32, in which its sums are taken; others as they are."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    return tensor.float() if tensor.dtype in _HALF else tensor
 
 
 def unit_tolerance(points: Tensor) -> float:
-    """How far from 1 the norms of unit rows may be in the precision of `points`."""
-    return 32 * torch.finfo(points.dtype).eps * points.shape[-1] ** 0.5
+    """How far from 1 the norms of unit rows may be in the precision of `points`.
+
+    Norms of half precision are taken in float32: what is left is the rounding of the entries and
+    of a norm that they were divided by, whatever their number.
+    """
+    eps = torch.finfo(points.dtype).eps
+    return 4 * eps if points.dtype in _HALF else 32 * eps * points.shape[-1] ** 0.5
 
 
 def _check_unit(points: Tensor, name: str) -> None:
@@ -145,6 +151,8 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
+        if bound.arguments.get(first) is None:
+            raise TypeError(f"{first} must be an array; got None")
         given = {n: bound.arguments[n] for n in names if bound.arguments.get(n) is not None}
         tensors = {n: _to_tensor(value, n) for n, value in given.items()}
         _check_same_kind(given, tensors)

@@ -47,6 +47,8 @@ def normalize(x: Tensor, /) -> Tensor:
     array([[0.6, 0.8]])
     """
     check_finite(x, name="x")
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"x must have shape (..., d) with d >= 1; got {tuple(x.shape)}")
     largest = x.detach().abs().amax(dim=-1)
     if bool((largest == 0).any()):
         row = tuple(torch.nonzero(largest == 0)[0].tolist())

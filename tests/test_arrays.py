@@ -205,3 +205,21 @@ def test_a_result_writes_itself_as_plain_python():
     assert "<5x3 float64>" in repr(sphuni.covering_radius(sphuni.random_points(4, 3, batch=5)))
     with pytest.raises(dataclasses.FrozenInstanceError, match="distance"):
         result.distance = 0.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("d", [2, 16, 512, 4096])
+def test_half_precision_is_held_to_unit_rows(dtype, d):
+    rows = torch.randn(50, d, generator=torch.Generator().manual_seed(0))
+    for unit in (sphuni.normalize(rows).to(dtype), torch.nn.functional.normalize(rows.to(dtype))):
+        sphuni.separation(unit)
+        for wrong in (1.1, 0.9, 0.0):
+            with pytest.raises(ValueError, match="points must have unit rows"):
+                sphuni.separation(wrong * unit)
+
+
+def test_arrays_that_are_none_or_empty_are_refused():
+    with pytest.raises(TypeError, match="points must be an array; got None"):
+        sphuni.stats.uniformity_test(None)
+    with pytest.raises(ValueError, match=r"x must have shape \(..., d\) with d >= 1"):
+        sphuni.normalize(np.zeros((5, 0)))

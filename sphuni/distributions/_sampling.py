@@ -21,7 +21,7 @@ def shape_of(n: int, d: int, batch: int | tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError(f"n must be a number of points, at least 1; got {n}")
     if d < 2:
         raise ValueError(f"d must be an ambient dimension, at least 2 (the circle); got {d}")
-    lead = (batch,) if isinstance(batch, int) else tuple(batch)
+    lead = (int(batch),) if isinstance(batch, int | np.integer) else tuple(batch)
     return (*lead, n, d)
 
 

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sphuni._arrays import like_caller
+from sphuni._numbers import whole
 from sphuni._rng import numpy_generator
 from sphuni._typing import Seed
 from sphuni.distributions._sampling import reflect, shape_of, uniform_rows
@@ -51,6 +52,8 @@ def angular_central_gaussian(
             raise ValueError("scatter must be positive definite; an entry is not positive")
         rows *= np.sqrt(matrix)
     else:
+        if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=0):
+            raise ValueError("scatter must be symmetric; take (scatter + scatter.T) / 2")
         rows = rows @ np.linalg.cholesky(matrix).T
     return like_caller(rows / np.linalg.norm(rows, axis=-1, keepdims=True), like)
 
@@ -87,13 +90,16 @@ def clusters(
         raise ValueError(f"noise must be a share in [0, 1]; got {noise}")
     generator = numpy_generator(rng)
     shape = shape_of(n, d, batch)
-    if isinstance(centres, int):
-        poles = uniform_rows((centres, d), generator)
+    if isinstance(centres, int | np.integer):
+        poles = uniform_rows((whole("centres", centres, 1), d), generator)
     else:
         poles = np.asarray(centres, dtype=np.float64)
         if poles.ndim != 2 or poles.shape[1] != d:
             raise ValueError(f"centres must have shape (k, {d}); got {poles.shape}")
-        poles = poles / np.linalg.norm(poles, axis=1, keepdims=True)
+        lengths = np.linalg.norm(poles, axis=1, keepdims=True)
+        if not np.all((lengths > 0) & np.isfinite(lengths)):
+            raise ValueError("centres must be finite and not zero; drop the rows that are not")
+        poles = poles / lengths
     rows = von_mises_fisher(n, d, kappa=kappa, batch=batch, rng=generator)
     chosen = poles[generator.integers(len(poles), size=shape[:-1])]
     rows = reflect(rows, chosen)

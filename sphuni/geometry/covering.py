@@ -183,8 +183,13 @@ def _find(points: Tensor, method: CoveringMethod, *, antipodal: bool) -> _Hole:
     """Choose the method that applies and run its search."""
     rows = unit_rows(points.double()).cpu().numpy()
     n, d = rows.shape
-    if method in ("auto", "hemisphere"):
+    if method != "bounds" or d == 2:
         found = closed_hemisphere(rows)
+        if found is not None and method == "hull":
+            raise ValueError(
+                "method='hull' does not apply to points in a closed hemisphere, whose hull leaves "
+                "the origin out; use 'auto'"
+            )
         if found is not None:
             weights, pole = (torch.from_numpy(a).to(points) for a in (found.weights, found.pole))
             return _Hole("hemisphere", weights, None, pole)
@@ -235,5 +240,5 @@ def _moment_upper_bound(rows: np.ndarray) -> float:
     """
     mean = float(np.linalg.norm(rows.mean(axis=0)))
     second = float(np.linalg.eigvalsh(rows.T @ rows / len(rows))[0])
-    largest_cosine = max(0.0, (second - mean) / (1 - mean)) if mean < 1 else 0.0
-    return float(np.arccos(min(1.0, largest_cosine)))
+    largest_cosine = (second - mean) / (1 - mean) if mean < 1 else -1.0
+    return float(np.arccos(np.clip(largest_cosine, -1.0, 1.0)))

@@ -232,6 +232,8 @@ def energy(
     """Check the arguments and reduce: the body of the public energies."""
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction must be 'sum' or 'mean'; got {reduction!r}")
+    if not isinstance(kernel, Kernel):
+        raise TypeError(f"kernel must be a Kernel such as sphuni.Riesz(1.0); got {kernel!r}")
     used = kernel.antipodal() if antipodal else kernel
     if engine == "ring" or is_sharded(points):
         if weights is not None:
@@ -282,8 +284,12 @@ def _warn_of_no_pairs(*, stacklevel: int) -> None:
 
 def _pair_weight(weights: Tensor, antipodal: bool) -> Tensor:
     """Total weight of the unordered pairs of the n points, or of the 2n points {x, -x}."""
-    squared_sum, sum_of_squares = weights.sum(-1).square(), weights.square().sum(-1)
-    return 2 * squared_sum - sum_of_squares if antipodal else 0.5 * (squared_sum - sum_of_squares)
+    wide = weights.double()
+    if antipodal:
+        total = 2 * wide.sum(-1).square() - wide.square().sum(-1)
+    else:  # each with those before it: squares that are subtracted would take the digits along
+        total = (wide[..., 1:] * wide.cumsum(-1)[..., :-1]).sum(-1)
+    return total.to(weights.dtype)
 
 
 def _check_weights(weights: Tensor | None, points: Tensor) -> None:

@@ -50,7 +50,8 @@ class Riesz(Kernel):
     metric: Metric = "chordal"
 
     def __post_init__(self) -> None:
-        if isinstance(self.s, bool) or not isinstance(self.s, int | float | np.floating):
+        real = int | float | np.integer | np.floating
+        if isinstance(self.s, bool) or not isinstance(self.s, real):
             raise TypeError(f"s must be a real number; got {type(self.s).__name__}")
         if not np.isfinite(self.s):
             raise ValueError(f"s must be finite; got {self.s}. For s to infinity use separation")

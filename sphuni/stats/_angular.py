@@ -220,7 +220,7 @@ class HalfTangent(Kernel):
         root = torch.rsqrt(p * q)
         near = 4.0 * root / p * (3.0 / p - 1.0 / q)
         far = 4.0 * root / q * (3.0 / q - 1.0 / p)
-        return 2.0 * (near + self.a * far)
+        return near + self.a * far
 
     @property
     def at_one(self) -> float:

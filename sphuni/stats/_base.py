@@ -51,6 +51,7 @@ class UniformityTest(abc.ABC):
     invariant: ClassVar[bool] = True
     pairwise: ClassVar[bool] = True
     in_all: ClassVar[bool] = True
+    infinite_at: ClassVar[str] = "coincident or antipodal points"
 
     @classmethod
     def defined(cls, d: int) -> bool:

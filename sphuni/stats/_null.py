@@ -4,6 +4,7 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +87,7 @@ def sequential(
         raise ValueError(f"stop_after goes with null='monte-carlo'; got null={asked.null!r}")
     if enough < 1:
         raise ValueError(f"stop_after must be at least 1; got {enough}")
-    seed = asked.rng if isinstance(asked.rng, int) else seeds(asked.rng, 1)[0]
+    seed = _seed(asked.rng)
     jobs = job_chunks([test], n, d, asked.n_resamples or _SETS, seed, most=_SEQUENTIAL_CHUNK)
     drawn: list[NDArray[np.float64]] = []
     for _, part in ordered_map(run, jobs, workers=asked.workers):
@@ -118,6 +119,14 @@ def _without_simulation(
     return law
 
 
+def _seed(rng: Seed) -> int:
+    return int(rng) if _is_number(rng) else seeds(rng, 1)[0]
+
+
+def _is_number(rng: Seed) -> TypeGuard[int]:
+    return isinstance(rng, int | np.integer) and not isinstance(rng, bool)
+
+
 def _simulated(
     tests: Sequence[UniformityTest], n: int, d: int, asked: Null
 ) -> list[LawChoice | ValueError]:
@@ -125,8 +134,8 @@ def _simulated(
     if not tests:
         return []
     fixed = asked.rng is None and asked.null == "auto"
-    seed = None if fixed else asked.rng if isinstance(asked.rng, int) else seeds(asked.rng, 1)[0]
-    keep = fixed or isinstance(asked.rng, int)
+    seed = None if fixed else _seed(asked.rng)
+    keep = fixed or _is_number(asked.rng)
     answers: list[LawChoice | ValueError | None] = [None] * len(tests)
     groups: dict[tuple[int, int], list[int]] = {}
     for place, test in enumerate(tests):

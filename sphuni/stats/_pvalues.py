@@ -1,5 +1,6 @@
 """Log tail probabilities of tensors, differentiable through the law's density."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._errors import NumericalWarning
+from sphuni.stats._base import UniformityTest
 from sphuni.stats.laws import Law
 
-__all__ = ["tails_of"]
+__all__ = ["tails_of", "warn_of_infinity"]
 
 _STEP = 1e-4
 
@@ -42,18 +45,59 @@ class _Tails(torch.autograd.Function):
         ctx.save_for_backward(statistic)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> Any:
-        """Slope by a central difference, a small share of a standard deviation wide."""
+        """Contract the slopes with the upstream gradients."""
         (statistic,) = ctx.saved_tensors
+        return _Slope.apply(statistic, *upstream, ctx.law), None
+
+
+class _Slope(torch.autograd.Function):
+    """The slope of a combination of both log tails, which is the end of derivatives."""
+
+    @staticmethod
+    def forward(statistic: Tensor, of_upper: Tensor, of_lower: Tensor, law: Law) -> Tensor:
+        """Return the central difference of the log tails."""
         x = _flat(statistic)
-        spread = np.sqrt(ctx.law.variance)
-        step = _STEP * (spread if np.isfinite(spread) else np.maximum(np.abs(x), 1e-12))
-        low, high = ctx.law.tails(x - step), ctx.law.tails(x + step)
+        step = _step(law, x)
+        low, high = law.tails(x - step), law.tails(x + step)
         upper = _like((high.log_upper - low.log_upper) / (2 * step), statistic)
         lower = _like((high.log_lower - low.log_lower) / (2 * step), statistic)
-        slope = upstream[0] * upper.nan_to_num() + upstream[1] * lower.nan_to_num()
-        return slope, None
+        return of_upper * upper.nan_to_num() + of_lower * lower.nan_to_num()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep nothing."""
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        """Refuse: without the curvature of the law the answer would be wrong."""
+        raise RuntimeError(
+            "p-values are differentiable once; take second derivatives of the statistic instead"
+        )
+
+
+def _step(law: Law, x: NDArray[np.float64]) -> Any:
+    """A small share of a standard deviation; of a table, wide enough to hold many of its values."""
+    spread = np.sqrt(law.variance)
+    size = np.size(getattr(law, "sample", ()))
+    share = _STEP if size == 0 else size**-0.2
+    return share * (spread if np.isfinite(spread) else np.maximum(np.abs(x), 1e-12))
+
+
+def warn_of_infinity(test: UniformityTest, statistic: Tensor, *, stacklevel: int) -> None:
+    """Say what infinite kernels have made of a statistic and of its p-values."""
+    for infinity, outcome in (
+        (statistic == torch.inf, "the statistic is infinite and the p-value 0"),
+        (statistic == -torch.inf, "the statistic is -infinite and the lower p-value 0"),
+        (statistic.isnan(), "infinities of both signs leave no statistic and no p-value"),
+    ):
+        if bool(infinity.any()):
+            warnings.warn(
+                f"test {test.name!r} is infinite at {test.infinite_at}, which the points have: "
+                f"{outcome}",
+                NumericalWarning,
+                stacklevel=stacklevel,
+            )
 
 
 def _flat(statistic: Tensor) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._numbers import whole
 from sphuni._typing import Points
 from sphuni.kernels import Riesz
 from sphuni.sphere import root
@@ -18,6 +19,7 @@ from sphuni.stats._base import LawChoice, Term
 from sphuni.stats._kernels import Centred, Latitude, OneMinusSine
 from sphuni.stats._sorted import doubled, sorted_turns
 from sphuni.stats.classical import Rayleigh
+from sphuni.stats.laws import Affine
 from sphuni.stats.projected import PRt
 from sphuni.stats.sobolev import SobolevTest
 
@@ -58,8 +60,7 @@ class RayleighM(SobolevTest):
     m: int = 2
 
     def __post_init__(self) -> None:
-        if self.m < 1:
-            raise ValueError(f"m must be a number of modes, at least 1; got {self.m}")
+        whole("m", self.m, 1, "a number of modes")
 
     def summary(self, points: Points, d: int) -> Tensor:
         """Length of the sum of e^(i m theta), by complex powers."""
@@ -91,7 +92,10 @@ class RayleighM(SobolevTest):
 
     def best_law(self, n: int, d: int) -> LawChoice | None:
         """That of Rayleigh's test: m theta is uniform too."""
-        return super().best_law(n, d) if self.antipodal else Rayleigh().best_law(n, d)
+        choice = Rayleigh().best_law(n, d)
+        if choice is None or not self.antipodal:
+            return choice
+        return choice._replace(law=Affine(choice.law, 2.0, 0.0))  # an even number of modes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Tests for rows that depend on each other within groups."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from sphuni._typing import Points, Seed
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._groups import build_sobolev, check_one_set, group_numbers, within_groups
+from sphuni.stats._pvalues import warn_of_infinity
 from sphuni.stats._sets import exact_statistics
 from sphuni.stats.sobolev import SobolevTest
 
@@ -129,14 +131,18 @@ def cluster_test(
         observed = float(exact_statistics(x[None], [built], d)[0, 0])
         turned = _rotated_statistics(x, built, groups, n_resamples, rng)
     slack = 1e-10 * max(1.0, float(np.abs(turned[np.isfinite(turned)]).max(initial=0.0)))
-    upper = (1 + int((turned >= observed - slack).sum())) / (1 + n_resamples)
-    lower = (1 + int((turned <= observed + slack).sum())) / (1 + n_resamples)
+    # a statistic that is not a number counts as extreme on either side
+    upper = (1 + int((~(turned < observed - slack)).sum())) / (1 + n_resamples)
+    lower = (1 + int((~(turned > observed + slack)).sum())) / (1 + n_resamples)
+    if math.isnan(observed):
+        warn_of_infinity(built, torch.tensor(observed), stacklevel=4)
+        upper = lower = math.nan
     return ClusterTestResult(
         test=built.name,
         statistic=observed,
         pvalue=upper,
         pvalue_lower=lower,
-        pvalue_two_sided=min(1.0, 2 * min(upper, lower)),
+        pvalue_two_sided=2 * min(upper, lower, 0.5) if upper == upper else math.nan,
         n_resamples=n_resamples,
         n=n,
         d=d,

@@ -108,6 +108,10 @@ def smallest_detectable(
         raise ValueError(f"target must be a power between alpha = {alpha} and 1; got {target}")
     if not 0 < rtol < 1:
         raise ValueError(f"rtol must lie strictly between 0 and 1; got {rtol}")
+    if tail not in ("upper", "lower", "two_sided"):
+        raise ValueError(f"tail must be 'upper', 'lower' or 'two_sided'; got {tail!r}")
+    if high is not None and not low < high:
+        raise ValueError(f"low must be below high; got {low} and {high}")
     seed = seeds(rng, 1)[0]
     found: dict[float, PowerResult] = {}
 
@@ -120,7 +124,11 @@ def smallest_detectable(
             )  # fmt: skip
         return found[strength]
 
-    top = _reach(at, tail, target) if high is None else float(high)
+    top = _reach(at, tail, target, 2 * low or 1.0) if high is None else float(high)
+    if low > 0 and _end(at(low), tail, None) >= target:
+        raise ValueError(
+            f"low = {low:g} has the power {target:g} already, so the strength lies below; lower it"
+        )
     edges = [
         _crossing(lambda s, end=end: _end(at(s), tail, end), target, low, top, rtol)
         for end in (1, None, 0)
@@ -140,9 +148,8 @@ def _end(result: PowerResult, tail: str, end: int | None) -> float:
     return float(getattr(result, f"{tail}_interval")[end])
 
 
-def _reach(at: Callable[[float], PowerResult], tail: str, target: float) -> float:
+def _reach(at: Callable[[float], PowerResult], tail: str, target: float, strength: float) -> float:
     """Double the strength until even the lower end of the interval is above the target."""
-    strength = 1.0
     while _end(at(strength), tail, 0) < target and strength < 1e4:
         strength *= 2.0
     return strength

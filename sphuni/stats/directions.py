@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._numbers import whole
 from sphuni._typing import Points
 from sphuni.special import cosine_cdf, cosine_density
 from sphuni.stats._base import LawChoice, UniformityTest
@@ -36,8 +37,7 @@ class _Directional(UniformityTest):
 
     def __post_init__(self) -> None:
         if isinstance(self.directions, int | np.integer):
-            if self.directions < 1:
-                raise ValueError(f"directions must be at least 1; got {self.directions}")
+            object.__setattr__(self, "directions", whole("directions", self.directions, 1))
             return
         given = np.asarray(self.directions, dtype=np.float64)
         if given.ndim < 2 or not np.allclose(np.linalg.norm(given, axis=-1), 1.0, atol=1e-6):

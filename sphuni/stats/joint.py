@@ -14,6 +14,7 @@ from sphuni._typing import Array, Points, Seed
 from sphuni._workers import check_workers
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
+from sphuni.stats._pvalues import warn_of_infinity
 from sphuni.stats._sets import exact_statistics
 from sphuni.stats._simulate import simulate_tests
 
@@ -132,12 +133,16 @@ def joint_tests(
     null = simulate_tests(built, n, d, n_resamples, rng=seeds(rng, 1)[0], workers=count)
     pool = _pooled_pvalues(np.concatenate([observed, null]), tail)
     adjusted = _step_down(pool)
+    for place, test in enumerate(built):
+        if np.isnan(observed[0, place]):
+            warn_of_infinity(test, torch.tensor(observed[0, place]), stacklevel=4)
+            pool[0, place] = adjusted[place] = np.nan
     return JointResult(
         tests=tuple(test.name for test in built),
         statistics=observed[0],
         pvalues=pool[0].copy(),
         adjusted=adjusted,
-        pvalue=float(adjusted.min()),
+        pvalue=float(np.nanmin(adjusted)) if not np.isnan(adjusted).all() else np.nan,
         tail=tail,
         n_resamples=n_resamples,
         n=n,
@@ -158,6 +163,9 @@ def _upper_pvalues(pool: _FLOAT) -> _FLOAT:
     size = len(pool)
     out = np.empty_like(pool)
     for j, column in enumerate(pool.T):
+        if np.isnan(column[0]):
+            out[:, j] = 1.0  # no evidence, neither here nor in the smallest of all
+            continue
         finite = column[np.isfinite(column)]
         slack = _TIE * max(1.0, float(np.abs(finite).max(initial=0.0)))
         above = size - np.searchsorted(np.sort(column), column - slack, side="left")

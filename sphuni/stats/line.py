@@ -96,6 +96,7 @@ class AndersonDarling(_LineTest):
     name: ClassVar[str] = "ad"
     aliases: ClassVar[tuple[str, ...]] = ("anderson_darling",)
     detects: ClassVar[str] = "every departure on the circle, most at the origin"
+    infinite_at: ClassVar[str] = "a point at angle 0"
     reference: ClassVar[str] = "Anderson & Darling 1954, doi:10.1080/01621459.1954.10501232"
 
     def of_turns(self, u: Tensor, n: int) -> Tensor:

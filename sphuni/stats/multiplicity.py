@@ -130,8 +130,12 @@ def combine_pvalues(pvalues: Tensor, /, method: str = "cauchy") -> Tensor:
     if method == "harmonic":
         return _harmonic(pvalues)
     if method == "stouffer":
-        z = -torch.special.ndtri(pvalues).sum(-1) / math.sqrt(count)
-        return torch.special.ndtr(-z)
+        if bool(((pvalues == 0).any(-1) & (pvalues == 1).any(-1)).any()):
+            raise ValueError(
+                "pvalues hold 0 and 1, between which method='stouffer' cannot decide; take another"
+            )
+        z = torch.special.ndtri(pvalues).sum(-1) / math.sqrt(count)
+        return torch.special.log_ndtr(z).exp()  # ndtr has no digits in the tail
     statistic = -pvalues.log().sum(-1)
     half = torch.full_like(statistic, float(count))
     return torch.special.gammaincc(half, statistic)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import sys
 from typing import ClassVar
 
 import numpy as np
@@ -27,6 +28,15 @@ class _Quadratik(SobolevTest):
     def __post_init__(self) -> None:
         if self.rho is not None and not 0 < self.rho < 1:
             raise ValueError(f"rho must lie strictly between 0 and 1; got {self.rho}")
+
+    def check(self, n: int, d: int) -> None:
+        """Refuse kernels so narrow that their mean is no number."""
+        super().check(n, d)
+        if self._kernel_mean(d) < sys.float_info.min / sys.float_info.epsilon:
+            raise ValueError(
+                f"test {self.name!r} at rho = {self.rho} in R^{d} sees nothing but coincident "
+                f"points; take rho={d**-0.5:.2g} or leave it out"
+            )
 
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """Twice the Poisson kernel over its mean, less 1."""

@@ -137,6 +137,11 @@ def effect_size(
     if count < 3:
         raise ValueError(f"points must fall into at least 3 groups; got {count}")
     scale = float(np.sqrt(built.second_moment(d)))
+    if not np.isfinite(scale):
+        raise ValueError(
+            f"test {built.name!r} has no effect size in R^{d}, as its kernel has no variance; take "
+            "another, such as 'gine_fn'"
+        )
     if method == "jackknife":
         estimate, error = _jackknife(points, built, groups, scale)
         half = _normal_quantile(level) * error
@@ -186,6 +191,8 @@ def _bootstrap(
     draws = np.empty(n_resamples)
     for index in range(n_resamples):
         times = generator.multinomial(count, np.full(count, 1.0 / count)).astype(np.float64)
+        while times.max() == count:  # one group alone has no pairs
+            times = generator.multinomial(count, np.full(count, 1.0 / count)).astype(np.float64)
         draws[index] = (times @ between @ times) / (times @ weight @ times)
     return float(between.sum() / weight.sum() / scale), draws / scale
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import special
 from torch import Tensor
 
+from sphuni._numbers import whole
 from sphuni._typing import Points
 from sphuni.stats import _coefficients as co
 from sphuni.stats._base import Term
@@ -112,8 +113,7 @@ class Stein(Sobolev):
     cf: bool = False
 
     def __post_init__(self) -> None:
-        if self.K < 1:
-            raise ValueError(f"K must be at least 1; got {self.K}")
+        whole("K", self.K, 1)
 
     def spectrum(self, d: int) -> _FLOAT:
         """v_k^2 from the power series of the Bessel function, which does not underflow."""

@@ -27,6 +27,7 @@ _TERMS = 128
 _MOST_TERMS = 2048
 _LARGEST_DIMENSION = 1e100
 _SMALLEST_SQUARE = 1e-100
+_NO_HARMONIC, _ROUNDING = 1e-24, 1e-13
 _NODES = 512
 _ASYMPTOTIC_FROM = 20
 _INFINITE = 1 << 60
@@ -73,7 +74,7 @@ class SobolevTest(UniformityTest):
     def check(self, n: int, d: int) -> None:
         """Refuse sizes that the test is not defined for, and lines where it sees only signs."""
         super().check(n, d)
-        if self.antipodal and not np.any(_spectrum(self, d)[0] > 0):
+        if self.antipodal and not np.any(_spectrum(self, d)[0] > _NO_HARMONIC):
             raise ValueError(
                 f"test {self.name!r} sees odd harmonics only and is constant for points taken as "
                 "lines; leave out antipodal=True or take test='bingham'"
@@ -137,12 +138,16 @@ class SobolevTest(UniformityTest):
         return 1.0, 0.0
 
     def effect_size(self, statistic: Tensor, n: int, d: int) -> Tensor:
-        """V-form: over its null mean. U-form: the mean of psi in its standard deviations."""
+        """V-form: over its null mean. U-form: the mean of psi in its standard deviations.
+
+        NaN where those are infinite.
+        """
         scale, offset = self.affine(n, d)
         plain = (statistic - offset) / scale
         if self.form == "V":
             return plain / self._constant(d)
-        return plain / (n - 1) / math.sqrt(self.moments(d).second)
+        second = self.moments(d).second
+        return plain / (n - 1) / (math.sqrt(second) if math.isfinite(second) else math.nan)
 
     def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
         """The weighted chi-square limit."""
@@ -210,7 +215,7 @@ class SobolevTest(UniformityTest):
             return self.at_one(d)
         end = sum(
             term.factor * (term.kernel.at_minus_one - term.kernel.mean(d))
-            for term in self.pair_terms(d)
+            for term in self.psi_terms(d)
         )
         return 0.5 * (self.at_one(d) + 0.5 * end)
 
@@ -252,9 +257,10 @@ def _limit(test: SobolevTest, d: int) -> WeightedChi2 | None:
     square_left = second - float(np.sum(weights**2 * degrees))
     total = test._constant(d)
     mean = total if test.form == "V" else 0.0
-    if square_left > 1e-13 * second:
+    rest = total - float(weights @ degrees)
+    none_left = math.isfinite(rest) and rest <= _ROUNDING * total
+    if square_left > _ROUNDING * second and not none_left:
         # one more chi-square stands for the rest, with its variance and if finite its mean
-        rest = total - float(weights @ degrees)
         last = square_left / rest if math.isfinite(rest) else weights[-1]
         weights = np.append(weights, last)
         degrees = np.append(degrees, square_left / last / last)

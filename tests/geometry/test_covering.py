@@ -162,3 +162,15 @@ def test_methods_that_do_not_apply_say_why(rng):
     many = sphuni.random_points(400, 9, rng=rng)
     with pytest.raises(ValueError, match="would take too long for n = 400, d = 9; use 'auto'"):
         sphuni.covering_radius(many, method="hull")
+
+
+@pytest.mark.parametrize("d", [2, 3, 5])
+def test_methods_that_do_not_apply_say_so_and_bounds_hold(d):
+    points = sphuni.distributions.uniform_cap(30, d, angle=0.5, rng=0)
+    truth = float(sphuni.covering_radius(points).radius)
+    assert truth > np.pi / 2
+    with pytest.raises(ValueError, match="method='hull' does not apply to points in a closed"):
+        sphuni.covering_radius(points, method="hull")
+    bounds = sphuni.covering_radius(points, method="bounds")
+    assert bounds.lower <= truth <= bounds.upper
+    assert bool(bounds.exact) == (abs(float(bounds.radius) - truth) < 1e-9)

@@ -190,3 +190,18 @@ def test_bad_options_are_refused_by_name():
     ):
         with pytest.raises((ValueError, TypeError), match=message):
             sphuni.riesz_energy(points, **arguments)
+
+
+@pytest.mark.parametrize("small", [1e-12, 1e-4])
+def test_the_mean_over_one_pair_is_that_pair_whatever_the_weights(small):
+    points = np.eye(2)
+    for weights in ([1, small], [small, 1], [small, small]):
+        for kind in (np.float64, np.float32):
+            found = sphuni.riesz_energy(points.astype(kind), weights=np.array(weights, kind))
+            assert found == pytest.approx(0.5**0.5, rel=float(4 * np.finfo(kind).eps))
+
+
+def test_a_kernel_that_is_none_is_refused():
+    with pytest.raises(TypeError, match=r"kernel must be a Kernel such as sphuni.Riesz\(1.0\)"):
+        sphuni.kernel_energy(np.eye(2), kernel="riesz")
+    assert sphuni.riesz_energy(np.eye(2), s=np.int64(2)) == pytest.approx(0.5)

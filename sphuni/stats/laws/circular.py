@@ -22,6 +22,7 @@ __all__ = [
 
 _AIRY_ZEROS = -special.ai_zeros(60)[0]
 _AIRY_JOIN = 2.0
+_KUIPER_MEAN = math.sqrt(math.pi / 2.0)
 
 
 def _both(log_upper: Values, log_lower: Values) -> Tails:
@@ -103,8 +104,23 @@ class KuiperLaw:
 
     n: int
     correction: Literal["shift", "stephens", "series"] = "shift"
-    mean: float = math.sqrt(math.pi / 2.0)
-    variance: float = math.pi**2 / 6.0 - math.pi / 2.0
+
+    @property
+    def mean(self) -> float:
+        """Of the limit law, corrected as the tails are."""
+        if self.correction == "stephens":
+            return _KUIPER_MEAN / self._multiple
+        return _KUIPER_MEAN - 1.0 / (3.0 * math.sqrt(self.n))
+
+    @property
+    def variance(self) -> float:
+        """Of the limit law, corrected as the tails are."""
+        limit = math.pi**2 / 6.0 - math.pi / 2.0
+        return limit / self._multiple**2 if self.correction == "stephens" else limit
+
+    @property
+    def _multiple(self) -> float:
+        return 1.0 + 0.155 / math.sqrt(self.n) + 0.24 / self.n
 
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
@@ -112,8 +128,7 @@ class KuiperLaw:
         v = np.maximum(np.asarray(x, dtype=np.float64), 1e-3)
         if self.correction == "series":
             return self._second_order(v)
-        stephens = v * (1.0 + 0.155 / root + 0.24 / self.n)
-        v = stephens if self.correction == "stephens" else v + 1.0 / (3.0 * root)
+        v = v * self._multiple if self.correction == "stephens" else v + 1.0 / (3.0 * root)
         j = np.arange(1.0, 60.0)
         square = (j * v[..., None]) ** 2
         with np.errstate(divide="ignore"):
@@ -198,7 +213,7 @@ class LargestGap:
     @property
     def mean(self) -> float:
         """2 pi H_n / n."""
-        return 2.0 * math.pi / self.n * (math.log(self.n) + 0.5772156649 + 0.5 / self.n)
+        return 2.0 * math.pi / self.n * float(special.digamma(self.n + 1.0) + np.euler_gamma)
 
     @property
     def variance(self) -> float:

@@ -1,6 +1,7 @@
 """Laws of the classical tests of a uniform sample on the line."""
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from sphuni.stats.laws.weighted_chi2 import WeightedChi2
 __all__ = ["KolmogorovLaw", "anderson_law", "cramer_law"]
 
 _TERMS = 200
+_FAR, _NODES = 5.0, 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +30,14 @@ class KolmogorovLaw:
 
     @property
     def mean(self) -> float:
-        """Of the limit law."""
-        return math.sqrt(0.5 * math.pi) * math.log(2.0)
+        """The integral of the upper tail."""
+        return _kolmogorov_moments(self.n)[0]
 
     @property
     def variance(self) -> float:
-        """Of the limit law."""
-        return math.pi**2 / 12.0 - self.mean**2
+        """From twice the integral of x times the upper tail."""
+        mean, square = _kolmogorov_moments(self.n)
+        return square - mean**2
 
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
@@ -43,6 +46,19 @@ class KolmogorovLaw:
         distance = np.asarray(x, dtype=np.float64) / math.sqrt(self.n)
         with np.errstate(divide="ignore"):
             return Tails(np.log(kstwo.sf(distance, self.n)), np.log(kstwo.cdf(distance, self.n)))
+
+
+@functools.lru_cache(maxsize=256)
+def _kolmogorov_moments(n: int) -> tuple[float, float]:
+    """E and E of the square of sqrt(n) D, which is at least 1 / (2 sqrt(n))."""
+    from scipy.stats import kstwo
+
+    root = math.sqrt(n)
+    low, high = 0.5 / root, min(root, _FAR)
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    x = low + 0.5 * (high - low) * (nodes + 1)
+    upper = 0.5 * (high - low) * weights * kstwo.sf(x / root, n)
+    return low + float(upper.sum()), low**2 + 2 * float((x * upper).sum())
 
 
 def cramer_law(n: int) -> Corrected:
