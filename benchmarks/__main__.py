@@ -13,6 +13,7 @@ Makefile: they take hours and resume.
 import argparse
 import csv
 import inspect
+import io
 import platform
 import sys
 from collections.abc import Iterable
@@ -38,6 +39,7 @@ from benchmarks import (
     training_cost,
 )
 from benchmarks.compare import earlier_rows, key, losses
+from sphuni._files import write_text
 
 FAMILIES = {
     "engine": engine.run,
@@ -114,10 +116,11 @@ def _write(path: Path, rows: list[dict[str, Any]], *, keep: bool) -> None:
         with path.open(newline="") as stream:
             rows = [new.pop(key(row), row) for row in csv.DictReader(stream)] + list(new.values())
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -139,9 +139,9 @@ def compute(piece: Piece, n: int, turn: int, limit: float | None, *, to_record: 
     if old is not None:
         row, better = merge(row, old, 1.0 if result.direction == "lower" else -1.0)
     row["passes"] = turn + 1
-    write_rows(read_rows() | {key: row})
-    if better:
+    if better:  # first: a row without its points would never be repeated
         store_points(key, np.asarray(result.points))
+    write_rows(read_rows() | {key: row})
     print(
         *(piece.problem, n, piece.d, piece.s, repr(result.value), result.gap),
         *(result.hits, result.tried, row["residual"], f"{row['seconds']} s"),

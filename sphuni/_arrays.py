@@ -20,6 +20,7 @@ from sphuni._typing import Array
 __all__ = [
     "array_function",
     "check_finite",
+    "check_like",
     "check_points",
     "like_caller",
     "result_function",
@@ -105,8 +106,16 @@ def check_finite(values: Tensor, *, name: str) -> None:
         )
 
 
+def check_like(like: Any) -> None:
+    """Refuse what cannot say in which dtype and on which device points are wanted."""
+    if like is not None and not (isinstance(like, Tensor) and like.is_floating_point()):
+        kind = getattr(like, "dtype", type(like).__name__)
+        raise TypeError(f"like must be a torch tensor of floating-point numbers; got {kind}")
+
+
 def like_caller(values: np.ndarray, like: Tensor | None) -> Any:
     """Return `values` as NumPy float64, or as torch with the dtype and device of `like`."""
+    check_like(like)
     if like is None:
         return values
     return torch.as_tensor(values, dtype=like.dtype, device=like.device)

@@ -21,14 +21,19 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     Parameters
     ----------
     path : path-like
-        Destination. Its folder must exist; an existing file is replaced in one step.
+        Destination. Its folder must exist; an existing file is replaced in one step, that which a
+        link leads to where it is one. Devices and pipes are written to as they are.
 
     Raises
     ------
     FileNotFoundError
         If the folder does not exist.
     """
-    target = Path(path)
+    if _is_stream(Path(path)):
+        with Path(path).open("ab") as stream:
+            yield stream
+        return
+    target = Path(path).resolve() if Path(path).is_symlink() else Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(
             f"cannot write {str(target)!r}: folder {str(target.parent)!r} does not exist; create it"
@@ -59,6 +64,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 def write_text(path: str | os.PathLike[str], content: str) -> None:
     """Write `content` to `path` atomically as UTF-8."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether it is a device or a pipe, or leads to what the process has open already."""
+    if not path.exists() or path.is_dir():
+        return False
+    return not path.is_file() or path.absolute().is_relative_to("/dev")
 
 
 def _adopt_mode(temporary: Path, target: Path) -> None:

@@ -132,3 +132,27 @@ def test_text_is_utf8_and_long_names_fit(tmp_path):
 
 if __name__ == "__main__":
     print(json.dumps(kill_writers(Path(sys.argv[1]), int(sys.argv[2]), seed=0)))
+
+
+def test_links_keep_leading_to_the_file_that_is_written(tmp_path):
+    write_text(tmp_path / "real", "old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "broken").symlink_to(tmp_path / "later")
+    for name, file in (("link", "real"), ("broken", "later")):
+        write_text(tmp_path / name, "new")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / file).read_text() == "new"
+
+
+def test_devices_and_pipes_are_written_to_and_stay(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(pipe, "through")
+        assert os.read(reader, 100) == b"through"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    write_text("/dev/null", "nothing")
+    assert Path("/dev/null").is_char_device()

@@ -88,7 +88,7 @@ def _engines(compiler: str | None, devices: dict[str, str]) -> dict[str, str]:
     """Say of each pair engine what it serves here."""
     fused = "available" if _version("triton") else "not available: pip install 'sphuni[gpu]'"
     compiled = bool(compiler and shutil.which(compiler.split()[0]))
-    limited = "available but for kernels with logarithms or exponentials: install g++ or set CXX"
+    limited = "available but for packings and Poisson's kernel: install g++ or set CXX"
     return {
         "reference": "available",
         "blockwise": "available",

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import multiprocessing
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -213,12 +214,29 @@ def _distinct(scores: Array, count: int) -> list[int]:
 def _one_thread() -> Iterator[None]:
     """One thread for torch and for LAPACK: sums then have one order here and in a worker.
 
-    The matrices of polishing are small, so that more threads take longer too.
+    The matrices of polishing are small, so that more threads take longer too. Searches that overlap
+    share the setting, which is the process's: the last to end restores what the first found.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    with _SHARED.lock:
+        if _SHARED.users == 0:
+            _SHARED.restore.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(1)
+            _SHARED.restore.enter_context(threadpool_limits(limits=1))
+        _SHARED.users += 1
     try:
-        with threadpool_limits(limits=1):
-            yield
+        yield
     finally:
-        torch.set_num_threads(threads)
+        with _SHARED.lock:
+            _SHARED.users -= 1
+            if _SHARED.users == 0:
+                _SHARED.restore.close()
+
+
+class _Shared:
+    """Who works with one thread now, and what to do when all have ended."""
+
+    def __init__(self) -> None:
+        self.lock, self.users, self.restore = threading.Lock(), 0, contextlib.ExitStack()
+
+
+_SHARED = _Shared()

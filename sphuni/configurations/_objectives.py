@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from sphuni._errors import EngineError
 from sphuni.configurations import _native
 from sphuni.configurations.minimize import Minima, Objective, minimize
 from sphuni.kernels import Kernel, Riesz
@@ -9,6 +10,7 @@ from sphuni.pairwise import (
     Engine,
     compiled_kind,
     compiled_planes,
+    compiler_missing,
     sum_and_gradient,
 )
 
@@ -25,6 +27,8 @@ def choose_engine(engine: Engine, n: int, d: int, restarts: int) -> Engine:
     """
     if engine not in ("auto", "blockwise", "compiled"):
         raise ValueError(f"engine must be 'auto', 'blockwise' or 'compiled'; got {engine!r}")
+    if engine == "compiled" and d <= _LARGEST_D and compiled_kind(Riesz(1.0), d) is None:
+        raise EngineError(f"nothing can be compiled here: {compiler_missing()}; use engine='auto'")
     if engine != "auto":
         return engine
     small = restarts * n * n < _COMPILE_FROM or d > _LARGEST_D
@@ -43,8 +47,8 @@ def minimize_energy(
 ) -> Minima:
     """Minimise the sum of a kernel over pairs from starts (b, n, d); see `minimize`."""
     d = starts.shape[-1]
-    compiled = engine == "compiled"
-    if compiled and compiled_kind(kernel, d) == "native":
+    kind = compiled_kind(kernel, d) if engine == "compiled" else None
+    if kind == "native":
         return _native.minimize_native(
             kernel,
             starts,
@@ -60,13 +64,13 @@ def minimize_energy(
         largest_step=largest_step,
         max_iterations=max_iterations,
         deadline=deadline,
-        compiled=compiled,
+        compiled=kind is not None,
     )
 
 
 def energy_objective(kernel: Kernel, d: int, engine: Engine) -> Objective:
     """Sum of the kernel over pairs and its gradient, on planes (d, n, b)."""
-    if engine == "compiled":
+    if engine == "compiled" and compiled_kind(kernel, d) is not None:
         return compiled_planes(kernel, d)
 
     def by_tiles(x: Tensor) -> tuple[Tensor, Tensor]:

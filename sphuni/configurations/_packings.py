@@ -19,7 +19,7 @@ from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, r
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import separation_bound
 from sphuni.geometry._hull import fits
-from sphuni.pairwise import Engine
+from sphuni.pairwise import Engine, compiler_missing
 
 __all__ = ["TammesProblem"]
 
@@ -68,7 +68,7 @@ class TammesProblem(Problem):
         rows = starts
         a = np.array([2.0 * 8.0 ** g.uniform() for g in generators])
         strength = np.array([_NOISE * g.uniform() for g in generators])
-        compiled = engine == "compiled"
+        compiled = engine == "compiled" and compiler_missing() is None
         objective = packing_energy(self.antipodal, compiled)
         while True:
             least = np.array([self._least(one) for one in rows])

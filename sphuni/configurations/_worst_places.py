@@ -27,12 +27,14 @@ from sphuni.geometry import (
     polarization,
     polarization_bound,
 )
+from sphuni.geometry._hull import most_facets
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import Engine
 
 __all__ = ["CoveringProblem", "PolarizationProblem"]
 
 _NOISE = 0.4
+_LARGEST_D, _MOST_FACETS = 8, 100_000
 _ALIKE = 1e-6
 """Where an optimum is not a vertex, ascent settles the points to about 1e-8 only."""
 
@@ -156,6 +158,15 @@ class CoveringProblem(WorstPlaceProblem):
     """Minimise the covering radius."""
 
     hops = 12
+
+    def __post_init__(self) -> None:
+        count = 2 * self.n if self.antipodal else self.n
+        if self.d > _LARGEST_D and count > self.d and most_facets(count, self.d) > _MOST_FACETS:
+            raise ValueError(
+                f"n = {self.n}, d = {self.d}: the hull of that many points of R^{self.d} can have "
+                f"{most_facets(count, self.d):,} facets, all of which a search for coverings goes "
+                f"over; at most {_MOST_FACETS:,} beyond d = {_LARGEST_D}. Lower n or d"
+            )
 
     @property
     def family(self) -> Family:

@@ -182,9 +182,6 @@ def _like(points: np.ndarray, like: Any) -> Any:
     """Return `points` in the library of `like`; torch is loaded only by those who pass one."""
     if like is None:
         return points
-    if not hasattr(like, "new_tensor") or not like.is_floating_point():
-        kind = getattr(like, "dtype", type(like).__name__)
-        raise TypeError(f"like must be a torch tensor of floating-point numbers; got {kind}.")
     from sphuni._arrays import like_caller
 
     return like_caller(points, like)

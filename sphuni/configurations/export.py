@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import QhullError
 
 from sphuni._files import write_bytes, write_text
 from sphuni.configurations._holes import facets
@@ -61,14 +62,19 @@ def _xyz(rows: NDArray[np.float64]) -> str:
 def _obj(rows: NDArray[np.float64]) -> str:
     if len(rows) < 4:
         raise ValueError(f"a mesh needs at least 4 points; got {len(rows)}. Use .npz or .csv")
+    try:
+        triangles = facets(rows)
+    except QhullError as error:
+        raise ValueError("points in one plane have no mesh. Use .npz or .csv") from error
     corners = [f"v {' '.join(map(_digits, row))}" for row in rows]
-    sides = [f"f {' '.join(str(k + 1) for k in _outward(rows, side))}" for side in facets(rows)]
+    sides = [f"f {' '.join(str(k + 1) for k in _outward(rows, side))}" for side in triangles]
     return "\n".join(corners + sides) + "\n"
 
 
 def _outward(rows: NDArray[np.float64], side: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Order a triangle's corners anticlockwise as seen from outside."""
-    return side if np.linalg.det(rows[side]) > 0 else side[::-1]
+    """Order a triangle's corners anticlockwise as seen from outside the hull."""
+    inside = rows.mean(axis=0)
+    return side if np.linalg.det(rows[side] - inside) > 0 else side[::-1]
 
 
 def _digits(x: float) -> str:

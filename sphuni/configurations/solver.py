@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sphuni._arrays import like_caller
+from sphuni._arrays import check_like, like_caller
 from sphuni._budget import require
 from sphuni._numbers import finite, positive, whole
 from sphuni._result import Result
@@ -206,6 +206,7 @@ def optimize(
     (49.1652530576, 120)
     """
     started = time.monotonic()
+    check_like(like)
     task = resolve(problem, n, d, s, metric=metric, kernel=kernel, antipodal=antipodal)
     total = _restarts(restarts, task)
     workers = check_workers(workers)

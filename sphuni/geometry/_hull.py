@@ -1,10 +1,12 @@
 """The only caller of Qhull: facets of the convex hull of points on the sphere."""
 
+import math
+
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-__all__ = ["deepest_facet", "facets", "fits"]
+__all__ = ["deepest_facet", "facets", "fits", "most_facets"]
 
 _LARGEST = {3: 1_000_000, 4: 100_000, 5: 10_000, 6: 3_000, 7: 500, 8: 240}
 """Points for which one hull takes 10 to 20 seconds, by dimension."""
@@ -14,6 +16,16 @@ _FLAT_FACET = 1e-9
 def fits(n: int, d: int) -> bool:
     """Whether the hull of n points in R^d is a matter of seconds."""
     return n > d and n <= _LARGEST.get(d, 0)
+
+
+def most_facets(n: int, d: int) -> int:
+    """The most facets that a hull of n points in R^d can have: those of the cyclic polytope.
+
+    P. McMullen, "The maximum numbers of faces of a convex polytope", Mathematika 17 (1970) 179-184,
+    doi:10.1112/S0025579300002850.
+    """
+    upper, lower = (d + 1) // 2, d // 2
+    return math.comb(n - upper, lower) + math.comb(n - lower - 1, upper - 1)
 
 
 def facets(points: np.ndarray) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from torch.autograd import forward_ad
 
 from sphuni._errors import EngineError
 
-__all__ = ["connect", "first_only", "wants_gradient"]
+__all__ = ["connect", "first_only", "mended", "wants_gradient"]
 
 Second = Callable[[Tensor, Tensor], Tensor]
 
@@ -45,6 +45,18 @@ def connect(
     """
     connected: Tensor = _Connected.apply(x, sums, gradients, second, recompute)
     return connected
+
+
+def mended(gradients: Tensor, x: Tensor, again: Callable[[Tensor], Tensor]) -> Tensor:
+    """Gradients of float32 points whose slopes left the range of float32, by `again` in float64.
+
+    A slope is as large as the force over the distance: it overflows where the force does not.
+    """
+    lost = x.dtype == torch.float32 and not bool(torch.isfinite(gradients.sum()))
+    if not lost or not bool(torch.isfinite(x.detach().sum())):
+        return gradients
+    largest = torch.finfo(x.dtype).max
+    return again(x.detach().double()).clamp_(-largest, largest).to(x.dtype)
 
 
 def first_only(engine: str, remedy: str = "use engine='blockwise'") -> Second:

@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from sphuni._typing import Weights
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _tiles
-from sphuni.pairwise._autograd import Second, connect, wants_gradient
+from sphuni.pairwise._autograd import Second, connect, mended, wants_gradient
 from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.pairwise._sums import sums_and_gradients
 
@@ -40,13 +40,12 @@ def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     sums, gradients = sums_and_gradients(x.detach(), used, with_gradient)
     if not with_gradient:
         return sums
-    return connect(
-        x,
-        sums,
-        gradients,
-        second_derivatives(used),
-        recompute=lambda x: sums_and_gradients(x, used, True)[1],
-    )
+
+    def recompute(x: Tensor) -> Tensor:
+        return mended(sums_and_gradients(x, used, True)[1], x, recompute)
+
+    gradients = mended(gradients, x, recompute)
+    return connect(x, sums, gradients, second_derivatives(used), recompute=recompute)
 
 
 def second_derivatives(kernels: tuple[Kernel, ...]) -> Second:

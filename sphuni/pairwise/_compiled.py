@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _blockwise, _inductor, _native, _tiles
-from sphuni.pairwise._autograd import connect, wants_gradient
+from sphuni.pairwise._autograd import connect, mended, wants_gradient
 
 __all__ = ["supports", "total"]
 
@@ -37,7 +37,12 @@ def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     if not wants_gradient(x):
         return sums
     gradients = torch.stack([gradient for _, gradient in found])
+    gradients = mended(gradients, x, lambda x: _gradients(x, kernels))
     return connect(x, sums, gradients, _blockwise.second_derivatives(tuple(kernels)))
+
+
+def _gradients(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
+    return torch.stack([_sums_and_gradient(x, kernel)[1] for kernel in kernels])
 
 
 def _sums_and_gradient(x: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:

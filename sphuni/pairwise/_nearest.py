@@ -21,6 +21,7 @@ __all__ = ["Nearest", "nearest", "nearest_index"]
 _TREE_DIMENSION = 7
 _SMALL = 2_000
 _WORTH_COMPILING = 512
+_COSINES_TOGETHER, _MORE = 1 << 22, 30
 _NUMBERS_TOGETHER = 1 << 16  # of coordinates, which then stay in the cache
 
 _Mode = Literal["points", "lines", "opposite"]
@@ -120,6 +121,7 @@ def _one_search(points: Points, k: int, mode: _Mode) -> tuple[Tensor, Tensor]:
     else:
         exact = unit_rows(points.double()) if n <= _SMALL else widen(points)
         score, index = _tile_search(exact, spare, mode)
+        _search_again(points, score, index, k, mode)
         return index, _order(points, score, index, mode)
     return index, _exact_distances(points, index, mode)
 
@@ -183,6 +185,38 @@ def _tile_search(points: Points, k: int, mode: _Mode) -> tuple[Tensor, Tensor]:
 
     run_tiles(work, points[None], None)
     return score, index
+
+
+def _search_again(points: Tensor, score: Tensor, index: Tensor, k: int, mode: _Mode) -> None:
+    """Search again for the rows whose candidates, beyond the k asked for, tie in float32.
+
+    What ties with the last one kept may have been dropped. A few more candidates settle that, or
+    whole rows in float64 where points lie together.
+    """
+    n, d = points.shape
+    if score.dtype == torch.float64 or score.shape[1] <= k:
+        return
+    rounding = 4 * math.sqrt(d) * torch.finfo(score.dtype).eps
+    tied = torch.nonzero(score[:, k - 1] - score[:, -1] <= rounding)[:, 0]
+    kept = score.shape[1]
+    for rows in tied.split(max(1, _COSINES_TOGETHER // n)) if len(tied) else ():
+        best, found = _row_cosines(points, rows, mode).topk(min(kept + _MORE, n - 1), dim=1)
+        apart = best[:, k - 1] - best[:, -1] > rounding
+        first = _exact_distances(points, found, mode, rows=rows).argsort(dim=1)[:, :kept]
+        best, found = best.gather(1, first), found.gather(1, first)
+        together = torch.nonzero(~apart)[:, 0]
+        if len(together):
+            wide = _row_cosines(_rescaled(points), rows[together], mode).topk(kept, dim=1)
+            best[together], found[together] = wide.values.to(best.dtype), wide.indices
+        score[rows], index[rows] = best, found
+
+
+def _row_cosines(points: Tensor, rows: Tensor, mode: _Mode) -> Tensor:
+    """Cosines of some rows with all, of opposite points minus; -inf with themselves."""
+    cosines = points[rows] @ points.T
+    if mode != "points":
+        cosines = cosines.abs_() if mode == "lines" else cosines.neg_()
+    return cosines.scatter_(1, rows[:, None], -torch.inf)
 
 
 def _order(points: Points, score: Tensor, index: Tensor, mode: _Mode) -> Tensor:

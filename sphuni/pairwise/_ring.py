@@ -265,9 +265,10 @@ class _Call(NamedTuple):
 
 def _agree(x: Tensor, kernels: tuple[Kernel, ...], group: Any) -> tuple[_Ring, bool]:
     """Learn the sizes of all shards; what is wrong on one rank is raised on every rank."""
-    b, n, d = x.shape
+    whole = x.ndim == 3
+    b, n, d = x.shape if whole else (0, 0, 0)  # no other rank has this, so that all of them raise
     wanted = wants_gradient(x)
-    own = _Call(b, n, d, str(x.dtype), repr(kernels), wanted, _bad_row(x))
+    own = _Call(b, n, d, str(x.dtype), repr(kernels), wanted, _bad_row(x) if whole else None)
     calls: list[Any] = [None] * dist.get_world_size(group)
     ring = _Ring(dist.get_rank(group), (n,), group)
     with ring.together(), _talking():
@@ -281,6 +282,8 @@ def _agree(x: Tensor, kernels: tuple[Kernel, ...], group: Any) -> tuple[_Ring, b
                 f"every rank must call with the same {name}; rank 0 has {found[0]}, "
                 f"rank {other} has {found[other]}"
             )
+    if not whole:
+        raise ValueError(f"points must have shape (..., n, d); got {tuple(x.shape)}")
     for rank, call in enumerate(calls):
         if call.bad_row is not None:
             raise ValueError(

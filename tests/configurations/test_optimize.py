@@ -644,3 +644,36 @@ def test_checkpoints_that_no_search_wrote_are_refused(tmp_path, nonsense):
     np.savez(path, **fields)
     with pytest.raises(UnreadableFileError, match="is damaged or of another kind"):
         optimize("thomson", n=6, restarts=2, checkpoint=path, resume=True)
+
+
+def test_coverings_with_too_many_facets_are_refused():
+    with pytest.raises(ValueError, match=r"points of R\^9 can have 682,110 facets"):
+        optimize("covering", n=60, d=9)
+    assert optimize("covering", n=10, d=9, restarts=1).value == pytest.approx(math.acos(1 / 9))
+
+
+def test_what_points_are_wanted_like_is_checked_first():
+    for like in (torch.zeros(1, dtype=torch.int64), np.zeros(1)):
+        with pytest.raises(TypeError, match="like must be a torch tensor of floating-point"):
+            optimize("thomson", n=200, like=like)
+
+
+def test_packings_need_no_compiler(monkeypatch):
+    monkeypatch.setattr("sphuni.configurations._packings.compiler_missing", lambda: "no g++")
+    monkeypatch.setattr(torch, "compile", None)
+    result = optimize("tammes", n=35, restarts=2, engine="compiled")
+    assert 0.5 < result.value < 0.62
+
+
+def test_searches_that_overlap_leave_the_threads_as_they_were(set_threads):
+    from sphuni.configurations._batch import _one_thread
+
+    set_threads(2)
+    first, second = _one_thread(), _one_thread()
+    first.__enter__()
+    second.__enter__()
+    assert torch.get_num_threads() == 1
+    first.__exit__(None, None, None)
+    assert torch.get_num_threads() == 1
+    second.__exit__(None, None, None)
+    assert torch.get_num_threads() == 2

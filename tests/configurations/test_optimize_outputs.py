@@ -13,6 +13,7 @@ from sphuni.cli import optimize as command
 from sphuni.cli import records as records_command
 from sphuni.cli.__main__ import main
 from sphuni.configurations import construct, optimize, save_points
+from sphuni.distributions import uniform_cap
 
 
 def shell(*words):
@@ -160,3 +161,15 @@ def test_names_of_files_tell_kernels_and_distances_apart(tmp_path, monkeypatch):
         assert main([*words, *more]) == 0
     assert main([*words, "riesz", "-s", "1", "--metric", "geodesic"]) == 0
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_meshes_face_outwards_wherever_the_origin_is(tmp_path):
+    points = uniform_cap(12, 3, angle=0.5, rng=0)
+    save_points(points, tmp_path / "cap.obj")
+    lines = (tmp_path / "cap.obj").read_text().splitlines()
+    sides = [[int(k) - 1 for k in line.split()[1:]] for line in lines if line.startswith("f")]
+    assert len(sides) == 20
+    for a, b, c in points[sides]:
+        assert np.cross(b - a, c - a) @ (a - points.mean(axis=0)) > 0
+    with pytest.raises(ValueError, match="points in one plane have no mesh"):
+        save_points(np.eye(3)[[0, 1, 0, 1]], tmp_path / "flat.obj")

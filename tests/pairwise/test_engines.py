@@ -483,3 +483,13 @@ def test_second_sets_that_do_not_fit_are_refused():
         pair_reduce(points, kernel=[])
     with pytest.raises(ValueError, match=r"must have shape \(..., n, d\)"):
         pair_reduce(points[0], kernel=Riesz(1.0))
+
+
+@pytest.mark.parametrize("engine", ["blockwise", "compiled"])
+def test_forces_between_float32_points_whose_slope_overflows(engine):
+    x = torch.tensor([[1, 0, 0], [1, 1e-7, 0], [0, 0, 1.0]], requires_grad=True)
+    wide = x.detach().double().requires_grad_()
+    for leaf in (x, wide):
+        pair_reduce(leaf, kernel=Riesz(4.0), engine=engine).backward()
+    torch.testing.assert_close(x.grad, wide.grad.float())
+    assert float(x.grad.abs().max()) > 1e35

@@ -201,3 +201,18 @@ def test_no_line_is_its_own_neighbour_or_named_twice(d, rng):
             index = nearest(frame, k=k, antipodal=True).index
             for i, row in enumerate(index.tolist()):
                 assert len({*row, i}) == k + 1
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "spread"), [(2100, 16, 1e-4), (2100, 16, 1e-3), (2100, 40, 0.1)]
+)
+@pytest.mark.parametrize("antipodal", [False, True])
+def test_neighbours_among_float32_points_that_lie_together(n, d, spread, antipodal):
+    axis = torch.eye(d)[0]
+    x = sphuni.normalize(
+        axis + spread * torch.randn(n, d, generator=torch.Generator().manual_seed(0))
+    )
+    found = sphuni.separation(x, antipodal=antipodal)
+    exact = sphuni.separation(sphuni.normalize(x.double()), antipodal=antipodal)
+    assert float(found.distance) == pytest.approx(float(exact.distance), rel=1e-6)
+    assert float(found.mean_nearest) == pytest.approx(float(exact.mean_nearest), rel=1e-6)

@@ -133,6 +133,8 @@ def test_store_can_be_turned_off(monkeypatch):
     assert _tables.cache_folder() is None
     monkeypatch.setenv("SPHUNI_CACHE", "")
     assert _tables.cache_folder() is None
+    monkeypatch.setenv("SPHUNI_CACHE", "~nobody_of_that_name/cache")
+    assert _tables.cache_folder() is None
 
 
 def test_tests_simulated_together_have_the_tables_they_have_alone():
