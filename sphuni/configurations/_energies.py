@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from sphuni.configurations import _opposites
+from sphuni.configurations._contacts import packing_energy, smallest_square
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations.certificate import Certificate
+from sphuni.configurations.minimize import minimize
 from sphuni.configurations.polish import exact_sum, kernel_derivatives, newton
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
 from sphuni.configurations.records import Record
@@ -28,6 +30,8 @@ _EXACT_SUM = 1_000
 _SINGLE_FUNNEL = 150
 _GENERATIONS = 2
 _SHAKE = 0.3
+_STEEP, _EXPONENTS, _STEEP_ITERATIONS = 40.0, (4.0, 16.0, 64.0), 400
+_TINY = 1e-3
 _KINKED_POLISHED, _KINKED_ITERATIONS = 16, 500
 
 
@@ -53,8 +57,10 @@ class EnergyProblem(Problem):
         return _KINKED_POLISHED if self._kinked else 2
 
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
-        """Run batched L-BFGS on the pair energy."""
+        """Run batched L-BFGS on the pair energy; of steep ones on its logarithm, by growing s."""
         del streams
+        if self._steep:
+            return self._relax_steep(starts, end)
         options = {"max_iterations": _KINKED_ITERATIONS} if self._kinked else {}
         found = minimize_energy(
             self._pair_kernel,
@@ -172,13 +178,51 @@ class EnergyProblem(Problem):
         return self._geodesic and not self.antipodal
 
     @property
+    def _steep(self) -> bool:
+        """Whether energies of sets that differ little are orders of magnitude apart."""
+        return self.s is not None and self.s > _STEEP and not self._geodesic
+
+    @property
+    def unit(self) -> float:  # type: ignore[override]
+        """About the energy of all pairs at the typical distance, where that is tiny."""
+        return min(1.0, 0.5 * self.n**2 * self._typical) if self._typical < _TINY else 1.0
+
+    def _relax_steep(self, starts: Array, end: float) -> Relaxed:
+        """Minimise log(E_s) / s for growing s: a function of one scale whatever the exponent."""
+        assert self.s is not None
+        objective = packing_energy(self.antipodal, compiled=False)
+        rows, last = starts, 0.5 * self.s
+        for a in (*(a for a in _EXPONENTS if a < last), last):
+            least = np.array([smallest_square(one, self.antipodal) for one in rows])
+            found = minimize(
+                objective,
+                as_tensor(rows),
+                parameters=(
+                    torch.full((len(rows),), a, dtype=torch.float64),
+                    as_tensor(np.maximum(least, 1e-4)),
+                ),
+                tolerance=1e-9 if a == last else 1e-4,
+                largest_step=0.4 * spacing(self.n, self.d) / (1 + 0.02 * a),
+                max_iterations=_STEEP_ITERATIONS,
+                deadline=end,
+            )
+            rows = found.points.numpy()
+        values = pair_reduce(found.points, kernel=self._pair_kernel).numpy()
+        return Relaxed(rows, values, found.converged.numpy())
+
+    @property
     def _newton_fits(self) -> bool:
         return self.n * (self.d - 1) <= _LARGEST_HESSIAN
 
     def _scale(self, starts: Array) -> float:
-        """Typical size of a pair's energy, at least 1: the unit of the gradient's tolerance."""
-        typical = abs(float(self._pair_kernel(1 - 0.5 * spacing(self.n, self.d) ** 2)))
-        return max(1.0, min(typical, 1e6)) if self.s is not None and self.s > 2 else 1.0
+        """Unit of the gradient's tolerance: a pair's typical energy, if large or tiny."""
+        if self._typical < _TINY:
+            return max(self._typical, 1e-100)
+        return max(1.0, min(self._typical, 1e6)) if self.s is not None and self.s > 2 else 1.0
+
+    @property
+    def _typical(self) -> float:
+        return abs(float(self._pair_kernel(1 - 0.5 * spacing(self.n, self.d) ** 2)))
 
     def _heat(self, points: Array) -> Array:
         """Energy (n,) of each point in the field of the others."""

@@ -200,7 +200,7 @@ def count_hits(task: Problem, state: State) -> tuple[int, int]:
     if task.polished_per_batch <= 2 and state.scores:
         scores = np.array(state.scores)
         least = scores.min()
-        return int((scores <= least + _SAME_SCORE * max(1.0, abs(least))).sum()), len(scores)
+        return int((scores <= least + _SAME_SCORE * max(task.unit, abs(least))).sum()), len(scores)
     values = task.sign * np.array([*state.polished, *state.cut])
     least = task.sign * best[0]
-    return int((values <= least + SAME_VALUE * max(1.0, abs(least))).sum()), len(values)
+    return int((values <= least + SAME_VALUE * max(task.unit, abs(least))).sum()), len(values)

@@ -61,6 +61,7 @@ class Problem(abc.ABC):
     generations = 0
     """How many times the best local optima of a batch are varied, once per lane, and relaxed."""
     resolution = 1e-9
+    unit = 1.0
     """Differences below this, relative to the larger of 1 and the value, mean nothing."""
 
     @abc.abstractmethod

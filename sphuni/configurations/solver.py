@@ -170,8 +170,9 @@ def optimize(
 
     Notes
     -----
-    Smooth problems (energies, ``"maxdet"``, ``"design"``): batched L-BFGS from all starts, then
-    Newton's method for the best two of every batch. ``"tammes"``: sums of r^-2a with growing a
+    Smooth problems (energies, ``"maxdet"``, ``"design"``): batched L-BFGS from all starts, for s
+    above 40 on the logarithm of the energy with s growing up to the one asked for, then Newton's
+    method for the best two of every batch. ``"tammes"``: sums of r^-2a with growing a
     and noise, then linear programmes on the contacts for the best sixteen of every batch, whose
     best is then varied: one point moves to a deep hole, all are shaken, and what is better stays.
     ``"covering"`` and ``"polarization"``: rough minima of an energy, shaken, then linear
@@ -279,7 +280,7 @@ def _advice(
     """Say what the outcome suggests."""
     if status == "closed form" or (certificate.bound_attained and _at_bound(value, certificate)):
         return "optimal: the value is known in closed form or equals a certified bound"
-    scale = max(1.0, abs(value) / task.n**2)
+    scale = max(task.unit, abs(value) / task.n**2)
     stationary = certificate.residual <= (1e-9 * scale if certificate.kind == "smooth" else 1e-6)
     if status in ("time limit", "interrupted") and not stationary:
         return "cut short before the best was polished: give it more time"
@@ -287,7 +288,7 @@ def _advice(
         return "the Hessian has a negative eigenvalue: a saddle; use another seed"
     if not stationary:
         return "not stationary to full precision: the optimum is not smooth there, or n is large"
-    meaning = task.resolution * max(1.0, abs(value))
+    meaning = task.resolution * max(task.unit, abs(value))
     if gap is not None and gap > meaning:
         return "worse than the record: raise restarts or change the seed"
     if gap is not None and gap < -meaning:

@@ -677,3 +677,13 @@ def test_searches_that_overlap_leave_the_threads_as_they_were(set_threads):
     assert torch.get_num_threads() == 1
     second.__exit__(None, None, None)
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("n", [7, pytest.param(10, marks=pytest.mark.slow)])
+def test_steep_energies_end_below_those_of_the_best_packing(n):
+    packing = optimize("tammes", n=n, restarts=4, rng=0).points
+    result = optimize("riesz", n=n, s=200.0, restarts=16, rng=0)
+    assert result.value < float(sphuni.riesz_energy(packing, s=200.0, reduction="sum"))
+    assert result.hits > 4
+    assert result.certificate.residual < 1e-9 * result.value
+    assert "found repeatedly" in result.advice
