@@ -197,7 +197,7 @@ def test_rows_of_no_structure_have_none_after_a_transformation(n, d, options):
         assert min(report.p.values()) >= 1e-3
         words.append(report)
     assert np.mean([r.p["bingham"] for r in words]) == pytest.approx(0.5, abs=0.45)
-    assert np.mean([r.z["1"] for r in words]) == pytest.approx(0.0, abs=2.0)
+    assert np.mean([r.z["0"] for r in words]) == pytest.approx(0.0, abs=2.0)
     assert all("transformed likewise" in r.notes[-1] for r in words)
 
 

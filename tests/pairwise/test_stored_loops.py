@@ -14,7 +14,7 @@ from sphuni.kernels import Riesz
 from sphuni.pairwise import _scalar, _sweep, pair_reduce
 if native_jit() is None:
     raise SystemExit(77)
-x = torch.from_numpy(random_points(40, 20, rng=0))
+x = torch.from_numpy(random_points(80, 20, rng=0))
 for s in map(float, sys.argv[1:]):
     ours, plain = (float(pair_reduce(x, kernel=Riesz(s), engine=engine))
                    for engine in ("blockwise", "reference"))
