@@ -13,6 +13,8 @@ from typing import IO
 
 __all__ = ["atomic_writer", "write_bytes", "write_text"]
 
+_OPEN_ALREADY = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
+
 
 @contextlib.contextmanager
 def atomic_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
@@ -70,7 +72,7 @@ def _is_stream(path: Path) -> bool:
     """Whether it is a device or a pipe, or leads to what the process has open already."""
     if not path.exists() or path.is_dir():
         return False
-    return not path.is_file() or path.absolute().is_relative_to("/dev")
+    return not path.is_file() or str(path.absolute()).startswith(_OPEN_ALREADY)
 
 
 def _adopt_mode(temporary: Path, target: Path) -> None:

@@ -156,3 +156,14 @@ def test_devices_and_pipes_are_written_to_and_stay(tmp_path):
     assert pipe.is_fifo()
     write_text("/dev/null", "nothing")
     assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no shared memory")
+def test_files_in_shared_memory_are_replaced():
+    path = Path(f"/dev/shm/sphuni-{os.getpid()}")
+    try:
+        for content in ("first", "second"):
+            write_text(path, content)
+            assert path.read_text() == content
+    finally:
+        path.unlink(missing_ok=True)

@@ -62,8 +62,8 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Search, print the outcome, write coordinates and picture."""
     files = _files(arguments)
-    written: list[tuple[str, str | Path | None]] = [("--out", path) for path in files]
-    _output.check_outputs([*written, ("--checkpoint", arguments.checkpoint)])
+    outputs: list[tuple[str, str | Path | None]] = [("--out", path) for path in files]
+    _output.check_outputs([*outputs, ("--checkpoint", arguments.checkpoint)])
     from sphuni.configurations.solver import optimize
 
     line = _output.progress_line(quiet=arguments.quiet)
@@ -90,8 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         if line is not None:
             line.clear()
-    names = [str(path) for path in files if _write(result, path)]
-    text = _as_json(result, names) if arguments.json else _describe(result, names)
+    written = [str(path) for path in files if _write(result, path)]
+    text = _as_json(result, written) if arguments.json else _describe(result, written)
     _output.write(lambda: print(text))
     if result.status == "interrupted":
         _output.say("interrupted; the best so far is shown")

@@ -15,7 +15,7 @@ from torch import Tensor
 from sphuni.configurations._members import Array, Members, tangents
 from sphuni.configurations._sparse import add_blocks, block_rows
 
-__all__ = ["contacts", "packing_energy", "smallest_square"]
+__all__ = ["contacts", "packing_energy"]
 
 
 def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
@@ -55,13 +55,6 @@ def _curvature(
     own = (plain * cosines)[:, None, None] * np.eye(bases.shape[3])
     blocks = np.stack([np.stack([own, mixed], 2), np.stack([np.swapaxes(mixed, 1, 2), own], 2)], 1)
     return add_blocks(blocks, index, n)
-
-
-def smallest_square(points: Array, lines: bool) -> float:
-    """The smallest squared distance of two points, or of two lines."""
-    gram = points @ points.T
-    np.fill_diagonal(gram, -1.0)
-    return float(2 - 2 * (np.abs(np.triu(gram, 1)) if lines else gram).max())
 
 
 def packing_energy(lines: bool, compiled: bool) -> Callable[..., tuple[Tensor, Tensor]]:

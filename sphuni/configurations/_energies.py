@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sphuni.configurations import _opposites
-from sphuni.configurations._contacts import packing_energy, smallest_square
+from sphuni.configurations._contacts import contacts, packing_energy
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations.certificate import Certificate
@@ -193,13 +193,13 @@ class EnergyProblem(Problem):
         objective = packing_energy(self.antipodal, compiled=False)
         rows, last = starts, 0.5 * self.s
         for a in (*(a for a in _EXPONENTS if a < last), last):
-            least = np.array([smallest_square(one, self.antipodal) for one in rows])
+            halves = [contacts(one, 0.0, lines=self.antipodal).values.min() for one in rows]
             found = minimize(
                 objective,
                 as_tensor(rows),
                 parameters=(
                     torch.full((len(rows),), a, dtype=torch.float64),
-                    as_tensor(np.maximum(least, 1e-4)),
+                    as_tensor(np.maximum(2 * np.array(halves), 1e-4)),
                 ),
                 tolerance=1e-9 if a == last else 1e-4,
                 largest_step=0.4 * spacing(self.n, self.d) / (1 + 0.02 * a),

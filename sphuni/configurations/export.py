@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import QhullError
 
 from sphuni._files import write_bytes, write_text
 from sphuni.configurations._holes import facets
@@ -64,7 +64,7 @@ def _obj(rows: NDArray[np.float64]) -> str:
         raise ValueError(f"a mesh needs at least 4 points; got {len(rows)}. Use .npz or .csv")
     try:
         triangles = facets(rows)
-    except QhullError as error:
+    except scipy.spatial.QhullError as error:
         raise ValueError("points in one plane have no mesh. Use .npz or .csv") from error
     corners = [f"v {' '.join(map(_digits, row))}" for row in rows]
     sides = [f"f {' '.join(str(k + 1) for k in _outward(rows, side))}" for side in triangles]

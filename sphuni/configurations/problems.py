@@ -61,8 +61,9 @@ class Problem(abc.ABC):
     generations = 0
     """How many times the best local optima of a batch are varied, once per lane, and relaxed."""
     resolution = 1e-9
+    """Differences below this, relative to the larger of `unit` and the value, mean nothing."""
     unit = 1.0
-    """Differences below this, relative to the larger of 1 and the value, mean nothing."""
+    """What a value is compared with at least: less only where all values are tiny."""
 
     @abc.abstractmethod
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
