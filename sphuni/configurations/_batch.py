@@ -136,7 +136,7 @@ def _polish(batch: Batch, stage: Stage) -> tuple[Stage, bool]:
     task = batch.task
     cut = late(batch.end)
     end = max(batch.end, time.monotonic() + _GRACE) if cut else batch.end
-    chosen = _distinct(stage.found.scores, task.polished_per_batch)
+    chosen = _distinct(task, stage.found.scores, task.polished_per_batch)
     for index in chosen[len(stage.polished) :]:
         if cut and stage.polished:
             break
@@ -163,7 +163,7 @@ def _refined(task: Problem, points: Array, end: float, *, cut: bool) -> Array:
 def _descend_again(batch: Batch, found: Relaxed, generation: int) -> Relaxed:
     """Vary the best local optima, one variation per lane, and relax again; keep all."""
     task = batch.task
-    parents = [found.points[index] for index in _distinct(found.scores, _PARENTS)]
+    parents = [found.points[index] for index in _distinct(task, found.scores, _PARENTS)]
     rngs = [numpy_generator(stream + 3 + generation) for stream in batch.streams]
     varied = np.stack([task.vary(parents[k % len(parents)], rng) for k, rng in enumerate(rngs)])
     again = task.relax(varied, batch.streams, batch.engine, batch.end)
@@ -197,12 +197,12 @@ def _hop(batch: Batch, stage: Stage) -> tuple[Stage, bool]:
     return stage, late(batch.end)
 
 
-def _distinct(scores: Array, count: int) -> list[int]:
+def _distinct(task: Problem, scores: Array, count: int) -> list[int]:
     """Indices of the best scores that differ from one another."""
     chosen: list[int] = []
     for index in np.argsort(scores, kind="stable"):
         score = scores[index]
-        same = chosen and score - scores[chosen[-1]] <= _DISTINCT * max(1.0, abs(score))
+        same = chosen and score - scores[chosen[-1]] <= _DISTINCT * task.scale(score)
         if math.isfinite(score) and not same:
             chosen.append(int(index))
         if len(chosen) == count:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from sphuni._errors import UnreadableFileError
 from sphuni._files import write_bytes
 from sphuni.configurations._batch import Stage
-from sphuni.configurations.problems import Relaxed
+from sphuni.configurations.problems import Problem, Relaxed
 
 __all__ = ["SAME_VALUE", "State", "load", "save"]
 
 _SCHEMA = "sphuni.optimize"
 _VERSION = 2
 SAME_VALUE = 1e-11
-"""Values closer than this, relative to the larger of 1 and the value, are one optimum's."""
+"""Values closer than this, relative to their scale, are one optimum's."""
 
 
 @dataclasses.dataclass
@@ -42,13 +42,13 @@ class State:
     cut_points: NDArray[np.float64] | None = None
     stage: Stage | None = None
 
-    def best(self, sign: float) -> tuple[float, NDArray[np.float64]] | None:
-        """Value and points of the best, by `sign` 1 the least; whole batches come first."""
+    def best(self, task: Problem) -> tuple[float, NDArray[np.float64]] | None:
+        """Value and points of the best; whole batches come first."""
         if self.cut_value is None or self.cut_points is None:
             return None if self.value is None or self.points is None else (self.value, self.points)
         if self.value is not None and self.points is not None:
-            gain = sign * (self.value - self.cut_value)
-            if gain <= SAME_VALUE * max(1.0, abs(self.value)):
+            gain = task.sign * (self.value - self.cut_value)
+            if gain <= SAME_VALUE * task.scale(self.value):
                 return self.value, self.points
         return self.cut_value, self.cut_points
 

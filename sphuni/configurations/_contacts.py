@@ -1,21 +1,14 @@
-"""Packing: the pairs of closest points as a family of functions, and its smooth stand-in.
+"""Packing: the pairs of closest points as a family of functions.
 
-Both go over all pairs themselves: the engine lists no pairs within a margin, and its kernels have
-one exponent, where the stand-in has one per start.
+It goes over all pairs itself: the engine lists no pairs within a margin.
 """
 
-import functools
-import inspect
-from collections.abc import Callable
-
 import numpy as np
-import torch
-from torch import Tensor
 
 from sphuni.configurations._members import Array, Members, tangents
 from sphuni.configurations._sparse import add_blocks, block_rows
 
-__all__ = ["contacts", "packing_energy"]
+__all__ = ["contacts", "smallest_half_square"]
 
 
 def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
@@ -47,6 +40,11 @@ def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
     return Members(values, block_rows(np.stack([left, right], 1), index, n), index, curvature)
 
 
+def smallest_half_square(points: Array, *, lines: bool = False) -> float:
+    """Half the squared distance of the closest pair, 1 - t."""
+    return float(contacts(points, 0.0, lines=lines).values.min())
+
+
 def _curvature(
     bases: Array, weights: Array, cosines: Array, index: np.ndarray, n: int, plain: Array
 ) -> Array:
@@ -55,38 +53,3 @@ def _curvature(
     own = (plain * cosines)[:, None, None] * np.eye(bases.shape[3])
     blocks = np.stack([np.stack([own, mixed], 2), np.stack([np.swapaxes(mixed, 1, 2), own], 2)], 1)
     return add_blocks(blocks, index, n)
-
-
-def packing_energy(lines: bool, compiled: bool) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return the objective log(sum (p / p0)^-a) / a of lanes with exponents a and scales p0."""
-    return _compiled(lines) if compiled else functools.partial(_packing, lines)
-
-
-@functools.lru_cache(maxsize=2)
-def _compiled(lines: bool) -> Callable[..., tuple[Tensor, Tensor]]:
-    body = functools.partial(inspect.unwrap(_packing), lines)
-    return torch.compile(body, dynamic=True, fullgraph=True)
-
-
-def _packing(lines: bool, x: Tensor, a: Tensor, p0: Tensor) -> tuple[Tensor, Tensor]:
-    """Value and gradient from planes (d, n, b); every exponent may differ."""
-    same = torch.eye(x.shape[1], dtype=torch.bool)[:, :, None]
-    planes = x.unbind(0)
-    p = (planes[0][:, None] - planes[0][None]).square()
-    for plane in planes[1:]:
-        p = p + (plane[:, None] - plane[None]).square()
-    p = torch.where(same, 4.0, p)
-    near = torch.where(same, 0.0, torch.exp(-a * torch.log(p / p0)))
-    pull = near / p
-    total = near.sum((0, 1))
-    if not lines:
-        gradient = torch.stack([(pull * (e[None] - e[:, None])).sum(1) for e in planes])
-        return torch.log(0.5 * total) / a, gradient * (4 / total)
-    q = torch.where(same, 4.0, 4 - p)
-    far = torch.where(same, 0.0, torch.exp(-a * torch.log(q / p0)))
-    push = far / q
-    total = total + far.sum((0, 1))
-    gradient = torch.stack(
-        [(pull * (e[None] - e[:, None]) - push * (e[None] + e[:, None])).sum(1) for e in planes]
-    )
-    return torch.log(0.5 * total) / a, gradient * (4 / total)

@@ -8,11 +8,10 @@ import numpy as np
 import torch
 
 from sphuni.configurations import _opposites
-from sphuni.configurations._contacts import contacts, packing_energy
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._objectives import minimize_energy
+from sphuni.configurations._packing_energy import minimize_packing_energy
 from sphuni.configurations.certificate import Certificate
-from sphuni.configurations.minimize import minimize
 from sphuni.configurations.polish import exact_sum, kernel_derivatives, newton
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
 from sphuni.configurations.records import Record
@@ -66,7 +65,7 @@ class EnergyProblem(Problem):
             self._pair_kernel,
             as_tensor(starts),
             engine,
-            tolerance=_TOLERANCE * self._scale(starts),
+            tolerance=_TOLERANCE * self._gradient_scale,
             largest_step=0.4 * spacing(self.n, self.d),
             deadline=end,
             **options,
@@ -190,19 +189,13 @@ class EnergyProblem(Problem):
     def _relax_steep(self, starts: Array, end: float) -> Relaxed:
         """Minimise log(E_s) / s for growing s: a function of one scale whatever the exponent."""
         assert self.s is not None
-        objective = packing_energy(self.antipodal, compiled=False)
         rows, last = starts, 0.5 * self.s
         for a in (*(a for a in _EXPONENTS if a < last), last):
-            halves = [contacts(one, 0.0, lines=self.antipodal).values.min() for one in rows]
-            found = minimize(
-                objective,
-                as_tensor(rows),
-                parameters=(
-                    torch.full((len(rows),), a, dtype=torch.float64),
-                    as_tensor(np.maximum(2 * np.array(halves), 1e-4)),
-                ),
+            found = minimize_packing_energy(
+                rows,
+                np.full(len(rows), a),
+                lines=self.antipodal,
                 tolerance=1e-9 if a == last else 1e-4,
-                largest_step=0.4 * spacing(self.n, self.d) / (1 + 0.02 * a),
                 max_iterations=_STEEP_ITERATIONS,
                 deadline=end,
             )
@@ -214,7 +207,8 @@ class EnergyProblem(Problem):
     def _newton_fits(self) -> bool:
         return self.n * (self.d - 1) <= _LARGEST_HESSIAN
 
-    def _scale(self, starts: Array) -> float:
+    @property
+    def _gradient_scale(self) -> float:
         """Unit of the gradient's tolerance: a pair's typical energy, if large or tiny."""
         if self._typical < _TINY:
             return max(self._typical, 1e-100)

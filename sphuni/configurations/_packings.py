@@ -9,13 +9,13 @@ import numpy as np
 
 from sphuni._rng import numpy_generator
 from sphuni.configurations._clock import late
-from sphuni.configurations._contacts import contacts, packing_energy
+from sphuni.configurations._contacts import contacts, smallest_half_square
 from sphuni.configurations._moves import into_a_hole
+from sphuni.configurations._packing_energy import minimize_packing_energy
 from sphuni.configurations._slp import ascend
 from sphuni.configurations._tied import multipliers, second_order
 from sphuni.configurations.certificate import Certificate
-from sphuni.configurations.minimize import minimize
-from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
+from sphuni.configurations.problems import Array, Problem, Relaxed, regular_set, spacing
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import separation_bound
 from sphuni.geometry._hull import fits
@@ -69,15 +69,12 @@ class TammesProblem(Problem):
         a = np.array([2.0 * 8.0 ** g.uniform() for g in generators])
         strength = np.array([_NOISE * g.uniform() for g in generators])
         compiled = engine == "compiled" and compiler_missing() is None
-        objective = packing_energy(self.antipodal, compiled)
         while True:
-            least = np.array([self._least(one) for one in rows])
-            found = minimize(
-                objective,
-                as_tensor(rows),
-                parameters=(as_tensor(a), as_tensor(np.maximum(2 * least, 1e-4))),
+            found = minimize_packing_energy(
+                rows,
+                a,
+                lines=self.antipodal,
                 tolerance=1e-2,
-                largest_step=0.4 * spacing(self._size, self.d) / (1 + 0.02 * float(a.min())),
                 max_iterations=150,
                 deadline=end,
                 compiled=compiled,
@@ -149,7 +146,7 @@ class TammesProblem(Problem):
 
     def _least(self, points: Array) -> float:
         """1 - t of the closest pair."""
-        return float(self._family(points, 0.0).values.min())
+        return smallest_half_square(points, lines=self.antipodal)
 
     def _shake(self, points: Array, strength: float, rng: np.random.Generator) -> Array:
         noise = rng.standard_normal(points.shape) * (strength * spacing(self._size, self.d))

@@ -119,7 +119,7 @@ class Search:
 
     @property
     def _best(self) -> tuple[float, Array] | None:
-        return self.state.best(self.task.sign)
+        return self.state.best(self.task)
 
     def _batches(self, end: float) -> list[Batch]:
         """The batches that are missing."""
@@ -171,7 +171,7 @@ class Search:
         best = self._best
         if target is None or best is None:
             return False
-        return self.task.sign * (best[0] - target) <= _MEETS * max(1.0, abs(target))
+        return self.task.sign * (best[0] - target) <= _MEETS * self.task.scale(target)
 
     def _save(self, *, force: bool) -> None:
         now = time.monotonic()
@@ -195,12 +195,12 @@ class Search:
 
 def count_hits(task: Problem, state: State) -> tuple[int, int]:
     """How many local optima equal the best, and of how many."""
-    best = state.best(task.sign)
+    best = state.best(task)
     assert best is not None
     if task.polished_per_batch <= 2 and state.scores:
         scores = np.array(state.scores)
         least = scores.min()
-        return int((scores <= least + _SAME_SCORE * max(task.unit, abs(least))).sum()), len(scores)
+        return int((scores <= least + _SAME_SCORE * task.scale(least)).sum()), len(scores)
     values = task.sign * np.array([*state.polished, *state.cut])
     least = task.sign * best[0]
-    return int((values <= least + SAME_VALUE * max(task.unit, abs(least))).sum()), len(values)
+    return int((values <= least + SAME_VALUE * task.scale(least)).sum()), len(values)

@@ -61,7 +61,7 @@ class Problem(abc.ABC):
     generations = 0
     """How many times the best local optima of a batch are varied, once per lane, and relaxed."""
     resolution = 1e-9
-    """Differences below this, relative to the larger of `unit` and the value, mean nothing."""
+    """Differences below this, relative to the `scale` of the values, mean nothing."""
     unit = 1.0
     """What a value is compared with at least: less only where all values are tiny."""
 
@@ -90,6 +90,10 @@ class Problem(abc.ABC):
     @abc.abstractmethod
     def certify(self, points: Array) -> Certificate:
         """Collect the evidence for a polished configuration."""
+
+    def scale(self, value: float) -> float:
+        """What differences between values near `value` are relative to."""
+        return max(self.unit, abs(value))
 
     @property
     def sign(self) -> float:

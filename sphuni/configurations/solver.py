@@ -233,7 +233,7 @@ def optimize(
         search.open(checkpoint, resume=resume)
         status = search.run(end, target, callback)
         state = search.state
-    best = state.best(task.sign)
+    best = state.best(task)
     assert best is not None
     found, points = best
     value = _worse(task, found, task.verify(points))
@@ -265,7 +265,7 @@ def optimize(
 
 def _worse(task: Problem, first: float, second: float) -> float:
     """Two evaluations of the same points: the more modest, where they differ beyond rounding."""
-    same = abs(first - second) <= 1e-13 * max(1.0, abs(first))
+    same = abs(first - second) <= 1e-13 * task.scale(first)
     return first if same or task.sign * (second - first) < 0 else second
 
 
@@ -278,7 +278,7 @@ def _advice(
     hits: int,
 ) -> str:
     """Say what the outcome suggests."""
-    if status == "closed form" or (certificate.bound_attained and _at_bound(value, certificate)):
+    if status == "closed form" or _at_bound(task, value, certificate):
         return "optimal: the value is known in closed form or equals a certified bound"
     scale = max(task.unit, abs(value) / task.n**2)
     stationary = certificate.residual <= (1e-9 * scale if certificate.kind == "smooth" else 1e-6)
@@ -288,7 +288,7 @@ def _advice(
         return "the Hessian has a negative eigenvalue: a saddle; use another seed"
     if not stationary:
         return "not stationary to full precision: the optimum is not smooth there, or n is large"
-    meaning = task.resolution * max(task.unit, abs(value))
+    meaning = task.resolution * task.scale(value)
     if gap is not None and gap > meaning:
         return "worse than the record: raise restarts or change the seed"
     if gap is not None and gap < -meaning:
@@ -310,8 +310,9 @@ def _can_be_left(certificate: Certificate) -> bool:
     return strict and least is not None and least < -1e-6
 
 
-def _at_bound(value: float, certificate: Certificate) -> bool:
-    return abs(value - certificate.bound) <= 1e-10 * max(1.0, abs(value))
+def _at_bound(task: Problem, value: float, certificate: Certificate) -> bool:
+    distance = abs(value - certificate.bound)
+    return bool(certificate.bound_attained) and distance <= 1e-10 * task.scale(value)
 
 
 def _restarts(restarts: int | None, task: Problem) -> int:

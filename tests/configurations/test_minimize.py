@@ -10,13 +10,13 @@ import torch
 from sphuni import random_points
 from sphuni._rng import seeds
 from sphuni.configurations import _objectives, fibonacci_sphere, optimize, symmetry_order
-from sphuni.configurations._contacts import packing_energy
 from sphuni.configurations._determinants import _logdet_derivatives, _minus_logdet
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._native import minimize_native
 from sphuni.configurations._neighbours import _stored, stored_neighbours
 from sphuni.configurations._objectives import choose_engine, energy_objective
 from sphuni.configurations._orbits import _group, symmetric_points
+from sphuni.configurations._packing_energy import packing_energy
 from sphuni.configurations._resolve import resolve
 from sphuni.configurations.minimize import minimize
 from sphuni.configurations.polish import (
@@ -165,7 +165,7 @@ def test_engine_choice_depends_on_sizes_only(monkeypatch):
 COMPILED = """
 import numpy as np, torch
 from sphuni import random_points
-from sphuni.configurations._contacts import packing_energy
+from sphuni.configurations._packing_energy import packing_energy
 from sphuni.configurations._objectives import energy_objective
 from sphuni.configurations.minimize import minimize
 from sphuni.kernels import Riesz

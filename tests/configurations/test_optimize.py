@@ -15,7 +15,7 @@ import sphuni
 from sphuni._errors import UnreadableFileError
 from sphuni._rng import seeds
 from sphuni.configurations import _checkpoint, _search, construct, optimize, record, symmetry_order
-from sphuni.configurations._batch import Batch, run_batch
+from sphuni.configurations._batch import Batch, _distinct, run_batch
 from sphuni.configurations._resolve import resolve
 from sphuni.kernels import Gaussian, Laplace, Riesz
 
@@ -687,3 +687,23 @@ def test_steep_energies_end_below_those_of_the_best_packing(n):
     assert result.hits > 4
     assert result.certificate.residual < 1e-9 * result.value
     assert "found repeatedly" in result.advice
+
+
+def _tiny_problem():
+    task = resolve("riesz", 7, 5, 200.0, metric="chordal", kernel=None, antipodal=False)
+    assert task.unit < 1e-12
+    return task
+
+
+@pytest.mark.parametrize(("cut_value", "kept"), [(2e-12, "whole"), (0.5e-12, "cut")])
+def test_tiny_values_are_compared_with_one_another(cut_value, kept):
+    whole, cut = np.eye(3)[:1], np.eye(3)[1:2]
+    state = _checkpoint.State(value=1e-12, points=whole, cut_value=cut_value, cut_points=cut)
+    _, points = state.best(_tiny_problem())
+    assert points is {"whole": whole, "cut": cut}[kept]
+
+
+def test_tiny_optima_that_differ_are_told_apart():
+    task = _tiny_problem()
+    scores = task.unit * np.array([3.0, 1.0, 1.0 + 1e-13, math.inf, 2.0])
+    assert _distinct(task, scores, 3) == [1, 4, 0]
