@@ -1,17 +1,18 @@
-"""Running tiles side by side: threads over tiles, one thread inside each.
+"""Running tiles side by side: threads over tiles, those left over inside them.
 
-Tiles run in rounds. Within a round no two tiles share rows, so they may add to one common buffer
-at the same time; rounds follow each other in a fixed order. Sums therefore come out the same for
-any number of threads, and no thread needs a buffer of its own. The rounds are those of a
-tournament in which every block of rows meets every other once.
+Tiles that share rows run one after the other, in a fixed order, and may add to one common buffer.
+Sums therefore come out the same for any number of threads, and no thread needs a buffer of its own.
+The order is that of a tournament in which every block of rows meets every other once: the tiles
+of a round share no rows.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
-from sphuni._threads import side_by_side
+from sphuni._threads import in_turns, side_by_side
 
 __all__ = ["Task", "block_size", "run_rounds", "run_tiles"]
 
@@ -25,14 +26,15 @@ _SMALL_SET = 768
 class Task(NamedTuple):
     """One tile of one part of the batch.
 
-    In a block's own tile row i and column i are the same point. Any other tile of the pairs of one
-    set stands for its mirror image too.
+    In a block's `own` tile row i and column i are the same point. Any other tile of the pairs of
+    one set stands for its mirror image too. Columns may be those of an `other` set.
     """
 
     batch: slice
     left: slice
     right: slice
     own: bool
+    other: bool
 
 
 def run_tiles(
@@ -54,22 +56,23 @@ def run_tiles(
     """
     rounds = _rounds(x, y, block)
     work_load = x.shape[0] * x.shape[1] * (x if y is None else y).shape[1] * (x.shape[2] + 16)
-    run_rounds(work, rounds, parallel=x.device.type == "cpu" and work_load >= _INLINE_WORK)
+    parallel = x.device.type == "cpu" and work_load >= _INLINE_WORK
+    width = max(map(len, rounds)) if parallel else 1
+    in_turns(work, list(itertools.chain(*rounds)), uses=_rows_of, width=width)
 
 
 def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, parallel: bool) -> None:
-    """Apply `work` to the tasks of each round, side by side on the threads torch may use.
-
-    Where no round has two tasks, the threads are left to the operations inside them.
-    """
-    alone = all(len(tasks) < 2 for tasks in rounds)
-    if alone or not parallel:
-        for task in (task for tasks in rounds for task in tasks):
-            work(task)
-        return
+    """Apply `work` to the tasks of each round, side by side on the threads torch may use."""
     for tasks in rounds:
-        for _ in side_by_side(work, tasks):  # waits for the round, and raises what a tile raised
+        answers = side_by_side(work, tasks) if parallel else map(work, tasks)
+        for _ in answers:  # waits for the round, and raises what a task raised
             pass
+
+
+def _rows_of(task: Task) -> Iterator[tuple[int, int, bool]]:
+    """What no other tile may add to meanwhile: rows, and columns where they are of another set."""
+    yield task.batch.start, task.left.start, False
+    yield task.batch.start, task.right.start, task.other
 
 
 def block_size(n: int) -> int:
@@ -85,7 +88,11 @@ def _rounds(x: Tensor, y: Tensor | None, block: int | None) -> list[list[Task]]:
     parts = list(_blocks(x.shape[0], max(1, _TILE_ELEMENTS // size)))
     pairs = _tournament(len(rows)) if y is None else _shifts(len(rows), len(other))
     return [
-        [Task(part, rows[i], other[j], y is None and i == j) for part in parts for i, j in met]
+        [
+            Task(part, rows[i], other[j], own=y is None and i == j, other=y is not None)
+            for part in parts
+            for i, j in met
+        ]
         for met in pairs
     ]
 

@@ -17,6 +17,8 @@ from sphuni.pairwise._schedule import Task, block_size, run_tiles
 
 __all__ = ["cosine_sums", "sums_and_gradients"]
 
+_LARGEST_BLOCK = 704
+
 
 def cosine_sums(
     gram: Tensor,
@@ -48,24 +50,44 @@ def sums_and_gradients(
     x: Tensor, kernels: tuple[Kernel, ...], with_gradient: bool
 ) -> tuple[Tensor, Tensor]:
     """Sums over i < j (b, k), and their tangent gradients (k, b, n, d), empty if not asked for."""
+    b, n, d = x.shape
     into = GradientSum(x, len(kernels)) if with_gradient else None
-    blocks = -(-x.shape[1] // block_size(x.shape[1]))
-    partial_sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
-    work: Callable[..., None] = functools.partial(_sum_tile, x, kernels, partial_sums)
+    swept = d > _tiles.DIRECT_DIMENSION and _sweep.serves(x, kernels, b * n**2)
+    block = _block(n) if swept else block_size(n)
+    sums = _BlockSums(x, len(kernels), block)
+    work: Callable[..., None] = functools.partial(_sum_tile, x, kernels, sums)
     if into is not None:
-        products = x.shape[2] > _tiles.DIRECT_DIMENSION
-        swept = products and _sweep.serves(x, kernels, x.shape[0] * x.shape[1] ** 2)
         tile = _swept_gradient_tile if swept else _sum_gradient_tile
-        work = functools.partial(tile, x, kernels, partial_sums, into)
-    run_tiles(work, x, None)
-    sums = partial_sums.sum(dim=0).to(x.dtype)
-    return sums, x.new_zeros(0) if into is None else into.gradients
+        work = functools.partial(tile, x, kernels, sums, into)
+    run_tiles(work, x, None, block=block)
+    return sums.total(), x.new_zeros(0) if into is None else into.gradients
 
 
-def _place(x: Tensor, partial_sums: Tensor, task: Task) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Rows and columns of a tile, where its sums belong, and the share of them that counts."""
-    sums = partial_sums[task.left.start // block_size(x.shape[1]), task.batch]
-    return x[task.batch, task.left], x[task.batch, task.right], sums, _share(task.own)
+def _block(n: int) -> int:
+    """Rows of a swept tile: equal blocks that fit in a cache, or all of a set of three blocks.
+
+    Only from four blocks on are there two tiles that share no rows; one product has work for all
+    threads.
+    """
+    return max(1, n) if n <= 3 * _LARGEST_BLOCK else -(-n // -(-n // _LARGEST_BLOCK))
+
+
+class _BlockSums:
+    """Sums (b, k) by blocks of rows: tiles that run at the same time add to different ones."""
+
+    def __init__(self, x: Tensor, count: int, block: int) -> None:
+        self._x, self._block = x, block
+        blocks = -(-x.shape[1] // block)
+        self._parts = x.new_zeros(blocks, x.shape[0], count, dtype=torch.float64)
+
+    def place(self, task: Task) -> tuple[Tensor, Tensor, Tensor, float]:
+        """Rows and columns of a tile, where its sums belong, and the share of them that counts."""
+        x, sums = self._x, self._parts[task.left.start // self._block, task.batch]
+        return x[task.batch, task.left], x[task.batch, task.right], sums, _share(task.own)
+
+    def total(self) -> Tensor:
+        """The sums over all blocks, in the type of the points."""
+        return self._parts.sum(dim=0).to(self._x.dtype)
 
 
 def _share(own: bool) -> float:
@@ -73,15 +95,15 @@ def _share(own: bool) -> float:
     return 0.5 if own else 1.0
 
 
-def _sum_tile(x: Tensor, kernels: tuple[Kernel, ...], partial_sums: Tensor, task: Task) -> None:
+def _sum_tile(x: Tensor, kernels: tuple[Kernel, ...], into: _BlockSums, task: Task) -> None:
     """Add one tile's sums to those of its block of rows.
 
     Nothing is returned: small tensors that outlive their tile would split the heap's free space
     into pieces too small for the next tile.
     """
-    left, right, sums, share = _place(x, partial_sums, task)
+    left, right, sums, share = into.place(task)
     if x.shape[2] > _tiles.DIRECT_DIMENSION:
-        gram = torch.matmul(left, right.mT)
+        gram = _tiles.own_products(left) if task.own else torch.matmul(left, right.mT)
         sums += cosine_sums(gram, left, right, kernels, own=task.own)
         return
     tile = _tiles.distances(left, right, kernels, own=task.own)
@@ -91,12 +113,12 @@ def _sum_tile(x: Tensor, kernels: tuple[Kernel, ...], partial_sums: Tensor, task
 def _sum_gradient_tile(
     x: Tensor,
     kernels: tuple[Kernel, ...],
-    partial_sums: Tensor,
+    block_sums: _BlockSums,
     into: GradientSum,
     task: Task,
 ) -> None:
     """Add one tile's sums and gradients, by plain operations."""
-    left, right, sums, share = _place(x, partial_sums, task)
+    left, right, sums, share = block_sums.place(task)
     tile = _tiles.distances(left, right, kernels, own=task.own)
     for k, kernel in enumerate(kernels):
         value, slope, near = _tiles.evaluate_both(tile, kernel)
@@ -107,12 +129,12 @@ def _sum_gradient_tile(
 def _swept_gradient_tile(
     x: Tensor,
     kernels: tuple[Kernel, ...],
-    partial_sums: Tensor,
+    block_sums: _BlockSums,
     into: GradientSum,
     task: Task,
 ) -> None:
     """The same by native loops over the tile's cosines."""
-    left, right, sums, share = _place(x, partial_sums, task)
+    left, right, sums, share = block_sums.place(task)
     cosines, near = _tiles.cosines(left, right, kernels, own=task.own, neutral=_sweep.MARK)
     for k, kernel in enumerate(kernels):
         weights = cosines if k == len(kernels) - 1 else cosines.clone()

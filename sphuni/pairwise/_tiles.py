@@ -242,10 +242,10 @@ def _planes(x: Tensor, y: Tensor, sign: int) -> Tensor:
 def own_products(x: Tensor) -> Tensor:
     """Products x x^T (b, n, n), of which a part is copied: that costs less than its products."""
     b, n, d = x.shape
-    if b > 1 or n < _MIRROR_FROM:
+    if b > 1 or min(n, d) < _MIRROR_FROM:
         return torch.matmul(x, x.mT)
     rows, gram = x[0], x.new_empty(1, n, n)
-    step = -(-n // (_MIRROR_PARTS if d >= _MIRROR_FROM else 2))
+    step = -(-n // _MIRROR_PARTS)
     for start in range(0, n, step):
         stop = start + step
         torch.mm(rows[start:stop], rows[start:].T, out=gram[0, start:stop, start:])

@@ -7,7 +7,15 @@ from pair_cases import KERNELS, close_set, degenerate_set, points
 import sphuni
 from sphuni._errors import EngineError
 from sphuni.kernels import Gaussian, Laplace, Riesz
-from sphuni.pairwise import _dispatch, _schedule, _sweep, explain, pair_reduce, sum_and_gradient
+from sphuni.pairwise import (
+    _dispatch,
+    _schedule,
+    _sums,
+    _sweep,
+    explain,
+    pair_reduce,
+    sum_and_gradient,
+)
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.label)
 FAST_LOOPS = {0, 3, 9, 14, 21, 22}
@@ -54,7 +62,12 @@ def absolute_terms(x, y, kernel):
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles of 8 rows, so that small sets have diagonal and other tiles and a ragged edge."""
-    monkeypatch.setattr(_schedule, "block_size", lambda n: min(n, 8))
+    set_block(monkeypatch, 8)
+
+
+def set_block(monkeypatch, rows):
+    for module, name in ((_schedule, "block_size"), (_sums, "block_size"), (_sums, "_block")):
+        monkeypatch.setattr(module, name, lambda n: min(n, rows))
 
 
 @pytest.fixture
@@ -203,7 +216,7 @@ def test_first_and_second_derivatives_of_the_tiles(kernel):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("d", [2, 3, 9])
 def test_every_derivative_of_every_kernel(kernel, engine, d, monkeypatch):
-    monkeypatch.setattr(_schedule, "block_size", lambda n: min(n, 4))
+    set_block(monkeypatch, 4)
     # well apart, as lines too: finite differences lose the digits of the forces of close pairs
     sets = (points(6, d, seed=seed) for seed in range(50))
     x = max(sets, key=lambda one: float(sphuni.separation(one, antipodal=True).distance))
