@@ -25,7 +25,7 @@ _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("max_bytes",
 def limit_memory(max_bytes: int) -> Iterator[None]:
     """Limit the working memory of the calls of the library within a ``with`` block.
 
-    For what would take more than its points and some tiles of a few megabytes: determinants, the
+    For what would take more than its points and some tiles (of up to 36 MB): determinants, the
     reference engine, losses on the pairs of a batch, searches, fast multipoles and reports. It is
     done in blocks or by sampling, or refused with a `BudgetError` that names the size. Worker
     processes share the limit. The memory of inputs and answers, of Python and of torch itself is

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from sphuni._threads import in_turns, side_by_side
 
-__all__ = ["Task", "block_size", "run_rounds", "run_tiles"]
+__all__ = ["LARGEST_BLOCK", "Task", "block_size", "run_rounds", "run_tiles"]
 
 T = TypeVar("T")
 
 _TILE_ELEMENTS = 1 << 18
 _INLINE_WORK = 1 << 22
 _SMALL_SET = 768
+LARGEST_BLOCK = 704
 
 
 class Task(NamedTuple):
@@ -76,8 +77,8 @@ def _rows_of(task: Task) -> Iterator[tuple[int, int, bool]]:
 
 
 def block_size(n: int) -> int:
-    """Rows of a tile: 640, or all of a smaller set, for which few large products are fastest."""
-    return 640 if n > _SMALL_SET else max(1, n)
+    """Rows of a tile: equal blocks that fit in a cache, or all of a set hardly larger."""
+    return -(-n // -(-n // LARGEST_BLOCK)) if n > _SMALL_SET else max(1, n)
 
 
 def _rounds(x: Tensor, y: Tensor | None, block: int | None) -> list[list[Task]]:

@@ -13,11 +13,9 @@ from torch import Tensor
 from sphuni.kernels import Antipodal, Kernel
 from sphuni.pairwise import _sweep, _tiles
 from sphuni.pairwise._gather import GradientSum
-from sphuni.pairwise._schedule import Task, block_size, run_tiles
+from sphuni.pairwise._schedule import LARGEST_BLOCK, Task, block_size, run_tiles
 
 __all__ = ["cosine_sums", "sums_and_gradients"]
-
-_LARGEST_BLOCK = 704
 
 
 def cosine_sums(
@@ -53,7 +51,7 @@ def sums_and_gradients(
     b, n, d = x.shape
     into = GradientSum(x, len(kernels)) if with_gradient else None
     swept = d > _tiles.DIRECT_DIMENSION and _sweep.serves(x, kernels, b * n**2)
-    block = _block(n) if swept else block_size(n)
+    block = _swept_block(n) if swept else block_size(n)
     sums = _BlockSums(x, len(kernels), block)
     work: Callable[..., None] = functools.partial(_sum_tile, x, kernels, sums)
     if into is not None:
@@ -63,13 +61,13 @@ def sums_and_gradients(
     return sums.total(), x.new_zeros(0) if into is None else into.gradients
 
 
-def _block(n: int) -> int:
-    """Rows of a swept tile: equal blocks that fit in a cache, or all of a set of three blocks.
+def _swept_block(n: int) -> int:
+    """Rows of a swept tile: all of a set of up to three blocks.
 
-    Only from four blocks on are there two tiles that share no rows; one product has work for all
-    threads.
+    Only from four blocks on are there two tiles that share no rows, but one product has work for
+    all threads.
     """
-    return max(1, n) if n <= 3 * _LARGEST_BLOCK else -(-n // -(-n // _LARGEST_BLOCK))
+    return max(1, n) if n <= 3 * LARGEST_BLOCK else block_size(n)
 
 
 class _BlockSums:

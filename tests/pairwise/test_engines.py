@@ -66,7 +66,7 @@ def small_tiles(monkeypatch):
 
 
 def set_block(monkeypatch, rows):
-    for module, name in ((_schedule, "block_size"), (_sums, "block_size"), (_sums, "_block")):
+    for module, name in ((_schedule, "block_size"), (_sums, "block_size"), (_sums, "_swept_block")):
         monkeypatch.setattr(module, name, lambda n: min(n, rows))
 
 
