@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Figures", "isolated", "time_and_memory"]
+__all__ = ["Figures", "isolated", "largest_resident_size", "peak_memory", "time_and_memory"]
 
 
 class Figures(NamedTuple):
@@ -45,7 +45,12 @@ def peak_memory(run: Callable[[], Any]) -> int:
     Path("/proc/self/clear_refs").write_text("5")  # forget the largest size so far
     before = _status("VmRSS")
     run()
-    return max(_status("VmHWM") - before, 0)
+    return max(largest_resident_size() - before, 0)
+
+
+def largest_resident_size() -> int:
+    """Bytes, files in memory included, since this process began or `peak_memory` last did."""
+    return _status("VmHWM")
 
 
 def _status(field: str) -> int:

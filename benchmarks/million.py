@@ -3,7 +3,6 @@
 Minutes each, on the threads that torch takes by itself.
 """
 
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import torch
 
 import sphuni
 from benchmarks.engine import energy, unit_points
-from benchmarks.measure import isolated, peak_memory
+from benchmarks.measure import isolated, largest_resident_size, peak_memory
 from sphuni.kernels import Riesz
 
 __all__ = ["run"]
@@ -77,7 +76,7 @@ def embeddings() -> dict[str, Any]:
             "processor_seconds": time.process_time() - began,
             "seconds": time.perf_counter() - wall,
             "extra_bytes": extra,
-            "resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            "resident_bytes": largest_resident_size(),
             "status": layer.status,
             "note": layer.sampled or layer.reason,
             "energy": layer.energy.get("1"),
