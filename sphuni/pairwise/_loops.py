@@ -77,51 +77,57 @@ def lanes(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, st
     return inner, outer
 
 
-def cosine_values(spelled: Sequence[Formula]) -> tuple[str, ...]:
-    """Tiles of cosines g (b, r, c): adds each kernel's sum over tile b to sums[b, k]."""
+def cosine_values(spelled: Sequence[Formula], near: str) -> tuple[str, ...]:
+    """Tiles of cosines g (b, r, c): adds each kernel's sum over tile b to sums[b, k].
+
+    In a last column it counts the pairs for which the condition `near` on the cosine t holds.
+    """
     plain = [k for k, one in enumerate(spelled) if not one.logarithms]
     found = "".join(f"total{k}, " for k in plain)
     body = [line for one in spelled for line in one.lines]
     body += [f"total{k} += counted * {spelled[k].value}" for k in plain]
+    body.append(_counting(near))
     inner = f"""def inner(g, many_p, many_q):
-    {"".join(f"total{k} = " for k in plain)}nothing = zero
+    {"".join(f"total{k} = " for k in plain)}close = zero
     for j in range(g.size):
         {_indented([*_COSINE, *body, *_products(spelled)])}
-    return {found}nothing
+    return {found}close
 """
-    adds = [f"sums[b, {k}] += total{k}" for k in plain]
+    adds = [f"sums[b, {k}] += total{k}" for k in plain] + [f"sums[b, {len(spelled)}] += close"]
     outer = f"""def outer(g, sums, many):
     many_p, many_q, width = many[0], many[1], {_width(spelled)}
     for b in range(g.shape[0]):
         for i in range(g.shape[1]):
             for start in range(0, g.shape[2], width):
-                {found}nothing = inner(g[b, i, start : start + width], many_p, many_q)
+                {found}close = inner(g[b, i, start : start + width], many_p, many_q)
                 {_indented(adds, 16)}
             {_indented(_end_of_row(spelled), 12)}
 """
     return inner, _LOGARITHM, outer
 
 
-def cosine_slopes(spelled: Sequence[Formula]) -> tuple[str, ...]:
+def cosine_slopes(spelled: Sequence[Formula], near: str) -> tuple[str, ...]:
     """Tiles of cosines t in g (b, r, c), replaced by dK/dt, and by zero where they are marked.
 
-    Adds the one kernel's sum over tile b to sums[b, 0], and the sums of t dK/dt over its rows and
-    columns to rows[b] and, where it has any, columns[b].
+    Adds the one kernel's sum over tile b to sums[b, 0], the number of pairs for which the condition
+    `near` on t holds to sums[b, 1], and the sums of t dK/dt over its rows and columns to rows[b]
+    and, where it has any, columns[b].
     """
     (one,) = spelled
     body = [*_COSINE, *one.lines, f"s = counted * {one.slope}", "g[j] = s", "turn += t * s"]
     body += _products(spelled) if one.logarithms else [f"total += counted * {one.value}"]
+    body.append(_counting(near))
     inner = f"""def inner(g, many_p, many_q):
-    total = turn = zero
+    total = turn = close = zero
     for j in range(g.size):
         {_indented(body)}
-    return total, turn
+    return total, turn, close
 
 def inner_both(g, many_p, many_q, column):
-    total = turn = zero
+    total = turn = close = zero
     for j in range(g.size):
         {_indented([*body, "column[j] += t * s"])}
-    return total, turn
+    return total, turn, close
 """
     outer = f"""def outer(g, sums, rows, columns, many):
     many_p, many_q, width = many[0], many[1], {_width(spelled)}
@@ -131,10 +137,11 @@ def inner_both(g, many_p, many_q, column):
                 run = g[b, i, start : start + width]
                 if columns.size:
                     column = columns[b, start : start + width]
-                    total, turn = inner_both(run, many_p, many_q, column)
+                    total, turn, close = inner_both(run, many_p, many_q, column)
                 else:
-                    total, turn = inner(run, many_p, many_q)
+                    total, turn, close = inner(run, many_p, many_q)
                 sums[b, 0] += total
+                sums[b, 1] += close
                 rows[b, i] += turn
             {_indented(_end_of_row(spelled), 12)}
 """
@@ -164,6 +171,10 @@ def _width(spelled: Sequence[Formula]) -> str:
 
 def _products(spelled: Sequence[Formula]) -> list[str]:
     return [f"many_{side}[j] *= one if t > two else {side}" for side in _sides(spelled)]
+
+
+def _counting(near: str) -> str:
+    return f"close += counted if {near} else zero" if near else "close = zero"
 
 
 def _end_of_row(spelled: Sequence[Formula]) -> list[str]:

@@ -184,17 +184,17 @@ class _Scan:
                 reach = max(float(gram.amax()), -float(gram.amin()))
             self.top.add(gram, left, right, reach)
             if self._kernels:
-                sums += self._sums(gram, left, right, reach)
+                sums += self._sums(gram, left, right)
         with self._lock:
             self.counts += counts
             known = self.best, self.nearest
             self.best, self.nearest = _better(*known, best[:, 0], nearest[:, 0])
         return sums
 
-    def _sums(self, gram: Tensor, left: slice, right: slice, reach: float) -> Tensor:
+    def _sums(self, gram: Tensor, left: slice, right: slice) -> Tensor:
         """Sums (k,) over one tile, whose cosines are used up."""
         x, y = self._points[None, left], self._points[None, right]
-        return cosine_sums(gram[None], x, y, self._kernels, own=left == right, reach=reach)[0]
+        return cosine_sums(gram[None], x, y, self._kernels, own=left == right)[0]
 
 
 def _cosines(x: Tensor, y: Tensor, room: Tensor, *, own: bool) -> Tensor:

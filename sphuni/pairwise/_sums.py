@@ -25,20 +25,19 @@ def cosine_sums(
     kernels: tuple[Kernel, ...],
     *,
     own: bool,
-    reach: float = torch.inf,
 ) -> Tensor:
-    """Sums (b, k), float64, over one tile of cosines (b, r, c), which is used up.
-
-    Where `reach`, the largest of their absolute values, is known, near pairs need no search.
-    """
+    """Sums (b, k), float64, over one tile of cosines (b, r, c), which is used up."""
     share = _share(own)
     if not _sweep.serves(gram, kernels, gram.numel()):
-        near = _tiles.set_apart(gram, x, y, kernels, own=own, neutral=0.0, reach=reach)
+        near = _tiles.set_apart(gram, x, y, kernels, own=own, neutral=0.0)
         tile = _tiles.from_cosines(gram, near, kernels, own=own)
         return share * torch.stack(list(_tile_sums(tile, kernels)), dim=-1)
-    near = _tiles.set_apart(gram, x, y, kernels, own=own, neutral=_sweep.MARK, reach=reach)
-    sums = _sweep.values(gram, kernels)
+    if own:
+        gram.diagonal(dim1=-2, dim2=-1).fill_(_sweep.MARK)
+    sums, close = _sweep.values(gram, kernels)
+    near = _set_apart(gram, x, y, kernels, own) if close else None
     if near is not None:
+        sums, _ = _sweep.values(gram, kernels)
         values = torch.stack([_tiles.near_values(near, kernel).double() for kernel in kernels], 1)
         sums.index_add_(0, near.where[0], values)
     return share * sums
@@ -131,18 +130,43 @@ def _swept_gradient_tile(
     into: GradientSum,
     task: Task,
 ) -> None:
-    """The same by native loops over the tile's cosines."""
+    """The same by native loops over the tile's cosines.
+
+    Near pairs are rare: a loop that meets some is run again without them, which costs less than
+    looking for them before every loop.
+    """
     left, right, sums, share = block_sums.place(task)
-    cosines, near = _tiles.cosines(left, right, kernels, own=task.own, neutral=_sweep.MARK)
+    cosines, near = _products(left, right, task.own), None
     for k, kernel in enumerate(kernels):
-        weights = cosines if k == len(kernels) - 1 else cosines.clone()
-        found, *turned = _sweep.slopes(weights, kernel, both=not task.own)
+        last = k == len(kernels) - 1
+        weights = cosines if last else cosines.clone()
+        swept = _sweep.slopes(weights, kernel, both=not task.own)
+        if swept.near:
+            cosines = _products(left, right, task.own)
+            near = _set_apart(cosines, left, right, kernels, task.own)
+            weights = cosines if last else cosines.clone()
+            swept = _sweep.slopes(weights, kernel, both=not task.own)
         near_slopes = None
         if near is not None:
             near_slopes = _tiles.near_slopes(near, kernel)
-            found.index_add_(0, near.where[0], _tiles.near_values(near, kernel).double())
-        into.add_product(k, weights, (turned[0], turned[1]), near, near_slopes, task)
-        sums[:, k] += share * found
+            swept.sums.index_add_(0, near.where[0], _tiles.near_values(near, kernel).double())
+        into.add_product(k, weights, (swept.rows, swept.columns), near, near_slopes, task)
+        sums[:, k] += share * swept.sums
+
+
+def _products(left: Tensor, right: Tensor, own: bool) -> Tensor:
+    """Cosines (b, r, c), marked on the diagonal of a block's own tile."""
+    if not own:
+        return torch.matmul(left, right.mT)
+    gram = _tiles.own_products(left)
+    gram.diagonal(dim1=-2, dim2=-1).fill_(_sweep.MARK)
+    return gram
+
+
+def _set_apart(
+    gram: Tensor, x: Tensor, y: Tensor, kernels: tuple[Kernel, ...], own: bool
+) -> _tiles.Near | None:
+    return _tiles.set_apart(gram, x, y, kernels, own=own, neutral=_sweep.MARK)
 
 
 def _tile_sums(tile: _tiles.Tile, kernels: tuple[Kernel, ...]) -> Iterator[Tensor]:

@@ -6,7 +6,7 @@ coordinates that is as much time as the products themselves.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,12 +15,19 @@ from torch import Tensor
 from sphuni._jit import native_jit
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _loops, _scalar
+from sphuni.pairwise._tiles import NEAR_COSINE, sensitive
 
-__all__ = ["MARK", "serves", "slopes", "values"]
+__all__ = ["MARK", "Slopes", "serves", "slopes", "values"]
 
 MARK = _loops.MARK
 _FEWEST_PAIRS = 64 * 64
 _FACTORS = 8
+_NEAR = {
+    (False, False): "",
+    (True, False): "t > edge",
+    (False, True): "-t > edge",
+    (True, True): "abs(t) > edge",
+}
 _STEP = 64
 """Cosines that four of the widest registers hold: what is left over goes one by one."""
 
@@ -38,26 +45,41 @@ def serves(x: Tensor, kernels: Sequence[Kernel], pairs: int) -> bool:
     return all(_scalar.can_spell(_far(kernel)) for kernel in kernels)
 
 
-def values(cosines: Tensor, kernels: tuple[Kernel, ...]) -> Tensor:
-    """Sums (b, k), float64, over the cosines (b, r, c) that are not `MARK`."""
+def values(cosines: Tensor, kernels: tuple[Kernel, ...]) -> tuple[Tensor, bool]:
+    """Sums (b, k), float64, over the cosines (b, r, c) that are not `MARK`.
+
+    And whether there were near pairs among them, whose cosines have too few digits.
+    """
     dtype = _scalar.DTYPES[cosines.dtype]
-    sums = np.zeros((len(cosines), len(kernels)))
+    sums = np.zeros((len(cosines), len(kernels) + 1))
     _compiled(kernels, False, dtype)(cosines.numpy(), sums, _products(cosines.shape[2], dtype))
-    return torch.from_numpy(sums)
+    return torch.from_numpy(sums[:, :-1]), bool(sums[:, -1].any())
 
 
-def slopes(cosines: Tensor, kernel: Kernel, *, both: bool) -> tuple[Tensor, Tensor, Tensor]:
+class Slopes(NamedTuple):
+    """Sums of a kernel over tiles (b,), float64, and of cosine times slope over rows and columns.
+
+    `near` says whether there were near pairs, whose cosines have too few digits.
+    """
+
+    sums: Tensor
+    rows: Tensor
+    columns: Tensor
+    near: bool
+
+
+def slopes(cosines: Tensor, kernel: Kernel, *, both: bool) -> Slopes:
     """Replace the cosines (b, r, c) by slopes dK/dt, in place, and by zero where they are `MARK`.
 
-    Returns the sums of the kernel (b,), float64, and those of cosine times slope over the rows
-    (b, r) and, if `both`, the columns (b, c).
+    The sums over the columns (b, c) are empty unless `both`.
     """
     dtype = _scalar.DTYPES[cosines.dtype]
     b, r, c = cosines.shape
-    sums, rows = np.zeros((b, 1)), np.zeros((b, r), dtype)
+    sums, rows = np.zeros((b, 2)), np.zeros((b, r), dtype)
     columns = np.zeros((b, c if both else 0), dtype)
     _compiled((kernel,), True, dtype)(cosines.numpy(), sums, rows, columns, _products(c, dtype))
-    return torch.from_numpy(sums[:, 0]), torch.from_numpy(rows), torch.from_numpy(columns)
+    total, turned, other = (torch.from_numpy(found) for found in (sums[:, 0], rows, columns))
+    return Slopes(total, turned, other, near=bool(sums[:, 1].any()))
 
 
 def _products(columns: int, dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[Any]]:
@@ -71,7 +93,8 @@ def _compiled(
 ) -> Callable[..., None]:
     spelled = [_scalar.spell(_far(kernel), f"k{k}") for k, kernel in enumerate(kernels)]
     source = _loops.cosine_slopes if with_slopes else _loops.cosine_values
-    return _scalar.compile_loops(source(spelled), spelled, dtype)
+    near = _NEAR[sensitive(kernels)]
+    return _scalar.compile_loops(source(spelled, near), spelled, dtype, edge=NEAR_COSINE)
 
 
 def _far(kernel: Kernel) -> Kernel:

@@ -18,11 +18,11 @@ from sphuni.kernels import Kernel
 
 __all__ = [
     "DIRECT_DIMENSION",
+    "NEAR_COSINE",
     "Near",
     "Tile",
     "accumulate",
     "accumulate_near",
-    "cosines",
     "degree_zero",
     "distances",
     "evaluate",
@@ -35,12 +35,13 @@ __all__ = [
     "near_slopes",
     "near_values",
     "own_products",
+    "sensitive",
     "set_apart",
     "tangent",
 ]
 
 DIRECT_DIMENSION = 8
-_NEAR_COSINE = 1 - 2.0**-7
+NEAR_COSINE = 1 - 2.0**-7
 _GATHER_ELEMENTS = 1 << 22
 _MIRROR_FROM = 256
 _MIRROR_PARTS = 4
@@ -88,7 +89,8 @@ def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, own: bool) -> 
             p.diagonal(dim1=-2, dim2=-1).fill_(2.0)
             q.diagonal(dim1=-2, dim2=-1).fill_(2.0)
         return Tile(p, q, None, own, direct=True)
-    gram, near = cosines(x, y, kernels, own=own, neutral=0.0)
+    gram = own_products(x) if own else torch.matmul(x, y.mT)
+    near = set_apart(gram, x, y, kernels, own=own, neutral=0.0)
     return from_cosines(gram, near, kernels, own=own)
 
 
@@ -99,14 +101,6 @@ def from_cosines(gram: Tensor, near: Near | None, kernels: Sequence[Kernel], *, 
     return Tile(p, p if wanted is None else wanted, near, own, direct=False)
 
 
-def cosines(
-    x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, own: bool, neutral: float
-) -> tuple[Tensor, Near | None]:
-    """Inner products (b, r, c), and what `set_apart` takes out of them."""
-    gram = own_products(x) if own else torch.matmul(x, y.mT)
-    return gram, set_apart(gram, x, y, kernels, own=own, neutral=neutral)
-
-
 def set_apart(
     gram: Tensor,
     x: Tensor,
@@ -115,15 +109,11 @@ def set_apart(
     *,
     own: bool,
     neutral: float,
-    reach: float = torch.inf,
 ) -> Near | None:
-    """Write `neutral` on the diagonal of `gram` and at its near pairs; return those pairs.
-
-    There are none if `reach`, the largest absolute cosine of a pair, is known to be small.
-    """
+    """Write `neutral` on the diagonal of `gram` and at its near pairs; return those pairs."""
     if own:
         gram.diagonal(dim1=-2, dim2=-1).fill_(0.0)
-    near = None if reach <= _NEAR_COSINE else _find_near(gram, x, y, kernels)
+    near = _find_near(gram, x, y, kernels)
     if near is not None:
         gram[near.where] = neutral
     if own and neutral != 0.0:
@@ -259,12 +249,12 @@ def _find_near(gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel]) ->
     if not (close or opposite):
         return None
     # two passes, of which most kernels need one, are faster than one of torch.aminmax
-    close = close and float(gram.amax()) > _NEAR_COSINE
-    opposite = opposite and float(gram.amin()) < -_NEAR_COSINE
+    close = close and float(gram.amax()) > NEAR_COSINE
+    opposite = opposite and float(gram.amin()) < -NEAR_COSINE
     if not (close or opposite):
         return None
     size = gram.abs() if close and opposite else gram if close else -gram
-    found = size > _NEAR_COSINE
+    found = size > NEAR_COSINE
     b, i, j = torch.nonzero(found, as_tuple=True)
     p, q = gram.new_empty(b.shape), gram.new_empty(b.shape)
     for part in _parts(b.numel(), x.shape[-1]):
