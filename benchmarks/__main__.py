@@ -2,10 +2,11 @@
 
 python -m benchmarks [FAMILY ...] [--only TEXT] [--compare PATH]
 
-Families: engine, separation, layers, descent, scaling, ring, analysis, configurations, statistics,
-training, training_cost, million, gpu (says so and writes nothing where there is none). Peers that
-are not installed are named as absent (`make bench` installs them). `python -m benchmarks.draw` and
-`python -m benchmarks.readme` turn the results into pictures and into the README's tables.
+Families: engine, threads, separation, layers, descent, scaling, ring, analysis, configurations,
+statistics, training, training_cost, million, gpu (says so and writes nothing where there is none).
+Peers that are not installed are named as absent (`make bench` installs them).
+`python -m benchmarks.draw` and `python -m benchmarks.readme` turn the results into pictures and into
+the README's tables.
 Calibration of the tests and the atlas of configurations have commands of their own, see the
 Makefile: they take hours and resume.
 """
@@ -35,6 +36,7 @@ from benchmarks import (
     scaling,
     separation,
     statistics,
+    threads,
     training,
     training_cost,
 )
@@ -43,6 +45,7 @@ from sphuni._files import write_text
 
 FAMILIES = {
     "engine": engine.run,
+    "threads": threads.run,
     "separation": separation.run,
     "layers": layers.run,
     "descent": descent.run,

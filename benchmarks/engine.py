@@ -15,7 +15,7 @@ import sphuni
 from benchmarks import peers
 from benchmarks.entry import Answer, Entry, Peer, rows_of
 
-__all__ = ["ENTRIES", "run", "unit_points"]
+__all__ = ["COULOMB", "ENTRIES", "energy", "exact", "run", "unit_points"]
 
 _PAIR_WORK = 24
 """Operations of one Coulomb pair in R^3 with both forces, counted in the loop."""

@@ -118,6 +118,22 @@ def _statistics(rows: list[dict[str, str]]) -> str:
     return _table(("tests of uniformity", "sphuni", "peer"), found)
 
 
+def _threads(rows: list[dict[str, str]]) -> str:
+    found = [
+        (
+            row["case"],
+            _seconds(row["seconds"]),
+            _ratio(row["gain_ratio"]),
+            _ratio(row["busy_gain_ratio"]),
+            _ratio(row["cdist_ratio"]) if row.get("cdist_ratio") else "",
+        )
+        for row in rows
+    ]
+    count = rows[0]["threads"]
+    heads = (f"on {count} threads", "sphuni", "of one", "beside a busy process", "torch.cdist")
+    return _table(heads, found)
+
+
 def _ring(rows: list[dict[str, str]]) -> str:
     found = [
         (
@@ -156,6 +172,7 @@ def _million(rows: list[dict[str, str]]) -> str:
 
 FAMILIES: tuple[tuple[str, str, Callable[[list[dict[str, str]]], str]], ...] = (
     *((name, "method", _against_peers) for name in ("engine", "separation", "layers", "descent")),
+    ("threads", "gain_ratio", _threads),
     ("scaling", "exponent", _exponents),
     ("statistics", "speed_ratio", _statistics),
     ("ring", "efficiency_ratio", _ring),
