@@ -6,8 +6,8 @@ Families: engine, threads, separation, layers, descent, scaling, ring, analysis,
 statistics, training, training_cost, million, gpu (says so and writes nothing where there is none).
 Peers that are not installed are named as absent (`make bench` installs them). The commands
 `python -m benchmarks.draw` and `python -m benchmarks.readme` turn the results into pictures and
-into the README's tables. Calibration of the tests and the atlas of configurations have commands of their own, see the
-Makefile: they take hours and resume.
+into the README's tables. Calibration of the tests and the atlas of configurations have commands of
+their own, see the Makefile: they take hours and resume.
 """
 
 import argparse
