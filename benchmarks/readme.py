@@ -130,7 +130,13 @@ def _threads(rows: list[dict[str, str]]) -> str:
         for row in rows
     ]
     count = rows[0]["threads"]
-    heads = (f"on {count} threads", "sphuni", "of one", "beside a busy process", "torch.cdist")
+    heads = (
+        f"on {count} threads, wall-clock",
+        "sphuni",
+        "one thread's time over it",
+        "the same beside a busy process",
+        f"torch.cdist on {count}",
+    )
     return _table(heads, found)
 
 
