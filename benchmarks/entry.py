@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.measure import isolated, peak_memory
 
-__all__ = ["Answer", "Entry", "Peer", "rows_of"]
+__all__ = ["Answer", "Entry", "Peer", "relative_errors", "rows_of"]
 
 _PRODUCTS, _TURNS = 8, 2
 _ENOUGH, _MOST, _BETWEEN = 2.0, 300, 0.2
@@ -135,7 +135,7 @@ def _measure(module: str, name: str, peer: str | None) -> dict[str, Any]:
         began = time.process_time()
         answer = run(data)
         seconds.append(time.process_time() - began)
-    errors = _errors(answer, entry.reference(data))
+    errors = relative_errors(answer, entry.reference(data))
     wrong = [f for f, e in errors.items() if not e <= entry.tolerance.get(f, 1e-4)]
     row = {
         "status": "right" if not wrong else f"wrong {', '.join(wrong)}",
@@ -168,7 +168,7 @@ def gemm_rate(dtype: str) -> float:
     return _PRODUCTS * 2 * 1024**3 / (time.process_time() - began)
 
 
-def _errors(answer: Answer, exact: Answer) -> dict[str, float]:
+def relative_errors(answer: Answer, exact: Answer) -> dict[str, float]:
     """Relative error of every field that was returned; nan counts as wrong."""
     found = {}
     for field, value in answer.items():

@@ -5,6 +5,7 @@ other process that keeps a processor to itself. The digits are the same on any n
 and are held to float64 before a time is reported.
 """
 
+import functools
 import statistics
 import subprocess
 import sys
@@ -12,11 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks import peers
 from benchmarks.engine import COULOMB, energy, exact, unit_points
+from benchmarks.entry import relative_errors
 from benchmarks.measure import isolated
 
 __all__ = ["run"]
@@ -25,6 +26,9 @@ CASES = ((512, 576), (1024, 576), (1536, 384), (4096, 1024), (20_000, 128))
 ROUNDS = 7
 _TOLERANCE = 1e-4
 _PEER_UP_TO = 5_000
+
+Tasks = dict[str, tuple[int, Callable[[], Any]]]
+"""Threads and work, by name."""
 
 
 def run(only: str = "") -> Iterator[dict[str, Any]]:
@@ -37,44 +41,43 @@ def run(only: str = "") -> Iterator[dict[str, Any]]:
 
 def _case(n: int, d: int) -> dict[str, Any]:
     points, threads = unit_points(n, d, "float32"), torch.get_num_threads()
-    one = {1: lambda: energy(points, kernel=COULOMB)}
-    many = {threads: lambda: energy(points, kernel=COULOMB)}
-    peer = {-threads: lambda: peers.cdist(points)} if n <= _PEER_UP_TO else {}
-    quiet = _alternating(one | many | peer)
+    work = functools.partial(energy, points, kernel=COULOMB)
+    ours: Tasks = {"one": (1, work), "all": (threads, work)}
+    cdist = (threads, functools.partial(peers.cdist, points))
+    quiet = _alternating(ours | ({"cdist": cdist} if n <= _PEER_UP_TO else {}))
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:
         try:
-            busy = _alternating(one | many)
+            busy = _alternating(ours)
         finally:
             other.kill()
     row = {
         "threads": threads,
-        "one_thread_seconds": quiet[1],
-        "seconds": quiet[threads],
-        "gain_ratio": quiet[1] / quiet[threads],
-        "busy_gain_ratio": busy[1] / busy[threads],
+        "one_thread_seconds": quiet["one"],
+        "seconds": quiet["all"],
+        "gain_ratio": quiet["one"] / quiet["all"],
+        "busy_gain_ratio": busy["one"] / busy["all"],
         "gradient_error": _error(points),
     }
-    if peer:
-        row["cdist_ratio"] = quiet[-threads] / quiet[threads]
+    if "cdist" in quiet:
+        row["cdist_ratio"] = quiet["cdist"] / quiet["all"]
     return row
 
 
-def _alternating(tasks: dict[int, Callable[[], Any]]) -> dict[int, float]:
-    """Median seconds of each task, called in turns, on as many threads as its key says."""
-    seconds: dict[int, list[float]] = {key: [] for key in tasks}
+def _alternating(tasks: Tasks) -> dict[str, float]:
+    """Median seconds of each task, called in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(ROUNDS + 1):
-        for key, task in tasks.items():
-            torch.set_num_threads(abs(key))
+        for name, (threads, task) in tasks.items():
+            torch.set_num_threads(threads)
             started = time.perf_counter()
             task()
-            seconds[key].append(time.perf_counter() - started)
-    return {key: statistics.median(found[1:]) for key, found in seconds.items()}
+            seconds[name].append(time.perf_counter() - started)
+    return {name: statistics.median(found[1:]) for name, found in seconds.items()}
 
 
 def _error(points: torch.Tensor) -> float:
     truth, found = exact(points, kernel=COULOMB), energy(points, kernel=COULOMB)
-    difference = np.linalg.norm(found["gradient"] - truth["gradient"])
-    error = float(difference / np.linalg.norm(truth["gradient"]))
+    error = relative_errors(found, truth)["gradient"]
     if not error < _TOLERANCE:
         raise ArithmeticError(f"the gradient is off by {error:.1e}")
     return error

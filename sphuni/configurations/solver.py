@@ -280,7 +280,7 @@ def _advice(
     """Say what the outcome suggests."""
     if status == "closed form" or _at_bound(task, value, certificate):
         return "optimal: the value is known in closed form or equals a certified bound"
-    scale = max(task.unit, abs(value) / task.n**2)
+    scale = task.scale(value / task.n**2)
     stationary = certificate.residual <= (1e-9 * scale if certificate.kind == "smooth" else 1e-6)
     if status in ("time limit", "interrupted") and not stationary:
         return "cut short before the best was polished: give it more time"

@@ -6,6 +6,7 @@ The order is that of a tournament in which every block of rows meets every other
 of a round share no rows.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
@@ -28,14 +29,13 @@ class Task(NamedTuple):
     """One tile of one part of the batch.
 
     In a block's `own` tile row i and column i are the same point. Any other tile of the pairs of
-    one set stands for its mirror image too. Columns may be those of an `other` set.
+    one set stands for its mirror image too.
     """
 
     batch: slice
     left: slice
     right: slice
     own: bool
-    other: bool
 
 
 def run_tiles(
@@ -59,7 +59,8 @@ def run_tiles(
     work_load = x.shape[0] * x.shape[1] * (x if y is None else y).shape[1] * (x.shape[2] + 16)
     parallel = x.device.type == "cpu" and work_load >= _INLINE_WORK
     width = max(map(len, rounds)) if parallel else 1
-    in_turns(work, list(itertools.chain(*rounds)), uses=_rows_of, width=width)
+    uses = functools.partial(_rows_of, two_sets=y is not None)
+    in_turns(work, list(itertools.chain(*rounds)), uses=uses, width=width)
 
 
 def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, parallel: bool) -> None:
@@ -70,10 +71,10 @@ def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, para
             pass
 
 
-def _rows_of(task: Task) -> Iterator[tuple[int, int, bool]]:
-    """What no other tile may add to meanwhile: rows, and columns where they are of another set."""
+def _rows_of(task: Task, *, two_sets: bool) -> Iterator[tuple[int, int, bool]]:
+    """The rows, of one set or the other, that no other tile may add to meanwhile."""
     yield task.batch.start, task.left.start, False
-    yield task.batch.start, task.right.start, task.other
+    yield task.batch.start, task.right.start, two_sets
 
 
 def block_size(n: int) -> int:
@@ -89,11 +90,7 @@ def _rounds(x: Tensor, y: Tensor | None, block: int | None) -> list[list[Task]]:
     parts = list(_blocks(x.shape[0], max(1, _TILE_ELEMENTS // size)))
     pairs = _tournament(len(rows)) if y is None else _shifts(len(rows), len(other))
     return [
-        [
-            Task(part, rows[i], other[j], own=y is None and i == j, other=y is not None)
-            for part in parts
-            for i, j in met
-        ]
+        [Task(part, rows[i], other[j], own=y is None and i == j) for part in parts for i, j in met]
         for met in pairs
     ]
 

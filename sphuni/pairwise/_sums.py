@@ -100,7 +100,7 @@ def _sum_tile(x: Tensor, kernels: tuple[Kernel, ...], into: _BlockSums, task: Ta
     """
     left, right, sums, share = into.place(task)
     if x.shape[2] > _tiles.DIRECT_DIMENSION:
-        gram = _tiles.own_products(left) if task.own else torch.matmul(left, right.mT)
+        gram = _tiles.products(left, right, own=task.own)
         sums += cosine_sums(gram, left, right, kernels, own=task.own)
         return
     tile = _tiles.distances(left, right, kernels, own=task.own)
@@ -136,13 +136,13 @@ def _swept_gradient_tile(
     looking for them before every loop.
     """
     left, right, sums, share = block_sums.place(task)
-    cosines, near = _products(left, right, task.own), None
+    cosines, near = _marked_products(left, right, task.own), None
     for k, kernel in enumerate(kernels):
         last = k == len(kernels) - 1
         weights = cosines if last else cosines.clone()
         swept = _sweep.slopes(weights, kernel, both=not task.own)
         if swept.near:
-            cosines = _products(left, right, task.own)
+            cosines = _marked_products(left, right, task.own)
             near = _set_apart(cosines, left, right, kernels, task.own)
             weights = cosines if last else cosines.clone()
             swept = _sweep.slopes(weights, kernel, both=not task.own)
@@ -154,12 +154,11 @@ def _swept_gradient_tile(
         sums[:, k] += share * swept.sums
 
 
-def _products(left: Tensor, right: Tensor, own: bool) -> Tensor:
+def _marked_products(left: Tensor, right: Tensor, own: bool) -> Tensor:
     """Cosines (b, r, c), marked on the diagonal of a block's own tile."""
-    if not own:
-        return torch.matmul(left, right.mT)
-    gram = _tiles.own_products(left)
-    gram.diagonal(dim1=-2, dim2=-1).fill_(_sweep.MARK)
+    gram = _tiles.products(left, right, own=own)
+    if own:
+        gram.diagonal(dim1=-2, dim2=-1).fill_(_sweep.MARK)
     return gram
 
 

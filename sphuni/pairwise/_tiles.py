@@ -35,6 +35,7 @@ __all__ = [
     "near_slopes",
     "near_values",
     "own_products",
+    "products",
     "sensitive",
     "set_apart",
     "tangent",
@@ -89,7 +90,7 @@ def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, own: bool) -> 
             p.diagonal(dim1=-2, dim2=-1).fill_(2.0)
             q.diagonal(dim1=-2, dim2=-1).fill_(2.0)
         return Tile(p, q, None, own, direct=True)
-    gram = own_products(x) if own else torch.matmul(x, y.mT)
+    gram = products(x, y, own=own)
     near = set_apart(gram, x, y, kernels, own=own, neutral=0.0)
     return from_cosines(gram, near, kernels, own=own)
 
@@ -227,6 +228,11 @@ def _planes(x: Tensor, y: Tensor, sign: int) -> Tensor:
         total = plane if total is None else total + plane
     assert total is not None
     return total
+
+
+def products(x: Tensor, y: Tensor, *, own: bool) -> Tensor:
+    """Products x y^T (b, r, c); `own` says that both are the same rows."""
+    return own_products(x) if own else torch.matmul(x, y.mT)
 
 
 def own_products(x: Tensor) -> Tensor:
