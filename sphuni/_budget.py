@@ -15,6 +15,7 @@ __all__ = [
     "memory_budget",
     "require",
     "share_memory",
+    "stated_limit",
 ]
 
 _FALLBACK = 2 << 30
@@ -25,7 +26,7 @@ _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("max_bytes",
 def limit_memory(max_bytes: int) -> Iterator[None]:
     """Limit the working memory of the calls of the library within a ``with`` block.
 
-    For what would take more than its points and some tiles (of up to 36 MB): determinants, the
+    For what would take more than its points and some tiles (of up to 8 MB): determinants, the
     reference engine, losses on the pairs of a batch, searches, fast multipoles and reports. It is
     done in blocks or by sampling, or refused with a `BudgetError` that names the size. Worker
     processes share the limit. The memory of inputs and answers, of Python and of torch itself is
@@ -68,6 +69,11 @@ def share_memory(max_bytes: int) -> None:
     _limit.set(_checked(max_bytes))
 
 
+def stated_limit() -> int | None:
+    """The limit of `limit_memory`, if a call is made under one."""
+    return _limit.get()
+
+
 def memory_budget(max_bytes: int | None = None) -> int:
     """Return the working memory a call may take, in bytes.
 
@@ -78,7 +84,7 @@ def memory_budget(max_bytes: int | None = None) -> int:
         memory that is free now.
     """
     if max_bytes is None:
-        max_bytes = _limit.get()
+        max_bytes = stated_limit()
     if max_bytes is None:
         return max(_free_memory() // 4, 1 << 20)
     return _checked(max_bytes)

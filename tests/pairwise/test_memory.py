@@ -9,7 +9,7 @@ import torch
 import sphuni
 from sphuni._errors import BudgetError
 from sphuni.kernels import Riesz
-from sphuni.pairwise import _closest, pair_reduce, smallest_distance
+from sphuni.pairwise import _closest, _tiles, pair_reduce, smallest_distance
 
 PROGRAM = """
 import pathlib, re, torch, sphuni
@@ -56,6 +56,21 @@ def test_a_hundred_thousand_points_stay_under_500_mib():
     peaks(GRADIENT, 600, 64)  # compiles the loops, which takes more than that
     _, after = peaks(GRADIENT, 100_000, 64)
     assert after < 500
+
+
+def test_a_limit_makes_tiles_smaller_and_changes_no_answer(monkeypatch):
+    points, limit = sphuni.random_points(1500, 12, rng=0), 6 << 20
+    whole, sizes = sphuni.riesz_energy(points, s=1), []
+
+    def watched(x, y, *, own):
+        sizes.append(8 * x.shape[-2] * y.shape[-2])
+        return products(x, y, own=own)
+
+    products = _tiles.products
+    monkeypatch.setattr(_tiles, "products", watched)
+    with sphuni.limit_memory(limit):
+        assert sphuni.riesz_energy(points, s=1) == pytest.approx(whole, rel=1e-14)
+    assert 0 < max(sizes) <= limit < 8 * 1500**2
 
 
 @pytest.mark.parametrize("op", ["sum", "rows"])
