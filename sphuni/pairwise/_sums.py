@@ -51,7 +51,7 @@ def sums_and_gradients(
     b, n, d = x.shape
     into = GradientSum(x, len(kernels)) if with_gradient else None
     swept = d > _tiles.DIRECT_DIMENSION and _sweep.serves(x, kernels, b * n**2)
-    block = _swept_block(x) if swept else block_size(n)
+    block = _swept_block(n, x.element_size()) if swept else block_size(n)
     sums = _BlockSums(x, len(kernels), block)
     work: Callable[..., None] = functools.partial(_sum_tile, x, kernels, sums)
     if into is not None:
@@ -61,14 +61,14 @@ def sums_and_gradients(
     return sums.total(), x.new_zeros(0) if into is None else into.gradients
 
 
-def _swept_block(x: Tensor) -> int:
+def _swept_block(n: int, element_size: int) -> int:
     """Rows of a swept tile: all of a set of up to three blocks, where it is not to save memory.
 
     Only from four blocks on are there two tiles that share no rows, but one product has work for
     all threads.
     """
-    n, limit = x.shape[1], stated_limit()
-    whole = n <= 3 * LARGEST_BLOCK and (limit is None or n**2 * x.element_size() <= limit)
+    limit = stated_limit()
+    whole = n <= 3 * LARGEST_BLOCK and (limit is None or n**2 * element_size <= limit)
     return max(1, n) if whole else block_size(n)
 
 

@@ -67,7 +67,7 @@ def small_tiles(monkeypatch):
 
 def set_block(monkeypatch, rows):
     for module, name in ((_schedule, "block_size"), (_sums, "block_size"), (_sums, "_swept_block")):
-        monkeypatch.setattr(module, name, lambda n: min(n, rows))
+        monkeypatch.setattr(module, name, lambda n, *_: min(n, rows))
 
 
 @pytest.fixture
