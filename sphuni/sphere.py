@@ -67,6 +67,15 @@ def unit_rows(x: Tensor) -> Tensor:
     return scaled * squared.rsqrt().masked_fill(zero, 0.0)
 
 
+def float64_rows(x: Tensor) -> Tensor:
+    """Unit rows in float64, of unit length to its precision.
+
+    For sums that cancel and for close points: the norms of narrower rows are 1 only to their own
+    roundings, which would count.
+    """
+    return x if x.dtype == torch.float64 else unit_rows(x.double())
+
+
 @array_function("y")
 def chordal_distance(x: Tensor, y: Array, /) -> Tensor:
     """Return the straight-line distance between points of the sphere, in [0, 2].

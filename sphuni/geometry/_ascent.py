@@ -5,13 +5,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sphuni._typing import Points
+from sphuni.kernels import Kernel
 from sphuni.sphere import unit_rows
 
-__all__ = ["deep_holes", "descend", "starting_poles"]
+__all__ = ["deep_holes", "descend", "potential", "soft_maximum", "starting_poles"]
+
+Height = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""What poles (m, d) descend on: its values (m,) and its gradients (m, d)."""
 
 _STARTS = 64
 _SEED = 20_240_601
-_BLOCK_ELEMENTS = 1 << 24
+_BLOCK_ELEMENTS = 1 << 20
 
 
 def starting_poles(points: Tensor, *, antipodal: bool) -> Tensor:
@@ -30,21 +35,14 @@ def starting_poles(points: Tensor, *, antipodal: bool) -> Tensor:
 def deep_holes(points: Tensor, starts: Tensor, *, steps: int = 400) -> Tensor:
     """Move each start to a nearby local maximum of the distance to the nearest point.
 
-    Descent on a soft maximum of the cosines whose temperature falls, in blocks of points; the
-    candidates are only as good as the best of them, and each certifies a lower bound by itself.
+    Descent on a soft maximum of the cosines whose temperature falls; the candidates are only as
+    good as the best of them, and each certifies a lower bound by itself.
     """
     poles = starts
     for stage in range(6):
         sharpness = 8.0 * 4.0**stage
-
-        def soft_maximum(z: Tensor, sharpness: float = sharpness) -> Tensor:
-            parts = [
-                torch.logsumexp(sharpness * (z @ block.T), dim=-1)
-                for block in points.split(max(1, _BLOCK_ELEMENTS // max(1, z.shape[0])))
-            ]
-            return torch.logsumexp(torch.stack(parts), dim=0) / sharpness
-
-        poles = descend(soft_maximum, poles, steps=steps // 6, step=1.0 / sharpness**0.5)
+        height = soft_maximum(points, sharpness)
+        poles = descend(height, poles, steps=steps // 6, step=1.0 / sharpness**0.5)
     return _snap(points, poles)
 
 
@@ -65,16 +63,52 @@ def _snap(points: Tensor, poles: Tensor) -> Tensor:
     return torch.cat(snapped)
 
 
-def descend(
-    objective: Callable[[Tensor], Tensor], poles: Tensor, *, steps: int, step: float
-) -> Tensor:
-    """Minimise `objective`, one value per row, over unit rows, by adaptive gradient steps."""
+def potential(points: Points, kernel: Kernel) -> Height:
+    """The potential sum_j K(<z, x_j>) of the points, finite at the points themselves."""
+
+    def height(poles: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = poles.new_zeros(len(poles)), torch.zeros_like(poles)
+        least = 8 * torch.finfo(poles.dtype).eps
+        for block in _blocks(points, poles):
+            cosines = poles @ block.T
+            p, q = ((2 + 2 * sign * cosines).clamp_min_(least) for sign in (-1, 1))
+            values, slopes = kernel.value_and_derivative(p, q)
+            value += values.sum(dim=1)
+            gradient += slopes @ block
+        return value, gradient
+
+    return height
+
+
+def soft_maximum(points: Points, sharpness: float) -> Height:
+    """log(sum_j exp(sharpness <z, x_j>)) / sharpness: at least the largest cosine."""
+
+    def height(poles: Tensor) -> tuple[Tensor, Tensor]:
+        blocks = _blocks(points, poles)
+        largest = torch.stack([(poles @ block.T).amax(dim=1) for block in blocks]).amax(dim=0)
+        total, gradient = torch.zeros_like(largest), torch.zeros_like(poles)
+        for block in blocks:
+            weights = (poles @ block.T).sub_(largest[:, None]).mul_(sharpness).exp_()
+            total += weights.sum(dim=1)
+            gradient += weights @ block
+        return largest + total.log() / sharpness, gradient / total[:, None]
+
+    return height
+
+
+def _blocks(points: Points, poles: Tensor) -> tuple[Tensor, ...]:
+    """The points in parts whose cosines with all poles are few."""
+    return points.split(max(1, _BLOCK_ELEMENTS // max(1, len(poles))))
+
+
+def descend(height: Height, poles: Tensor, *, steps: int, step: float) -> Tensor:
+    """Minimise `height` over unit rows by adaptive gradient steps."""
     z = poles
     sizes = torch.full_like(z[:, :1], step)
-    value, direction = _value_and_tangent(objective, z)
+    value, direction = _value_and_tangent(height, z)
     for _ in range(steps):
         trial = unit_rows(z - sizes * direction)
-        trial_value, trial_direction = _value_and_tangent(objective, trial)
+        trial_value, trial_direction = _value_and_tangent(height, trial)
         better = (trial_value < value)[:, None]
         z = torch.where(better, trial, z)
         value = torch.where(better[:, 0], trial_value, value)
@@ -83,11 +117,8 @@ def descend(
     return z
 
 
-def _value_and_tangent(objective: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
+def _value_and_tangent(height: Height, z: Tensor) -> tuple[Tensor, Tensor]:
     """Values and unit tangent directions of steepest ascent (zero at stationary poles)."""
-    with torch.enable_grad():
-        leaf = z.detach().requires_grad_()
-        value = objective(leaf)
-        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    value, gradient = height(z)
     tangent = gradient - (gradient * z).sum(dim=-1, keepdim=True) * z
-    return value.detach(), unit_rows(tangent)
+    return value, unit_rows(tangent)

@@ -11,7 +11,7 @@ from sphuni.sphere import angles, unit_rows
 __all__ = ["lowest_potential"]
 
 _MOST_CELLS = 60_000
-_BLOCK = 1 << 21
+_BLOCK = 1 << 18
 
 
 def lowest_potential(
@@ -22,6 +22,7 @@ def lowest_potential(
     Parameters
     ----------
     points : float64 tensor (n, d)
+        On the processor.
     kernel : Kernel
         Convex and finite at cosines below 1.
     best : float

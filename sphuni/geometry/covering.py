@@ -150,7 +150,9 @@ def mesh_ratio(points: Tensor, /, *, antipodal: bool = False) -> Tensor:
     closest = distance.amin(dim=-1)
     if antipodal:  # a point and its own antipode are a pair of the doubled set
         closest = closest.clamp_max(torch.pi)
-    ratio = covering(rows, method="auto", antipodal=antipodal).radius / (0.5 * closest)
+    radius = covering(rows, method="auto", antipodal=antipodal).radius
+    apart = closest > 0
+    ratio = torch.where(apart, 2 * radius / torch.where(apart, closest, 1.0), torch.inf)
     return ratio.to(points.dtype)
 
 

@@ -5,9 +5,10 @@ import torch
 from scipy.special import gammaln
 from torch import Tensor
 
-from sphuni._arrays import array_function, check_points, widen
+from sphuni._arrays import array_function, check_points
 from sphuni.kernels import GegenbauerSeries, Riesz
 from sphuni.pairwise import pair_reduce
+from sphuni.sphere import float64_rows
 
 __all__ = ["cap_discrepancy", "design_residual", "worst_case_error"]
 
@@ -32,7 +33,8 @@ def cap_discrepancy(points: Tensor, /) -> Tensor:
     Notes
     -----
     Stolarsky's invariance principle turns the integral over caps into the sum of distances, so
-    the cost is O(n^2 d). Where all points coincide the gradient is zero.
+    the cost is O(n^2 d), in float64 whatever the points are: for well spread points the two means
+    cancel. Where all points coincide the gradient is zero.
 
     References
     ----------
@@ -119,7 +121,8 @@ def design_residual(points: Tensor, /, *, t: int) -> Tensor:
 
     Notes
     -----
-    A t-design averages every polynomial of degree at most t exactly. O(n^2 (d + t)) time.
+    A t-design averages every polynomial of degree at most t exactly. O(n^2 (d + t)) time, in
+    float64 whatever the points are.
 
     References
     ----------
@@ -140,7 +143,7 @@ def design_residual(points: Tensor, /, *, t: int) -> Tensor:
         raise ValueError(f"t must be at least 1; got {t}")
     n, d = points.shape[-2:]
     kernels = tuple(GegenbauerSeries((0.0,) * l + (1.0,), d) for l in range(1, t + 1))
-    sums = pair_reduce(widen(points), kernel=kernels)
+    sums = pair_reduce(float64_rows(points), kernel=kernels)
     means = (2 * sums + n) / n**2
     return _root(means.amax(dim=-1)).to(points.dtype)
 
@@ -149,7 +152,7 @@ def _root_of_gap(points: Tensor, *, exponent: float, constant: float) -> Tensor:
     """sqrt(constant * (E|x - y|^exponent - its mean over all n^2 ordered pairs))."""
     n, d = points.shape[-2:]
     kernel = Riesz(-exponent)
-    minus_sum = pair_reduce(widen(points), kernel=kernel)
+    minus_sum = pair_reduce(float64_rows(points), kernel=kernel)
     return _root(constant * (2 * minus_sum / n**2 - kernel.mean(d))).to(points.dtype)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from sphuni._arrays import check_points, result_function, widen
 from sphuni._result import Result
 from sphuni._typing import Array
-from sphuni.geometry._ascent import descend, starting_poles
+from sphuni.geometry._ascent import descend, potential, starting_poles
 from sphuni.geometry._branch import lowest_potential
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import pair_reduce
@@ -146,7 +146,7 @@ def _worst_pole(
         convex = len(rows) * float(kernel(0.0))
         if null is not None or kernel(0.5) == kernel(0.0):
             pole = rows[0] if null is None else null
-            return pole, _potential(rows, kernel, pole[None]).item()
+            return pole, potential(rows, kernel)(pole[None])[0].item()
     else:
         mean = float((total.norm() / len(rows)).clamp_max(1.0))
         convex = len(rows) * float(kernel(-mean))
@@ -156,20 +156,21 @@ def _worst_pole(
     pole = _search(rows, kernel, starting_poles(rows, antipodal=antipodal))
     if method == "bounds" or rows.shape[1] > _BRANCH_DIMENSION or len(rows) > _BRANCH_POINTS:
         return pole, convex
-    best = _potential(rows, kernel, pole[None]).item()
+    best = potential(rows, kernel)(pole[None])[0].item()
     tolerance = 0.1 * _AGREE * max(abs(best), 1e-300)
-    certified, lower_pole = lowest_potential(rows, kernel, best=best, tolerance=tolerance)
+    certified, lower_pole = lowest_potential(rows.cpu(), kernel, best=best, tolerance=tolerance)
     if bool(lower_pole.any()):
-        pole = _search(rows, kernel, lower_pole[None])
+        pole = _search(rows, kernel, lower_pole[None].to(rows))
     return pole, max(convex, certified)
 
 
 def _search(rows: Tensor, kernel: Kernel, starts: Tensor) -> Tensor:
     """The lowest pole that local descent, then Newton, reaches from `starts`."""
-    poles = descend(lambda z: _potential(rows, kernel, z), starts, steps=120, step=0.1)
-    order = _potential(rows, kernel, poles).argsort()[:4]
+    height = potential(rows, kernel)
+    poles = descend(height, starts, steps=120, step=0.1)
+    order = height(poles)[0].argsort()[:4]
     refined = torch.cat([poles[order], *(_newton(rows, kernel, poles[i]) for i in order)])
-    return refined[_potential(rows, kernel, refined).argmin()]
+    return refined[height(refined)[0].argmin()]
 
 
 def _newton(rows: Tensor, kernel: Kernel, pole: Tensor, steps: int = 8) -> Tensor:
@@ -189,13 +190,6 @@ def _newton(rows: Tensor, kernel: Kernel, pole: Tensor, steps: int = 8) -> Tenso
         pole = unit_rows((pole + step)[None])[0]
         iterates.append(pole)
     return torch.stack(iterates)
-
-
-def _potential(rows: Tensor, kernel: Kernel, poles: Tensor) -> Tensor:
-    """Potential at each pole, in plain differentiable operations."""
-    cosines = poles @ rows.T
-    p, q = 2 - 2 * cosines, 2 + 2 * cosines
-    return kernel.value(p.clamp_min(1e-14), q.clamp_min(1e-14)).sum(dim=1)
 
 
 def _orthogonal_pole(rows: Tensor) -> Tensor | None:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni import _numbers
 from sphuni.kernels._base import Kernel
 
 __all__ = ["Dirichlet", "GegenbauerSeries"]
@@ -30,8 +31,7 @@ class GegenbauerSeries(Kernel):
     def __post_init__(self) -> None:
         if len(self.coefficients) == 0 or not np.all(np.isfinite(self.coefficients)):
             raise ValueError("coefficients must be a non-empty tuple of finite numbers")
-        if self.d < 2:
-            raise ValueError(f"d must be at least 2; got {self.d}")
+        object.__setattr__(self, "d", _numbers.whole("d", self.d, 2))
         object.__setattr__(self, "coefficients", tuple(float(a) for a in self.coefficients))
 
     @property
@@ -101,8 +101,7 @@ class Dirichlet(GegenbauerSeries):
     degree: int = 1
 
     def __post_init__(self) -> None:
-        if self.degree < 0:
-            raise ValueError(f"degree must be non-negative; got {self.degree}")
+        object.__setattr__(self, "degree", _numbers.whole("degree", self.degree, 0))
         weights = tuple((2 * l + 1) / (4 * math.pi) for l in range(self.degree + 1))
         object.__setattr__(self, "coefficients", weights)
 

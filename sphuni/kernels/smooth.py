@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni import _numbers
 from sphuni.kernels._base import Kernel
 from sphuni.special import harmonic_dimension
 
@@ -48,7 +49,7 @@ class Gaussian(_Decreasing):
     epsilon: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_positive(self.epsilon, "epsilon")
+        object.__setattr__(self, "epsilon", _numbers.positive("epsilon", self.epsilon))
 
     @property
     def label(self) -> str:
@@ -80,7 +81,7 @@ class Laplace(_Decreasing):
     a: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_positive(self.a, "a")
+        object.__setattr__(self, "a", _numbers.positive("a", self.a))
 
     @property
     def label(self) -> str:
@@ -124,10 +125,10 @@ class Poisson(_Decreasing):
     d: int = 3
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rho", _numbers.finite("rho", self.rho))
+        object.__setattr__(self, "d", _numbers.whole("d", self.d, 2))
         if not 0 < self.rho < 1:
             raise ValueError(f"rho must lie strictly between 0 and 1; got {self.rho}")
-        if self.d < 2:
-            raise ValueError(f"d must be at least 2; got {self.d}")
 
     @property
     def label(self) -> str:
@@ -159,8 +160,3 @@ class Poisson(_Decreasing):
     def _ratio(self) -> float:
         """1 - 2 rho t + rho^2 = (1 - rho)^2 (1 + ratio p)."""
         return self.rho / (1 - self.rho) ** 2
-
-
-def _check_positive(value: float, name: str) -> None:
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} must be a positive number; got {value}")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.pairwise._nearest import nearest
-from sphuni.sphere import closer_side, root
+from sphuni.sphere import closer_side, float64_rows, root
 
 __all__ = ["smallest_distance"]
 
@@ -31,7 +31,7 @@ def smallest_distance(
 
     Returns
     -------
-    tensor of shape (...)
+    float64 tensor of shape (...)
         Its gradient is that of one pair.
 
     Notes
@@ -39,6 +39,7 @@ def smallest_distance(
     Whole tables of cosines for sets of at most 512 points, as long as a batch of them holds no more
     than 2^25 numbers; sorted angles for d = 2, else `nearest`.
     """
+    points = float64_rows(points)
     n, d = points.shape[-2:]
     if n <= _DENSE_UP_TO and points.numel() // max(d, 1) * n <= _MOST_COSINES:
         first, second = _dense(points, antipodal=antipodal, opposite=opposite)
@@ -64,18 +65,18 @@ def _rows(points: Points, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
 
 def _dense(points: Points, *, antipodal: bool, opposite: bool) -> tuple[Tensor, Tensor]:
     """The rows (..., 1, d) of the pair of largest cosine, or of smallest, of small sets."""
-    rows = points.detach().double()
+    rows = points.detach()
     n = rows.shape[-2]
     gram = rows @ (-rows if opposite else rows).mT
     gram = gram.abs_() if antipodal else gram
     gram.diagonal(dim1=-2, dim2=-1).fill_(-torch.inf)
     place = gram.flatten(-2).argmax(-1)[..., None]
-    return _rows(points.double(), place // n, place % n)
+    return _rows(points, place // n, place % n)
 
 
 def _neighbours(points: Points, *, antipodal: bool) -> tuple[Tensor, Tensor]:
     """All pairs of neighbours on the circle, or of neighbouring lines of the plane."""
-    x = points.detach().double()
+    x = points.detach()
     angle = torch.atan2(x[..., 1].contiguous(), x[..., 0].contiguous())
     order = (torch.remainder(angle, math.pi) if antipodal else angle).argsort(-1)
-    return _rows(points.double(), order, order.roll(1, -1))
+    return _rows(points, order, order.roll(1, -1))

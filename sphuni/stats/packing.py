@@ -43,7 +43,7 @@ class Packing(UniformityTest):
 
     def summary(self, points: Points, d: int) -> Tensor:
         """The smallest chord."""
-        return smallest_distance(points.double(), antipodal=self.antipodal)
+        return smallest_distance(points, antipodal=self.antipodal)
 
     def closest(self, smallest: Tensor, largest: Tensor) -> Tensor:
         """The summary from the extreme cosines, to their absolute precision."""
@@ -104,7 +104,7 @@ class MaxAngle(Packing):
 
     def summary(self, points: Points, d: int) -> Tensor:
         """The smallest length of a sum of two points."""
-        return smallest_distance(points.double(), opposite=True)
+        return smallest_distance(points, opposite=True)
 
     def closest(self, smallest: Tensor, largest: Tensor) -> Tensor:
         """The summary from the smallest cosine, to its absolute precision."""

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+import sphuni
 from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Laplace, Poisson, Riesz
 
 EXPONENTS = (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.5, 9.25, -0.3)
@@ -148,20 +149,41 @@ def test_kernels_compare_hash_and_answer_in_the_callers_library():
 
 
 @pytest.mark.parametrize(
+    ("given", "plain"),
+    [
+        (Gaussian(np.float32(0.5)), Gaussian(0.5)),
+        (Laplace(np.float64(2.0)), Laplace(2.0)),
+        (Poisson(np.float64(0.5), np.int64(12)), Poisson(0.5, 12)),
+        (GegenbauerSeries(np.array([0.5, 0.5]), np.int64(12)), GegenbauerSeries((0.5, 0.5), 12)),
+        (Dirichlet(degree=np.int64(2)), Dirichlet(degree=2)),
+    ],
+    ids=lambda kernel: kernel.label,
+)
+def test_numpy_numbers_are_as_good_as_plain_ones(given, plain):
+    assert given == plain
+    points = sphuni.random_points(80, plain.d if hasattr(plain, "d") else 12, rng=0)
+    assert sphuni.kernel_energy(points, kernel=given) == sphuni.kernel_energy(points, kernel=plain)
+    assert all(type(value) in (int, float, tuple) for value in vars(given).values())
+
+
+@pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: Riesz("1"), TypeError, "s must be a real number; got str"),
         (lambda: Riesz(True), TypeError, "s must be a real number; got bool"),
         (lambda: Riesz(float("inf")), ValueError, "s must be finite.*use separation"),
         (lambda: Riesz(1.0, "taxi"), ValueError, "metric must be 'chordal' or 'geodesic'"),
-        (lambda: Gaussian(0.0), ValueError, "epsilon must be a positive number; got 0"),
-        (lambda: Laplace(float("nan")), ValueError, "a must be a positive number; got nan"),
+        (lambda: Gaussian(0.0), ValueError, "epsilon must be positive; got 0"),
+        (lambda: Laplace(float("nan")), ValueError, "a must be finite; got nan"),
+        (lambda: Gaussian("1"), TypeError, "epsilon must be a number; got '1'"),
+        (lambda: Laplace(True), TypeError, "a must be a number; got True"),
         (lambda: Poisson(1.0), ValueError, "rho must lie strictly between 0 and 1; got 1"),
+        (lambda: Poisson(0.5, 3.0), TypeError, "d must be a whole number; got 3.0"),
         (lambda: Poisson(0.5, 1), ValueError, "d must be at least 2; got 1"),
         (lambda: GegenbauerSeries(()), ValueError, "non-empty tuple of finite numbers"),
         (lambda: GegenbauerSeries((np.nan,)), ValueError, "non-empty tuple of finite numbers"),
         (lambda: GegenbauerSeries((1.0,), 1), ValueError, "d must be at least 2; got 1"),
-        (lambda: Dirichlet(degree=-1), ValueError, "degree must be non-negative; got -1"),
+        (lambda: Dirichlet(degree=-1), ValueError, "degree must be at least 0; got -1"),
         (lambda: Riesz().antipodal().antipodal(), ValueError, "antipodal already"),
         (lambda: Riesz(1.0).mean(1), ValueError, "d must be at least 2"),
         (lambda: Gaussian().variance(1), ValueError, "d must be at least 2"),

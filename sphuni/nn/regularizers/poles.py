@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from sphuni._numbers import finite, positive, whole
-from sphuni.geometry._ascent import descend
+from sphuni.geometry._ascent import Height, descend, potential, soft_maximum
+from sphuni.kernels import Riesz
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import widen
 from sphuni.nn.functional import mhc, mhp
@@ -16,7 +17,6 @@ from sphuni.sphere import unit_rows
 __all__ = ["Poles"]
 
 _SOFT_COSINE = 20.0
-_NEAREST = 1e-6
 
 
 class Poles(Objective):
@@ -104,7 +104,7 @@ class Poles(Objective):
         """Draw all but the worst poles afresh; what is kept moves to the front."""
         fresh = self._fresh(rows.shape[0], rows.shape[-1], self.poles)
         heights = torch.stack(
-            [self._height(z.to(one), one) for z, one in zip(self.poles, rows, strict=True)]
+            [self._height(one)(z.to(one))[0] for z, one in zip(self.poles, rows, strict=True)]
         )
         worst = heights.topk(self.kept, dim=-1, largest=False).indices
         kept = self.poles.gather(1, worst[..., None].expand(-1, -1, self.poles.shape[-1]))
@@ -113,28 +113,14 @@ class Poles(Objective):
     def _improve(self, rows: Tensor) -> None:
         for index, one in enumerate(rows):
             poles = self.poles[index].to(one)
-            better = descend(
-                lambda z, one=one: self._height(z, one),
-                poles,
-                steps=self.inner_steps,
-                step=self.inner_lr,
-            )
+            better = descend(self._height(one), poles, steps=self.inner_steps, step=self.inner_lr)
             self.poles[index] = better
 
-    def _height(self, z: Tensor, rows: Tensor) -> Tensor:
+    def _height(self, rows: Tensor) -> Height:
         """What a pole descends on: the potential, or a soft maximum of its cosines."""
-        cosines = z @ rows.mT
         half_space = bool(self.options.get("half_space"))
         if self.kind == "mhc":
-            both = torch.cat([cosines, -cosines], dim=-1) if half_space else cosines
-            return torch.logsumexp(_SOFT_COSINE * both, dim=-1)
-        s = float(self.options.get("s", 2.0))
-        height = _power(2 - 2 * cosines, s)
-        return (height + _power(2 + 2 * cosines, s) if half_space else height).sum(dim=-1)
-
-
-def _power(p: Tensor, s: float) -> Tensor:
-    p = p.clamp_min(_NEAREST)
-    if s == 0:
-        return -0.5 * p.log()
-    return p ** (-s / 2) if s > 0 else -(p ** (-s / 2))
+            both = torch.cat([rows, -rows]) if half_space else rows
+            return soft_maximum(both, _SOFT_COSINE)
+        kernel = Riesz(self.options.get("s", 2.0))
+        return potential(rows, kernel.antipodal() if half_space else kernel)
