@@ -189,7 +189,8 @@ def _under_transforms(
     named = [name for name in others if bound.arguments.get(name) is not None]
     if named:
         raise NotImplementedError(
-            f"{', '.join(named)} must be None under torch.func: only the points can be mapped"
+            f"{', '.join(named)} cannot be given to {function.__name__} under torch.func, which "
+            "maps the points alone; leading axes of its arguments are a batch"
         )
     return transformed(first, lambda batch: function(batch, *rest, **bound.kwargs))
 
@@ -197,6 +198,8 @@ def _under_transforms(
 def _to_tensor(value: Any, name: str) -> Tensor:
     if isinstance(value, Tensor):
         return _check_tensor(value, name)
+    if np.ma.is_masked(value):
+        raise TypeError(f"{name} must not hold masked entries; drop those rows first")
     array = np.asarray(value)
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)

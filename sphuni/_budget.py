@@ -2,8 +2,10 @@
 
 import contextlib
 import contextvars
+import operator
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from sphuni._errors import BudgetError
 
@@ -19,6 +21,11 @@ __all__ = [
 ]
 
 _FALLBACK = 2 << 30
+_CGROUP = Path("/sys/fs/cgroup")
+_GROUPS = (
+    (_CGROUP / "memory.max", _CGROUP / "memory.current"),
+    (_CGROUP / "memory/memory.limit_in_bytes", _CGROUP / "memory/memory.usage_in_bytes"),
+)
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("max_bytes", default=None)
 
 
@@ -91,11 +98,11 @@ def memory_budget(max_bytes: int | None = None) -> int:
 
 
 def _checked(max_bytes: int) -> int:
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
+    if isinstance(max_bytes, bool) or not hasattr(max_bytes, "__index__"):
         raise TypeError(f"max_bytes must be a whole number of bytes; got {max_bytes!r}")
     if max_bytes < 1:
         raise ValueError(f"max_bytes must be a positive number of bytes; got {max_bytes}")
-    return max_bytes
+    return operator.index(max_bytes)
 
 
 def budget_share(count: int, max_bytes: int | None = None) -> int:
@@ -123,6 +130,11 @@ def describe_bytes(count: float) -> str:
 
 
 def _free_memory() -> int:
+    """What this machine has left, or this container where it may have less."""
+    return min([_free_of_machine(), *(free for where in _GROUPS if (free := _free_of(*where)))])
+
+
+def _free_of_machine() -> int:
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             for line in lines:
@@ -134,3 +146,11 @@ def _free_memory() -> int:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return _FALLBACK
+
+
+def _free_of(limit: Path, used: Path) -> int | None:
+    """What a control group has left; nothing where it has no limit or there is none."""
+    try:
+        return max(1, int(limit.read_text()) - int(used.read_text()))
+    except (OSError, ValueError):  # the second from a limit that says "max"
+        return None

@@ -193,6 +193,19 @@ def test_autocast_does_not_reach_a_measure():
             assert torch.equal(measure(points[:40]), plain)
 
 
+def test_a_result_of_half_precision_writes_itself_too():
+    points = sphuni.normalize(torch.eye(3, dtype=torch.bfloat16) + 0.25)
+    result = sphuni.separation(points)
+    assert result.to_dict()["distance"] == pytest.approx(result.distance.item())
+    assert "pair=[0, " in str(result)
+
+
+def test_masked_entries_are_not_taken_for_numbers():
+    rows = np.ma.masked_array(np.eye(3), mask=np.eye(3, dtype=bool))
+    with pytest.raises(TypeError, match="points must not hold masked entries"):
+        sphuni.riesz_energy(rows)
+
+
 def test_a_result_writes_itself_as_plain_python():
     result = sphuni.separation(np.eye(2))
     right_angle = pytest.approx(np.pi / 2)

@@ -1,6 +1,7 @@
 """The suite's own judgement: what is right, what is slower, and what the README then says."""
 
 import ctypes
+import itertools
 import math
 
 import numpy as np
@@ -99,6 +100,13 @@ def test_only_right_answers_of_ours_have_a_time(monkeypatch):
     assert rows["right", "value only"]["returns"] == "value"
     assert rows["right", "absent"]["note"] == "no_such_package is not installed"
     assert "seconds" not in rows["wrong", "sphuni"]
+
+
+def test_a_wrong_turn_is_not_hidden_by_a_right_one(monkeypatch):
+    turns = itertools.cycle([{"status": "right", "seconds": 1.0}, {"status": "wrong value"}])
+    monkeypatch.setattr(entry, "isolated", lambda task, *arguments: next(turns))
+    rows = list(rows_of(__name__, ENTRIES[1:]))
+    assert rows == [{"case": "wrong", "method": "sphuni", "status": "wrong value"}]
 
 
 def test_readme_tables_say_who_was_wrong_absent_or_faster(tmp_path, monkeypatch):

@@ -78,7 +78,7 @@ def clusters(
     kappa : float
         Concentration of each cluster.
     centres : int or array_like of shape (k, d), default 5
-        Mean directions, or how many uniform ones to draw (the same for the whole batch).
+        Mean directions, or how many uniform ones to draw for each set.
     noise : float, default 0
         Share of points that are uniform instead, in [0, 1].
 
@@ -91,7 +91,7 @@ def clusters(
     generator = numpy_generator(rng)
     shape = shape_of(n, d, batch)
     if isinstance(centres, int | np.integer):
-        poles = uniform_rows((whole("centres", centres, 1), d), generator)
+        poles = uniform_rows((*shape[:-2], whole("centres", centres, 1), d), generator)
     else:
         poles = np.asarray(centres, dtype=np.float64)
         if poles.ndim != 2 or poles.shape[1] != d:
@@ -99,10 +99,10 @@ def clusters(
         lengths = np.linalg.norm(poles, axis=1, keepdims=True)
         if not np.all((lengths > 0) & np.isfinite(lengths)):
             raise ValueError("centres must be finite and not zero; drop the rows that are not")
-        poles = poles / lengths
+        poles = np.broadcast_to(poles / lengths, (*shape[:-2], *poles.shape))
     rows = von_mises_fisher(n, d, kappa=kappa, batch=batch, rng=generator)
-    chosen = poles[generator.integers(len(poles), size=shape[:-1])]
-    rows = reflect(rows, chosen)
+    chosen = generator.integers(poles.shape[-2], size=shape[:-1])
+    rows = reflect(rows, np.take_along_axis(poles, chosen[..., None], axis=-2))
     plain = generator.random(shape[:-1]) < noise
     rows[plain] = uniform_rows((int(plain.sum()), d), generator)
     return like_caller(rows, like)

@@ -7,7 +7,7 @@ from torch import Tensor
 from sphuni._arrays import array_function, check_finite, check_points, widen
 from sphuni._errors import NumericalWarning
 from sphuni._typing import Array, Metric, Reduction
-from sphuni.kernels import Kernel, Riesz
+from sphuni.kernels import Kernel, Riesz, check_kernel
 from sphuni.pairwise import Engine, agree_on_rows, explain, is_sharded, pair_reduce
 
 __all__ = ["energy", "frame_potential", "kernel_energy", "potential", "riesz_energy"]
@@ -176,6 +176,7 @@ def potential(
     check_points(field_points, name="field_points")
     check_points(points)
     _check_weights(weights, points)
+    check_kernel(kernel)
     if field_points.shape[:-2] != points.shape[:-2] or field_points.shape[-1] != points.shape[-1]:
         raise ValueError(
             "field_points and points must agree in batch shape and d; got "
@@ -232,8 +233,7 @@ def energy(
     """Check the arguments and reduce: the body of the public energies."""
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction must be 'sum' or 'mean'; got {reduction!r}")
-    if not isinstance(kernel, Kernel):
-        raise TypeError(f"kernel must be a Kernel such as sphuni.Riesz(1.0); got {kernel!r}")
+    check_kernel(kernel)
     used = kernel.antipodal() if antipodal else kernel
     if engine == "ring" or is_sharded(points):
         if weights is not None:
@@ -276,7 +276,7 @@ def _energy_of_shards(
 
 def _warn_of_no_pairs(*, stacklevel: int) -> None:
     warnings.warn(
-        "the mean energy of one point is nan: it has no pairs",
+        "the mean energy is nan: the pairs of one point, or of these weights, have no weight",
         NumericalWarning,
         stacklevel=stacklevel,
     )

@@ -8,8 +8,9 @@ from torch import Tensor
 from sphuni._arrays import array_function, check_points, widen
 from sphuni._budget import require
 from sphuni._errors import NotPositiveDefiniteError, NumericalWarning
-from sphuni.kernels import Gaussian, Kernel
-from sphuni.pairwise import gram_matrix
+from sphuni._numbers import finite
+from sphuni.kernels import Gaussian, Kernel, check_kernel
+from sphuni.pairwise import gram_bytes, gram_matrix
 
 __all__ = ["cholesky_logdet", "gram_logdet"]
 
@@ -42,7 +43,7 @@ def gram_logdet(
     antipodal : bool, default False
         The Gram matrix of the 2n points {x, -x}, by two n x n factorisations.
     max_bytes : int, optional
-        Memory limit; the n x n matrix and its factor must fit.
+        Memory limit; some 8 n x n matrices must fit at once, about 20 where a gradient is wanted.
 
     Returns
     -------
@@ -73,18 +74,17 @@ def gram_logdet(
     0.0
     """
     check_points(points)
+    check_kernel(kernel)
+    finite("jitter", jitter, 0.0)
     if kernel.at_one == float("inf"):
         raise ValueError(f"kernel must be bounded at coincident points; {kernel.label} is not")
-    if jitter < 0:
-        raise ValueError(f"jitter must be non-negative; got {jitter}")
-    n = points.shape[-2]
+    wide = widen(points)
     require(
-        4 * n * n * 8 * max(1, points[..., 0, 0].numel()),
+        (2 if antipodal else 1) * gram_bytes(wide, kernel),
         max_bytes,
-        what=f"the Gram matrix of n = {n} points",
+        what=f"the Gram matrix of n = {points.shape[-2]} points",
         remedy="use a subset of the points or raise max_bytes",
     )
-    wide = widen(points)
     near = gram_matrix(wide, kernel)
     if not antipodal:
         return cholesky_logdet(near, jitter=jitter).to(points.dtype)

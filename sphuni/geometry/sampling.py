@@ -12,7 +12,7 @@ from sphuni._arrays import check_points, result_function, widen
 from sphuni._result import Result
 from sphuni._rng import torch_generator
 from sphuni._typing import Array, Seed
-from sphuni.kernels import Kernel
+from sphuni.kernels import Kernel, check_kernel
 from sphuni.pairwise import pair_reduce
 
 __all__ = ["PairSample", "SampledEnergy", "sample_pairs", "sampled_energy"]
@@ -61,7 +61,8 @@ def sampled_energy(
     kernel : Kernel
         With a finite variance over uniform pairs: for Riesz, 2 s < d - 1.
     pairs : int, default 2^25
-        About how many pairs to evaluate, at least 8 blocks and at most as many as there are.
+        About how many pairs to evaluate: at least 8 blocks of up to (n / 16)^2 pairs, and about as
+        many as there are at most.
     antipodal : bool, default False
         The energy of the 2n points {x, -x}, the n constant pairs included.
     rng : int, generator or None
@@ -115,6 +116,7 @@ def sampled_energy(
         )
     if pairs < 1:
         raise ValueError(f"pairs must be at least 1; got {pairs}")
+    check_kernel(kernel)
     used = kernel.antipodal() if antipodal else kernel
     if not math.isfinite(used.variance(d)):
         raise ValueError(

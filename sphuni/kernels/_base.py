@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sphuni.kernels import _moments
 
-__all__ = ["Antipodal", "Kernel"]
+__all__ = ["Antipodal", "Kernel", "check_kernel"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,3 +212,10 @@ def _cached_mean(kernel: Kernel, d: int) -> float:
 @functools.lru_cache(maxsize=4096)
 def _cached_variance(kernel: Kernel, d: int) -> float:
     return _moments.variance(kernel, d)
+
+
+def check_kernel(kernel: Any) -> None:
+    """Say so where an argument is no kernel."""
+    if not isinstance(kernel, Kernel):
+        what = f"the class {kernel.__name__}" if isinstance(kernel, type) else repr(kernel)
+        raise TypeError(f"kernel must be a Kernel such as sphuni.Riesz(1.0); got {what}")

@@ -14,6 +14,7 @@ from sphuni.pairwise._gradient import compiled_kind as compiled_kind
 from sphuni.pairwise._gradient import compiled_planes as compiled_planes
 from sphuni.pairwise._gradient import native_pairs as native_pairs
 from sphuni.pairwise._gradient import native_sets as native_sets
+from sphuni.pairwise._gram import gram_bytes as gram_bytes
 from sphuni.pairwise._gram import gram_matrix as gram_matrix
 from sphuni.pairwise._inductor import compiler_missing as compiler_missing
 from sphuni.pairwise._nearest import Nearest as Nearest

@@ -4,16 +4,17 @@ import torch
 from torch import Tensor
 
 from sphuni._typing import Points
-from sphuni.kernels import Kernel
-from sphuni.pairwise._tiles import degree_zero, kernel_tile
+from sphuni.kernels import GegenbauerSeries, Kernel
+from sphuni.pairwise._tiles import DIRECT_DIMENSION, degree_zero, kernel_tile
 
-__all__ = ["gram_matrix"]
+__all__ = ["gram_bytes", "gram_matrix"]
 
 
 def gram_matrix(points: Points, kernel: Kernel, *, opposite: bool = False) -> Tensor:
     """K(x_i, x_j), or K(x_i, -x_j) if `opposite`, as a differentiable (..., n, n) tensor.
 
-    The caller answers for the memory. Near pairs follow the same rule as in the reductions.
+    The caller answers for the memory, see `gram_bytes`. Near pairs follow the same rule as in the
+    reductions.
     """
     x = degree_zero(points.reshape(-1, *points.shape[-2:]))
     if opposite:
@@ -21,5 +22,16 @@ def gram_matrix(points: Points, kernel: Kernel, *, opposite: bool = False) -> Te
     else:
         matrix = kernel_tile(x, x, kernel, own=True)
         own = torch.full_like(matrix[..., 0], kernel.at_one)
-        matrix = matrix + torch.diag_embed(own)
+        matrix = torch.diagonal_scatter(matrix, own, dim1=-2, dim2=-1)
     return matrix.reshape(*points.shape[:-1], points.shape[-2])
+
+
+def gram_bytes(points: Points, kernel: Kernel) -> int:
+    """About how much a Gram matrix, its factor and their gradient take at their peak."""
+    n, d = points.shape[-2:]
+    matrices = 14 if kernel.reads_q else 8
+    if torch.is_grad_enabled() and points.requires_grad:
+        matrices += 8 + (2 * d if d <= DIRECT_DIMENSION else 0)
+        if isinstance(kernel, GegenbauerSeries):
+            matrices += 3 * len(kernel.coefficients)
+    return matrices * points.numel() // max(1, d) * n * points.element_size()

@@ -194,25 +194,33 @@ def tangent(x: Tensor, gradient: Tensor) -> Tensor:
 
 def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, own: bool) -> Tensor:
     """The kernel matrix of a tile in plain differentiable operations, for higher derivatives."""
-    with torch.no_grad():
-        tile = distances(x, y, (kernel,), own=own)
-    if tile.direct:
-        p, q = _direct(x, y, exact_q=True)
-        return _masked_value(kernel, p, q, own=own)
+    if x.shape[-1] <= DIRECT_DIMENSION:
+        p = _planes(x, y, -1)
+        value = _masked_value(kernel, p, _planes(x, y, 1) if kernel.reads_q else p)
+        return value.masked_fill(_diagonal(value), 0.0) if own else value
     gram = torch.matmul(x, y.mT)
-    value = torch.zeros_like(gram)
-    far = torch.ones_like(gram, dtype=torch.bool)
-    if own:
-        far.diagonal(dim1=-2, dim2=-1).fill_(False)
-    if tile.near is not None:
-        far[tile.near.where] = False
-        b, i, j = tile.near.where
-        p = (x[b, i] - y[b, j]).square().sum(-1)
-        q = (x[b, i] + y[b, j]).square().sum(-1)
-        value = value.index_put(tile.near.where, _masked_value(kernel, p, q, own=False))
-    gram = torch.where(far, gram, torch.zeros_like(gram))
-    dense = kernel.value(2 - 2 * gram, 2 + 2 * gram)
-    return torch.where(far, dense, value)
+    with torch.no_grad():
+        near = _find_near(gram.masked_fill(_diagonal(gram), 0.0) if own else gram, x, y, (kernel,))
+    apart = _diagonal(gram) if own else None
+    if near is not None:
+        apart = torch.zeros_like(gram, dtype=torch.bool) if apart is None else apart.clone()
+        apart[near.where] = True
+    gram = gram if apart is None else gram.masked_fill(apart, 0.0)
+    p = 2 - 2 * gram
+    value = kernel.value(p, 2 + 2 * gram if kernel.reads_q else p)
+    value = value if apart is None else value.masked_fill(apart, 0.0)
+    if near is None:
+        return value
+    b, i, j = near.where
+    p, q = ((x[b, i] + sign * y[b, j]).square().sum(-1) for sign in (-1, 1))
+    return value.index_put(near.where, _masked_value(kernel, p, q))
+
+
+def _diagonal(matrix: Tensor) -> Tensor:
+    """Where a batch of square matrices has its diagonals."""
+    n = matrix.shape[-1]
+    eye = torch.eye(n, dtype=torch.bool, device=matrix.device)
+    return eye.expand_as(matrix)
 
 
 def _direct(x: Tensor, y: Tensor, *, exact_q: bool) -> tuple[Tensor, Tensor]:
@@ -295,7 +303,7 @@ def _clear_singular(tile: Tile, kernel: Kernel, slope: Tensor) -> Tensor:
 
 def near_values(near: Near, kernel: Kernel) -> Tensor:
     """K of the near pairs, with its limits at singular points."""
-    return _masked_value(kernel, near.p, near.q, own=False)
+    return _masked_value(kernel, near.p, near.q)
 
 
 def near_slopes(near: Near, kernel: Kernel) -> Tensor:
@@ -308,21 +316,17 @@ def near_slopes(near: Near, kernel: Kernel) -> Tensor:
     return slope
 
 
-def _masked_value(kernel: Kernel, p: Tensor, q: Tensor, *, own: bool) -> Tensor:
-    """K with its limits, and zero gradient, at singular points; 0 on the diagonal."""
+def _masked_value(kernel: Kernel, p: Tensor, q: Tensor) -> Tensor:
+    """K with its limits, and zero gradient, at singular points."""
+    if not (kernel.singular or kernel.singular_opposite):
+        return kernel.value(p, q)
     singular = torch.zeros_like(p, dtype=torch.bool)
     if kernel.singular:
-        singular = singular | met(p)
+        singular |= met(p)
     if kernel.singular_opposite:
-        singular = singular | met(q)
-    if own:
-        same = torch.zeros_like(p, dtype=torch.bool)
-        same.diagonal(dim1=-2, dim2=-1).fill_(True)
-        singular = singular | same
-    two = torch.full_like(p, 2.0)
-    value = kernel.value(torch.where(singular, two, p), torch.where(singular, two, q))
-    value = _replace_exact(value, kernel, p, q)
-    return value.masked_fill(same, 0.0) if own else value
+        singular |= met(q)
+    value = kernel.value(p.masked_fill(singular, 2.0), q.masked_fill(singular, 2.0))
+    return _replace_exact(value, kernel, p, q)
 
 
 def _replace_exact(value: Tensor, kernel: Kernel, p: Tensor, q: Tensor) -> Tensor:

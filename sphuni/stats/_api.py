@@ -70,7 +70,8 @@ def uniformity_test(
         U-statistic; the loss of power is that of a sample with fewer points.
     stop_after : int, optional
         With null="monte-carlo": stop simulating once this many statistics were as extreme in
-        either tail (Besag and Clifford's sequential p-value); `n_resamples` is the most.
+        each of the two tails (Besag and Clifford's sequential p-value), which is soon for one in
+        the middle of the law; `n_resamples` is the most.
     progress : callable, optional
         Called as ``progress(done, total)`` while sets are simulated.
     **parameters

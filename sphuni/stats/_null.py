@@ -9,6 +9,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from sphuni._numbers import whole
 from sphuni._rng import seeds
 from sphuni._typing import Seed
 from sphuni._workers import check_workers, ordered_map
@@ -48,8 +49,8 @@ class Null:
             raise ValueError(
                 f"null must be one of {', '.join(map(repr, NULLS))}; got {self.null!r}"
             )
-        if self.n_resamples is not None and self.n_resamples < 1:
-            raise ValueError(f"n_resamples must be at least 1; got {self.n_resamples}")
+        if self.n_resamples is not None:
+            whole("n_resamples", self.n_resamples, 1)
         check_workers(self.workers)
 
 
@@ -85,17 +86,20 @@ def sequential(
     """Simulate chunk by chunk until every value has `enough` more extreme ones in both tails."""
     if asked.null != "monte-carlo":
         raise ValueError(f"stop_after goes with null='monte-carlo'; got null={asked.null!r}")
-    if enough < 1:
-        raise ValueError(f"stop_after must be at least 1; got {enough}")
-    seed = _seed(asked.rng)
-    jobs = job_chunks([test], n, d, asked.n_resamples or _SETS, seed, most=_SEQUENTIAL_CHUNK)
+    whole("stop_after", enough, 1)
+    most = asked.n_resamples or _SETS
+    jobs = job_chunks([test], n, d, most, _seed(asked.rng), most=_SEQUENTIAL_CHUNK)
     drawn: list[NDArray[np.float64]] = []
     for _, part in ordered_map(run, jobs, workers=asked.workers):
         drawn.append(part[:, 0])
         law = SequentialTable(np.concatenate(drawn), enough)
+        if asked.progress is not None:
+            asked.progress(law.sample.size, most)
         if law.decided(values):
             break
-    words = f"{law.sample.size} simulated uniform sets, stopped after {enough} more extreme ones"
+    words = f"{law.sample.size} simulated uniform sets"
+    if law.decided(values):
+        words += f", stopped after {enough} more extreme ones in both tails"
     return LawChoice(law, "monte-carlo", words)
 
 

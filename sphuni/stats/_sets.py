@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sphuni._arrays import check_points
 from sphuni._rng import seeds
 from sphuni._typing import Points, Seed
 from sphuni._workers import ordered_map
@@ -102,7 +103,19 @@ def _evaluate(task: _Task) -> _FLOAT:
             return evaluate(uniform, task.tests, task.d)
         drawn = task.sampler(task.n, task.d, batch=(task.many,), rng=task.seed, **task.parameters)
         points = torch.as_tensor(np.asarray(drawn, dtype=np.float64))
+        _check_drawn(points, task)
         return exact_statistics(points, task.tests, task.d)
+
+
+def _check_drawn(points: Tensor, task: _Task) -> None:
+    """Refuse what is not as many sets of points as a sampler was asked for."""
+    name, asked = getattr(task.sampler, "__name__", "the sampler"), (task.many, task.n, task.d)
+    if points.shape != asked:
+        raise ValueError(
+            f"{name}(n, d, batch=({task.many},), rng=...) must give shape {asked}; got "
+            f"{tuple(points.shape)}"
+        )
+    check_points(points, name=f"the points of {name}")
 
 
 def _check_importable(sampler: Callable[..., Any]) -> None:

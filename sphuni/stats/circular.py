@@ -345,6 +345,9 @@ class Cressie(CircleTest):
         return super().refine(table, n, d)
 
 
+ROUNDING = 1e-12
+"""Shares of a turn that differ by less are taken as equal."""
+
 _EULER = 0.57721566490153286
 
 
@@ -358,10 +361,13 @@ def gaps(u: Tensor) -> Tensor:
 
 
 def _scan(u: Tensor, share: float) -> Tensor:
-    """Most points in any closed arc of this share that starts at a point."""
+    """Most points in any closed arc of this share that starts at a point.
+
+    Rounded angles lie an arc apart up to roundings, which must not depend on the rotation.
+    """
     n = u.shape[-1]
     twice = torch.cat([u, u + 1.0], dim=-1).detach().contiguous()
-    last = torch.searchsorted(twice, (u + share).detach().contiguous(), right=True)
+    last = torch.searchsorted(twice, (u + (share + ROUNDING)).detach().contiguous(), right=True)
     start = torch.arange(n, device=u.device)
     return (last - start).amax(-1).to(u.dtype)
 

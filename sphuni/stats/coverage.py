@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from sphuni.stats._base import LawChoice
-from sphuni.stats.circular import CircleTest, gaps, normal_law
+from sphuni.stats.circular import ROUNDING, CircleTest, gaps, normal_law
 from sphuni.stats.laws import circular as laws
 
 __all__ = ["MaxUncover", "NumUncover", "Vacancy"]
@@ -113,7 +113,7 @@ class NumUncover(_Uncovered):
         """Count the gaps longer than an arc."""
         e = math.exp(-self._b)
         sd = math.sqrt(e - e * e * (1.0 + self._b**2))
-        count = (gaps(u) > self._b / n).sum(-1).to(u.dtype)
+        count = (gaps(u) > self._b / n + ROUNDING).sum(-1).to(u.dtype)
         return math.sqrt(n) * (count / n - e) / sd
 
     def law(self, n: int) -> LawChoice | None:

@@ -239,7 +239,7 @@ def _fresh(n: int, d: int, many: int, generator: np.random.Generator) -> Tensor:
 def _turned(
     x: Tensor, groups: NDArray[np.int64], many: int, generator: np.random.Generator
 ) -> Tensor:
-    """Copies of x, every group by a random orthogonal matrix of its own."""
+    """Copies of x, every group by a random rotation of its own."""
     d = x.shape[1]
     out = torch.empty(many, *x.shape, dtype=torch.float64)
     order = np.argsort(groups, kind="stable")
@@ -250,6 +250,8 @@ def _turned(
         rank = right.shape[0]
         q, r = np.linalg.qr(generator.standard_normal((many, d, rank)))
         q = q * np.sign(np.diagonal(r, axis1=-2, axis2=-1))[:, None, :]
+        if rank == d:  # a mirrored group of a whole basis is not one that was turned
+            q[:, :, 0] *= np.sign(np.linalg.det(q) * np.linalg.det(right))[:, None]
         inner = mine.numpy() @ right.T
         out[:, torch.from_numpy(rows)] = torch.from_numpy(inner @ np.swapaxes(q, -1, -2))
     return torch.nn.functional.normalize(out, dim=-1)

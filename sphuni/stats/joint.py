@@ -120,6 +120,8 @@ def joint_tests(
         raise ValueError(f"tail must be 'upper', 'lower' or 'two_sided'; got {tail!r}")
     if n_resamples < 1:
         raise ValueError(f"n_resamples must be at least 1; got {n_resamples}")
+    if isinstance(tests, str):
+        raise TypeError(f"tests must be a sequence of names; got {tests!r}")
     if not len(tests):
         raise ValueError("tests must hold at least one name")
     n, d = points.shape

@@ -14,7 +14,7 @@ from sphuni.geometry.bounds import (
     polarization_bound,
     separation_bound,
 )
-from sphuni.geometry.bounds._checks import check_kernel, check_size
+from sphuni.geometry.bounds._checks import check_size
 from sphuni.geometry.bounds._known import sharp_code
 from sphuni.geometry.bounds._levenshtein import rule
 from sphuni.kernels import Dirichlet, Gaussian, Laplace, Poisson, Riesz
@@ -220,8 +220,8 @@ class TestArgumentsAndSize:
             separation_bound(5, 1)
         with pytest.raises(TypeError, match="n must be an integer; got float"):
             check_size(5.0, 3, least=1)
-        with pytest.raises(TypeError, match="kernel must be a kernel such as"):
-            check_kernel(lambda t: t)
+        with pytest.raises(TypeError, match="kernel must be a Kernel such as"):
+            energy_bound(5, 3, kernel=lambda t: t)
         with pytest.raises(ValueError, match="d must be 3"):
             discrepancy_bound(5, 4)
         with pytest.raises(ValueError, match="finite at cosine -1"):

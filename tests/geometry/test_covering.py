@@ -174,3 +174,20 @@ def test_methods_that_do_not_apply_say_so_and_bounds_hold(d):
     bounds = sphuni.covering_radius(points, method="bounds")
     assert bounds.lower <= truth <= bounds.upper
     assert bool(bounds.exact) == (abs(float(bounds.radius) - truth) < 1e-9)
+
+
+def test_mesh_ratio_of_coincident_points_has_a_finite_gradient():
+    points = torch.from_numpy(sphuni.random_points(7, 3, rng=0))
+    points[1] = points[0]
+    points.requires_grad_()
+    ratio = sphuni.mesh_ratio(points)
+    ratio.backward()
+    assert ratio.item() == np.inf
+    assert torch.isfinite(points.grad).all()
+
+
+def test_the_search_for_holes_works_in_inference_mode():
+    points = torch.from_numpy(sphuni.random_points(40, 10, rng=0))
+    plain = sphuni.covering_radius(points, method="bounds").radius
+    with torch.inference_mode():
+        assert sphuni.covering_radius(points.clone(), method="bounds").radius == plain

@@ -6,6 +6,7 @@ import torch
 from exact_codes import ROWS, code, moved, name
 
 import sphuni
+from sphuni.configurations import fibonacci_sphere
 from sphuni.kernels import Riesz
 from sphuni.special import cosine_quadrature
 
@@ -121,3 +122,16 @@ def test_a_perfect_value_has_a_zero_gradient():
     x = torch.tensor(np.vstack([np.eye(3), -np.eye(3)])).requires_grad_()
     sphuni.design_residual(x, t=3).backward()
     assert bool(torch.isfinite(x.grad).all())
+
+
+def test_float32_keeps_what_is_left_of_sums_that_cancel():
+    narrow = torch.from_numpy(fibonacci_sphere(2000)).float()
+    wide = sphuni.normalize(narrow.double())
+    for measure, given in (
+        (sphuni.cap_discrepancy, {}),
+        (sphuni.worst_case_error, {"smoothness": 1.7}),
+        (sphuni.design_residual, {"t": 3}),
+    ):
+        found = measure(narrow, **given)
+        assert found.dtype == torch.float32
+        assert float(found) == pytest.approx(float(measure(wide, **given)), rel=1e-6)

@@ -145,7 +145,7 @@ def test_the_mean_of_many_points_does_not_overflow_in_half(dtype):
 
 def test_one_point_and_two_points():
     one, two = np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [-1.0, 0.0]])
-    with pytest.warns(NumericalWarning, match="mean energy of one point is nan"):
+    with pytest.warns(NumericalWarning, match="mean energy is nan: the pairs of one point"):
         assert np.isnan(sphuni.riesz_energy(one))
     assert sphuni.riesz_energy(one, reduction="sum") == 0.0
     assert sphuni.riesz_energy(one, antipodal=True) == 0.5

@@ -1,5 +1,8 @@
 """Log-determinants of kernel matrices."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -95,7 +98,7 @@ def test_a_kernel_that_is_not_positive_definite_is_refused(rng):
 def test_unbounded_kernels_and_negative_jitter_are_refused():
     with pytest.raises(ValueError, match=r"kernel must be bounded.*Riesz s=1 is not"):
         sphuni.gram_logdet(np.eye(3), kernel=Riesz(1.0))
-    with pytest.raises(ValueError, match="jitter must be non-negative; got -1"):
+    with pytest.raises(ValueError, match="jitter must be finite, at least 0; got -1"):
         sphuni.gram_logdet(np.eye(3), jitter=-1.0)
 
 
@@ -103,3 +106,38 @@ def test_one_point_is_the_kernel_at_one():
     assert sphuni.gram_logdet(np.array([[0.0, 1.0]]), kernel=Gaussian(2.0)) == 0.0
     value = sphuni.gram_logdet(np.array([[0.0, 1.0]]), antipodal=True)
     assert value == pytest.approx(np.log(1 - np.exp(-8)), rel=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("d", [3, 8, 20])
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("kernel", ["Gaussian(1.0)", "Laplace(1.0)", "Dirichlet(degree=2)"])
+def test_the_budget_is_that_of_the_peak(d, gradient, kernel):
+    if "Dirichlet" in kernel and d != 3:
+        pytest.skip("a kernel of R^3")
+    program = f"""
+import pathlib, re, warnings, torch, sphuni
+from sphuni.kernels import Dirichlet, Gaussian, Laplace
+from sphuni.pairwise import gram_bytes
+warnings.simplefilter("ignore")
+def work(n):
+    x = torch.from_numpy(sphuni.random_points(n, {d}, rng=0)).requires_grad_({gradient})
+    value = sphuni.gram_logdet(x, kernel={kernel})
+    if {gradient}:
+        value.backward()
+    return gram_bytes(x, {kernel})
+def peak():
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) * 1024
+work(200)
+before = peak()
+print(work(1500) / (peak() - before))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert 0.85 < float(done.stdout) < 2, done.stderr
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_jitter_is_a_number(bad):
+    with pytest.raises(ValueError, match="jitter must be finite, at least 0"):
+        sphuni.gram_logdet(np.eye(3), jitter=bad)

@@ -7,6 +7,7 @@ from exact_codes import moved
 
 import sphuni
 from sphuni.configurations import construct
+from sphuni.geometry import _ascent
 from sphuni.kernels import Riesz
 
 
@@ -136,3 +137,32 @@ def test_dimensions_beyond_the_span_of_the_points_change_nothing(antipodal, rng)
     assert bool(large.exact)
     assert float(large.value) == pytest.approx(float(small.value), rel=1e-9)
     assert np.linalg.norm(large.witness) == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("d", [3, 6])
+@pytest.mark.parametrize("antipodal", [False, True])
+def test_the_search_needs_no_graph(d, antipodal):
+    points = torch.from_numpy(sphuni.random_points(12, d, rng=0))
+    plain = sphuni.polarization(points, antipodal=antipodal)
+    with torch.inference_mode():
+        assert sphuni.polarization(points.clone(), antipodal=antipodal).value == plain.value
+
+
+def test_slopes_of_the_heights_that_poles_descend_on():
+    points, poles = (torch.from_numpy(sphuni.random_points(n, 4, rng=n)) for n in (50, 7))
+    for height in (
+        _ascent.potential(points, Riesz(3.0).antipodal()),
+        _ascent.potential(points, Riesz(0.0)),
+        _ascent.soft_maximum(points, 20.0),
+    ):
+        leaf = poles.clone().requires_grad_()
+        values, slopes = height(leaf)
+        torch.testing.assert_close(torch.autograd.grad(values.sum(), leaf)[0], slopes)
+
+
+def test_points_in_blocks_have_the_same_heights(monkeypatch):
+    points, poles = (torch.from_numpy(sphuni.random_points(n, 4, rng=n)) for n in (50, 7))
+    heights = _ascent.potential(points, Riesz(2.0)), _ascent.soft_maximum(points, 2000.0)
+    whole = [height(poles) for height in heights]
+    monkeypatch.setattr(_ascent, "_BLOCK_ELEMENTS", 7 * 8)
+    torch.testing.assert_close([height(poles) for height in heights], whole)

@@ -216,3 +216,16 @@ def test_neighbours_among_float32_points_that_lie_together(n, d, spread, antipod
     exact = sphuni.separation(sphuni.normalize(x.double()), antipodal=antipodal)
     assert float(found.distance) == pytest.approx(float(exact.distance), rel=1e-6)
     assert float(found.mean_nearest) == pytest.approx(float(exact.mean_nearest), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [100, 600])
+def test_the_closest_pair_of_a_narrow_cluster_in_float32(n):
+    """Norms are 1 to 6e-8 only, and cosines of points so close differ by less."""
+    spread = torch.randn(n, 3, generator=torch.Generator().manual_seed(0)) * 1e-4
+    points = sphuni.normalize(torch.tensor([0.0, 0.0, 1.0]) + spread)
+    exact = sphuni.normalize(points.double())
+    apart = torch.cdist(exact, exact, compute_mode="donot_use_mm_for_euclid_dist")
+    apart.fill_diagonal_(torch.inf)
+    found = smallest_distance(points)
+    assert found.dtype == torch.float64
+    assert found.item() == pytest.approx(apart.min().item(), rel=1e-6)

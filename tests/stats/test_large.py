@@ -183,3 +183,34 @@ def test_a_stretched_table_of_scans_is_right_for_more_points():
     assert found.mean() == pytest.approx(law.mean, abs=4 * found.std() / 60**0.5)
     assert found.std() == pytest.approx(law.variance**0.5, rel=0.35)
     assert law.sample.size == 1999
+
+
+def test_a_sequential_simulation_says_how_far_it_went():
+    seen = []
+    points = random_points(30, 3, rng=0)
+    result = st.uniformity_test(
+        points, null="monte-carlo", stop_after=5, n_resamples=999, rng=0,
+        progress=lambda done, total: seen.append((done, total)),
+    )  # fmt: skip
+    assert seen == [(100, 999)]
+    assert result.n_resamples == 100
+    clustered = np.repeat(points[:1], 30, axis=0)
+    result = st.uniformity_test(clustered, null="monte-carlo", stop_after=5, n_resamples=399, rng=0)
+    assert result.n_resamples == 399
+
+
+@pytest.mark.parametrize("name", ["hodges_ajne", "cressie", "num_uncover"])
+def test_rounded_angles_may_be_rotated(name):
+    rng = np.random.default_rng(0)
+    for step in (1, 10):
+        turns = np.radians(step * rng.integers(360 // step, size=(20, 40)))
+        values = [
+            st.build_test(name).statistic(torch.from_numpy(circle(turns + turn)), 2)
+            for turn in np.radians([0.0, 10.0, 47.0, 123.456])
+        ]
+        for value in values[1:]:
+            torch.testing.assert_close(value, values[0], rtol=1e-12, atol=0)
+
+
+def circle(angles):
+    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)

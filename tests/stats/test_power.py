@@ -2,6 +2,7 @@
 
 import pytest
 
+from sphuni import random_points
 from sphuni.stats import power, size
 
 
@@ -70,3 +71,23 @@ def test_simulated_nulls_have_seeds_of_their_own():
 def test_parameters_that_an_alternative_does_not_have_are_refused():
     with pytest.raises(TypeError, match="'watson' has no parameter 'kapa'; it takes kappa, mu"):
         power("bingham", "watson", n=20, d=3, kapa=1.0, n_sets=10, rng=0)
+
+
+def test_every_set_has_clusters_of_its_own():
+    """One draw of the centres for all sets would make each run's power another number."""
+    given = {"n": 30, "d": 3, "kappa": 20.0, "n_sets": 1000}
+    found = [power("rayleigh", "clusters", **given, rng=seed).upper for seed in range(3)]
+    assert max(found) - min(found) < 0.08
+
+
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        (lambda n, d, batch: random_points(n, d), r"must give shape \(50, 20, 3\)"),
+        (lambda n, d, batch: random_points(n, d + 1, batch=batch), "must give shape"),
+        (lambda n, d, batch: 2 * random_points(n, d, batch=batch), "must have unit rows"),
+    ],
+)
+def test_samplers_that_give_something_else_are_refused(sampler, message):
+    with pytest.raises(ValueError, match=message):
+        power("rayleigh", lambda n, d, *, batch, rng: sampler(n, d, batch), n=20, d=3, n_sets=50)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from sphuni import random_points
 from sphuni.distributions import von_mises_fisher
@@ -17,6 +18,7 @@ from sphuni.stats import (
     smallest_detectable,
     uniformity_test,
 )
+from sphuni.stats.dependence import _turned
 
 
 def brute_effect(x, name, groups):
@@ -196,3 +198,17 @@ def test_smallest_detectable_falls_with_n():
         smallest_detectable("rayleigh", n=20, d=3, target=0.01)
     with pytest.raises(ValueError, match="rtol must lie"):
         smallest_detectable("rayleigh", n=20, d=3, rtol=0.0)
+
+
+def test_groups_are_turned_and_not_mirrored():
+    x = random_points(6, 2, rng=0)
+    groups = np.array([0, 0, 0, 1, 1, 2])
+    turned = _turned(torch.from_numpy(x), groups, 50, np.random.default_rng(0)).numpy()
+    for rows in ([0, 1], [1, 2], [3, 4]):
+        sense = np.linalg.det(turned[:, rows])
+        np.testing.assert_allclose(sense, np.linalg.det(x[rows]), atol=1e-12)
+
+
+def test_joint_tests_take_names_not_one_name():
+    with pytest.raises(TypeError, match="tests must be a sequence of names; got 'rayleigh'"):
+        joint_tests(random_points(10, 3, rng=0), "rayleigh")

@@ -23,15 +23,6 @@ def check_size(n: Any, d: Any, *, least: int) -> tuple[int, int]:
     return n, d
 
 
-def check_kernel(kernel: Any) -> Kernel:
-    """Return the kernel, or say that it is none."""
-    if not isinstance(kernel, Kernel):
-        raise TypeError(
-            f"kernel must be a kernel such as sphuni.Riesz(1.0); got {type(kernel).__name__}"
-        )
-    return kernel
-
-
 def evaluate(kernel: Kernel, p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
     """Evaluate the kernel at squared distances p to a point and q to its antipode."""
     return np.asarray(kernel.value(torch.as_tensor(p), torch.as_tensor(q)).numpy())

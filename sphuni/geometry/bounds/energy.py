@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 from sphuni._typing import Reduction
-from sphuni.geometry.bounds._checks import check_kernel, check_size, evaluate
+from sphuni.geometry.bounds._checks import check_size, evaluate
 from sphuni.geometry.bounds._known import sharp_code, sharp_lines
 from sphuni.geometry.bounds._levenshtein import Rule, rule
 from sphuni.geometry.bounds._linear_programme import pair_bound
 from sphuni.geometry.bounds._result import LowerBound
-from sphuni.kernels import Kernel, Riesz
+from sphuni.kernels import Kernel, Riesz, check_kernel
 
 __all__ = ["energy_bound", "ordered_sum_bound"]
 
@@ -101,7 +101,7 @@ def energy_bound(
     array([-1.        , -0.44721360,  0.44721360])
     """
     n, d = check_size(n, d, least=1 if antipodal else 2)
-    kernel = check_kernel(kernel)
+    check_kernel(kernel)
     if reduction not in ("sum", "mean"):
         raise ValueError(f"reduction must be 'sum' or 'mean'; got {reduction!r}")
     if antipodal and not math.isfinite(kernel.at_minus_one):

@@ -6,10 +6,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sphuni.geometry.bounds._checks import check_kernel, check_size
+from sphuni.geometry.bounds._checks import check_size
 from sphuni.geometry.bounds._result import UpperBound
 from sphuni.geometry.bounds.energy import ordered_sum_bound
-from sphuni.kernels import GegenbauerSeries, Kernel
+from sphuni.kernels import GegenbauerSeries, Kernel, check_kernel
 from sphuni.special import harmonic_dimension
 
 __all__ = ["logdet_bound"]
@@ -68,7 +68,7 @@ def logdet_bound(n: int, d: int, *, kernel: Kernel, antipodal: bool = False) -> 
     True
     """
     n, d = check_size(n, d, least=1)
-    kernel = check_kernel(kernel)
+    check_kernel(kernel)
     if not (math.isfinite(kernel.at_one) and kernel.at_one > 0):
         raise ValueError(
             f"kernel must be finite and positive at cosine 1; {kernel.label} is {kernel.at_one} "

@@ -85,7 +85,7 @@ class SequentialTable(Empirical):
     """Simulated statistics in the order drawn, read until `enough` of them are as extreme.
 
     With the h-th such statistic at draw l the p-value is h / l; if h are never reached among M, it
-    is (1 + b) / (1 + M). A clear case takes few draws and a p-value near 1 takes about h.
+    is (1 + b) / (1 + M). A large p-value takes few draws, about h where it is near 1.
 
     Attributes
     ----------
