@@ -106,6 +106,7 @@ def test_spherical_ensemble_repels():
         (lambda: D.random_points(0, 3), "n must be a number of points"),
         (lambda: D.random_points(3, 1), "d must be an ambient dimension"),
         (lambda: D.von_mises_fisher(3, 3, kappa=-1.0), "kappa must be a concentration"),
+        (lambda: D.von_mises_fisher(3, 3, kappa=1e15), "from 0 to 1e.14, beyond which"),
         (lambda: D.von_mises_fisher(3, 3, kappa=1.0, mu=[1.0, 0.0]), "mu must be a direction"),
         (lambda: D.watson(3, 3, kappa=np.inf), "kappa must be a finite"),
         (lambda: D.small_circle(3, 3, kappa=1.0, nu=2.0), "nu must be a cosine"),

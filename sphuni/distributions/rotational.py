@@ -20,6 +20,8 @@ from sphuni.special import cap_angle, cap_measure
 
 __all__ = ["small_circle", "spherical_cauchy", "uniform_cap", "von_mises_fisher", "watson"]
 
+_MOST_CONCENTRATED = 1e14
+
 
 def von_mises_fisher(
     n: int,
@@ -38,7 +40,7 @@ def von_mises_fisher(
     n, d, batch, rng, like
         As in `random_points`.
     kappa : float
-        Concentration, at least 0; in R^d the mean cosine is about kappa / d for small kappa.
+        Concentration, from 0 to 1e14; in R^d the mean cosine is about kappa / d for small kappa.
     mu : array_like of shape (d,), optional
         Mean direction, the last axis by default.
 
@@ -60,8 +62,11 @@ def von_mises_fisher(
     >>> float(von_mises_fisher(2000, 3, kappa=50.0, rng=0)[:, 2].mean())  # coth(50) - 1/50
     0.98
     """
-    if not 0 <= kappa < np.inf:
-        raise ValueError(f"kappa must be a concentration, at least 0; got {kappa}")
+    if not 0 <= kappa <= _MOST_CONCENTRATED:
+        raise ValueError(
+            f"kappa must be a concentration, from 0 to {_MOST_CONCENTRATED:g}, beyond which "
+            f"cosines have too few digits; got {kappa}"
+        )
     return about_axis(n, d, lambda t: kappa * t, mu=mu, fold=False, batch=batch, rng=rng, like=like)
 
 

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from sphuni._arrays import check_points, result_function
+from sphuni._numbers import whole
 from sphuni._result import Result
 from sphuni._rng import seeds
 from sphuni._typing import Array, Points, Seed
@@ -118,8 +119,7 @@ def joint_tests(
         raise ValueError(f"points must be one set of shape (n, d); got {tuple(points.shape)}")
     if tail not in ("upper", "lower", "two_sided"):
         raise ValueError(f"tail must be 'upper', 'lower' or 'two_sided'; got {tail!r}")
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples must be at least 1; got {n_resamples}")
+    whole("n_resamples", n_resamples, 1)
     if isinstance(tests, str):
         raise TypeError(f"tests must be a sequence of names; got {tests!r}")
     if not len(tests):

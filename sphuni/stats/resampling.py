@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sphuni._arrays import result_function
+from sphuni._numbers import whole
 from sphuni._result import Result
 from sphuni._rng import numpy_generator
 from sphuni._typing import Points, Seed
@@ -130,6 +131,7 @@ def effect_size(
     True
     """
     check_one_set(points, level)
+    whole("n_resamples", n_resamples, 2)
     built = build_sobolev(test, parameters)
     n, d = points.shape
     groups = group_numbers(n, clusters, block_length)
