@@ -16,7 +16,7 @@ Height = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 _STARTS = 64
 _SEED = 20_240_601
-_BLOCK_ELEMENTS = 1 << 20
+_BLOCK_ELEMENTS = 1 << 18
 
 
 def starting_poles(points: Tensor, *, antipodal: bool) -> Tensor:
