@@ -148,6 +148,8 @@ class DesignProblem(EnergyProblem):
     """
 
     resolution = 1e-7
+    noise = 1e-7
+    unit = 1.0
 
     def value(self, points: Array) -> float:
         """Largest residual of a degree; rounding leaves about 1e-8."""

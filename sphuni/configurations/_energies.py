@@ -1,18 +1,22 @@
 """Problems of least energy: Thomson, logarithmic, Riesz, and points taken as lines."""
 
 import dataclasses
+import functools
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from sphuni.configurations import _opposites
+from sphuni.configurations._log_energy import minimize_log_energy, steepness
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations._packing_energy import minimize_packing_energy
 from sphuni.configurations.certificate import Certificate
-from sphuni.configurations.polish import exact_sum, kernel_derivatives, newton
+from sphuni.configurations.minimize import Minima
+from sphuni.configurations.polish import Smooth, exact_sum, kernel_derivatives, newton
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
 from sphuni.configurations.records import Record
 from sphuni.configurations.symmetry import symmetry_order
@@ -30,7 +34,8 @@ _SINGLE_FUNNEL = 150
 _GENERATIONS = 2
 _SHAKE = 0.3
 _STEEP, _EXPONENTS, _STEEP_ITERATIONS = 40.0, (4.0, 16.0, 64.0), 400
-_TINY = 1e-3
+_TINY, _COSINES = 1e-3, np.linspace(-1.0, 1.0, 129)
+_UNDERFLOW = 1e-290
 _KINKED_POLISHED, _KINKED_ITERATIONS = 16, 500
 
 
@@ -56,20 +61,14 @@ class EnergyProblem(Problem):
         return _KINKED_POLISHED if self._kinked else 2
 
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
-        """Run batched L-BFGS on the pair energy; of steep ones on its logarithm, by growing s."""
+        """Run batched L-BFGS on the pair energy; of steep ones on its logarithm, by steps."""
         del streams
         if self._steep:
             return self._relax_steep(starts, end)
-        options = {"max_iterations": _KINKED_ITERATIONS} if self._kinked else {}
-        found = minimize_energy(
-            self._pair_kernel,
-            as_tensor(starts),
-            engine,
-            tolerance=_TOLERANCE * self._gradient_scale,
-            largest_step=0.4 * spacing(self.n, self.d),
-            deadline=end,
-            **options,
-        )
+        found = self._descend(as_tensor(starts), engine, _TOLERANCE * self._gradient_scale, end)
+        if self._positive and self._typical < _TINY and not self._geodesic:
+            finer = _TOLERANCE * float(found.values.min()) / self.n
+            found = self._descend(found.points, engine, finer, end)
         return Relaxed(found.points.numpy(), found.values.numpy(), found.converged.numpy())
 
     def refine(self, points: Array, end: float = math.inf) -> Array:
@@ -78,9 +77,8 @@ class EnergyProblem(Problem):
             return points
         if self._kinked:
             return _opposites.polish(self._riesz, as_tensor(points), end).numpy()
-        return newton(
-            kernel_derivatives(self._pair_kernel), as_tensor(points), deadline=end
-        ).points.numpy()
+        rows = as_tensor(points)
+        return newton(self._derivatives(self._size(rows)), rows, deadline=end).points.numpy()
 
     @property
     def default_restarts(self) -> int:
@@ -116,17 +114,19 @@ class EnergyProblem(Problem):
         Lines have the energy of the doubled set, twice the sum over their pairs.
         """
         rows, doubled = as_tensor(points), 2 if self.antipodal else 1
+        size = self._size(rows)
+        unit = doubled * size
         smallest, flat = None, None
         if self._newton_fits:
             state = (
                 _opposites.state_of(self._riesz, rows)
                 if self._kinked
-                else newton(kernel_derivatives(self._pair_kernel), rows, iterations=0)
+                else newton(self._derivatives(size), rows, iterations=0)
             )
-            residual, flat = doubled * state.gradient, state.flat_modes
-            smallest = doubled * state.smallest_eigenvalue
+            residual, flat = unit * state.gradient, state.flat_modes
+            smallest = unit * state.smallest_eigenvalue
         else:
-            residual = doubled * self._gradient(rows)
+            residual = unit * self._gradient(rows, size)
         bound = energy_bound(self.n, self.d, kernel=self.kernel, antipodal=self.antipodal)
         return Certificate(
             kind="smooth",
@@ -179,29 +179,101 @@ class EnergyProblem(Problem):
     @property
     def _steep(self) -> bool:
         """Whether energies of sets that differ little are orders of magnitude apart."""
-        return self.s is not None and self.s > _STEEP and not self._geodesic
+        return self._positive and 2 * self._steepness > _STEEP and not self._geodesic
+
+    @functools.cached_property
+    def _positive(self) -> bool:
+        """Whether no pair has a negative energy, so that values are small by being tiny only."""
+        return bool((self._pair_kernel(_COSINES) >= 0).all())
 
     @property
     def unit(self) -> float:  # type: ignore[override]
-        """About the energy of all pairs at the typical distance, where that is tiny."""
-        return min(1.0, 0.5 * self.n**2 * self._typical) if self._typical < _TINY else 1.0
+        """Sums of positive terms are compared with themselves, however small they are."""
+        return sys.float_info.min if self._positive else 1.0
+
+    def slope(self, value: float) -> float:
+        """Steep kernels change by more than their own size over the distance of neighbours."""
+        steep = max(1.0, self._steepness) if self._positive else 1.0
+        return steep * super().slope(value)
+
+    def _descend(
+        self, starts: torch.Tensor, engine: Engine, tolerance: float, end: float
+    ) -> Minima:
+        options = {"max_iterations": _KINKED_ITERATIONS} if self._kinked else {}
+        return minimize_energy(
+            self._pair_kernel,
+            starts,
+            engine,
+            tolerance=tolerance,
+            largest_step=0.4 * spacing(self.n, self.d),
+            deadline=end,
+            **options,
+        )
 
     def _relax_steep(self, starts: Array, end: float) -> Relaxed:
-        """Minimise log(E_s) / s for growing s: a function of one scale whatever the exponent."""
-        assert self.s is not None
-        rows, last = starts, 0.5 * self.s
+        """Minimise log(sum K^(a / a_K)) / a for growing a, a_K the kernel's steepness.
+
+        That is a function of one scale whatever the kernel, of powers log(sum r^-2a) / a.
+        """
+        rows, last = starts, self._steepness
+        if math.isinf(last):
+            raise self._underflow()
         for a in (*(a for a in _EXPONENTS if a < last), last):
-            found = minimize_packing_energy(
+            found = self._relax_log(rows, a, last, end)
+            rows = found.points.numpy()
+        values = pair_reduce(found.points, kernel=self._pair_kernel).numpy()
+        if not (values > _UNDERFLOW).any():
+            raise self._underflow()
+        return Relaxed(rows, values, found.converged.numpy())
+
+    def _underflow(self) -> ValueError:
+        return ValueError(
+            f"kernel must not underflow; the energy of n = {self.n} points in R^{self.d} under "
+            f"{self.kernel.label} does, in double precision. Take one that falls less steeply, or "
+            "problem='tammes', which is its limit"
+        )
+
+    def _relax_log(self, rows: Array, a: float, last: float, end: float) -> Minima:
+        tolerance = 1e-9 if a == last else 1e-4
+        if isinstance(self.kernel, Riesz):
+            return minimize_packing_energy(
                 rows,
                 np.full(len(rows), a),
                 lines=self.antipodal,
-                tolerance=1e-9 if a == last else 1e-4,
+                tolerance=tolerance,
                 max_iterations=_STEEP_ITERATIONS,
                 deadline=end,
             )
-            rows = found.points.numpy()
-        values = pair_reduce(found.points, kernel=self._pair_kernel).numpy()
-        return Relaxed(rows, values, found.converged.numpy())
+        return minimize_log_energy(
+            self._pair_kernel,
+            as_tensor(rows),
+            a / last,
+            a,
+            tolerance=tolerance,
+            max_iterations=_STEEP_ITERATIONS,
+            deadline=end,
+        )
+
+    @functools.cached_property
+    def _steepness(self) -> float:
+        """The a for which the kernel falls like r^-2a at the typical distance."""
+        if isinstance(self.kernel, Riesz):
+            return 0.5 * self.kernel.s
+        return steepness(self.kernel, spacing(self.n, self.d))
+
+    def _size(self, rows: torch.Tensor) -> float:
+        """What derivatives are taken in units of: squares of those of a tiny energy underflow."""
+        total = float(pair_reduce(rows, kernel=self._pair_kernel)) if self._steep else 1.0
+        return max(total, sys.float_info.min)
+
+    def _derivatives(self, size: float) -> Smooth:
+        plain = kernel_derivatives(self._pair_kernel)
+
+        def derivatives(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            gradient, hessian = plain(points)
+            return gradient / size, hessian / size
+
+        return derivatives
 
     @property
     def _newton_fits(self) -> bool:
@@ -222,11 +294,11 @@ class EnergyProblem(Problem):
         """Energy (n,) of each point in the field of the others."""
         return pair_reduce(as_tensor(points), kernel=self._pair_kernel, op="rows").numpy()
 
-    def _gradient(self, rows: torch.Tensor) -> float:
+    def _gradient(self, rows: torch.Tensor, size: float) -> float:
         leaf = rows.clone().requires_grad_()
         with torch.enable_grad():
             total = pair_reduce(leaf, kernel=self._pair_kernel)
-            (gradient,) = torch.autograd.grad(total, leaf)
+            (gradient,) = torch.autograd.grad(total / size, leaf)
         return float(torch.linalg.vector_norm(gradient, dim=-1).max())
 
 

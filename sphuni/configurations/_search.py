@@ -27,7 +27,6 @@ Status = Literal["finished", "closed form", "target reached", "time limit", "int
 
 _SAVE_EVERY = 3.0
 _SAME_SCORE = 1e-11
-_MEETS = 2e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +170,7 @@ class Search:
         best = self._best
         if target is None or best is None:
             return False
-        return self.task.sign * (best[0] - target) <= _MEETS * self.task.scale(target)
+        return self.task.sign * (best[0] - target) <= self.task.noise * self.task.scale(target)
 
     def _save(self, *, force: bool) -> None:
         now = time.monotonic()

@@ -33,7 +33,8 @@ def save_points(points: ArrayLike, path: str | os.PathLike[str]) -> None:
     ValueError
         If the suffix is none of these, or the format needs d = 3.
     """
-    rows = np.asarray(points, dtype=np.float64)
+    given = points.detach().cpu().double().numpy() if hasattr(points, "detach") else points
+    rows = np.asarray(given, dtype=np.float64)
     if rows.ndim != 2:
         raise ValueError(f"points must have shape (n, d); got {rows.shape}")
     suffix = Path(path).suffix.lower()

@@ -62,8 +62,10 @@ class Problem(abc.ABC):
     """How many times the best local optima of a batch are varied, once per lane, and relaxed."""
     resolution = 1e-9
     """Differences below this, relative to the `scale` of the values, mean nothing."""
+    noise = 2e-12
+    """How far one optimum's evaluations may differ, relative to the `scale` of the values."""
     unit = 1.0
-    """What a value is compared with at least: less only where all values are tiny."""
+    """What a value is compared with at least: less only where values may all be tiny."""
 
     @abc.abstractmethod
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
@@ -94,6 +96,10 @@ class Problem(abc.ABC):
     def scale(self, value: float) -> float:
         """What differences between values near `value` are relative to."""
         return max(self.unit, abs(value))
+
+    def slope(self, value: float) -> float:
+        """What gradients at a smooth optimum of `value` are relative to."""
+        return self.scale(value / self.n**2)
 
     @property
     def sign(self) -> float:

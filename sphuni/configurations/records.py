@@ -202,8 +202,10 @@ def _table() -> dict[tuple[str, int, int, float | None, bool], Record]:
     for fields in _read(atlas) if atlas.is_file() else []:
         row = _parse(fields | {"source": _atlas_source(fields)})
         key = (row.problem, row.n, row.d, row.s, row.antipodal)
-        if key not in table or _improves(row, table[key]):
+        if key not in table:
             table[key] = row
+        elif _improves(row, table[key]):
+            table[key] = _succeeding(row, table[key])
     return table
 
 
@@ -213,15 +215,24 @@ def _read(file: Traversable) -> list[dict[str, str]]:
 
 def _atlas_source(fields: dict[str, str]) -> str:
     return (
-        f"atlas of this package: best of {fields['tried']} polished optima, "
+        f"atlas of sphuni (this package): best of {fields['tried']} polished optima, "
         f"found {fields['hits']} times"
     )
 
 
 def _improves(new: Record, old: Record) -> bool:
-    """Whether a value of the atlas beats a putative one by more than the latter's digits."""
+    """Whether a value of the atlas beats an unproven one by more than the latter's digits."""
     gain = (new.value - old.value) * (1 if new.problem in _HIGHER else -1)
-    return old.status == "putative" and gain > abs(old.value) * 10.0 ** (1 - old.digits)
+    return old.status != "proven" and gain > abs(old.value) * 10.0 ** (1 - old.digits)
+
+
+def _succeeding(new: Record, old: Record) -> Record:
+    """Name the published value that a new one beats."""
+    if old.status != "best known":
+        return new
+    return dataclasses.replace(
+        new, source=f"{new.source}; better than {old.value:.{old.digits}g} of {old.source}"
+    )
 
 
 def _parse(row: dict[str, str]) -> Record:

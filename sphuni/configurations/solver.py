@@ -142,7 +142,8 @@ def optimize(
     time_limit : float, optional
         Seconds after which the search ends with what it has.
     target : float, optional
-        The search ends as soon as the value is as good as this.
+        The search ends as soon as the value is as good as this, up to rounding (``"design"``:
+        1e-7).
     callback : callable, optional
         Called with a `Progress` after every batch.
     checkpoint : path-like, optional
@@ -164,15 +165,17 @@ def optimize(
     Raises
     ------
     ValueError
-        If the arguments do not describe a problem, or the checkpoint is another search's.
+        If the arguments do not describe a problem, the checkpoint is another search's, or the
+        energies asked for underflow.
     UnreadableFileError
         If the checkpoint is damaged; it is left as it is.
 
     Notes
     -----
-    Smooth problems (energies, ``"maxdet"``, ``"design"``): batched L-BFGS from all starts, for s
-    above 40 on the logarithm of the energy with s growing up to the one asked for, then Newton's
-    method for the best two of every batch. ``"tammes"``: sums of r^-2a with growing a
+    Smooth problems (energies, ``"maxdet"``, ``"design"``): batched L-BFGS from all starts, then
+    Newton's method for the best two of every batch; for s above 40 and for kernels that are tiny
+    at the typical distance on the logarithm of the energy, the kernel's power growing up to the one
+    asked for. ``"tammes"``: sums of r^-2a with growing a
     and noise, then linear programmes on the contacts for the best sixteen of every batch, whose
     best is then varied: one point moves to a deep hole, all are shaken, and what is better stays.
     ``"covering"`` and ``"polarization"``: rough minima of an energy, shaken, then linear
@@ -280,11 +283,12 @@ def _advice(
     """Say what the outcome suggests."""
     if status == "closed form" or _at_bound(task, value, certificate):
         return "optimal: the value is known in closed form or equals a certified bound"
-    scale = task.scale(value / task.n**2)
-    stationary = certificate.residual <= (1e-9 * scale if certificate.kind == "smooth" else 1e-6)
+    smooth = certificate.kind == "smooth"
+    scale = task.slope(value) if smooth else 1.0
+    stationary = certificate.residual <= (1e-9 if smooth else 1e-6) * scale
     if status in ("time limit", "interrupted") and not stationary:
         return "cut short before the best was polished: give it more time"
-    if _can_be_left(certificate):
+    if _can_be_left(certificate, scale):
         return "the Hessian has a negative eigenvalue: a saddle; use another seed"
     if not stationary:
         return "not stationary to full precision: the optimum is not smooth there, or n is large"
@@ -300,14 +304,14 @@ def _advice(
     return "the best was found once: raise restarts to see whether it can be improved"
 
 
-def _can_be_left(certificate: Certificate) -> bool:
+def _can_be_left(certificate: Certificate, scale: float) -> bool:
     """Whether the curvature shows a better place near by.
 
     Where strict complementarity fails, members without weight may forbid the move.
     """
     least, weights = certificate.smallest_eigenvalue, certificate.multipliers
     strict = weights is None or bool((weights > 0).all())
-    return strict and least is not None and least < -1e-6
+    return strict and least is not None and least < -1e-6 * scale
 
 
 def _at_bound(task: Problem, value: float, certificate: Certificate) -> bool:

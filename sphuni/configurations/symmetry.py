@@ -14,6 +14,7 @@ __all__ = ["PointGroup", "point_group", "symmetry_order"]
 _MOST_VISITS = 30_000_000
 """Points times partial maps after which a search is given up: some ten seconds."""
 _LARGEST = 4_000
+_SLACK = 1e-3
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _POLYHEDRAL = {(12, 3): "T", (24, 4): "O", (60, 5): "I"}
 """Rotations and highest fold of the groups with more than one main axis."""
@@ -63,6 +64,11 @@ def symmetry_order(points: ArrayLike, *, tolerance: float = 1e-7) -> int | None:
         Order of the point group; None if it is infinite (the points span less than d - 1
         dimensions), or the search was given up, as it is beyond 4,000 points.
 
+    Raises
+    ------
+    ValueError
+        If the points are not unit rows.
+
     Notes
     -----
     The order is the product of orbit sizes along a chain of stabilisers of d spanning points; an
@@ -103,7 +109,7 @@ def point_group(points: ArrayLike, *, tolerance: float = 1e-7) -> PointGroup | N
     Raises
     ------
     ValueError
-        If the points do not lie in R^3.
+        If the points are not unit rows in R^3.
 
     Notes
     -----
@@ -142,9 +148,18 @@ def point_group(points: ArrayLike, *, tolerance: float = 1e-7) -> PointGroup | N
 
 
 def _checked(points: ArrayLike) -> Array:
-    rows = np.asarray(points, dtype=np.float64)
+    given = points.detach().cpu().double().numpy() if hasattr(points, "detach") else points
+    rows = np.asarray(given, dtype=np.float64)
     if rows.ndim != 2 or not rows.size:
         raise ValueError(f"points must have shape (n, d) with n >= 1; got {rows.shape}")
+    lengths = np.linalg.norm(rows, axis=1)
+    off = np.nan_to_num(np.abs(lengths - 1), nan=np.inf)
+    if off.max() > _SLACK:
+        worst = int(off.argmax())
+        raise ValueError(
+            f"points must have unit rows; row {worst} has norm {lengths[worst]:.4g}. "
+            "Call sphuni.normalize(points) first"
+        )
     return rows
 
 

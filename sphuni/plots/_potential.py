@@ -19,14 +19,20 @@ def worst_poles(points: Array, s: float, tolerance: float) -> tuple[Array, float
     rows = torch.from_numpy(np.ascontiguousarray(points))
     lowest = lowest_poles(rows, Riesz(s), 0.0).numpy()
     least = float(potential_at(lowest[:1], points, s)[0])
-    return lowest_poles(rows, Riesz(s), tolerance * least).numpy(), least
+    return lowest_poles(rows, Riesz(s), tolerance * abs(least)).numpy(), least
 
 
 def potential_at(places: Array, points: Array, s: float) -> Array:
-    """Sum of r^-s at places (m, 3), by pieces."""
+    """Sum of r^-s, for s = 0 of -log r, for s < 0 of -r^-s, at places (m, 3), by pieces."""
     step = max(1, _CHUNK // len(points))
     parts = []
     for start in range(0, len(places), step):
         squared = np.maximum(2 - 2 * places[start : start + step] @ points.T, 1e-12)
-        parts.append((squared ** (-0.5 * s)).sum(axis=1))
+        parts.append(_riesz(squared, s).sum(axis=1))
     return np.concatenate(parts)
+
+
+def _riesz(squared: Array, s: float) -> Array:
+    if s == 0:
+        return -0.5 * np.log(squared)
+    return float(np.sign(s)) * squared ** (-0.5 * s)

@@ -18,6 +18,7 @@ __all__ = ["null_density"]
 
 _FLOAT = NDArray[np.float64]
 _GRID = 400
+_DOUBLINGS = 200
 
 
 def null_density(
@@ -102,14 +103,26 @@ def _edges(choice: "LawChoice", *, discrete: bool) -> _FLOAT:
 
 
 def _quantile(choice: "LawChoice", level: float) -> float:
-    """Invert the law by bisection, from its mean outwards."""
+    """Invert the law by bisection, between bounds that move outwards until they enclose it."""
     law = choice.law
     spread = np.sqrt(law.variance) if np.isfinite(law.variance) and law.variance > 0 else 1.0
     centre = law.mean if np.isfinite(law.mean) else 0.0
-    low, high = centre - 60 * spread, centre + 60 * spread
+
+    def below(x: float) -> float:
+        return float(np.asarray(law.tails(np.array([x])).lower)[0])
+
+    low, high = centre - spread, centre + spread
+    for _ in range(_DOUBLINGS):
+        if below(low) < level:
+            break
+        low = centre - 2 * (centre - low)
+    for _ in range(_DOUBLINGS):
+        if below(high) >= level:
+            break
+        high = centre + 2 * (high - centre)
     for _ in range(80):
         middle = 0.5 * (low + high)
-        if float(np.asarray(law.tails(np.array([middle])).lower)[0]) < level:
+        if below(middle) < level:
             low = middle
         else:
             high = middle

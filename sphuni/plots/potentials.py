@@ -29,14 +29,15 @@ def potential_map(
     tolerance: float = 1e-7,
     ax: "Axes | None" = None,
 ) -> "Figure":
-    """Draw the potential sum of r^-s over both hemispheres, the worst poles marked.
+    """Draw the Riesz potential over both hemispheres, the worst poles marked.
 
     Parameters
     ----------
     result : OptimizeResult or array_like of shape (n, 3)
         Unit rows, n >= 4. Of lines both ends count.
     s : float, optional
-        Exponent, above 0. Default: that of the result, or 1.
+        Exponent, above -2: the sum of r^-s, for 0 of -log r, below 0 of -r^-s. Default: that of
+        the result, or 1.
     tolerance : float, default 1e-7
         Local minima that exceed the least by no more than this, relatively, are marked.
     ax : matplotlib.axes.Axes, optional
@@ -49,7 +50,7 @@ def potential_map(
     Notes
     -----
     Dark places are badly lit. The colours end at the value that four fifths of the area stay
-    below; the potential itself is infinite at the points. Lines are level curves.
+    below; for s >= 0 the potential itself is infinite at the points. Lines are level curves.
     """
     from matplotlib.lines import Line2D
 
@@ -77,8 +78,8 @@ def potential_map(
 def _exponent(result: Any, s: float | None) -> float:
     given = getattr(result, "s", None) if s is None else s
     exponent = 1.0 if given is None else float(given)
-    if not 0 < exponent < np.inf:
-        raise ValueError(f"s must be positive; got {exponent}")
+    if not -2 < exponent < np.inf:
+        raise ValueError(f"s must be finite and above -2; got {exponent}")
     return exponent
 
 

@@ -159,7 +159,7 @@ def uniformity_report(
     points : array_like of shape (n, d)
         Unit rows. d = 2 is drawn as a circle, d = 3 as a map, others by their projections.
     pvalues : mapping of str to float
-        p-value of each test, drawn in this order from the top.
+        p-value of each test, drawn in this order from the top; nan where there is none.
     alpha : float, optional
         Level to mark.
     xlabel : str
@@ -194,9 +194,12 @@ def _pvalue_dots(axes: "Axes", pvalues: Mapping[str, float], alpha: float | None
     low = max(min(present.min(initial=1.0) / 3, 1e-3), 1e-12)
     rows = np.arange(len(values))
     level = 0.0 if alpha is None else alpha
-    for row, value in zip(rows, values, strict=True):
+    for row, value in enumerate(values):
+        if np.isnan(value):
+            axes.text(1.0, row, "no p-value", ha="right", va="center", fontsize="small", color=INK)
+            continue
         shade = _REJECTED if value < level else OBSERVED
-        beyond = not value >= low
+        beyond = value < low
         place = low if beyond else value
         axes.plot([place, 1.0], [row, row], color=shade, lw=1.0, alpha=0.35)
         axes.plot(place, row, "<" if beyond else "o", color=shade, ms=5, clip_on=False)

@@ -11,6 +11,7 @@ from sphuni import random_points
 from sphuni._rng import seeds
 from sphuni.configurations import _objectives, fibonacci_sphere, optimize, symmetry_order
 from sphuni.configurations._determinants import _logdet_derivatives, _minus_logdet
+from sphuni.configurations._log_energy import _Power, log_energy, steepness
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._native import minimize_native
 from sphuni.configurations._neighbours import _stored, stored_neighbours
@@ -94,6 +95,27 @@ def test_packing_gradient_matches_autograd(lines):
     # q = 4 - p holds on the sphere only: compare what is tangent to it
     radial = ((gradient - expected) * planes).sum(0) * planes
     assert torch.allclose(gradient - radial, expected, atol=1e-10)
+
+
+def test_powers_of_kernels_have_the_derivatives_of_their_values():
+    power = _Power(Gaussian(2.0), 0.4)
+    t = torch.linspace(-0.9, 0.9, 7, dtype=torch.float64, requires_grad=True)
+    p, q = 2 - 2 * t, 2 + 2 * t
+    (slope,) = torch.autograd.grad(power(t).sum(), t)
+    torch.testing.assert_close(power.derivative(p, q), slope)
+    (bend,) = torch.autograd.grad(power.derivative(p, q).sum(), t)
+    torch.testing.assert_close(power.second(p, q), bend)
+
+
+def test_the_gradient_of_the_log_energy_is_that_of_the_logarithm():
+    rows = random_points(5, 3, rng=0)
+    planes = torch.from_numpy(rows.T[..., None].copy())
+    value, gradient = log_energy(Gaussian(3.0), 0.5, 4.0, 3)(planes)
+    plain = energy_objective(Gaussian(3.0 * 0.5**0.5), 3, "blockwise")(planes)
+    torch.testing.assert_close(value, plain[0].log() / 4)
+    torch.testing.assert_close(gradient, plain[1] / plain[0] / 4)
+    assert steepness(Riesz(6.0), 0.7) == pytest.approx(3.0)
+    assert steepness(Gaussian(100.0), 1.0) == float("inf")
 
 
 def test_every_lane_reaches_the_icosahedron():

@@ -97,6 +97,39 @@ def test_any_kernel():
     assert result.value == pytest.approx(float(energy), abs=1e-13)
 
 
+@pytest.mark.parametrize(
+    ("n", "epsilon", "packing"), [(7, 7.0, 2.8973e-33), (9, 10.0, 2.2354e-57), (20, 8.0, 4.531e-17)]
+)
+def test_tiny_energies_converge_and_beat_the_packing_of_that_size(n, epsilon, packing):
+    result = optimize("energy", n=n, kernel=Gaussian(epsilon), restarts=16)
+    assert result.value < packing
+    assert result.certificate.residual < 1e-9 * result.value
+    assert result.hits > 8
+    assert result.advice == "found repeatedly"
+
+
+def test_steep_kernels_of_lines_and_of_their_own_kind():
+    lines = optimize("energy", n=6, kernel=Gaussian(9.0), antipodal=True, restarts=8)
+    assert lines.certificate.symmetry_order == 120
+    riesz, same = (
+        optimize(name, n=7, restarts=4, **options)
+        for name, options in [("riesz", {"s": 90.0}), ("energy", {"kernel": Riesz(90.0)})]
+    )
+    assert same.value == pytest.approx(riesz.value, rel=1e-12)
+
+
+def test_tiny_energies_are_compared_with_themselves():
+    task = resolve("energy", 9, 3, None, metric="chordal", kernel=Gaussian(10.0), antipodal=False)
+    assert task.scale(2e-57) == 2e-57
+    assert 1e-59 < task.slope(2e-57) < 2e-57
+
+
+@pytest.mark.parametrize("epsilon", [pytest.param(22.0, marks=pytest.mark.slow), 100.0])
+def test_energies_that_underflow_are_refused(epsilon):
+    with pytest.raises(ValueError, match=f"kernel must not underflow.*epsilon={epsilon:g}"):
+        optimize("energy", n=7, kernel=Gaussian(epsilon), restarts=2)
+
+
 TAMMES = {
     5: 0.0, 7: 0.21013831, 8: 0.26120387, 9: 1 / 3, 10: 0.40439433, 11: 5**-0.5, 12: 5**-0.5,
     14: 0.56395030,
@@ -280,6 +313,13 @@ def test_time_limit_returns_the_best_so_far():
     assert result.starts < 6400
     assert result.value < 1550
     assert np.linalg.norm(result.points, axis=1) == pytest.approx(1)
+
+
+def test_an_exact_design_meets_the_target_zero():
+    result = optimize("design", n=6, s=3, restarts=640, target=0.0)
+    assert result.status == "target reached"
+    assert result.starts == 64
+    assert optimize("design", n=6, s=4, restarts=4, target=0.0).status == "finished"
 
 
 def test_callback_sees_every_batch():

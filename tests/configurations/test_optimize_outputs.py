@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from sphuni import random_points
 from sphuni.cli import _output
@@ -68,7 +69,7 @@ def test_optimize_resumes(tmp_path, capsys):
         (("tammes", "-n", "5", "-d", "4", "--formats", "obj"), "--formats obj needs d = 3; got 4"),
         (("tammes", "-n", "5", "--out", "no/such/stem"), "does not exist"),
         (("thomson", "-n", "0"), "n must be at least 1"),
-        (("maxdet", "-n", "9", "--epsilon", "-1"), "epsilon must be a positive number"),
+        (("maxdet", "-n", "9", "--epsilon", "-1"), "epsilon must be positive; got -1"),
     ],
 )
 def test_optimize_refuses_in_one_line(words, message, capsys, tmp_path, monkeypatch):
@@ -129,6 +130,13 @@ def test_xyz_has_a_count_and_all_digits(tmp_path):
     head, _, *rows = path.read_text().splitlines()
     assert head == "12"
     assert np.array_equal(np.loadtxt(io.StringIO("\n".join(rows)), usecols=(1, 2, 3)), points)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_tensors_that_require_a_gradient_are_saved(tmp_path, dtype):
+    save_points(torch.eye(3, dtype=dtype, requires_grad=True), tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as file:
+        assert np.array_equal(file["points"], np.eye(3))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 import sphuni
 from sphuni.configurations import MissingRecordError, construct, construction_info, record, records
-from sphuni.configurations.records import _parse, _table
+from sphuni.configurations.records import _HIGHER, _parse, _table
 
 PROBLEMS = (
     *("thomson", "log", "riesz", "tammes", "covering", "polarization", "maxdet", "gaussian"),
@@ -73,6 +73,28 @@ def test_the_atlas_fills_gaps_and_replaces_what_it_beats_but_nothing_proven():
     assert beaten.value == pytest.approx(3.928433513061, abs=1e-11)
     assert beaten.source.startswith("atlas")
     assert record("covering", n=6).status == "proven"
+
+
+@pytest.mark.parametrize(
+    ("problem", "n", "value", "beaten"),
+    [
+        ("maxdet", 121, 266.349711283454, "266.317837077 of extremal points"),
+        ("thomson", 107, 5113.953547713823, "5113.953547724 of Thomson problem"),
+    ],
+)
+def test_the_atlas_replaces_published_values_that_it_beats(problem, n, value, beaten):
+    entry = record(problem, n=n)
+    assert entry.value == pytest.approx(value, rel=1e-14)
+    assert entry.status == "putative"
+    assert entry.source.startswith("atlas of sphuni")
+    assert beaten in entry.source
+
+
+def test_no_row_of_the_atlas_beats_its_record_by_more_than_the_digits():
+    for row in map(_parse, ATLAS):
+        known = _table()[row.problem, row.n, row.d, row.s, row.antipodal]
+        gain = (row.value - known.value) * (1 if row.problem in _HIGHER else -1)
+        assert gain <= abs(known.value) * 10.0 ** (1 - known.digits), row
 
 
 @pytest.mark.parametrize("n", [5, 8, 10])

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from sphuni import random_points
 from sphuni.configurations import construct, optimize, symmetry_order
@@ -145,9 +146,18 @@ def test_points_on_a_line():
     assert np.abs(pair.axis) == pytest.approx([0.0, 0.6, 0.8])
 
 
+def test_tensors_that_require_a_gradient():
+    assert point_group(torch.eye(3, requires_grad=True)).name == "C3v"
+
+
 def test_refusals():
     with pytest.raises(ValueError, match=r"points must lie in R\^3 for a Schoenflies name"):
         point_group(construct("24-cell"))
     with pytest.raises(ValueError, match=r"points must have shape \(n, d\)"):
         symmetry_order(np.ones(3))
+    for find in (point_group, symmetry_order):
+        with pytest.raises(ValueError, match=r"points must have unit rows; row 2 has norm 3"):
+            find(np.diag([1.0, 1.0, 3.0]))
+        with pytest.raises(ValueError, match=r"points must have unit rows; row 0 has norm nan"):
+            find(np.full((4, 3), np.nan))
     assert symmetry_order(random_points(4_001, 3, rng=0)) is None

@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 
 import sphuni
 from sphuni.configurations import construct, optimize
+from sphuni.kernels import Riesz
 from sphuni.plots._caption import gap_text, group_math, heading, value_text
 from sphuni.plots._diagram import closest_pairs, diagram, rows_of
+from sphuni.plots._potential import potential_at, worst_poles
 from sphuni.plots._sphere import BACK, FRONT, arc, cap, polygon, visible_arc
 from sphuni.plots.configurations import configuration, neighbour_counts, voronoi_cells
 from sphuni.plots.holes import contact_graph, deepest_holes
@@ -202,6 +204,18 @@ def test_worst_poles_of_the_octahedron(results):
     assert "8 worst poles" in words(potential_map(construct("cross_3"), s=3.0))
 
 
+@pytest.mark.parametrize("s", [0.0, -1.0])
+def test_potentials_of_every_exponent_are_drawn(s):
+    points = construct("cross_3")
+    place = np.full((1, 3), 3**-0.5)
+    assert potential_at(place, points, s) == pytest.approx(Riesz(s)(place @ points.T).sum(1))
+    found = optimize("polarization", n=6, s=s, restarts=1, engine="blockwise")
+    text = words(configuration(found))
+    assert "8 worst poles" in text
+    poles, least = worst_poles(points, s, 1e-7)
+    assert (len(poles), least) == (8, pytest.approx(found.value))
+
+
 def test_weights_of_extremal_points(results):
     figure = configuration(results["maxdet"])
     assert "Extremal points of degree 3" in words(figure)
@@ -280,5 +294,5 @@ def test_refusals(points, message):
 def test_refusals_of_single_pictures():
     with pytest.raises(ValueError, match=r"points must be \(L \+ 1\)\^2 in number"):
         quadrature_weights(construct("icosahedron"))
-    with pytest.raises(ValueError, match="s must be positive; got -1"):
-        potential_map(construct("icosahedron"), s=-1.0)
+    with pytest.raises(ValueError, match="s must be finite and above -2; got -2"):
+        potential_map(construct("icosahedron"), s=-2.0)

@@ -65,6 +65,16 @@ def test_projections_and_report(d):
     assert names == list(pvalues)
 
 
+def test_tests_without_a_pvalue_have_no_dot():
+    x = random_points(20, 3, rng=0)
+    axes = plots.uniformity_report(x, {"one": 0.2, "two": np.nan, "three": 1e-20}).axes[1]
+    markers = {
+        line.get_ydata()[0]: line.get_marker() for line in axes.lines if len(line.get_xdata()) == 1
+    }
+    assert markers == {0: "o", 2: "<"}
+    assert [text.get_text() for text in axes.texts] == ["no p-value"]
+
+
 def test_symmetric_points_have_no_mean_direction():
     labels = plots.projected_ecdf(np.vstack([np.eye(3), -np.eye(3)])).axes[0].get_legend()
     assert "mean direction" not in [text.get_text() for text in labels.get_texts()]
@@ -85,6 +95,13 @@ def test_null_densities_integrate_to_one(name):
     p = float(uniformity_test(x, name).pvalue)
     texts = " ".join(text.get_text() for text in axes.texts)
     assert f"{p:.3g}" in texts or "p lower" in texts
+
+
+@pytest.mark.parametrize("n", [150, 2_000])
+def test_null_densities_of_laws_without_moments_hold_their_law(n):
+    axes = plots.null_density(random_points(n, 2, rng=0), "hodges_ajne").axes[0]
+    data = axes.patches[0].get_data()
+    assert (data.values * np.diff(data.edges)).sum() == pytest.approx(1.0, abs=2e-3)
 
 
 def test_a_statistic_far_outside_is_an_arrow():
