@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.kernels import GegenbauerSeries
-from sphuni.special import cosine_quadrature, gegenbauer, harmonic_dimension
+from sphuni.special import gegenbauer, harmonic_dimension
 from sphuni.stats._base import LawChoice, Term, UniformityTest
 from sphuni.stats._binned import pair_rule
 from sphuni.stats._sorted import has_sorted_form, sorted_pair_sum, sorted_turns
@@ -28,7 +28,7 @@ _MOST_TERMS = 2048
 _LARGEST_DIMENSION = 1e100
 _SMALLEST_SQUARE = 1e-100
 _NO_HARMONIC, _ROUNDING = 1e-24, 1e-13
-_NODES = 512
+_LEAST_SEEN = 0.99
 _ASYMPTOTIC_FROM = 20
 _INFINITE = 1 << 60
 _TABLE_UP_TO = 200
@@ -72,8 +72,16 @@ class SobolevTest(UniformityTest):
     antipodal: bool = False
 
     def check(self, n: int, d: int) -> None:
-        """Refuse sizes that the test is not defined for, and lines where it sees only signs."""
+        """Refuse sizes that the test is not defined for, and lines where it sees only signs.
+
+        Also kernels so narrow that their mean comes out as no number.
+        """
         super().check(n, d)
+        if math.isnan(self.at_one(d)):
+            raise ValueError(
+                f"test {self.name!r} with {self._given()} in R^{d} has a kernel so narrow that its "
+                "mean cannot be computed; take a wider one"
+            )
         if self.antipodal and not np.any(_spectrum(self, d)[0] > _NO_HARMONIC):
             raise ValueError(
                 f"test {self.name!r} sees odd harmonics only and is constant for points taken as "
@@ -186,6 +194,11 @@ class SobolevTest(UniformityTest):
             words += "; the lower tail is approximate, because few pairs rule the sum"
         return LawChoice(fine, "asymptotic", words)
 
+    def _given(self) -> str:
+        """The parameters that a caller may set and their values."""
+        fields = [field.name for field in dataclasses.fields(self) if field.init]
+        return ", ".join(f"{name}={getattr(self, name)}" for name in fields if name != "antipodal")
+
     def _order(self, d: int) -> float:
         """Order of the kernel's worst pole."""
         kernels = [term.kernel for term in self.terms(d)]
@@ -225,6 +238,19 @@ class SobolevTest(UniformityTest):
             term.factor * (term.kernel(t) - term.kernel.mean(d)) for term in self.pair_terms(d)
         ]
         return np.asarray(0.5 * sum(parts))
+
+    def at_pairs(self, d: int) -> _FLOAT:
+        """The psi in use at the pairs of `pair_rule`."""
+        places, _ = pair_rule(d)
+        terms = self.terms(d)
+        if terms:
+            parts = [
+                term.factor * (term.kernel.value(*places).numpy() - term.kernel.mean(d))
+                for term in terms
+            ]
+            return np.asarray(0.5 * sum(parts))
+        psi = self.values(0.25 * (places[1] - places[0]).numpy(), d)
+        return psi + psi[::-1] if self.antipodal else psi
 
     def moments(self, d: int) -> "Moments":
         """Moments of psi."""
@@ -307,13 +333,13 @@ def _moments(test: SobolevTest, d: int) -> Moments:
     second = test.second_moment(d)
     if test.antipodal:
         second = 4.0 * float(np.sum(values**2 / dimensions))
-    nodes, weights = _rule(d)
-    psi = test.values(nodes, d)
-    psi = psi + psi[::-1] if test.antipodal else psi
-    # an infinite moment would come out finite and meaningless
+    psi, (_, shares) = test.at_pairs(d), pair_rule(d)
+    # an infinite moment would come out finite and meaningless, and so would that of a spike
+    # narrower than the closest pairs of the rule
+    seen = float(shares @ psi**2) > _LEAST_SEEN * second
     order = test._order(d)
-    third = float(weights @ psi**3) if 3 * order < d - 1 else math.inf
-    fourth = float(weights @ psi**4) if 4 * order < d - 1 else math.inf
+    third = float(shares @ psi**3) if seen and 3 * order < d - 1 else math.inf
+    fourth = float(shares @ psi**4) if seen and 4 * order < d - 1 else math.inf
     return Moments(second, third, fourth, scale**3 * float(np.sum(values**3 / dimensions**2)))
 
 
@@ -323,10 +349,7 @@ def _pair_law(test: SobolevTest, n: int, d: int) -> PairSums:
     scale = 2.0 if test.antipodal else 1.0
     eigen = scale * values / dimensions
     places, shares = pair_rule(d)
-    kernels = test.terms(d)
-    psi = np.zeros(shares.size)
-    for term in kernels:
-        psi += 0.5 * term.factor * (term.kernel.value(*places).numpy() - term.kernel.mean(d))
+    psi = test.at_pairs(d)
     pairs = 0.5 * n * (n - 1)
     low = _shared_degrees(eigen, dimensions, float(np.minimum(psi**2, n * n) @ shares))
     cosines = 0.25 * (places[1] - places[0]).numpy()
@@ -354,12 +377,6 @@ def _shared_degrees(eigen: _FLOAT, dimensions: _FLOAT, square: float) -> int:
     rest = np.cumsum((eigen**3 * dimensions)[::-1])[::-1]
     needed = int(np.sum(8.0 * rest > _LARGEST_TRIANGLE * (2.0 * square) ** 1.5))
     return min(needed, _MOST_SHARED)
-
-
-@functools.lru_cache(maxsize=64)
-def _rule(d: int) -> tuple[_FLOAT, _FLOAT]:
-    nodes, weights = cosine_quadrature(d, _NODES)
-    return nodes, weights
 
 
 def _describe(law: WeightedChi2) -> str:

@@ -1,5 +1,7 @@
 """One test for each defect of the R package that TESTS OF UNIFORMITY list: none is copied."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,9 @@ import torch
 import sphuni.stats as st
 from sphuni._errors import NumericalWarning
 from sphuni.distributions import random_points, von_mises_fisher
+from sphuni.stats._simulate import evaluate, simulate_tests
 from sphuni.stats.laws.circular import KuiperLaw
-from sphuni.stats.laws.monte_carlo import simulate
+from sphuni.stats.laws.monte_carlo import Empirical, simulate
 
 
 def size(name, n, d, level=0.05, count=8000, **parameters):
@@ -164,3 +167,99 @@ def test_coincident_points_give_p_zero_under_every_null(null):
 def test_stein_weights_in_high_dimension(d, cf):
     r = st.uniformity_test(random_points(20, d, rng=0), "stein", cf=cf, null="asymptotic")
     assert 1e-3 < r.pvalue < 1 - 1e-3
+
+
+_NARROW = [
+    ("softmax", {"kappa": 300.0}, 15, 10),
+    ("softmax", {"kappa": 1e4}, 30, 5),
+    ("mmd", {"bandwidth": 0.003}, 30, 3),
+    ("poisson", {"rho": 0.5}, 12, 200),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters", "n", "d"), _NARROW)
+def test_simulated_tables_of_narrow_kernels_are_those_of_the_statistic(name, parameters, n, d):
+    """Most sets hold no close pair: their statistics are nearly equal, and no longer if moved."""
+    test = st.build_test(name, **parameters)
+    sample = np.sort(simulate_tests([test], n, d, 2000, rng=1)[:, 0])
+    x = torch.from_numpy(random_points(n, d, batch=(400,), rng=2))
+    tails = Empirical(sample).tails(test.statistic(x).numpy())
+    for level, most in ((0.01, 0.035), (0.05, 0.1), (0.5, 0.6)):
+        assert np.mean(tails.upper <= level) <= most
+        assert np.mean(tails.lower <= level) <= most
+
+
+@pytest.mark.parametrize("null", ["auto", "monte-carlo"])
+def test_p_values_of_narrow_kernels_are_not_all_small(null):
+    p = [
+        st.uniformity_test(
+            random_points(15, 50, rng=i), "softmax", kappa=100.0, null=null, n_resamples=999, rng=0
+        ).pvalue
+        for i in range(8)
+    ]
+    assert max(p) > 0.1
+
+
+def test_binned_sums_keep_the_ranks_of_a_spiky_statistic():
+    test = st.build_test("softmax", kappa=1e4)
+    x = torch.from_numpy(random_points(30, 3, batch=(1000,), rng=0))
+    exact = test.statistic(x).numpy()
+    order = np.argsort(exact)
+    binned = evaluate(x, [test], 3)[order, 0]
+    settled = np.maximum.accumulate(binned)
+    assert np.all(settled - binned <= 1e-3 * np.abs(settled - exact[order[0]]) + 1e-14)
+
+
+@pytest.mark.parametrize("antipodal", [False, True])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("softmax", {"kappa": 1e6}),
+        ("mmd", {"bandwidth": 0.001}),
+        ("poisson", {"rho": 0.999}),
+        ("poisson", {"rho": 0.9999}),
+        ("quadratik_u", {"rho": 1 - 1e-9}),
+    ],
+)
+def test_no_smooth_law_for_a_spike(name, parameters, antipodal):
+    assert st.build_test(name, antipodal=antipodal, **parameters).best_law(30, 3) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "n"),
+    [("softmax", {"kappa": 1e6}, 250), ("poisson", {"rho": 0.999999}, 1500)],
+)
+def test_no_compound_poisson_law_where_most_sets_have_one_value(name, parameters, n):
+    assert st.build_test(name, **parameters).best_law(n, 3) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "d"),
+    [("softmax", {"kappa": 50.0}, 3), ("softmax", {"kappa": 1e6}, 3), ("mmd", {}, 10)],
+)
+def test_moments_of_spikes_in_closed_form(name, parameters, d):
+    test = st.build_test(name, **parameters)
+    raw = [1.0, *(_raw_moment(test.kappa * k, d) for k in range(1, 5))]
+    m = raw[1]
+    fourth = raw[4] - 4 * m * raw[3] + 6 * m**2 * raw[2] - 3 * m**4
+    assert test.moments(d).third == pytest.approx(raw[3] - 3 * m * raw[2] + 2 * m**3, rel=1e-6)
+    assert test.moments(d).fourth == pytest.approx(fourth, rel=1e-6)
+
+
+def _raw_moment(kappa, d):
+    """E e^(kappa (t - 1))."""
+    if d == 3:
+        return -np.expm1(-2 * kappa) / (2 * kappa)
+    t = np.linspace(-1, 1, 200_001)
+    density = (1 - t * t) ** (0.5 * (d - 3))
+    return np.trapezoid(density * np.exp(kappa * (t - 1)), t) / np.trapezoid(density, t)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter"), [("mmd", {"bandwidth": 1e-5}), ("softmax", {"kappa": 1e10})]
+)
+def test_a_kernel_without_a_mean_is_refused(name, parameter):
+    ((key, value),) = parameter.items()
+    words = rf"{key}={re.escape(str(value))} .* so narrow .*; take a wider one"
+    with pytest.raises(ValueError, match=words):
+        st.uniformity_test(random_points(30, 3, rng=0), name, **parameter)

@@ -18,6 +18,7 @@ _JOIN = 1e-8
 _NORMAL_BELOW = 8
 _DEAD = -45.0
 _LEAST_STEPS = 600
+_LARGEST_COUNT = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,7 +119,9 @@ def pair_sums(
     by one fast Fourier transform.
     """
     drift = float(rates @ contributions)
-    ordinary, fourth = _ordinary(contributions, rates)
+    ordinary, fourth, count = _ordinary(contributions, rates)
+    if count > _LARGEST_COUNT * ordinary:
+        raise ValueError("a single pair rules the sum: all but a few pairs add the same")
     spread = ordinary + 2.0 * float(weights**2 @ degrees)
     scale = math.sqrt(spread)
     if not scale > 1e-100:
@@ -139,12 +142,18 @@ def pair_sums(
     return _tabulate(places, mass, contributions, rates, whole, mean, variance, far, heaviness)
 
 
-def _ordinary(contributions: _FLOAT, rates: _FLOAT) -> tuple[float, float]:
-    """Second and fourth moment from the pairs that are not too rare to count on."""
+def _ordinary(contributions: _FLOAT, rates: _FLOAT) -> tuple[float, float, float]:
+    """Second and fourth moment from the pairs that are not too rare to count on.
+
+    With them the part of the second that comes from the number of pairs, which is random in a
+    compound Poisson sum and fixed in a sample.
+    """
     order = np.argsort(-np.abs(contributions))
     often = np.cumsum(rates[order]) > _RARE
-    square = contributions[order][often] ** 2
-    return float(rates[order][often] @ square), float(rates[order][often] @ square**2)
+    rate, place = rates[order][often], contributions[order][often]
+    square = place**2
+    count = float(rate @ place) ** 2 / float(rate.sum())
+    return float(rate @ square), float(rate @ square**2), count
 
 
 def _compound(y: _FLOAT, rates: _FLOAT, step: float) -> NDArray[np.complex128]:
