@@ -140,6 +140,7 @@ def analyze(
             "baseline": baseline,
             "center": center,
             "remove_top": remove_top,
+            "heads": _by_pattern(heads),
             "split_qkv": split_qkv,
             "max_seconds": max_seconds,
             "seed": rng if isinstance(rng, int) else None,
@@ -287,6 +288,13 @@ def _as_list(patterns: Iterable[str] | str | None) -> list[str] | None:
     if patterns is None:
         return None
     return [patterns] if isinstance(patterns, str) else list(patterns)
+
+
+def _by_pattern(heads: int | Mapping[str, int] | None) -> dict[str, int] | None:
+    """Numbers of heads as they are recorded, the same for every way to say them."""
+    if heads is None:
+        return None
+    return {"*": heads} if isinstance(heads, int) else dict(heads)
 
 
 def _check_patterns(source: Source, wanted: list[str] | None) -> None:

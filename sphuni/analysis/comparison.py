@@ -4,14 +4,14 @@ import dataclasses
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sphuni._files import write_text
 from sphuni.analysis import _serialize
 from sphuni.analysis.report import ANALYSED_VERDICTS, ENERGY_KEYS, TESTS, LayerReport, ModelReport
 
-__all__ = ["Comparison", "LayerChange", "compare_reports"]
+__all__ = ["Comparison", "LayerChange", "check_same_options", "compare_reports"]
 
 SCHEMA = "sphuni.comparison"
 SCHEMA_VERSION = 1
@@ -20,6 +20,8 @@ _NUMBERS = (
     "max_cosine", "separation_deg", "effective_rank", "effective_rank_ratio", "stable_rank",
     "mean_resultant_length",
 )  # fmt: skip
+_DECISIVE = ("baseline", "center", "remove_top", "heads", "split_qkv")
+"""Options that give the same layer other numbers."""
 _MAPPINGS = {"excess": ENERGY_KEYS, "z": ENERGY_KEYS, "p": TESTS, "p_adjusted": TESTS}
 
 
@@ -167,7 +169,13 @@ def compare_reports(before: ModelReport, after: ModelReport, /) -> Comparison:
     -------
     Comparison
         With every layer of either report.
+
+    Raises
+    ------
+    ValueError
+        If the reports were made with other options, so that their numbers differ for that alone.
     """
+    check_same_options(before.settings, after.settings)
     waiting: dict[str, list[LayerReport]] = defaultdict(list)
     for layer in reversed(before.layers):
         waiting[layer.name].append(layer)
@@ -178,6 +186,38 @@ def compare_reports(before: ModelReport, after: ModelReport, /) -> Comparison:
     left = {id(layer) for layers in waiting.values() for layer in layers}
     changes += [LayerChange(x.name, x, None) for x in before.layers if id(x) in left]
     return Comparison(before, after, tuple(changes))
+
+
+def check_same_options(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    /,
+    *,
+    names: tuple[str, str] = ("before", "after"),
+) -> None:
+    """Refuse settings of two analyses whose numbers cannot be compared.
+
+    Parameters
+    ----------
+    before, after : mapping
+        `ModelReport.settings`; an option that only one of them records is no difference.
+    names : tuple of two str, default ("before", "after")
+        What the message calls the two sides.
+
+    Raises
+    ------
+    ValueError
+        Naming the first option that differs, and both values.
+    """
+    for option in _DECISIVE:
+        if option not in before or option not in after:
+            continue
+        old, new = (_serialize.plain(side[option]) for side in (before, after))
+        if old != new:
+            raise ValueError(
+                f"{names[0]} has {option}={old!r} but {names[1]} has {option}={new!r}, so their "
+                f"numbers cannot be compared; analyse both with the same {option}"
+            )
 
 
 def _numbers_of(layer: LayerReport | None) -> dict[str, Any] | None:

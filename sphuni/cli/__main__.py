@@ -34,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 a rule fired, 2 bad usage, 3 unreadable or refused input, 4 partial,
         130 interrupted.
     """
+    _output.prepare_streams()
     try:
         arguments = build_parser().parse_args(argv)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
-    _output.prepare_streams()
     if under_torchrun() and not arguments.on_every_rank:
         return run_on_ranks(lambda: _output.guarded(arguments.run, arguments))
     return _output.guarded(arguments.run, arguments)

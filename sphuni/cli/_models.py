@@ -8,7 +8,13 @@ from sphuni.cli import _output
 if TYPE_CHECKING:
     from sphuni.analysis.report import ModelReport
 
-__all__ = ["add_analysis_options", "obtain_report", "refuse_options_of_saved", "state_code"]
+__all__ = [
+    "add_analysis_options",
+    "obtain_report",
+    "refuse_options_of_saved",
+    "refuse_other_options",
+    "state_code",
+]
 
 _UNSET = (
     ("layers", None),
@@ -75,6 +81,23 @@ def refuse_options_of_saved(arguments: argparse.Namespace, *paths: str) -> None:
         )
 
 
+def refuse_other_options(arguments: argparse.Namespace, *paths: str) -> None:
+    """Refuse to analyse a model otherwise than the saved report it is to be compared with."""
+    if all(map(_saved, paths)):
+        return
+    from sphuni.analysis.comparison import check_same_options
+    from sphuni.analysis.report import ModelReport
+
+    given = {name: getattr(arguments, name) for name, _ in _UNSET} | {"heads": _by_name(arguments)}
+    for path in filter(_saved, paths):
+        names = f"the saved report {path!r}", "this command"
+        check_same_options(ModelReport.from_json(path).settings, given, names=names)
+
+
+def _by_name(arguments: argparse.Namespace) -> dict[str, int] | None:
+    return None if arguments.heads is None else dict(arguments.heads)
+
+
 def _saved(path: str) -> bool:
     return path.endswith(".json") and not path.endswith(".index.json")
 
@@ -96,7 +119,7 @@ def obtain_report(path: str, arguments: argparse.Namespace) -> "ModelReport":
             baseline=arguments.baseline,
             center=arguments.center,
             remove_top=arguments.remove_top,
-            heads=None if arguments.heads is None else dict(arguments.heads),
+            heads=_by_name(arguments),
             split_qkv=arguments.split_qkv,
             max_bytes=arguments.max_bytes,
             rng=arguments.seed,

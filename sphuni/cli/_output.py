@@ -66,7 +66,10 @@ def add_memory(parser: Any) -> None:
 
 
 def prepare_streams() -> None:
-    """Make sure that no character of a name can stop the output."""
+    """Make sure that neither a closed stream nor a character of a name can stop the output."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by whoever started the process
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

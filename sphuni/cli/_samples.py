@@ -72,13 +72,15 @@ def _array(path: str, wanted: str | None) -> "tuple[np.ndarray, list[str]]":
     from sphuni._errors import RefusedFileError, UnreadableFileError
 
     try:
-        loaded: Any = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            with loaded:
+        with Path(path).open("rb") as stream:  # as numpy leaves a damaged file open
+            loaded: Any = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile):
                 loaded = loaded[_key(path, loaded.files, wanted)]
-        elif wanted is not None:
-            raise UsageError("--array names an array of an .npz file; this is an .npy file")
-    except (ValueError, EOFError, OSError) as error:
+            elif wanted is not None:
+                raise UsageError("--array names an array of an .npz file; this is an .npy file")
+    except UsageError:
+        raise
+    except Exception as error:  # of a damaged file zipfile, zlib, tokenize, ... raise their own
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UnreadableFileError(f"cannot read {path!r}: {reason}") from error
     if loaded.ndim == 1:
@@ -136,18 +138,23 @@ def _rows(path: str) -> Iterable[list[str]]:
     from sphuni._errors import UnreadableFileError
 
     try:
-        content = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8-sig")
+        content = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
     except UnicodeDecodeError as error:
         raise UnreadableFileError(
             f"cannot read {path!r} as text; give a .csv, .tsv, .npy or .npz file"
         ) from error
     except OSError as error:
         raise UnreadableFileError(f"cannot read {path!r}: {error.strerror}") from error
+    content = content.removeprefix("\ufeff")
     lines = [line for line in content.splitlines() if line.strip() and line.lstrip()[0] != "#"]
     mark = next((d for d in _DELIMITERS if lines and d in lines[0]), None)
     if mark is None:
         return (line.split() for line in lines)
-    return ([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=mark))
+    try:
+        rows = list(csv.reader(lines, delimiter=mark))
+    except csv.Error as error:
+        raise UnreadableFileError(f"cannot read {path!r} as a table: {error}") from error
+    return ([cell.strip() for cell in row] for row in rows)
 
 
 def _check_column(path: str, body: list[list[str]], names: list[str], column: int) -> None:

@@ -19,8 +19,9 @@ def add_parser(commands: Any) -> None:
         "analyze",
         help="a verdict on every layer of a model",
         description=(
-            "Analyse a model file (.safetensors, a folder, .pt, .npz, .npy, .onnx), or show a "
-            "report that was saved with --json. The table goes to standard output."
+            "Analyse a model file (.safetensors, a folder, .pt, .npz, .npy, .onnx) or a table of "
+            "points (.csv, .tsv, .txt), or show a report that was saved with --json. The table "
+            "goes to standard output."
         ),
         epilog='example: sphuni analyze model.safetensors --fail-on "max_cosine > 0.99"',
     )

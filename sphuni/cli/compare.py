@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     models = arguments.before, arguments.after
     _output.check_outputs([("--html", arguments.html), ("--json", arguments.json)], models)
     _models.refuse_options_of_saved(arguments, *models)
+    _models.refuse_other_options(arguments, *models)
     before = _models.obtain_report(arguments.before, arguments)
     if before.partial:
         _output.say("interrupted during the first model; there is nothing to compare")

@@ -12,6 +12,7 @@ from sphuni.cli import _output
 
 if TYPE_CHECKING:
     from sphuni.training.archive import Results
+    from sphuni.training.compare import Comparison
     from sphuni.training.experiment import Experiment
     from sphuni.training.plan import Step
 
@@ -61,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise _output.UsageError(
             "name one experiment, or give --list, --table PATH or --unpack PATH"
         )
+    if not arguments.table:
+        _refuse_options_of_tables(arguments)
     if arguments.list:
         return _list(arguments)
     if arguments.table:
@@ -68,6 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.unpack:
         return _unpack(arguments)
     return _train(arguments)
+
+
+def _refuse_options_of_tables(arguments: argparse.Namespace) -> None:
+    given = [f"--{name}" for name in ("pack", "plots", "write") if getattr(arguments, name)]
+    if given:
+        raise _output.UsageError(
+            f"{', '.join(given)} needs --table PATH, which reads the results of runs that are done"
+        )
 
 
 def _unpack(arguments: argparse.Namespace) -> int:
@@ -142,13 +153,20 @@ def _tables(arguments: argparse.Namespace) -> int:
         write_text(page, tables.insert(page.read_text(encoding="utf-8"), comparisons, links=links))
     if arguments.plots:
         _draw(arguments, found)
+    _print(arguments, comparisons)
+    return 0
+
+
+def _print(arguments: argparse.Namespace, comparisons: "list[Comparison]") -> None:
+    """Print tables in the form that was asked for."""
+    from sphuni.training import tables
+
     if arguments.json:
         shown = json.dumps([tables.as_dict(one) for one in comparisons], indent=1, allow_nan=False)
     else:
         layout = tables.markdown if arguments.markdown else tables.text
         shown = "\n\n\n".join(layout(one) for one in comparisons)
     _output.write(lambda: print(shown))
-    return 0
 
 
 def _draw(arguments: argparse.Namespace, found: "list[Results]") -> None:
@@ -161,7 +179,7 @@ def _draw(arguments: argparse.Namespace, found: "list[Results]") -> None:
 
 def _train(arguments: argparse.Namespace) -> int:
     """Do the runs of an experiment, then print its tables."""
-    from sphuni.training import ranks, schema, tables
+    from sphuni.training import ranks, schema
     from sphuni.training.archive import read_results
     from sphuni.training.compare import compare
     from sphuni.training.data import data_folder
@@ -198,7 +216,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if not ranks.is_first():
         return 0
     (results,) = read_results(Path(arguments.out) / experiment.name)
-    _output.write(lambda: print(tables.text(compare(results))))
+    _print(arguments, [compare(results)])
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     _tell(arguments, [f"{o.case}/{o.arm}, seed {o.seed} diverged: {o.reason}" for o in failed])
     return _output.PARTIAL if failed else 0
@@ -250,11 +268,28 @@ def _device(arguments: argparse.Namespace, experiment: "Experiment") -> str:
     if joined is not None:
         return joined
     if arguments.device != "auto":
-        return str(arguments.device)
+        return _named_device(arguments.device)
     found = "cuda" if torch.cuda.is_available() else "cpu"
     if experiment.device == "cuda" and found == "cpu":
         _output.say(f"note: {experiment.name!r} is sized for a GPU; on a CPU it takes very long")
     return found
+
+
+def _named_device(name: str) -> str:
+    """Refuse a device that is not here before anything is read for it."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise _output.UsageError(
+            f"--device must be auto, cpu, cuda, cuda:1, ...; got {name!r}"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise _output.UsageError(
+            f"--device {name} is not here: torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return name
 
 
 def _made(name: str) -> Path:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from sphuni.nn._precision import widen
 from sphuni.nn.hook._layers import find_layers
 from sphuni.nn.hook._select import assign_roles, select
 from sphuni.nn.layers import (
@@ -260,7 +261,7 @@ def _scale_filters(module: Any) -> None:
 
 
 def _lengths(rows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(rows, dim=1).clamp_min(1e-12)
+    return torch.linalg.vector_norm(widen(rows), dim=1).clamp_min(1e-12)  # which is 0 in float16
 
 
 def _sphere_form(module: Any, options: dict[str, Any]) -> nn.Module:

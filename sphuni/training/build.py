@@ -33,31 +33,45 @@ def build_model(
     Raises
     ------
     ValueError
-        If the name is unknown, or a factory cannot be imported.
+        If the name is unknown, a factory cannot be imported, or does not take the options.
     """
     factory = _factory(config.name)
-    with seeded(seed, "init"):
-        return factory(inputs=inputs, classes=classes, width=config.width, **config.options)
+    try:
+        with seeded(seed, "init"):
+            return factory(inputs=inputs, classes=classes, width=config.width, **config.options)
+    except TypeError as error:
+        raise ValueError(
+            f"model {config.name!r} cannot be built with model.options = {config.options}: {error}"
+        ) from error
 
 
 def build_regularizer(
     model: nn.Module, config: RegularizerConfig, *, seed: int, has_classifier: bool = True
 ) -> Regularizer | None:
-    """Build the regularizer, or return None for the method "none"."""
+    """Build the regularizer, or return None for the method "none".
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown or does not take the options, or no layer fits.
+    """
     if config.method == "none":
         return None
-    regularizer = regularize(
-        model,
-        config.method,
-        weight=config.weight,
-        output_weight=config.output_weight,
-        include=config.include or None,
-        exclude=config.exclude or None,
-        output_layer="auto" if has_classifier else None,
-        every=config.every,
-        seed=stream(seed, "regularizer") % (1 << 31),
-        **config.options,
-    )
+    try:
+        regularizer = regularize(
+            model,
+            config.method,
+            weight=config.weight,
+            output_weight=config.output_weight,
+            include=config.include or None,
+            exclude=config.exclude or None,
+            output_layer="auto" if has_classifier else None,
+            every=config.every,
+            seed=stream(seed, "regularizer") % (1 << 31),
+            **config.options,
+        )
+    except TypeError as error:
+        raise ValueError(f"regularizer.options of {config.method!r}: {error}") from error
     hidden, output = regularizer.weights
     regularizer.weights = (config.scale * hidden, config.scale * output)
     return regularizer

@@ -1,13 +1,12 @@
 """Checkpoints: one file that appears whole or not at all."""
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sphuni._errors import UnreadableFileError
+from sphuni._errors import UnreadableFileError, first_sentence
 from sphuni._files import write_bytes
 from sphuni.training import schema
 from sphuni.training.config import Settings
@@ -38,13 +37,16 @@ def read_checkpoint(path: Path, settings: Settings) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise UnreadableFileError(f"{str(path)!r} cannot be read: {error}") from None
+    except Exception as error:  # of a damaged file torch raises whatever its bytes lead to
+        raise UnreadableFileError(
+            f"{str(path)!r} cannot be read: {type(error).__name__}: {first_sentence(error)}. "
+            "Remove it, and the run begins anew"
+        ) from None
     if not isinstance(state, dict) or state.get("schema") != _SCHEMA:
         raise UnreadableFileError(f"{str(path)!r} is not a checkpoint of a training run")
-    if state["version"] != _VERSION:
+    if state.get("version") != _VERSION:
         raise UnreadableFileError(
-            f"{str(path)!r} has version {state['version']}; this sphuni reads {_VERSION}"
+            f"{str(path)!r} has version {state.get('version')}; this sphuni reads {_VERSION}"
         )
     schema.check_same(settings, state.get("settings", {}), f"{str(path)!r} is of")
     return state

@@ -167,7 +167,7 @@ class Experiment:
     kind : str
         "classification" (the loop of this room), or the name of a module
         ``sphuni.training.kinds.<kind>`` with runs of another sort; dashes become underscores. Its
-        ``run(task, *, data_folder, report)`` returns the rows of the log (see `runner`).
+        ``run(task, *, report)`` returns the rows of the log (see `runner`).
     budget_minutes : float
         Estimated time of all runs on 2 cores of a CPU.
     seeds : int

@@ -142,9 +142,9 @@ class Learner(nn.Module):
 
 def _angular_loss(config: LossConfig, width: int, classes: int) -> GASoftmaxLoss:
     options = dict(config.options)
-    if isinstance(options.get("anneal"), dict):
-        options["anneal"] = LambdaAnneal(**options["anneal"])
     try:
+        if isinstance(options.get("anneal"), dict):
+            options["anneal"] = LambdaAnneal(**options["anneal"])
         with warnings.catch_warnings():  # a large margin without annealing is what some arms are
             warnings.simplefilter("ignore", UserWarning)
             return _ANGULAR[config.name](width, classes, **options)

@@ -259,7 +259,9 @@ class Trainer:
     def _track(self, epoch: int) -> None:
         """Measure all layers; the start is the same for all arms of a seed, so it is kept."""
         settings = self.settings
-        key = repr((settings.model, settings.loss.name, self.splits.shape, self.seed, self.device))
+        shapes = [(n, tuple(value.shape)) for n, value in self.learner.network.state_dict().items()]
+        of_data = (self.splits.shape, self.splits.classes, self.seed, self.device)
+        key = repr((settings.model, settings.loss.name, *of_data, shapes))
         measured = _START.get(key) if epoch == 0 and self.named else None
         if measured is None:
             network, whole = self.learner.network, self.learner.angular is None

@@ -9,11 +9,13 @@ import dataclasses
 import hashlib
 import importlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
+from sphuni._errors import UnreadableFileError
 from sphuni._files import write_text
 from sphuni.training import data, ranks, schema
 from sphuni.training.board import open_board
@@ -36,6 +38,7 @@ __all__ = [
 Status = Literal["done", "failed"]
 RESULT, LOG, CHECKPOINT = "result.json", "log.jsonl", "checkpoint.pt"
 _SCHEMA, _VERSION = "sphuni.training.result", 1
+_PLAIN_NAME = re.compile(r"[\w.+-]{1,40}", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,8 +185,21 @@ def run_folder(case: str, arm: str, stage: str, candidate: Mapping[str, Any], se
     >>> str(run_folder("digits", "so", "select", {"regularizer.scale": 0.5}, 3))
     'digits/so/select-scale=0.5/seed-3'
     """
-    tried = ",".join(f"{key.rpartition('.')[2]}={value:g}" for key, value in candidate.items())
+    tried = ",".join(
+        f"{_in_a_name(key.rpartition('.')[2])}={_in_a_name(value)}"
+        for key, value in candidate.items()
+    )
     return Path(case, arm, *([f"select-{tried}"] if stage == "select" else []), f"seed-{seed}")
+
+
+def _in_a_name(value: Any) -> str:
+    """Write a value as part of a file name, different values differently."""
+    if isinstance(value, int | float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    if isinstance(value, str) and _PLAIN_NAME.fullmatch(value):
+        return value
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
 
 
 def is_done(folder: Path) -> bool:
@@ -192,14 +208,29 @@ def is_done(folder: Path) -> bool:
 
 
 def read_result(folder: Path) -> Outcome | None:
-    """Read the result of a run, or return None if it is not finished."""
+    """Read the result of a run, or return None if it is not finished.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is damaged.
+    ValueError
+        If another version wrote it.
+    """
     path = folder / RESULT
     if not path.exists():
         return None
-    table = json.loads(path.read_text(encoding="utf-8"))
-    if table.pop("schema", None) != _SCHEMA or table.pop("version", None) != _VERSION:
+    try:
+        table = dict(json.loads(path.read_text(encoding="utf-8")))
+        known = (table.pop("schema", None), table.pop("version", None)) == (_SCHEMA, _VERSION)
+        outcome = Outcome(**table) if known else None
+    except (ValueError, TypeError) as error:
+        raise UnreadableFileError(
+            f"{str(path)!r} is not a whole result: {error}. Remove it, and the run is done again"
+        ) from None
+    if outcome is None:
         raise ValueError(f"{str(path)!r} was not written by this version of sphuni")
-    return Outcome(**table)
+    return outcome
 
 
 def write_result(folder: Path, outcome: Outcome) -> None:

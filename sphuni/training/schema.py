@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from sphuni.training.checks import complaint, complaint_of_place
 from sphuni.training.config import (
     DataConfig,
     EvaluationConfig,
@@ -228,6 +229,7 @@ def _experiment(table: dict[str, Any]) -> Experiment:
         claims=tuple(lists["claim"]),
     )
     _check_references(experiment)
+    _check_places(experiment)
     return experiment
 
 
@@ -274,6 +276,19 @@ def _check_references(experiment: Experiment) -> None:
         (experiment.reference, "reference"),
     ):
         _check_names((name,) if name else (), arms, key)
+
+
+def _check_places(experiment: Experiment) -> None:
+    """There must be something to run, and every name is that of a folder of results."""
+    named = [("name", experiment.name)]
+    named += [("arm name", arm.name) for arm in experiment.arms]
+    named += [("case name", case.name) for case in experiment.cases]
+    for what, name in named:
+        wrong = complaint_of_place(name)
+        if wrong:
+            raise _SchemaError(f"{what} must {wrong}")
+    if not experiment.arms:
+        raise _SchemaError("there is no arm; write one [[arm]] with a name for every method")
 
 
 def _check_names(names: Iterable[str], known: list[str], what: str) -> None:
@@ -324,6 +339,9 @@ def _checked_fields(kind: type[Any], table: Mapping[str, Any], where: str) -> di
         least = _LEAST.get((kind, key), 0)
         if isinstance(value, int | float) and not value >= least and hints[key] in (int, float):
             raise _SchemaError(f"{_path(where, key)} must be at least {least}; got {value}")
+        wrong = complaint(kind, key, value)
+        if wrong:
+            raise _SchemaError(f"{_path(where, key)} must {wrong}")
     return checked
 
 

@@ -149,7 +149,7 @@ def _methods(case: CaseTable) -> tuple[list[str], _Lines]:
 def _method(row: MethodRow, reference: str) -> list[str]:
     own = row.arm == reference
     failed = f" ({row.failed} diverged)" if row.failed else ""
-    chosen = ", ".join(f"{k.rpartition('.')[2]} {v:g}" for k, v in row.chosen.items())
+    chosen = ", ".join(f"{k.rpartition('.')[2]} {_short(v)}" for k, v in row.chosen.items())
     return [
         row.label,
         f"{_number(row.mean)} ± {_number(row.deviation)}",
@@ -160,6 +160,10 @@ def _method(row: MethodRow, reference: str) -> list[str]:
         chosen,
         f"{row.seconds:.1f}",
     ]
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _claims(rows: Sequence[ClaimRow]) -> tuple[list[str], _Lines]:

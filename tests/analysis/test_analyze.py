@@ -10,6 +10,7 @@ from torch import nn
 
 import sphuni
 from sphuni.analysis import analyze, collect_features, compare
+from sphuni.analysis.report import ModelReport
 
 pytestmark = pytest.mark.usefixtures("small_tables")
 
@@ -70,6 +71,15 @@ def test_selection(model):
     assert left[0].reason == "left out by the exclude pattern"
     with pytest.raises(ValueError, match=r"matches no layer; there are: 0.weight, 3.weight"):
         analyze(model, layers="conv*")
+
+
+def test_heads_are_recorded_however_they_were_said(tmp_path):
+    attention = nn.MultiheadAttention(8, 2)
+    reports = [analyze(attention, heads=heads) for heads in (None, 2, {"*": 2})]
+    assert [report.settings["heads"] for report in reports] == [None, {"*": 2}, {"*": 2}]
+    reports[1].to_json(tmp_path / "a.json")
+    with pytest.raises(ValueError, match=r"before has heads={'\*': 2} but after has heads=None"):
+        compare(ModelReport.from_json(tmp_path / "a.json"), attention)
 
 
 def test_interruption_leaves_a_partial_report(model):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 
 import pytest
 import sample_reports
@@ -93,3 +94,26 @@ def test_nothing_in_common_has_a_page_too():
     empty = compare_reports(sample_reports.model(()), sample_reports.model(()))
     assert "No layer was analysed on both sides" in empty.to_html()
     assert "0 better" in str(empty)
+
+
+@pytest.mark.parametrize(
+    ("option", "old", "new"),
+    [
+        ("center", False, True),
+        ("remove_top", 0, 2),
+        ("baseline", "uniform", "init"),
+        ("split_qkv", False, True),
+        ("heads", None, {"*": 4}),
+    ],
+)
+def test_reports_of_other_options_are_not_compared(option, old, new):
+    report = sample_reports.model((sample_reports.layer("a"),))
+    before, after = (
+        dataclasses.replace(report, settings={**report.settings, option: value})
+        for value in (old, new)
+    )
+    message = f"before has {option}={old!r} but after has {option}={new!r}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        compare_reports(before, after)
+    unknown = dataclasses.replace(report, settings={})
+    assert compare_reports(unknown, after).summary()["same"] == 1

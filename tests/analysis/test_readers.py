@@ -452,6 +452,8 @@ TEXTS = {
     "a.csv": "0,1\n2,3\n4,5\n",
     "named.csv": "x,y\n0,1\n2,3\n4,5\n",
     "a.tsv": "0\t1\n2\t3\n4\t5\n",
+    "marked.csv": "\ufeff0,1\n2,3\n4,5\n",
+    "marked_names.csv": "\ufeffx,y\n0,1\n2,3\n4,5\n",
     "a.txt": "# comment\n0 1\n2 3\n4 5\n",
 }
 

@@ -147,6 +147,44 @@ def test_what_a_saved_report_cannot_do_is_refused(good, option, capsys):
         assert f"is a saved report, which {option[0]} cannot change" in message
 
 
+def test_a_model_is_compared_as_the_saved_report_was_made(good, analyse, tmp_path, capsys):
+    centred = tmp_path / "centred.json"
+    report = ModelReport.from_json(good)
+    dataclasses.replace(report, settings={"center": True, "heads": {"*": 2}}).to_json(centred)
+    calls = analyse(dataclasses.replace(report, settings={"center": True, "heads": {"*": 2}}))
+    for command in (["m.pt", good, "--center"], [str(centred), "m.pt"]):
+        assert main(["compare", *command]) == 2
+        assert "so their numbers cannot be compared" in capsys.readouterr().err
+    assert main(["compare", str(centred), "m.pt", "--center"]) == 2
+    assert "heads={'*': 2} but this command has heads=None" in capsys.readouterr().err
+    assert calls == []
+    assert main(["compare", str(centred), "m.pt", "--center", "--heads", "2"]) == 0
+    assert main(["compare", str(centred), good]) == 2
+    assert "before has center=True but after has center=False" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [("stdout",), ("stderr",), ("stdin", "stdout", "stderr")])
+def test_closed_streams_are_no_error(good, names, monkeypatch):
+    for name in names:
+        monkeypatch.setattr(sys, name, None)
+    assert main(["analyze", good]) == 0
+    assert main(["analyze", good, "--fail-on", "n > 10"]) == 1
+    assert main(["analyze", "missing.pt"]) == 3
+    assert main(["fly"]) == 2
+    if "stdin" in names:
+        assert main(["test", "-"]) == 3
+    for name in names:
+        getattr(sys, name).close()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_a_process_with_closed_streams_ends_as_ever(good, closed, tmp_path):
+    page = tmp_path / "a.html"
+    command = f"{sys.executable} -m sphuni.cli analyze {good} --html {page} {closed}"
+    assert subprocess.run(["bash", "-c", command], timeout=60).returncode == 0
+    assert page.read_text() == ModelReport.from_json(good).to_html()
+
+
 def test_top_limits_the_table(saved, capsys):
     main(["analyze", saved, "--top", "1"])
     assert "7 more layers not shown" in capsys.readouterr().out

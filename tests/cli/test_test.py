@@ -88,6 +88,15 @@ def test_a_table_on_standard_input(poles, capsys, monkeypatch):
     assert content["tests"][0]["statistic"] == 3.0
 
 
+def test_a_byte_order_mark_is_no_part_of_the_table(poles, tmp_path, capsys, monkeypatch):
+    marked = "\ufeff1,0\n0,1\n-1,0\n"
+    (tmp_path / "marked.csv").write_text(marked, "utf-8")
+    for path in (str(tmp_path / "marked.csv"), "-"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(marked))
+        code, content = answer(capsys, path, "--tests", "hodges_ajne")
+        assert (code, content["n"]) == (0, 3)
+
+
 def test_exit_code_follows_alpha_and_tail(poles, capsys):
     path = poles[0]
     base = (path, "--lonlat", "--tests", FAST)
@@ -221,6 +230,15 @@ def test_bad_arrays_are_named(tmp_path, capsys):
     assert "has no array 'w'" in refused(capsys, str(tmp_path / "m.npz"), "--array", "w")[1]
     (tmp_path / "bad.npy").write_bytes(b"nonsense")
     assert refused(capsys, str(tmp_path / "bad.npy"))[0] == 3
+    whole = (tmp_path / "m.npz").read_bytes()
+    for damaged in (whole[:-40], whole[:60], whole[:150] + b"x" + whole[151:]):
+        (tmp_path / "cut.npz").write_bytes(damaged)
+        code, message = refused(capsys, str(tmp_path / "cut.npz"), "--array", "u")
+        assert (code, message[:42]) == (3, f"sphuni: error: cannot read '{tmp_path}"[:42])
+    (tmp_path / "huge.csv").write_text(f"1,0\n0,{'1' * 200_000}\n")
+    code, message = refused(capsys, str(tmp_path / "huge.csv"))
+    assert code == 3
+    assert "huge.csv' as a table: field larger than" in message
     (tmp_path / "bad.csv").write_bytes(b"\xff\xfe\x00")
     assert "as text" in refused(capsys, str(tmp_path / "bad.csv"))[1]
     assert refused(capsys, str(tmp_path / "missing.csv"))[0] == 3

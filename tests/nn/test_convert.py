@@ -154,6 +154,21 @@ def test_projection_keeps_the_answers_of_transposed_and_recurrent_layers(groups)
     torch.testing.assert_close(joint.norm(dim=1), torch.ones(4))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_projection_of_half_precision_leaves_empty_rows_and_lengthens_short_ones(dtype):
+    layers = nn.ModuleList(
+        [snn.SphereLinear(4, 3), snn.SphereConvTranspose2d(2, 3, 2), snn.SphereRNNCell(2, 3)]
+    ).to(dtype)
+    linear, transposed, cell = layers
+    with torch.no_grad():
+        linear.weight[0], linear.weight[1] = 0.0, 1e-6
+        transposed.weight[:, 0] = 0.0
+        cell.weight_ih[0], cell.weight_hh[0] = 0.0, 0.0
+    snn.project_(layers)
+    assert linear.weight.norm(dim=1).tolist() == pytest.approx([0, 1, 1], abs=1e-2)
+    assert all(bool(p.isfinite().all()) for p in layers.parameters())
+
+
 def test_hooks_of_the_layers_go_along_and_can_still_be_removed():
     model, seen = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), []
     forward = model[0].register_forward_hook(lambda *_: seen.append("forward"))

@@ -338,6 +338,17 @@ def test_looking_for_layers_advances_no_parametrization():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "norm", [nn.utils.spectral_norm, parametrizations.spectral_norm], ids=["old", "new"]
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_penalty_may_be_taken_before_a_forward_pass_that_moves_buffers(norm):
+    model = nn.Sequential(norm(nn.Linear(5, 4)), nn.Linear(4, 3))
+    reg = snn.regularize(model, "mhe")
+    (reg() + model(torch.ones(2, 5)).sum()).backward()
+    assert all(bool(p.grad.isfinite().all()) for p in model.parameters())
+
+
 def test_usual_names_inside_blocks_are_no_classifiers():
     model = nn.ModuleDict()
     for i in range(2):

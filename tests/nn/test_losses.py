@@ -226,6 +226,22 @@ def test_labels_of_any_whole_numbers_choose_the_same_centre():
         snn.losses.center(x, torch.tensor([0, -1]), centers)
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int8, torch.int32, torch.uint16])
+def test_labels_of_any_whole_numbers_have_the_same_loss(dtype):
+    x, labels = features(), torch.tensor([0, 1, 1, 0, 1, 0])
+    loss = snn.ASoftmaxLoss(3, 2, m=2.0, dtype=F64)
+    assert torch.equal(loss(x, labels.to(dtype)), loss(x, labels))
+
+
+def test_no_rows_have_no_pairs():
+    for loss in (snn.contrastive, snn.triplet):
+        x = torch.zeros(0, 3, requires_grad=True)
+        value = loss(x, torch.zeros(0, dtype=torch.long))
+        value.backward()
+        assert value.item() == 0.0
+        assert x.grad.shape == (0, 3)
+
+
 def test_labels_that_are_no_classes_are_refused():
     loss, features = snn.ASoftmaxLoss(4, 3, m=2.0), torch.ones(2, 4)
     with pytest.raises(ValueError, match="labels must lie in 0 to 2; got 3"):

@@ -169,3 +169,21 @@ def test_crops_move_and_reflect():
     assert len({tuple(m.flatten().tolist()) for m in moved}) > 10
     with pytest.raises(ValueError, match="must name 'flip' or 'crop'; got 'rotate'"):
         data.augment(x, ["rotate"], generator)
+
+
+def test_a_truncated_archive_is_named(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, x=np.random.default_rng(0).random((50, 3)), y=np.arange(50))
+    whole = path.read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 30):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UnreadableFileError, match=r"x.npz' cannot be read as npz"):
+            read_npz(path)
+    path.write_bytes(whole[:100] + bytes(50) + whole[150:])
+    with pytest.raises(UnreadableFileError, match=r"x.npz' cannot be read as npz"):
+        read_npz(path)
+
+
+def test_pooling_beyond_the_images_is_refused(blobs):
+    with pytest.raises(ValueError, match=r"data.pool must be at most 8.*got 100"):
+        data.draw(data.load(blobs), DataConfig(name=blobs, pool=100), seed=0)

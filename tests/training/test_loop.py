@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from sphuni._errors import UnreadableFileError
 from sphuni.nn import SphereConv2d
 from sphuni.training import build, data, schema
 from sphuni.training.build import build_model, build_optimizer, rate_factor
@@ -187,6 +188,10 @@ def test_angular_losses_take_the_place_of_the_classifier(settings, splits):
         assert learner.angular.weight.grad.abs().sum() > 0
     with pytest.raises(ValueError, match=r"loss.options of 'w-softmax'.*'mm'"):
         Learner(network, LossConfig(name="w-softmax", options={"mm": 2}), classes=3)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    wrong = LossConfig(name="a-softmax", options={"anneal": {"foo": 1}})
+    with pytest.raises(ValueError, match=r"loss.options of 'a-softmax'.*'foo'"):
+        Learner(network, wrong, classes=3)
 
 
 def test_losses_on_features_see_what_enters_the_classifier(settings, splits):
@@ -293,3 +298,36 @@ def test_a_graph_is_trained_on_its_labelled_nodes(tmp_path):
     assert [("test.error" in row) for row in rows] == [False] * 39 + [True]
     assert rows[-1]["test.error"] < 20
     assert rows[-1]["validation.error"] < 25
+
+
+def test_initial_layers_are_those_of_the_network_with_as_many_classes(
+    settings, splits, monkeypatch
+):
+    rows_of = lambda network, **_: [len(p) for p in network.parameters()]  # noqa: E731
+    monkeypatch.setattr("sphuni.training.loop._START", {})
+    monkeypatch.setattr("sphuni.training.loop.measure_layers", rows_of)
+    monkeypatch.setattr("sphuni.training.loop.measure_objectives", rows_of)
+    tracked = dataclasses.replace(settings, evaluation=EvaluationConfig(track="ends"))
+    wider = dataclasses.replace(splits, classes=7)
+    starts = [Trainer(tracked, one, seed=0).rows[0]["layers"][-1] for one in (splits, wider)]
+    assert starts == [3, 7]
+
+
+def test_options_that_do_not_exist_name_their_key(splits):
+    wrong = ModelConfig(options={"foo": 1})
+    with pytest.raises(ValueError, match=r"cannot be built with model.options = {'foo': 1}.*'foo'"):
+        build_model(wrong, inputs=splits.shape, classes=3, seed=0)
+    unknown = RegularizerConfig(method="mhe", options={"foo": 1})
+    with pytest.raises(ValueError, match=r"regularizer.options of 'mhe': .*foo"):
+        build.build_regularizer(nn.Sequential(nn.Linear(4, 4)), unknown, seed=0)
+
+
+@pytest.mark.parametrize("content", [b"junk", b"}", b"", b"PK\x03\x04", b"l\n.", b"\x80\x02junk"])
+def test_a_damaged_checkpoint_is_named(settings, tmp_path, content):
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableFileError, match=r"checkpoint.pt' cannot be read.*Remove it"):
+        read_checkpoint(path, settings)
+    torch.save({"schema": "sphuni.training.checkpoint"}, path)
+    with pytest.raises(UnreadableFileError, match="has version None"):
+        read_checkpoint(path, settings)

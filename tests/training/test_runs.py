@@ -22,7 +22,7 @@ from sphuni.training.compare import compare
 from sphuni.training.config import ModelConfig
 from sphuni.training.own import compare_methods
 from sphuni.training.plan import chosen_values, missing_data, run_experiment
-from sphuni.training.runner import CHECKPOINT, LOG, Task, read_result, run_task
+from sphuni.training.runner import CHECKPOINT, LOG, Task, read_result, run_folder, run_task
 from sphuni.training.tables import as_dict, insert, markdown, overview, text, verdicts
 
 
@@ -394,3 +394,31 @@ def test_misuse_of_a_comparison_of_ones_own():
     ):
         with pytest.raises(ValueError, match=message):
             own(**options)
+
+
+def test_names_and_near_values_are_selected_from(tiny_text, tmp_path):
+    tried = '[arm.select]\n"regularizer.method" = ["mhe", "hs-mhe"]\n'
+    tried += '"regularizer.scale" = [0.1234567, 0.12345671]\n'
+    source = tiny_text.replace("epochs = 3", "epochs = 1")
+    source = source.replace('name = "baseline"\n', f'name = "baseline"\n{tried}', 1)
+    experiment = schema.parse(source + "[select]\nseeds = 1\n")
+    run_experiment(experiment, tmp_path, seeds=1, source=source)
+    assert len(list((tmp_path / "tiny").rglob("select-*"))) == 4
+    chosen = chosen_values(tmp_path / "tiny")["blobs/baseline"]
+    (results,) = read_results(tmp_path)
+    assert f"method {chosen['regularizer.method']}" in text(compare(results))
+
+
+def test_folders_of_candidates_differ_as_the_candidates_do():
+    values = [0.5, 1, 1234567, 1234568, 0.1 + 0.2, 0.3, "a", "../a", "a/b", "", [1, 2], [1, 3]]
+    folders = [run_folder("c", "a", "select", {"x.y": value}, 0) for value in values]
+    assert len(set(folders)) == len(values)
+    assert {len(folder.parts) for folder in folders} == {4}
+    assert folders[:3] == [Path("c/a", f"select-y={v}", "seed-0") for v in ("0.5", "1", "1234567")]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"schema": "x"', "\x00"])
+def test_a_damaged_result_is_named(tmp_path, content):
+    (tmp_path / "result.json").write_text(content)
+    with pytest.raises(UnreadableFileError, match=r"result.json' is not a whole result.*Remove it"):
+        read_result(tmp_path)

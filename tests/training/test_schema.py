@@ -44,11 +44,35 @@ def read(text):
             r"optimizer.weight_decay must be at least 0; got -1.0",
         ),
         ("[optimizer]\nlr = nan", r"optimizer.lr must be at least 0; got nan"),
+        (
+            "[schedule]\nmilestones = [30, 60]",
+            r"schedule.milestones must be fractions of the run.*not epochs; got \[30.0, 60.0\]",
+        ),
+        ("[schedule]\nmilestones = [0.6, 0.3]", r"increasing.*got \[0.6, 0.3\]"),
+        ("[schedule]\nmilestones = [0, 0.5]", r"in \(0, 1\)"),
+        ("[optimizer]\nbetas = [0.9]", r"optimizer.betas must be two numbers in \[0, 1\); got"),
+        ("[optimizer]\nno_decay = ['(']", r"optimizer.no_decay must be regular .* got '\(': miss"),
+        ("[optimizer]\nrates = { '(' = 1 }", r"optimizer.rates must be regular expressions"),
+        ("[optimizer]\nrates = { a = 'b' }", r"optimizer.rates must hold numbers .*'b' for 'a'"),
+        ("[evaluation]\nparameters = ['(']", r"evaluation.parameters must be regular expressions"),
+        ("seeds = 2", r"there is no arm; write one \[\[arm\]\]"),
+        (ARMS + "[[arm]]\nname = '../../evil'", r"arm name must be a path of .* got '../../evil'"),
+        (ARMS + "[[arm]]\nname = 'a//b'", r"arm name must be a path .* got 'a//b'"),
+        (ARMS + "[[arm]]\nname = '/tmp'", r"arm name must be a path .* got '/tmp'"),
+        (ARMS + "[[case]]\nname = '.'", r"case name must be a path .* got '\.'"),
+        (ARMS + "[data]\nname = '../..'", r"case name must be a path .* got '\.\.'"),
     ],
 )
 def test_errors_name_the_key_and_what_is_allowed(text, message):
     with pytest.raises(ValueError, match=message):
         read(text)
+
+
+@pytest.mark.parametrize("name", ["..", "", "a/../b", "a\\u0000b"])
+def test_an_experiment_is_named_like_a_folder(name):
+    with pytest.raises(ValueError, match="experiment: name must be a path of results"):
+        schema.parse(f'name = "{name}"\n{ARMS}')
+    assert schema.parse(f'name = "a/b c"\n{ARMS}').name == "a/b c"
 
 
 def test_an_arm_overrides_a_case_which_overrides_the_base():
@@ -74,7 +98,7 @@ def test_candidates_are_all_combinations():
 
 
 def test_a_table_of_settings_is_plain():
-    settings = read("").base
+    settings = read(ARMS).base
     table = schema.to_table(settings)
     assert table["optimizer"]["betas"] == [0.9, 0.999]
     assert list(table) == [field.name for field in dataclasses.fields(settings)]

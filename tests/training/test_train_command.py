@@ -108,3 +108,27 @@ def test_all_data_missing(tmp_path, capsys, monkeypatch):
     path.write_text('name = "x"\n[data]\nname = "svhn"\n[[arm]]\nname = "a"\n')
     assert main(["train", str(path), "--out", str(tmp_path / "runs")]) == 3
     assert "needs svhn.npz" in capsys.readouterr().err
+
+
+def test_a_run_prints_its_tables_as_asked(config, tmp_path, capsys):
+    command = ["train", config, "--seeds", "1", "--out", str(tmp_path / "runs"), "--quiet"]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["experiment"] == "tiny"
+    assert main([*command, "--markdown"]) == 0
+    assert "| method |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--pack", "--plots", "--write"])
+def test_options_of_tables_need_a_table(config, option, tmp_path, capsys):
+    assert main(["train", config, "--out", str(tmp_path / "runs"), option, str(tmp_path)]) == 2
+    assert f"{option} needs --table PATH" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("foo", "must be auto, cpu, cuda, cuda:1, ...; got 'foo'"), ("cuda:99", "is not here")],
+)
+def test_a_device_that_is_not_here_is_bad_usage(config, device, message, tmp_path, capsys):
+    assert main(["train", config, "--out", str(tmp_path), "--device", device]) == 2
+    assert message in capsys.readouterr().err

@@ -16,6 +16,7 @@ from sphuni.analysis.readers._model import ReadLimits, first_line, reading, show
 __all__ = ["read_points"]
 
 _TEXT = {".csv": ",", ".tsv": "\t", ".txt": None}
+_ENCODING = "utf-8-sig"  # spreadsheets begin a file with a byte-order mark
 _MAX_TEXT = 1 << 30
 _LINE = 1 << 20
 _NO_LIMITS = ReadLimits()
@@ -89,7 +90,7 @@ def _text(path: Path, delimiter: str | None, limits: ReadLimits) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             array = np.loadtxt(
-                path, delimiter=delimiter, ndmin=2, skiprows=int(header), encoding="utf-8"
+                path, delimiter=delimiter, ndmin=2, skiprows=int(header), encoding=_ENCODING
             )
     except (ValueError, UnicodeDecodeError) as error:
         raise UnreadableFileError(
@@ -103,7 +104,7 @@ def _text(path: Path, delimiter: str | None, limits: ReadLimits) -> Tensor:
 def _has_header(path: Path, delimiter: str | None) -> bool:
     """Say whether the first line is names: then not one of its cells is a number."""
     with path.open("rb") as stream:
-        line = stream.readline(_LINE).decode("utf-8", errors="replace").strip()
+        line = stream.readline(_LINE).decode(_ENCODING, errors="replace").strip()
     return bool(line) and not any(_is_number(cell) for cell in line.split(delimiter))
 
 

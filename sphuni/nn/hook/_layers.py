@@ -252,10 +252,12 @@ def _adapted(module: nn.Module, weight: Tensor) -> Tensor:
 
 
 def _spectral_norm(module: nn.Module, leaf: str, stored: dict[str, Tensor]) -> Tensor:
-    weight, u = stored[f"{leaf}_orig"], stored[f"{leaf}_u"]
+    weight = stored[f"{leaf}_orig"]
+    # copies, as a forward pass may change these buffers in place before the backward pass of this
+    u, v = (stored[f"{leaf}_{name}"].clone() for name in "uv")
     axis = 0 if weight.shape[0] == u.numel() else 1
     matrix = weight.movedim(axis, 0).flatten(1)
-    return u @ (matrix @ stored[f"{leaf}_v"])
+    return u @ (matrix @ v)
 
 
 def _without_updates(module: nn.Module, leaf: str) -> Tensor:

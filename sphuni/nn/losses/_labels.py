@@ -16,6 +16,7 @@ def check_labels(labels: Tensor, rows: int, classes: int) -> None:
         raise TypeError(f"labels must be whole numbers of classes; got {labels.dtype}")
     # on a GPU the answer would have to be waited for, and a compiled graph would break
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        out = labels[(labels < 0) | (labels >= classes)]
+        whole = labels.long()  # torch compares few of the unsigned types
+        out = whole[(whole < 0) | (whole >= classes)]
         if len(out):
             raise ValueError(f"labels must lie in 0 to {classes - 1}; got {int(out[0])}")

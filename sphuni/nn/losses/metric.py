@@ -98,6 +98,8 @@ def triplet(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
     0.0
     """
     wide = _checked(features, labels, margin)
+    if len(wide) == 0:
+        return wide.sum()
     _check_room(wide, _TABLES)
     with torch.no_grad():
         # by products, distances of rows far from the origin would lose their digits

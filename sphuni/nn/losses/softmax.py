@@ -81,7 +81,7 @@ def angular_logits(
         plain = cosines if g == "cosine" else angular(safe_angle(cosines), g, k=k)
         if labels is None or m == 1:
             return length * plain
-        column = labels[:, None]
+        column = labels.long()[:, None]
         target = plain.gather(1, column)
         with_margin = psi(safe_angle(cosines.gather(1, column)), m, g=g, k=k)
         with_margin = (mix * target + with_margin) / (1 + mix)
@@ -143,7 +143,7 @@ def angular_softmax(
         detach_margin=detach_margin,
     )
     return torch_functional.cross_entropy(
-        logits, labels, label_smoothing=label_smoothing, reduction=reduction
+        logits, labels.long(), label_smoothing=label_smoothing, reduction=reduction
     )
 
 

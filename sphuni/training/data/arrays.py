@@ -92,9 +92,10 @@ def split_by_class(samples: Samples, fraction: float) -> tuple[Samples, Samples]
 
 def _open(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here, as numpy leaves a damaged file open
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except Exception as error:  # of a damaged file zipfile, zlib, tokenize, ... raise their own
         raise UnreadableFileError(f"{str(path)!r} cannot be read as npz: {error}") from None
 
 

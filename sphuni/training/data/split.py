@@ -30,7 +30,7 @@ def draw(dataset: Dataset, config: DataConfig, *, seed: int) -> Splits:
     Raises
     ------
     ValueError
-        If the pool has fewer samples than asked for.
+        If the pool has fewer samples, or the images fewer pixels, than asked for.
     """
     if dataset.graph is not None:
         validation = dataset.validation or dataset.pool.take(torch.arange(0))
@@ -84,6 +84,12 @@ def _prepare(samples: Samples, config: DataConfig) -> Samples:
     inputs = samples.inputs.float()
     if inputs.ndim != 4:
         return Samples(inputs, samples.targets)
+    side = min(inputs.shape[-2:])
+    if config.pool > side:
+        raise ValueError(
+            f"data.pool must be at most {side}, the smaller side of the images of {config.name!r}; "
+            f"got {config.pool}"
+        )
     if config.pool > 1:
         inputs = functional.avg_pool2d(inputs, config.pool)
     if config.transform:
