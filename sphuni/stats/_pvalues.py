@@ -34,8 +34,9 @@ class _Tails(torch.autograd.Function):
         x = _flat(statistic)
         tails = law.tails(np.where(np.isfinite(x), x, np.nan))
         # no uniform sample reaches infinity, which simulated laws cannot know
-        upper = np.select([x == np.inf, x == -np.inf], [-np.inf, 0.0], tails.log_upper)
-        lower = np.select([x == np.inf, x == -np.inf], [0.0, -np.inf], tails.log_lower)
+        above, below = x == np.inf, x == -np.inf
+        upper = np.where(above, -np.inf, np.where(below, 0.0, tails.log_upper))
+        lower = np.where(below, -np.inf, np.where(above, 0.0, tails.log_lower))
         return _like(upper, statistic), _like(lower, statistic)
 
     @staticmethod
@@ -86,6 +87,8 @@ def _step(law: Law, x: NDArray[np.float64]) -> Any:
 
 def warn_of_infinity(test: UniformityTest, statistic: Tensor, *, stacklevel: int) -> None:
     """Say what infinite kernels have made of a statistic and of its p-values."""
+    if bool(torch.isfinite(statistic).all()):
+        return
     for infinity, outcome in (
         (statistic == torch.inf, "the statistic is infinite and the p-value 0"),
         (statistic == -torch.inf, "the statistic is -infinite and the lower p-value 0"),
