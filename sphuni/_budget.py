@@ -151,6 +151,15 @@ def _free_of_machine() -> int:
 def _free_of(limit: Path, used: Path) -> int | None:
     """What a control group has left; nothing where it has no limit or there is none."""
     try:
-        return max(1, int(limit.read_text()) - int(used.read_text()))
+        return max(1, int(limit.read_text()) - int(used.read_text()) + _file_cache(used.parent))
     except (OSError, ValueError):  # the second from a limit that says "max"
         return None
+
+
+def _file_cache(group: Path) -> int:
+    """Bytes of files that were read and can be dropped, which count as used."""
+    try:
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    except (OSError, ValueError):
+        return 0
+    return int(counts.get("total_inactive_file", counts.get("inactive_file", 0)))

@@ -10,7 +10,9 @@ from sphuni._typing import Array, Seed
 __all__ = [
     "angles",
     "chordal_distance",
+    "closer_side",
     "exponential_map",
+    "float64_rows",
     "geodesic_distance",
     "normalize",
     "project_tangent",

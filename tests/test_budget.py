@@ -85,3 +85,23 @@ def test_a_call_beyond_its_budget_is_refused_with_both_sizes():
     assert issubclass(BudgetError, MemoryError)
     assert issubclass(BudgetError, SphuniError)
     _budget.require(10, 10, what="nothing", remedy="nothing")
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({"max": "1000", "current": "400"}, 600),
+        ({"max": "1000", "current": "1000", "memory.stat": "anon 10\ninactive_file 900"}, 900),
+        ({"max": "1000", "current": "900", "memory.stat": "total_inactive_file 500"}, 600),
+        ({"max": "1000", "current": "1000"}, 1),
+        ({"max": "max", "current": "400"}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_container_has_left(files, free, tmp_path, monkeypatch):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    group = tmp_path / "max", tmp_path / "current"
+    assert _budget._free_of(*group) == free
+    monkeypatch.setattr(_budget, "_GROUPS", (group,))
+    assert _budget._free_memory() == (_budget._free_of_machine() if free is None else free)

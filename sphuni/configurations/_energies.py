@@ -282,7 +282,7 @@ class EnergyProblem(Problem):
     @property
     def _gradient_scale(self) -> float:
         """Unit of the gradient's tolerance: a pair's typical energy, if large or tiny."""
-        if self._typical < _TINY:
+        if self._positive and self._typical < _TINY:
             return max(self._typical, 1e-100)
         return max(1.0, min(self._typical, 1e6)) if self.s is not None and self.s > 2 else 1.0
 

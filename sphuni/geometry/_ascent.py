@@ -9,13 +9,21 @@ from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.sphere import unit_rows
 
-__all__ = ["deep_holes", "descend", "potential", "soft_maximum", "starting_poles"]
+__all__ = [
+    "Height",
+    "cosine_height",
+    "deep_holes",
+    "descend",
+    "potential_height",
+    "starting_poles",
+]
 
 Height = Callable[[Tensor], tuple[Tensor, Tensor]]
 """What poles (m, d) descend on: its values (m,) and its gradients (m, d)."""
 
 _STARTS = 64
 _SEED = 20_240_601
+_STAGES, _STEPS_A_STAGE = 6, 66
 _BLOCK_ELEMENTS = 1 << 18
 
 
@@ -32,26 +40,25 @@ def starting_poles(points: Tensor, *, antipodal: bool) -> Tensor:
     return unit_rows(torch.cat(starts))
 
 
-def deep_holes(points: Tensor, starts: Tensor, *, steps: int = 400) -> Tensor:
+def deep_holes(points: Tensor, starts: Tensor) -> Tensor:
     """Move each start to a nearby local maximum of the distance to the nearest point.
 
     Descent on a soft maximum of the cosines whose temperature falls; the candidates are only as
     good as the best of them, and each certifies a lower bound by itself.
     """
     poles = starts
-    for stage in range(6):
+    for stage in range(_STAGES):
         sharpness = 8.0 * 4.0**stage
-        height = soft_maximum(points, sharpness)
-        poles = descend(height, poles, steps=steps // 6, step=1.0 / sharpness**0.5)
+        height = cosine_height(points, sharpness)
+        poles = descend(height, poles, steps=_STEPS_A_STAGE, step=1.0 / sharpness**0.5)
     return _snap(points, poles)
 
 
 def _snap(points: Tensor, poles: Tensor) -> Tensor:
     """Move the best poles to the point equidistant from the points they touch."""
-    top = (poles @ points.T).amax(dim=1) if points.shape[0] < 50_000 else None
-    order = poles if top is None else poles[top.argsort()[:8]]
-    snapped = [order]
-    for pole in order[:8]:
+    best = poles[_largest_cosines(points, poles).argsort()[:8]]
+    snapped = [best]
+    for pole in best:
         cosines = points @ pole
         for slack in (1e-2, 1e-3):
             touched = points[cosines > cosines.max() - slack]
@@ -63,7 +70,7 @@ def _snap(points: Tensor, poles: Tensor) -> Tensor:
     return torch.cat(snapped)
 
 
-def potential(points: Points, kernel: Kernel) -> Height:
+def potential_height(points: Points, kernel: Kernel) -> Height:
     """The potential sum_j K(<z, x_j>) of the points, finite at the points themselves."""
 
     def height(poles: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +78,8 @@ def potential(points: Points, kernel: Kernel) -> Height:
         least = 8 * torch.finfo(poles.dtype).eps
         for block in _blocks(points, poles):
             cosines = poles @ block.T
-            p, q = ((2 + 2 * sign * cosines).clamp_min_(least) for sign in (-1, 1))
+            p = (2 - 2 * cosines).clamp_min_(least)
+            q = (2 + 2 * cosines).clamp_min_(least) if kernel.reads_q else p
             values, slopes = kernel.value_and_derivative(p, q)
             value += values.sum(dim=1)
             gradient += slopes @ block
@@ -80,20 +88,23 @@ def potential(points: Points, kernel: Kernel) -> Height:
     return height
 
 
-def soft_maximum(points: Points, sharpness: float) -> Height:
+def cosine_height(points: Points, sharpness: float) -> Height:
     """log(sum_j exp(sharpness <z, x_j>)) / sharpness: at least the largest cosine."""
 
     def height(poles: Tensor) -> tuple[Tensor, Tensor]:
-        blocks = _blocks(points, poles)
-        largest = torch.stack([(poles @ block.T).amax(dim=1) for block in blocks]).amax(dim=0)
+        largest = _largest_cosines(points, poles)
         total, gradient = torch.zeros_like(largest), torch.zeros_like(poles)
-        for block in blocks:
+        for block in _blocks(points, poles):
             weights = (poles @ block.T).sub_(largest[:, None]).mul_(sharpness).exp_()
             total += weights.sum(dim=1)
             gradient += weights @ block
         return largest + total.log() / sharpness, gradient / total[:, None]
 
     return height
+
+
+def _largest_cosines(points: Points, poles: Tensor) -> Tensor:
+    return torch.stack([(poles @ b.T).amax(dim=1) for b in _blocks(points, poles)]).amax(dim=0)
 
 
 def _blocks(points: Points, poles: Tensor) -> tuple[Tensor, ...]:

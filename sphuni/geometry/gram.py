@@ -43,7 +43,8 @@ def gram_logdet(
     antipodal : bool, default False
         The Gram matrix of the 2n points {x, -x}, by two n x n factorisations.
     max_bytes : int, optional
-        Memory limit; some 8 n x n matrices must fit at once, about 20 where a gradient is wanted.
+        Memory limit: at least 8 n x n matrices, twice that for `antipodal` and about three times
+        where a gradient is wanted, must fit at once. The refusal names the size.
 
     Returns
     -------
@@ -53,6 +54,8 @@ def gram_logdet(
     ------
     ValueError
         If the kernel is unbounded at coincident points.
+    BudgetError
+        If the matrices do not fit.
     NotPositiveDefiniteError
         If the largest jitter did not suffice.
 

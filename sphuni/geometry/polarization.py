@@ -9,7 +9,7 @@ from torch import Tensor
 from sphuni._arrays import check_points, result_function, widen
 from sphuni._result import Result
 from sphuni._typing import Array
-from sphuni.geometry._ascent import descend, potential, starting_poles
+from sphuni.geometry._ascent import descend, potential_height, starting_poles
 from sphuni.geometry._branch import lowest_potential
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import pair_reduce
@@ -146,7 +146,7 @@ def _worst_pole(
         convex = len(rows) * float(kernel(0.0))
         if null is not None or kernel(0.5) == kernel(0.0):
             pole = rows[0] if null is None else null
-            return pole, potential(rows, kernel)(pole[None])[0].item()
+            return pole, potential_height(rows, kernel)(pole[None])[0].item()
     else:
         mean = float((total.norm() / len(rows)).clamp_max(1.0))
         convex = len(rows) * float(kernel(-mean))
@@ -156,7 +156,7 @@ def _worst_pole(
     pole = _search(rows, kernel, starting_poles(rows, antipodal=antipodal))
     if method == "bounds" or rows.shape[1] > _BRANCH_DIMENSION or len(rows) > _BRANCH_POINTS:
         return pole, convex
-    best = potential(rows, kernel)(pole[None])[0].item()
+    best = potential_height(rows, kernel)(pole[None])[0].item()
     tolerance = 0.1 * _AGREE * max(abs(best), 1e-300)
     certified, lower_pole = lowest_potential(rows.cpu(), kernel, best=best, tolerance=tolerance)
     if bool(lower_pole.any()):
@@ -166,7 +166,7 @@ def _worst_pole(
 
 def _search(rows: Tensor, kernel: Kernel, starts: Tensor) -> Tensor:
     """The lowest pole that local descent, then Newton, reaches from `starts`."""
-    height = potential(rows, kernel)
+    height = potential_height(rows, kernel)
     poles = descend(height, starts, steps=120, step=0.1)
     order = height(poles)[0].argsort()[:4]
     refined = torch.cat([poles[order], *(_newton(rows, kernel, poles[i]) for i in order)])

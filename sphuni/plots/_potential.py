@@ -24,15 +24,14 @@ def worst_poles(points: Array, s: float, tolerance: float) -> tuple[Array, float
 
 def potential_at(places: Array, points: Array, s: float) -> Array:
     """Sum of r^-s, for s = 0 of -log r, for s < 0 of -r^-s, at places (m, 3), by pieces."""
+    import torch
+
+    from sphuni.kernels import Riesz
+
     step = max(1, _CHUNK // len(points))
     parts = []
     for start in range(0, len(places), step):
         squared = np.maximum(2 - 2 * places[start : start + step] @ points.T, 1e-12)
-        parts.append(_riesz(squared, s).sum(axis=1))
+        p = torch.from_numpy(squared)
+        parts.append(Riesz(s).value(p, p).sum(dim=1).numpy())
     return np.concatenate(parts)
-
-
-def _riesz(squared: Array, s: float) -> Array:
-    if s == 0:
-        return -0.5 * np.log(squared)
-    return float(np.sign(s)) * squared ** (-0.5 * s)

@@ -13,6 +13,7 @@ from sphuni._arrays import check_points
 from sphuni._rng import seeds
 from sphuni._typing import Points, Seed
 from sphuni._workers import ordered_map
+from sphuni.sphere import float64_rows
 from sphuni.stats import alternatives
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._simulate import Progress, evaluate
@@ -102,9 +103,10 @@ def _evaluate(task: _Task) -> _FLOAT:
             uniform = gram_sample(task.n, task.d, task.many, generator, full=full)
             return evaluate(uniform, task.tests, task.d)
         drawn = task.sampler(task.n, task.d, batch=(task.many,), rng=task.seed, **task.parameters)
-        points = torch.as_tensor(np.asarray(drawn, dtype=np.float64))
+        points = drawn if isinstance(drawn, Tensor) else torch.as_tensor(np.asarray(drawn))
+        points = points if points.is_floating_point() else points.double()
         _check_drawn(points, task)
-        return exact_statistics(points, task.tests, task.d)
+        return exact_statistics(float64_rows(points.cpu()), task.tests, task.d)
 
 
 def _check_drawn(points: Tensor, task: _Task) -> None:

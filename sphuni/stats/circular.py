@@ -16,6 +16,7 @@ from sphuni.stats.laws import Empirical
 from sphuni.stats.laws import circular as laws
 
 __all__ = [
+    "ROUNDING",
     "CircleTest",
     "Cressie",
     "Gini",
@@ -32,6 +33,9 @@ __all__ = [
 ]
 
 _TABLE_UP_TO = 2000
+_EULER = 0.57721566490153286
+ROUNDING = 1e-12
+"""Shares of a turn that differ by less are taken as equal."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,12 +347,6 @@ class Cressie(CircleTest):
             excess = np.repeat(counts, copies) + spread - at * self.t
             table = Empirical(n * self.t + math.sqrt(n / at) * excess)
         return super().refine(table, n, d)
-
-
-ROUNDING = 1e-12
-"""Shares of a turn that differ by less are taken as equal."""
-
-_EULER = 0.57721566490153286
 
 
 def _ranks(u: Tensor, n: int) -> Tensor:

@@ -151,9 +151,9 @@ def test_the_search_needs_no_graph(d, antipodal):
 def test_slopes_of_the_heights_that_poles_descend_on():
     points, poles = (torch.from_numpy(sphuni.random_points(n, 4, rng=n)) for n in (50, 7))
     for height in (
-        _ascent.potential(points, Riesz(3.0).antipodal()),
-        _ascent.potential(points, Riesz(0.0)),
-        _ascent.soft_maximum(points, 20.0),
+        _ascent.potential_height(points, Riesz(3.0).antipodal()),
+        _ascent.potential_height(points, Riesz(0.0)),
+        _ascent.cosine_height(points, 20.0),
     ):
         leaf = poles.clone().requires_grad_()
         values, slopes = height(leaf)
@@ -162,7 +162,7 @@ def test_slopes_of_the_heights_that_poles_descend_on():
 
 def test_points_in_blocks_have_the_same_heights(monkeypatch):
     points, poles = (torch.from_numpy(sphuni.random_points(n, 4, rng=n)) for n in (50, 7))
-    heights = _ascent.potential(points, Riesz(2.0)), _ascent.soft_maximum(points, 2000.0)
+    heights = _ascent.potential_height(points, Riesz(2.0)), _ascent.cosine_height(points, 2000.0)
     whole = [height(poles) for height in heights]
     monkeypatch.setattr(_ascent, "_BLOCK_ELEMENTS", 7 * 8)
     torch.testing.assert_close([height(poles) for height in heights], whole)

@@ -4,7 +4,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -42,9 +41,7 @@ def test_two_ranks_equal_one_process(start):
 def test_a_killed_rank_ends_the_job_with_an_error(start):
     survivor, killed = start("20")
     killed.communicate(timeout=120)
-    died = time.monotonic()
     _, errors = survivor.communicate(timeout=20)
     assert killed.returncode == -signal.SIGKILL
     assert survivor.returncode != 0
     assert "Connection closed by peer" in errors or "Connection reset" in errors, errors[-2000:]
-    assert time.monotonic() - died < 20

@@ -1,6 +1,8 @@
 """Power and size: the expected zeros and ones, and reproducibility."""
 
+import numpy as np
 import pytest
+import torch
 
 from sphuni import random_points
 from sphuni.stats import power, size
@@ -78,6 +80,15 @@ def test_every_set_has_clusters_of_its_own():
     given = {"n": 30, "d": 3, "kappa": 20.0, "n_sets": 1000}
     found = [power("rayleigh", "clusters", **given, rng=seed).upper for seed in range(3)]
     assert max(found) - min(found) < 0.08
+
+
+@pytest.mark.parametrize("convert", [np.float32, torch.from_numpy, torch.FloatTensor])
+def test_samplers_may_be_of_any_precision_and_library(convert):
+    def sampler(n, d, *, batch, rng):
+        return convert(random_points(n, d, batch=batch, rng=rng))
+
+    plain = power("rayleigh", "uniform", n=20, d=3, n_sets=200, rng=0)
+    assert abs(power("rayleigh", sampler, n=20, d=3, n_sets=200, rng=0).upper - plain.upper) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sphuni._numbers import finite, positive, whole
-from sphuni.geometry._ascent import Height, descend, potential, soft_maximum
+from sphuni.geometry._ascent import Height, cosine_height, descend, potential_height
 from sphuni.kernels import Riesz
 from sphuni.nn._directions import directions
 from sphuni.nn._precision import widen
@@ -121,6 +121,6 @@ class Poles(Objective):
         half_space = bool(self.options.get("half_space"))
         if self.kind == "mhc":
             both = torch.cat([rows, -rows]) if half_space else rows
-            return soft_maximum(both, _SOFT_COSINE)
+            return cosine_height(both, _SOFT_COSINE)
         kernel = Riesz(self.options.get("s", 2.0))
-        return potential(rows, kernel.antipodal() if half_space else kernel)
+        return potential_height(rows, kernel.antipodal() if half_space else kernel)
