@@ -9,6 +9,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from sphuni._files import write_bytes, write_text
+from sphuni._rows import numpy_rows
 from sphuni.configurations._holes import facets
 
 __all__ = ["save_points"]
@@ -33,10 +34,7 @@ def save_points(points: ArrayLike, path: str | os.PathLike[str]) -> None:
     ValueError
         If the suffix is none of these, or the format needs d = 3.
     """
-    given = points.detach().cpu().double().numpy() if hasattr(points, "detach") else points
-    rows = np.asarray(given, dtype=np.float64)
-    if rows.ndim != 2:
-        raise ValueError(f"points must have shape (n, d); got {rows.shape}")
+    rows = numpy_rows(points, unit=False)
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
         raise ValueError(f"path must end in one of {', '.join(_FORMATS)}; got {str(path)!r}")

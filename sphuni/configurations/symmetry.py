@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sphuni._result import Result
+from sphuni._rows import numpy_rows
 
 __all__ = ["PointGroup", "point_group", "symmetry_order"]
 
 _MOST_VISITS = 30_000_000
 """Points times partial maps after which a search is given up: some ten seconds."""
 _LARGEST = 4_000
-_SLACK = 1e-3
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _POLYHEDRAL = {(12, 3): "T", (24, 4): "O", (60, 5): "I"}
 """Rotations and highest fold of the groups with more than one main axis."""
@@ -82,7 +82,7 @@ def symmetry_order(points: ArrayLike, *, tolerance: float = 1e-7) -> int | None:
     >>> symmetry_order(construct("icosahedron")), symmetry_order(construct("E8_roots"))
     (120, 696729600)
     """
-    rows = _checked(points)
+    rows = numpy_rows(points)
     inner, basis = _span(rows)
     missing = rows.shape[1] - len(basis)
     if missing > 1 or len(rows) > _LARGEST:
@@ -127,7 +127,7 @@ def point_group(points: ArrayLike, *, tolerance: float = 1e-7) -> PointGroup | N
     >>> group.name, group.order, group.fold
     ('Oh', 48, 4)
     """
-    rows = _checked(points)
+    rows = numpy_rows(points)
     if rows.shape[1] != 3:
         raise ValueError(
             f"points must lie in R^3 for a Schoenflies name; got d = {rows.shape[1]}. "
@@ -145,22 +145,6 @@ def point_group(points: ArrayLike, *, tolerance: float = 1e-7) -> PointGroup | N
     except _GivenUpError:
         return None
     return _named(_in_space(maps, basis))
-
-
-def _checked(points: ArrayLike) -> Array:
-    given = points.detach().cpu().double().numpy() if hasattr(points, "detach") else points
-    rows = np.asarray(given, dtype=np.float64)
-    if rows.ndim != 2 or not rows.size:
-        raise ValueError(f"points must have shape (n, d) with n >= 1; got {rows.shape}")
-    lengths = np.linalg.norm(rows, axis=1)
-    off = np.nan_to_num(np.abs(lengths - 1), nan=np.inf)
-    if off.max() > _SLACK:
-        worst = int(off.argmax())
-        raise ValueError(
-            f"points must have unit rows; row {worst} has norm {lengths[worst]:.4g}. "
-            "Call sphuni.normalize(points) first"
-        )
-    return rows
 
 
 def _span(rows: Array) -> tuple[Array, Array]:

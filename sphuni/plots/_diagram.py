@@ -9,6 +9,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import QhullError, cKDTree
 
+from sphuni._rows import numpy_directions
 from sphuni.geometry._hull import facets
 
 __all__ = ["Array", "Diagram", "Index", "closest_pairs", "diagram", "loose_points", "rows_of"]
@@ -16,8 +17,6 @@ __all__ = ["Array", "Diagram", "Index", "closest_pairs", "diagram", "loose_point
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 _MERGED = 1e-6
-_SLACK = 1e-3
-_ROUNDING = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,20 +51,7 @@ def rows_of(result: Any, *, least: int = 1) -> Array:
     ValueError
         If they are not at least `least` unit rows in R^3.
     """
-    given = getattr(result, "points", result)
-    given = given.detach().cpu().numpy() if hasattr(given, "detach") else given
-    points = np.asarray(given, dtype=np.float64)
-    if points.ndim != 2 or points.shape[1] != 3 or len(points) < 1:
-        raise ValueError(f"points must have shape (n, 3) with n >= {least}; got {points.shape}")
-    lengths = np.linalg.norm(points, axis=1)
-    if not np.abs(lengths - 1).max() < _SLACK:
-        worst = int(np.nan_to_num(np.abs(lengths - 1), nan=np.inf).argmax())
-        raise ValueError(
-            f"points must have unit rows; row {worst} has norm {lengths[worst]:.4g}. "
-            "Call sphuni.normalize(points) first"
-        )
-    if np.abs(lengths - 1).max() > _ROUNDING:
-        points = points / lengths[:, None]
+    points = numpy_directions(getattr(result, "points", result), d=3)
     if getattr(result, "antipodal", False):
         points = np.vstack([points, -points])
     if len(points) < least:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sphuni._rows import numpy_directions
 from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of, tidy
-from sphuni.plots.uniformity import unit_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +58,7 @@ def null_density(
     from sphuni.stats import build_test
     from sphuni.stats._null import Null, choose
 
-    x = unit_rows(points)
+    x = numpy_directions(points)
     n, d = x.shape
     built = build_test(test, **parameters)
     built.check(n, d)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sphuni._rows import numpy_directions
 from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def circle(
     The arrow is the mean of the points: its length is the mean resultant length, 1 if all agree.
     From about 300 points on the stacks are a histogram.
     """
-    x = _rows(points, 2)
+    x = numpy_directions(points, d=2)
     axes = axes_or_new(ax, 4.0, 4.0)
     around = np.linspace(0, 2 * np.pi, 361)
     axes.plot(np.cos(around), np.sin(around), color=_GRID, lw=1.2, zorder=1)
@@ -96,7 +97,7 @@ def sphere(
     Lambert's azimuthal equal-area projection, from +z (left) and from -z (right, mirrored as seen
     from there): uniform points are uniform in both discs. Circles are 30 degrees apart.
     """
-    x = _rows(points, 3)
+    x = numpy_directions(points, d=3)
     axes = axes_or_new(ax, 7.2, 3.7)
     around = np.linspace(0, 2 * np.pi, 361)
     for side, shift in _SIDES:
@@ -143,7 +144,7 @@ def mollweide(
     -----
     Mollweide's projection: uniform points are uniform in the ellipse. Lines are 30 degrees apart.
     """
-    x = _rows(points, 3)
+    x = numpy_directions(points, d=3)
     axes = axes_or_new(ax, 6.4, 3.4)
     turn = np.linspace(-np.pi, np.pi, 181)
     quarter = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 181)
@@ -166,22 +167,6 @@ def mollweide(
     axes.set(xlim=(-2.3, 2.1), ylim=(-1.04, 1.04), aspect="equal")
     axes.set_axis_off()
     return figure_of(axes)
-
-
-def _rows(points: Any, d: int) -> _FLOAT:
-    """Unit rows as NumPy float64."""
-    given = points.detach().cpu().numpy() if hasattr(points, "detach") else points
-    rows = np.asarray(given, dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] != d or len(rows) < 1:
-        raise ValueError(f"points must have shape (n, {d}); got {rows.shape}")
-    norms = np.linalg.norm(rows, axis=1)
-    if not np.all(np.abs(norms - 1) < 1e-3):
-        worst = int(np.argmax(np.abs(np.nan_to_num(norms, nan=np.inf) - 1)))
-        raise ValueError(
-            f"points must have unit rows; row {worst} has norm {norms[worst]:.6g}. "
-            "Call sphuni.normalize(points) first"
-        )
-    return np.asarray(rows / norms[:, None])
 
 
 def _stacked(axes: "Axes", angles: _FLOAT, color: str, *, filled: bool) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sphuni._rows import numpy_directions
 from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of, new_figure, tidy
 from sphuni.plots.samples import circle, mollweide
 from sphuni.special import cap_measure
@@ -66,7 +67,7 @@ def projected_ecdf(
     E. García-Portugués, P. Navarro-Esteban, J. A. Cuesta-Albertos, "On a projection-based class of
     uniformity tests on the hypersphere", Bernoulli 29 (2023) 181-204, doi:10.3150/21-BEJ1454.
     """
-    x = unit_rows(points)
+    x = numpy_directions(points)
     n, d = x.shape
     axes = axes_or_new(ax, 4.8, 3.4)
     t = np.cos(np.linspace(np.pi, 0.0, _GRID))
@@ -171,7 +172,7 @@ def uniformity_report(
     -------
     matplotlib.figure.Figure
     """
-    x = unit_rows(points)
+    x = numpy_directions(points)
     height = max(3.4, 0.22 * len(pvalues) + 1.0)
     figure = new_figure(9.6, height)
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1.0))
@@ -212,18 +213,6 @@ def _pvalue_dots(axes: "Axes", pvalues: Mapping[str, float], alpha: float | None
     axes.tick_params(axis="y", length=0, labelsize="small")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-
-
-def unit_rows(points: Any) -> _FLOAT:
-    """Unit rows as NumPy float64, whatever d."""
-    given = points.detach().cpu().numpy() if hasattr(points, "detach") else points
-    rows = np.asarray(given, dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] < 2 or len(rows) < 1:
-        raise ValueError(f"points must have shape (n, d), d >= 2; got {rows.shape}")
-    norms = np.linalg.norm(rows, axis=1)
-    if not np.all(np.abs(norms - 1) < 1e-3):
-        raise ValueError("points must have unit rows. Call sphuni.normalize(points) first")
-    return np.asarray(rows / norms[:, None])
 
 
 def _own_directions(x: _FLOAT) -> list[tuple[str, _FLOAT, str]]:

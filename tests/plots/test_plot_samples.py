@@ -135,3 +135,10 @@ def test_power_curves_have_bands_and_check_lengths():
 def test_wrong_points_are_refused(draw, points, message):
     with pytest.raises(ValueError, match=message):
         draw(points)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_points_of_any_precision_are_drawn(dtype):
+    points = torch.nn.functional.normalize(torch.randn(12, 3), dim=-1).to(dtype).requires_grad_()
+    for picture in (plots.sphere, plots.mollweide):
+        assert picture(points) is not None
