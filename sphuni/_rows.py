@@ -10,19 +10,22 @@ __all__ = ["numpy_directions", "numpy_rows"]
 _SLACK, _SLACK_OF_BFLOAT16, _ROUNDING = 1e-3, 2.0**-5, 1e-12
 
 
-def numpy_rows(points: Any, *, d: int | None = None, unit: bool = True) -> NDArray[np.float64]:
+def numpy_rows(
+    points: Any, *, d: int | None = None, least: int = 1, unit: bool = True
+) -> NDArray[np.float64]:
     """Rows (n, d) as NumPy float64, as they are.
 
     Raises
     ------
     ValueError
-        If there are none, they have another dimension than `d` or less than 2, or one of them is
-        not of unit length to three digits (to its own digits, where these are bfloat16).
+        If there are fewer than `least`, they have another dimension than `d` or less than 2, or
+        one is not of unit length to three digits (to its own digits, where these are bfloat16).
     """
     given = points.detach().cpu().double().numpy() if hasattr(points, "detach") else points
     rows = np.asarray(given, dtype=np.float64)
-    if rows.ndim != 2 or not len(rows) or (rows.shape[1] < 2 if d is None else rows.shape[1] != d):
-        wanted = "(n, d) with n >= 1, d >= 2" if d is None else f"(n, {d}) with n >= 1"
+    of_rows = rows.ndim == 2 and len(rows) >= least
+    if not of_rows or (rows.shape[1] < 2 if d is None else rows.shape[1] != d):
+        wanted = f"(n, {d or 'd'}) with n >= {least}" + (", d >= 2" if d is None else "")
         raise ValueError(f"points must have shape {wanted}; got {rows.shape}")
     norms = np.linalg.norm(rows, axis=1)
     off = np.nan_to_num(np.abs(norms - 1), nan=np.inf)
@@ -36,8 +39,8 @@ def numpy_rows(points: Any, *, d: int | None = None, unit: bool = True) -> NDArr
     return rows
 
 
-def numpy_directions(points: Any, *, d: int | None = None) -> NDArray[np.float64]:
+def numpy_directions(points: Any, *, d: int | None = None, least: int = 1) -> NDArray[np.float64]:
     """`numpy_rows`, scaled to unit length where they are so to less than rounding."""
-    rows = numpy_rows(points, d=d)
+    rows = numpy_rows(points, d=d, least=least)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / lengths) if np.abs(lengths - 1).max() > _ROUNDING else rows

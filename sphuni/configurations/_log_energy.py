@@ -8,7 +8,7 @@ from torch import Tensor
 from sphuni.configurations._objectives import energy_objective
 from sphuni.configurations.minimize import Minima, Objective, minimize
 from sphuni.configurations.problems import spacing
-from sphuni.kernels import Kernel
+from sphuni.kernels import Kernel, OfBase
 
 __all__ = ["log_energy", "minimize_log_energy", "steepness"]
 
@@ -57,10 +57,9 @@ def log_energy(kernel: Kernel, power: float, a: float, d: int) -> Objective:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Power(Kernel):
+class _Power(OfBase):
     """A positive kernel to a power in (0, 1]: the same wells, less deep."""
 
-    base: Kernel
     power: float
 
     @property
@@ -72,21 +71,6 @@ class _Power(Kernel):
     def at_one(self) -> float:
         """K of two coincident points."""
         return self.base.at_one**self.power
-
-    @property
-    def singular(self) -> bool:
-        """As of the base."""
-        return self.base.singular
-
-    @property
-    def singular_opposite(self) -> bool:
-        """As of the base."""
-        return self.base.singular_opposite
-
-    @property
-    def reads_q(self) -> bool:
-        """As of the base."""
-        return self.base.reads_q
 
     def value(self, p: Tensor, q: Tensor) -> Tensor:
         """K at squared distance `p` to the point and `q` to its antipode."""

@@ -10,7 +10,7 @@ from sphuni.configurations._energies import EnergyProblem
 from sphuni.configurations._packings import TammesProblem
 from sphuni.configurations._worst_places import CoveringProblem, PolarizationProblem
 from sphuni.configurations.problems import Problem
-from sphuni.kernels import Dirichlet, GegenbauerSeries, Kernel, Riesz
+from sphuni.kernels import Dirichlet, GegenbauerSeries, Kernel, Riesz, check_kernel
 
 __all__ = ["PROBLEMS", "resolve"]
 
@@ -69,8 +69,8 @@ def resolve(
 
 
 def _check_kernel(name: str, kernel: Kernel | None) -> None:
-    if kernel is not None and not isinstance(kernel, Kernel):
-        raise TypeError(f"kernel must be a sphuni Kernel; got {type(kernel).__name__}")
+    if kernel is not None:
+        check_kernel(kernel)
     if name == "energy" and kernel is None:
         raise ValueError(
             "kernel must be given for problem='energy', such as Gaussian(1.0), or --epsilon 1"

@@ -2,6 +2,7 @@
 
 from sphuni.kernels._base import Antipodal as Antipodal
 from sphuni.kernels._base import Kernel as Kernel
+from sphuni.kernels._base import OfBase as OfBase
 from sphuni.kernels._base import check_kernel as check_kernel
 from sphuni.kernels.riesz import Riesz as Riesz
 from sphuni.kernels.series import Dirichlet as Dirichlet

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sphuni.kernels import _moments
 
-__all__ = ["Antipodal", "Kernel", "check_kernel"]
+__all__ = ["Antipodal", "Kernel", "OfBase", "check_kernel"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,6 +212,28 @@ def _cached_mean(kernel: Kernel, d: int) -> float:
 @functools.lru_cache(maxsize=4096)
 def _cached_variance(kernel: Kernel, d: int) -> float:
     return _moments.variance(kernel, d)
+
+
+@dataclasses.dataclass(frozen=True)
+class OfBase(Kernel):
+    """A kernel made of another one, singular where that is."""
+
+    base: Kernel
+
+    @property
+    def singular(self) -> bool:
+        """As of the base."""
+        return self.base.singular
+
+    @property
+    def singular_opposite(self) -> bool:
+        """As of the base."""
+        return self.base.singular_opposite
+
+    @property
+    def reads_q(self) -> bool:
+        """As of the base."""
+        return self.base.reads_q
 
 
 def check_kernel(kernel: Any) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sphuni._numbers import finite, positive
 from sphuni._typing import Metric
-from sphuni.kernels import Kernel, Riesz
+from sphuni.kernels import Kernel, OfBase, Riesz
 
 __all__ = ["FLOOR", "Tempered", "tempered_riesz"]
 
@@ -25,7 +25,7 @@ def tempered_riesz(s: float, metric: Metric, floor: float, dtype: torch.dtype) -
 
 
 @dataclasses.dataclass(frozen=True)
-class Tempered(Kernel):
+class Tempered(OfBase):
     """`base` at chordal distances above `floor`; below, its tangent line in the cosine.
 
     The value is finite at coincident points, convex and once continuously differentiable, and the
@@ -84,18 +84,3 @@ class Tempered(Kernel):
     def apart(self) -> Kernel:
         """The base kernel, but for a floor that lies above 2^-3."""
         return self.base if self._edge[0] <= 2.0**-6 else self
-
-    @property
-    def singular(self) -> bool:
-        """True, so that near pairs are computed by differences."""
-        return self.base.singular
-
-    @property
-    def singular_opposite(self) -> bool:
-        """As in the base kernel."""
-        return self.base.singular_opposite
-
-    @property
-    def reads_q(self) -> bool:
-        """As in the base kernel."""
-        return self.base.reads_q

@@ -199,9 +199,10 @@ def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, own: bool) -> Tensor:
         value = _masked_value(kernel, p, _planes(x, y, 1) if kernel.reads_q else p)
         return value.masked_fill(_diagonal(value), 0.0) if own else value
     gram = torch.matmul(x, y.mT)
-    with torch.no_grad():
-        near = _find_near(gram.masked_fill(_diagonal(gram), 0.0) if own else gram, x, y, (kernel,))
     apart = _diagonal(gram) if own else None
+    with torch.no_grad():
+        others = gram if apart is None else gram.masked_fill(apart, 0.0)
+        near = _find_near(others, x, y, (kernel,))
     if near is not None:
         apart = torch.zeros_like(gram, dtype=torch.bool) if apart is None else apart.clone()
         apart[near.where] = True

@@ -51,12 +51,10 @@ def rows_of(result: Any, *, least: int = 1) -> Array:
     ValueError
         If they are not at least `least` unit rows in R^3.
     """
-    points = numpy_directions(getattr(result, "points", result), d=3)
-    if getattr(result, "antipodal", False):
-        points = np.vstack([points, -points])
-    if len(points) < least:
-        raise ValueError(f"points must have shape (n, 3) with n >= {least}; got {points.shape}")
-    return points
+    lines = getattr(result, "antipodal", False)
+    fewest = -(-least // 2) if lines else least
+    points = numpy_directions(getattr(result, "points", result), d=3, least=fewest)
+    return np.vstack([points, -points]) if lines else points
 
 
 def diagram(points: Array) -> Diagram:

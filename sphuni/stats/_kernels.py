@@ -10,17 +10,16 @@ import math
 import torch
 from torch import Tensor
 
-from sphuni.kernels import GegenbauerSeries, Kernel
+from sphuni.kernels import GegenbauerSeries, Kernel, OfBase
 from sphuni.special._measure import log_gamma_half_step
 
 __all__ = ["Centred", "ConeKernel", "Latitude", "OneMinusSine", "Series"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Centred(Kernel):
+class Centred(OfBase):
     """`base` less its mean in R^d, pair by pair, so that sums of many pairs keep digits."""
 
-    base: Kernel
     constant: float
     d: int
 
@@ -65,21 +64,6 @@ class Centred(Kernel):
     def order_at_minus_one(self) -> float:
         """That of the base."""
         return self.base.order_at_minus_one
-
-    @property
-    def singular(self) -> bool:
-        """That of the base."""
-        return self.base.singular
-
-    @property
-    def singular_opposite(self) -> bool:
-        """That of the base."""
-        return self.base.singular_opposite
-
-    @property
-    def reads_q(self) -> bool:
-        """That of the base."""
-        return self.base.reads_q
 
     def mean(self, d: int) -> float:
         """Zero in the dimension that the constant belongs to."""

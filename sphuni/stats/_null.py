@@ -95,10 +95,11 @@ def sequential(
         law = SequentialTable(np.concatenate(drawn), enough)
         if asked.progress is not None:
             asked.progress(law.sample.size, most)
-        if law.decided(values):
+        decided = law.decided(values)
+        if decided:
             break
     words = f"{law.sample.size} simulated uniform sets"
-    if law.decided(values):
+    if decided:
         words += f", stopped after {enough} more extreme ones in both tails"
     return LawChoice(law, "monte-carlo", words)
 

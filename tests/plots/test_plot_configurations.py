@@ -275,7 +275,7 @@ def test_captions():
 @pytest.mark.parametrize(
     ("points", "message"),
     [
-        (np.eye(4), r"points must have shape \(n, 3\) with n >= 1; got \(4, 4\)"),
+        (np.eye(4), r"points must have shape \(n, 3\) with n >= 4; got \(4, 4\)"),
         (np.eye(3), r"points must have shape \(n, 3\) with n >= 4"),
         (2 * construct("cross_3"), "row 0 has norm 2"),
         (np.full((5, 3), np.nan), "unit rows"),
