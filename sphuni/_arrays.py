@@ -18,6 +18,7 @@ from sphuni._transforms import is_transformed, transformed
 from sphuni._typing import Array
 
 __all__ = [
+    "HALF",
     "array_function",
     "check_finite",
     "check_like",
@@ -31,7 +32,7 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_HALF = (torch.float16, torch.bfloat16)
+HALF = (torch.float16, torch.bfloat16)
 _NUMPY_FLOATS = (np.float16, np.float32, np.float64)
 
 
@@ -123,7 +124,7 @@ def like_caller(values: np.ndarray, like: Tensor | None) -> Any:
 
 def widen(tensor: Tensor) -> Tensor:
     """Return half precision as float32, in which its sums are taken; others as they are."""
-    return tensor.float() if tensor.dtype in _HALF else tensor
+    return tensor.float() if tensor.dtype in HALF else tensor
 
 
 def unit_tolerance(points: Tensor) -> float:
@@ -133,7 +134,7 @@ def unit_tolerance(points: Tensor) -> float:
     of a norm that they were divided by, whatever their number.
     """
     eps = torch.finfo(points.dtype).eps
-    return 4 * eps if points.dtype in _HALF else 32 * eps * points.shape[-1] ** 0.5
+    return 4 * eps if points.dtype in HALF else 32 * eps * points.shape[-1] ** 0.5
 
 
 def _check_unit(points: Tensor, name: str) -> None:

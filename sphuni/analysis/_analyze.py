@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import functools
+import inspect
 import itertools
 import os
 import time
@@ -21,7 +22,7 @@ from sphuni.analysis._layer import LayerReport, Progress, ProgressCallback
 from sphuni.analysis._options import Baseline, Options
 from sphuni.analysis._passes import slab_count
 from sphuni.analysis._shared import measure_shared, opening
-from sphuni.analysis.comparison import Comparison, compare_reports
+from sphuni.analysis.comparison import Comparison, check_same_options, compare_reports
 from sphuni.analysis.measure import measure_layer
 from sphuni.analysis.report import ModelReport, Totals
 from sphuni.analysis.sources import Source, open_source, selected
@@ -164,12 +165,35 @@ def compare(before: Any, after: Any, /, **options: Any) -> Comparison:
     -------
     Comparison
         Layers matched by name; layers of one model only are listed too.
+
+    Raises
+    ------
+    ValueError
+        If one side is a report that was made with other options; nothing is analysed then.
+    TypeError
+        If both sides are reports, which options cannot change.
     """
+    models = before, after
+    reports = [model for model in models if isinstance(model, ModelReport)]
+    if len(reports) == len(models) and options:
+        raise TypeError(
+            f"before and after are reports, which {', '.join(options)} cannot change; "
+            "give the models themselves"
+        )
+    if len(reports) == 1:
+        names = "the report", "this call"
+        check_same_options(reports[0].settings, _settings(options), names=names)
     first, second = (
-        model if isinstance(model, ModelReport) else analyze(model, **options)
-        for model in (before, after)
+        model if isinstance(model, ModelReport) else analyze(model, **options) for model in models
     )
     return compare_reports(first, second)
+
+
+def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `analyze` would record of a call with these options."""
+    call = inspect.signature(analyze).bind(None, **options)
+    call.apply_defaults()
+    return {**call.arguments, "heads": _by_pattern(call.arguments["heads"])}
 
 
 def _run(

@@ -16,45 +16,37 @@ __all__ = [
     "state_code",
 ]
 
-_UNSET = (
-    ("layers", None),
-    ("exclude", None),
-    ("baseline", "uniform"),
-    ("center", False),
-    ("remove_top", 0),
-    ("heads", None),
-    ("split_qkv", False),
-)
-"""Options that change the numbers or the layers, as they are when they are not given."""
-
 
 def add_analysis_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is analysed and how."""
     add = parser.add_argument
-    add("--layers", action="append", metavar="GLOB", help="analyse only layers of these names")
-    add("--exclude", action="append", metavar="GLOB", help="leave out layers of these names")
-    add(
-        "--baseline",
-        choices=("uniform", "init"),
-        default="uniform",
-        help="compare with uniform random rows, or with the layer's own initialiser",
+    deciding = (
+        add("--layers", action="append", metavar="GLOB", help="analyse only layers of these names"),
+        add("--exclude", action="append", metavar="GLOB", help="leave out layers of these names"),
+        add(
+            "--baseline",
+            choices=("uniform", "init"),
+            default="uniform",
+            help="compare with uniform random rows, or with the layer's own initialiser",
+        ),
+        add("--center", action="store_true", help="subtract the mean row first (embeddings)"),
+        add(
+            "--remove-top",
+            type=_output.parse_count,
+            default=0,
+            metavar="K",
+            help="remove the K leading principal components first (embeddings)",
+        ),
+        add(
+            "--heads",
+            type=_heads,
+            action="append",
+            metavar="[GLOB=]K",
+            help="split query, key and value weights (of these names) into K heads",
+        ),
+        add("--split-qkv", action="store_true", help="split fused query-key-value weights in 3"),
     )
-    add("--center", action="store_true", help="subtract the mean row first (embeddings)")
-    add(
-        "--remove-top",
-        type=_output.parse_count,
-        default=0,
-        metavar="K",
-        help="remove the K leading principal components first (embeddings)",
-    )
-    add(
-        "--heads",
-        type=_heads,
-        action="append",
-        metavar="[GLOB=]K",
-        help="split query, key and value weights (of these names) into K heads",
-    )
-    add("--split-qkv", action="store_true", help="split fused query-key-value weights in three")
+    parser.set_defaults(deciding=deciding)
     _output.add_memory(parser)
     add("--seed", type=_output.parse_count, default=0, help="seed of what is random (default 0)")
 
@@ -72,7 +64,9 @@ def _heads(text: str) -> tuple[str, int]:
 def refuse_options_of_saved(arguments: argparse.Namespace, *paths: str) -> None:
     """Refuse options of the analysis where it has been made already, for every path."""
     given = [
-        f"--{name.replace('_', '-')}" for name, unset in _UNSET if getattr(arguments, name) != unset
+        option.option_strings[0]
+        for option in arguments.deciding
+        if getattr(arguments, option.dest) != option.default
     ]
     if given and all(map(_saved, paths)):
         raise _output.UsageError(
@@ -88,7 +82,7 @@ def refuse_other_options(arguments: argparse.Namespace, *paths: str) -> None:
     from sphuni.analysis.comparison import check_same_options
     from sphuni.analysis.report import ModelReport
 
-    given = {name: getattr(arguments, name) for name, _ in _UNSET} | {"heads": _by_name(arguments)}
+    given = {**vars(arguments), "heads": _by_name(arguments)}
     for path in filter(_saved, paths):
         names = f"the saved report {path!r}", "this command"
         check_same_options(ModelReport.from_json(path).settings, given, names=names)

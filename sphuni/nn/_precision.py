@@ -7,12 +7,12 @@ from typing import Any, Concatenate, ParamSpec
 import torch
 from torch import Tensor
 
+from sphuni._arrays import HALF
 from sphuni._transforms import is_transformed, transformed
 
 __all__ = ["check_weight", "in_full_precision", "like_input", "nothing", "widen"]
 
 P = ParamSpec("P")
-_HALF = (torch.float16, torch.bfloat16)
 
 
 def in_full_precision(
@@ -51,7 +51,7 @@ def check_weight(weight: Any) -> None:
 
 def widen(weight: Tensor) -> Tensor:
     """Return float32 for half precision; the gradient is clamped to what the half type holds."""
-    return _Widen.apply(weight) if weight.dtype in _HALF else weight
+    return _Widen.apply(weight) if weight.dtype in HALF else weight
 
 
 def like_input(answer: Tensor, x: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sphuni.training.config import EvaluationConfig, OptimizerConfig, ScheduleConfig
+from sphuni.training.config import DataConfig, EvaluationConfig, OptimizerConfig, ScheduleConfig
 
 __all__ = ["complaint", "complaint_of_place"]
 
@@ -50,6 +50,10 @@ def _betas(values: tuple[float, ...]) -> str:
     return f"be two numbers in [0, 1); got {list(values)}"
 
 
+def _no_options(values: Mapping[str, Any]) -> str:
+    return f"be empty, as no data set has options; got {dict(values)}" if values else ""
+
+
 def _patterns(values: tuple[str, ...]) -> str:
     for pattern in values:
         try:
@@ -67,6 +71,7 @@ def _rates(values: Mapping[str, Any]) -> str:
 
 
 _CHECKS: dict[tuple[type[Any], str], Callable[[Any], str]] = {
+    (DataConfig, "options"): _no_options,
     (EvaluationConfig, "parameters"): _patterns,
     (OptimizerConfig, "betas"): _betas,
     (OptimizerConfig, "no_decay"): _patterns,

@@ -41,7 +41,7 @@ class DataConfig:
     pool : int
         Average pooling of images by this factor.
     options : dict
-        Of the data set.
+        Of the data set; none of them has any so far.
     """
 
     name: str = "digits"

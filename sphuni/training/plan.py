@@ -20,7 +20,7 @@ from sphuni.training.runner import Outcome, Task, is_done, run_folder, run_task
 from sphuni.training.schema import candidates, settings_of
 from sphuni.training.statistics import lower_is_better
 
-__all__ = ["Step", "chosen_values", "locked", "missing_data", "run_experiment"]
+__all__ = ["Step", "locked", "missing_data", "run_experiment"]
 
 SELECT_SEED = 1_000_000
 """Seeds from here on select; those that count begin at 0."""
@@ -125,12 +125,6 @@ def missing_data(experiment: Experiment, folder: Path | None) -> dict[str, str]:
         if reason:
             reasons[case.name] = reason
     return reasons
-
-
-def chosen_values(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read what selection chose, by "case/arm"."""
-    path = folder / "chosen.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 class _Maker:

@@ -289,6 +289,12 @@ def _check_places(experiment: Experiment) -> None:
             raise _SchemaError(f"{what} must {wrong}")
     if not experiment.arms:
         raise _SchemaError("there is no arm; write one [[arm]] with a name for every method")
+    owners: dict[str, str] = {}
+    for case, arm in itertools.product(experiment.cases, experiment.arms):
+        place, owner = f"{case.name}/{arm.name}", f"arm {arm.name!r} of case {case.name!r}"
+        if place in owners:
+            raise _SchemaError(f"{owner} and {owners[place]} are both kept in {place!r}")
+        owners[place] = owner
 
 
 def _check_names(names: Iterable[str], known: list[str], what: str) -> None:

@@ -78,8 +78,14 @@ def test_heads_are_recorded_however_they_were_said(tmp_path):
     reports = [analyze(attention, heads=heads) for heads in (None, 2, {"*": 2})]
     assert [report.settings["heads"] for report in reports] == [None, {"*": 2}, {"*": 2}]
     reports[1].to_json(tmp_path / "a.json")
-    with pytest.raises(ValueError, match=r"before has heads={'\*': 2} but after has heads=None"):
-        compare(ModelReport.from_json(tmp_path / "a.json"), attention)
+    saved, seen = ModelReport.from_json(tmp_path / "a.json"), []
+    message = r"the report has heads={'\*': 2} but this call has heads=None"
+    with pytest.raises(ValueError, match=message):
+        compare(saved, attention, progress=seen.append)
+    assert not seen
+    assert compare(saved, attention, heads=2).summary()["same"] == 7
+    with pytest.raises(TypeError, match="before and after are reports, which center cannot change"):
+        compare(saved, saved, center=True)
 
 
 def test_interruption_leaves_a_partial_report(model):

@@ -21,9 +21,13 @@ from sphuni.training.archive import Results, pack, read_results
 from sphuni.training.compare import compare
 from sphuni.training.config import ModelConfig
 from sphuni.training.own import compare_methods
-from sphuni.training.plan import chosen_values, missing_data, run_experiment
+from sphuni.training.plan import missing_data, run_experiment
 from sphuni.training.runner import CHECKPOINT, LOG, Task, read_result, run_folder, run_task
 from sphuni.training.tables import as_dict, insert, markdown, overview, text, verdicts
+
+
+def chosen_in(folder):
+    return json.loads((folder / "chosen.json").read_text(encoding="utf-8"))
 
 
 def task_of(experiment, folder, **changes):
@@ -132,7 +136,7 @@ def test_selection_sees_no_test_data_and_all_start_from_the_baseline(tiny_text, 
     assert len(selecting) == 8
     assert all("test.error" not in row for outcome in selecting for row in outcome.rows)
     assert not {o.seed for o in selecting} & {o.seed for o in finals}
-    chosen = chosen_values(tmp_path / "tiny")
+    chosen = chosen_in(tmp_path / "tiny")
     assert chosen["blobs/baseline"] == {"optimizer.lr": 0.05}
     assert chosen["blobs/rp-comhe"]["optimizer.lr"] == 0.05
     assert [(o.seed, o.arm) for o in finals][:2] == [(0, "baseline"), (0, "rp-comhe")]
@@ -404,7 +408,7 @@ def test_names_and_near_values_are_selected_from(tiny_text, tmp_path):
     experiment = schema.parse(source + "[select]\nseeds = 1\n")
     run_experiment(experiment, tmp_path, seeds=1, source=source)
     assert len(list((tmp_path / "tiny").rglob("select-*"))) == 4
-    chosen = chosen_values(tmp_path / "tiny")["blobs/baseline"]
+    chosen = chosen_in(tmp_path / "tiny")["blobs/baseline"]
     (results,) = read_results(tmp_path)
     assert f"method {chosen['regularizer.method']}" in text(compare(results))
 

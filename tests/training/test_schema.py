@@ -60,6 +60,12 @@ def read(text):
         (ARMS + "[[arm]]\nname = 'a//b'", r"arm name must be a path .* got 'a//b'"),
         (ARMS + "[[arm]]\nname = '/tmp'", r"arm name must be a path .* got '/tmp'"),
         (ARMS + "[[case]]\nname = '.'", r"case name must be a path .* got '\.'"),
+        ("[data]\noptions = { size = 8 }", r"data.options must be empty, .* got {'size': 8}"),
+        (
+            "[[case]]\nname = 'x'\n[[case]]\nname = 'x/y'\n"
+            "[[arm]]\nname = 'y/z'\n[[arm]]\nname = 'z'",
+            r"arm 'z' of case 'x/y' and arm 'y/z' of case 'x' are both kept in 'x/y/z'",
+        ),
         (ARMS + "[data]\nname = '../..'", r"case name must be a path .* got '\.\.'"),
     ],
 )
