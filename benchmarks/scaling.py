@@ -136,7 +136,7 @@ def _step(ladder: Ladder, n: int) -> dict[str, Any]:
     points = unit_points(n, ladder.d, ladder.dtype)
     before, seconds = _rate(), []
     extra = peak_memory(lambda: seconds.append(_timed(ladder, points)))
-    while sum(seconds) < _ENOUGH and len(seconds) < 20:
+    while sum(seconds) < _ENOUGH and len(seconds) < 200:
         seconds.append(_timed(ladder, points))
     row: dict[str, Any] = {"n": n, "seconds": min(seconds), "extra_bytes": extra}
     if ladder.work:

@@ -9,6 +9,7 @@ import torch
 import sphuni.stats as st
 from sphuni._errors import NumericalWarning
 from sphuni.distributions import angular_central_gaussian, clusters, random_points
+from sphuni.stats.laws.line import KolmogorovLaw
 from sphuni.stats.laws.monte_carlo import simulate
 
 
@@ -154,6 +155,16 @@ def test_moments_of_circular_nulls(name, n):
     assert r.null_mean == pytest.approx(float(r.statistic.mean()), abs=4 * error + 0.005)
     if math.isfinite(r.null_variance):
         assert r.null_variance == pytest.approx(float(r.statistic.var()), rel=0.1)
+
+
+@pytest.mark.parametrize("n", [10**4, 10**5, 10**6])
+def test_moments_of_kolmogorov_are_those_of_the_limit_and_a_shift(n):
+    law = KolmogorovLaw(n)
+    assert law.mean == pytest.approx(
+        math.sqrt(math.pi / 2) * math.log(2) - 1 / (6 * math.sqrt(n)), abs=0.1 / n
+    )
+    limit = math.pi**2 / 12 - math.pi / 2 * math.log(2) ** 2
+    assert law.variance == pytest.approx(limit, abs=0.2 / n)
 
 
 def test_numpy_integers_are_integers():
