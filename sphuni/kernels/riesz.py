@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sphuni._typing import Metric
 from sphuni.kernels._base import Kernel
+from sphuni.kernels._powers import power
 from sphuni.special import harmonic_dimension
 
 __all__ = ["Riesz"]
@@ -74,26 +75,26 @@ class Riesz(Kernel):
     def derivative(self, p: Tensor, q: Tensor) -> Tensor:
         """dK/dt, the derivative with respect to the cosine."""
         if self.metric == "chordal":
-            return _factor(self.s) * _power(p, -self.s / 2 - 1)
+            return _factor(self.s) * power(p, -self.s / 2 - 1)
         theta = _angle(p, q)
-        return _factor(self.s) * _power(theta, -self.s - 1) * 2 * torch.rsqrt(p * q)
+        return _factor(self.s) * power(theta, -self.s - 1) * 2 * torch.rsqrt(p * q)
 
     def second(self, p: Tensor, q: Tensor) -> Tensor:
         """d^2K/dt^2, the second derivative with respect to the cosine."""
         if self.metric == "chordal" and self.s == -2:
             return torch.zeros_like(p)  # the kernel is linear in t; 0 times inf at p = 0 is not
         if self.metric == "chordal":
-            return _factor(self.s) * (self.s + 2) * _power(p, -self.s / 2 - 2)
+            return _factor(self.s) * (self.s + 2) * power(p, -self.s / 2 - 2)
         theta, sine = _angle(p, q), 0.5 * torch.sqrt(p * q)
-        slope = -_factor(self.s) * _power(theta, -self.s - 1)
-        curvature = _factor(self.s) * (self.s + 1) * _power(theta, -self.s - 2)
+        slope = -_factor(self.s) * power(theta, -self.s - 1)
+        curvature = _factor(self.s) * (self.s + 1) * power(theta, -self.s - 2)
         return (curvature * sine - slope * (q - p) / 4) / sine**3
 
     def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         """K and dK/dt together: the chord's derivative is abs(s) K / p."""
         if self.metric == "geodesic" or self.s <= 0:
             return self.value(p, q), self.derivative(p, q)
-        value = _power(p, -self.s / 2)
+        value = power(p, -self.s / 2)
         if self.s == 2:
             return value, 2 * value * value
         if self.s == 1:
@@ -183,36 +184,5 @@ def _profile(base: Tensor, s: float, *, squared: bool) -> Tensor:
     """The kernel from rho (or from rho^2 when `squared`)."""
     if s == 0:
         return torch.log(base) * (-0.5 if squared else -1.0)
-    power = _power(base, -s / 2 if squared else -s)
-    return power if s > 0 else -power
-
-
-def _power(base: Tensor, exponent: float) -> Tensor:
-    """`base ** exponent` for positive `base` without the slow general power."""
-    doubled = 2 * exponent
-    if doubled != int(doubled) or abs(doubled) > 16:
-        return torch.exp(exponent * torch.log(base))
-    count = int(abs(doubled))
-    whole, half = count // 2, count % 2
-    if exponent >= 0:
-        root = torch.sqrt(base) if half else None
-        factor = base
-    else:
-        root = torch.rsqrt(base) if half else None
-        factor = torch.reciprocal(base) if whole else base
-    product = _integer_power(factor, whole)
-    if root is None:
-        return product if product is not None else torch.ones_like(base)
-    return root if product is None else root * product
-
-
-def _integer_power(factor: Tensor, exponent: int) -> Tensor | None:
-    """Binary powering; None stands for the empty product."""
-    product: Tensor | None = None
-    while exponent:
-        if exponent & 1:
-            product = factor if product is None else product * factor
-        exponent >>= 1
-        if exponent:
-            factor = factor * factor
-    return product
+    raised = power(base, -s / 2 if squared else -s)
+    return raised if s > 0 else -raised

@@ -8,9 +8,12 @@ from torch import Tensor
 
 from sphuni import _numbers
 from sphuni.kernels._base import Kernel
+from sphuni.kernels._powers import power
 from sphuni.special import harmonic_dimension
 
 __all__ = ["Gaussian", "Laplace", "Poisson"]
+
+_FEW_FACTORS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,16 +140,21 @@ class Poisson(_Decreasing):
 
     def value(self, p: Tensor, q: Tensor) -> Tensor:
         """K at squared distance `p`."""
-        return torch.exp(-0.5 * self.d * torch.log1p(self._ratio * p))
+        return self._power(p, -0.5 * self.d)
 
     def derivative(self, p: Tensor, q: Tensor) -> Tensor:
         """dK/dt, the derivative with respect to the cosine."""
-        return self.d * self._ratio * torch.exp((-0.5 * self.d - 1) * torch.log1p(self._ratio * p))
+        return self.d * self._ratio * self._power(p, -0.5 * self.d - 1)
+
+    def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+        """K and dK/dt together, with one power."""
+        value = self._power(p, -0.5 * self.d)
+        return value, self.d * self._ratio * value / (1 + self._ratio * p)
 
     def second(self, p: Tensor, q: Tensor) -> Tensor:
         """d^2K/dt^2, the second derivative with respect to the cosine."""
         constant = self.d * (self.d + 2) * self._ratio**2
-        return constant * torch.exp((-0.5 * self.d - 2) * torch.log1p(self._ratio * p))
+        return constant * self._power(p, -0.5 * self.d - 2)
 
     def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
         """Coefficients in closed form where `d` is the kernel's own dimension."""
@@ -155,6 +163,12 @@ class Poisson(_Decreasing):
         scale = (1 - self.rho) ** d / (1 - self.rho**2)
         degrees = range(degree_max + 1)
         return np.array([scale * float(harmonic_dimension(l, d)) * self.rho**l for l in degrees])
+
+    def _power(self, p: Tensor, exponent: float) -> Tensor:
+        """(1 + ratio p)^exponent; a high power would magnify the rounding of the sum."""
+        if self.d <= _FEW_FACTORS:
+            return power(1 + self._ratio * p, exponent)
+        return torch.exp(exponent * torch.log1p(self._ratio * p))
 
     @property
     def _ratio(self) -> float:

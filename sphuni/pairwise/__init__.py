@@ -17,6 +17,7 @@ from sphuni.pairwise._gradient import native_sets as native_sets
 from sphuni.pairwise._gram import gram_bytes as gram_bytes
 from sphuni.pairwise._gram import gram_matrix as gram_matrix
 from sphuni.pairwise._inductor import compiler_missing as compiler_missing
+from sphuni.pairwise._native import has_loops as has_loops
 from sphuni.pairwise._nearest import Nearest as Nearest
 from sphuni.pairwise._nearest import nearest as nearest
 from sphuni.pairwise._nearest import nearest_index as nearest_index

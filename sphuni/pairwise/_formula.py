@@ -93,6 +93,7 @@ _CALLS: dict[Callable[..., Any], str] = {
     torch.zeros_like: "zero",
     torch.ones_like: "one",
     torch.log: "log({})",
+    torch.log1p: "log1p({})",
     torch.exp: "exp({})",
     torch.atan2: "angle({}, {})",
     torch.where: "({1} if {0} else {2})",

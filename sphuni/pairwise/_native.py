@@ -19,7 +19,7 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import _loops, _schedule
 from sphuni.pairwise._scalar import can_spell, compile_loops, spell
 
-__all__ = ["lane_loops", "pair_loops", "serves", "sums_and_gradients", "sums_between"]
+__all__ = ["has_loops", "lane_loops", "pair_loops", "serves", "sums_and_gradients", "sums_between"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,7 +31,12 @@ _LARGEST_IN_LANES = 512
 
 def serves(x: Tensor, kernel: Kernel) -> bool:
     """Whether the points are on the processor and the kernel can be spelled out in scalars."""
-    return x.device.type == "cpu" and native_jit() is not None and can_spell(kernel)
+    return x.device.type == "cpu" and has_loops(kernel)
+
+
+def has_loops(kernel: Kernel) -> bool:
+    """Whether the kernel's sums are taken by native loops where points are on the processor."""
+    return native_jit() is not None and can_spell(kernel)
 
 
 def sums_and_gradients(x: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:

@@ -198,6 +198,15 @@ def angle(y, x):
     return tl.where(y > x, 1.57079633 - turn, turn)
 
 
+@triton.jit
+def log1p(x):
+    """log(1 + x) for x >= 0, as in `_vector`."""
+    whole = 1.0 + x
+    rest = whole - 1.0
+    met = rest > 0.0
+    return tl.where(met, tl.log(whole) * (x / tl.where(met, rest, 1.0)), x)
+
+
 @functools.lru_cache(maxsize=256)
 def pair_function(kernel: Kernel) -> Any:
     """Write the kernel's formula out as a Triton function of p and q."""
@@ -212,6 +221,6 @@ def pair_function(kernel: Kernel) -> Any:
     name = f"<the kernel {kernel!r}>"
     # Triton reads the source of a function back from its file
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-    scope: dict[str, Any] = {"tl": tl, "angle": angle, "__name__": __name__}
+    scope: dict[str, Any] = {"tl": tl, "angle": angle, "log1p": log1p, "__name__": __name__}
     exec(compile(source, name, "exec"), scope)
     return triton.jit(scope["pair"])

@@ -1,4 +1,4 @@
-"""Logarithm, exponential, angle and 1 / sqrt in forms that compilers turn into vector code.
+"""Logarithms, exponential, angle and 1 / sqrt in forms that compilers turn into vector code.
 
 The libraries' own functions are calls, one number at a time, which would rule the native loops.
 Argument reductions and polynomials are those of S. L. Moshier's Cephes library; errors stay
@@ -18,12 +18,14 @@ __all__ = ["vector_functions"]
 
 @functools.lru_cache(maxsize=2)
 def vector_functions(dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Compiled `log`, `exp`, `angle` and `rsqrt` of one number each, for float32 or float64."""
+    """Compiled functions of one number each, for float32 or float64; `angle` is of two."""
     single = dtype == np.float32
     parts = (_log_single, _exp_single) if single else (_log_double, _exp_double)
     tangent = _arctan(dtype.type, _ARCTAN_SINGLE if single else _ARCTAN_DOUBLE, single)
+    log = _log(dtype.type, parts[0]())
     return {
-        "log": _log(dtype.type, parts[0]()),
+        "log": log,
+        "log1p": _log1p(dtype.type, log),
         "exp": parts[1](),
         "angle": _angle(dtype.type, tangent),
         "rsqrt": _rsqrt_single() if single else _rsqrt_double(),
@@ -104,6 +106,18 @@ def _log_double() -> Any:
         return m + (series + low * e - half * z) + high * e
 
     return native_jit(reorder=False)(log)
+
+
+def _log1p(number: Any, log: Any) -> Any:
+    """log(1 + x) for x >= 0; the rounding of the sum is divided out again (W. Kahan)."""
+    zero, one = number(0), number(1)
+
+    def log1p(x: Any) -> Any:
+        whole = one + x
+        rest = whole - one
+        return log(whole) * (x / rest) if rest > zero else x
+
+    return native_jit(reorder=False)(log1p)
 
 
 def _rsqrt_single() -> Any:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.kernels import Kernel
-from sphuni.pairwise import cell_sums, has_cells, pair_reduce
+from sphuni.pairwise import cell_sums, has_cells, has_loops, pair_reduce
 from sphuni.stats._circle_sums import circle_sums, has_circle_form
 
 __all__ = ["kernel_sums"]
@@ -15,15 +15,16 @@ __all__ = ["kernel_sums"]
 _CELLS_FROM = 200
 _CIRCLE_FROM = 5000
 _FEWEST_TOGETHER = 2
-_ALONE = (5_000, 30_000)  # one kernel: more pairs than this repay the compiler
+_ALONE_FROM = 5_000
 
 
 def kernel_sums(points: Points, kernels: Sequence[Kernel]) -> dict[Kernel, Tensor]:
     """Sums of kernels over i < j of points (..., n, d), each (...,), in as few passes as can be.
 
     Where no gradient is asked for, kernels that are smooth on the circle are summed there in
-    O(n log n), and several kernels of many points from one histogram with moments. Sums are float64
-    but on a GPU, where they are taken in the precision of the points.
+    O(n log n), and several kernels of many points from one histogram with moments, as is one
+    without native loops. Sums are float64 but on a GPU, where they are taken in the precision of
+    the points.
     """
     kernels = list(dict.fromkeys(kernels))
     sums: dict[Kernel, Tensor] = {}
@@ -32,7 +33,7 @@ def kernel_sums(points: Points, kernels: Sequence[Kernel]) -> dict[Kernel, Tenso
         if d == 2 and n >= _CIRCLE_FROM:
             sums = _on_the_circle(points, [k for k in kernels if has_circle_form(k)])
         rest = [kernel for kernel in kernels if kernel not in sums]
-        alone = _ALONE[0] <= n < _ALONE[1] and len(rest) == 1
+        alone = n >= _ALONE_FROM and not all(map(has_loops, rest))
         if alone or (n >= _CELLS_FROM and len(rest) >= _FEWEST_TOGETHER):
             together = [kernel for kernel in rest if has_cells(kernel)]
             parts = cell_sums(points, together).unbind(-1)

@@ -11,6 +11,7 @@ BASE = [
     Gaussian(1.2),
     Laplace(0.8),
     Poisson(0.5, 3),
+    Poisson(0.2, 20),
     GegenbauerSeries((0.2, 1.0, -0.5, 0.25), 3),
     Dirichlet(degree=3),
 ]

@@ -38,6 +38,14 @@ def test_logarithms_are_right_to_a_unit(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_logarithms_beside_one_are_right_to_three_units(dtype, rng):
+    x = np.concatenate([rng.uniform(0, 4, 5000), 10.0 ** rng.uniform(-30, 20, 5000)]).astype(dtype)
+    log1p = vector_functions(np.dtype(dtype))["log1p"]
+    assert units(over(log1p, x), np.log1p(np.longdouble(x))) < 3
+    assert over(log1p, np.zeros(1, dtype)) == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_exponentials_are_right_to_two_units(dtype, rng):
     x = rng.uniform(-80, 80, 10_000).astype(dtype)
     assert units(over(vector_functions(np.dtype(dtype))["exp"], x), np.exp(np.longdouble(x))) < 2
