@@ -6,8 +6,9 @@ from scipy.special import gammaln
 from torch import Tensor
 
 from sphuni._arrays import array_function, check_points
+from sphuni._numbers import whole
 from sphuni.kernels import GegenbauerSeries, Riesz
-from sphuni.pairwise import pair_reduce
+from sphuni.pairwise import degree_sums, pair_reduce
 from sphuni.sphere import float64_rows
 
 __all__ = ["cap_discrepancy", "design_residual", "worst_case_error"]
@@ -139,13 +140,21 @@ def design_residual(points: Tensor, /, *, t: int) -> Tensor:
     0.763763
     """
     check_points(points)
-    if t < 1:
-        raise ValueError(f"t must be at least 1; got {t}")
-    n, d = points.shape[-2:]
-    kernels = tuple(GegenbauerSeries((0.0,) * l + (1.0,), d) for l in range(1, t + 1))
-    sums = pair_reduce(float64_rows(points), kernel=kernels)
-    means = (2 * sums + n) / n**2
-    return _root(means.amax(dim=-1)).to(points.dtype)
+    n, rows = points.shape[-2], float64_rows(points)
+    sums = degree_sums(rows, whole("t", t, 1))
+    differentiable = rows.requires_grad and torch.is_grad_enabled()
+    largest = _of_degree(rows, sums.argmax(-1) + 1) if differentiable else sums.amax(-1)
+    return _root((2 * largest + n) / n**2).to(points.dtype)
+
+
+def _of_degree(rows: Tensor, degrees: Tensor) -> Tensor:
+    """The pair sum of one degree for each set (...,), with its gradient."""
+    found = rows.new_zeros(degrees.shape)
+    for degree in degrees.unique().tolist():
+        kernel = GegenbauerSeries((0.0,) * degree + (1.0,), rows.shape[-1])
+        here = degrees == degree
+        found = found.masked_scatter(here, pair_reduce(rows[here], kernel=kernel))
+    return found
 
 
 def _root_of_gap(points: Tensor, *, exponent: float, constant: float) -> Tensor:

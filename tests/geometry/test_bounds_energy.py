@@ -10,6 +10,7 @@ from sphuni.geometry.bounds import (
     BoundResult,
     energy_bound,
 )
+from sphuni.geometry.bounds import _linear_programme
 from sphuni.geometry.bounds._known import sharp_code, sharp_lines
 from sphuni.geometry.bounds._levenshtein import _nodes_and_weights, polynomial_dimension, rule
 from sphuni.kernels import Gaussian, GegenbauerSeries, Laplace, Poisson, Riesz
@@ -294,6 +295,15 @@ class TestLinearProgramme:
         assert bound.value <= octahedron
         negative = GegenbauerSeries((0.0, 0.0, -1.0), 3)
         assert energy_bound(7, 3, kernel=negative).value == pytest.approx(-21, rel=1e-8)
+
+    @pytest.mark.parametrize(("degree", "lines"), [(512, False), (1024, True)])
+    def test_oscillations_between_samples_are_seen(self, degree, lines, monkeypatch):
+        monkeypatch.setattr(_linear_programme, "_CELLS", 256)
+        kernel = GegenbauerSeries((0.0,) * degree + (1.0,), 2)  # 1 at every sampled angle
+        angle = np.arange(7) * (1 if lines else 2) * np.pi / 7
+        angle = np.concatenate([angle, angle + np.pi]) if lines else angle
+        energy = np.cos(degree * (angle[:, None] - angle))[np.triu_indices(len(angle), 1)].sum()
+        assert energy_bound(7, 2, kernel=kernel, antipodal=lines).value <= energy + 1e-6
 
     @pytest.mark.parametrize("s", [0.0, 1.0, 2.0])
     def test_kernels_singular_at_both_ends_are_bounded_by_orthonormal_sets(self, s):

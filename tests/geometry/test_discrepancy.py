@@ -89,6 +89,25 @@ def test_design_residual_is_the_largest_moment(rng):
     assert sphuni.design_residual(points[:1], t=5) == pytest.approx(1.0, rel=1e-12)
     with pytest.raises(ValueError, match="t must be at least 1; got 0"):
         sphuni.design_residual(points, t=0)
+    with pytest.raises(TypeError, match="t must be a whole number; got 2.0"):
+        sphuni.design_residual(points, t=2.0)
+
+
+@pytest.mark.parametrize(("n", "d"), [(6, 2), (300, 3), (20, 30)])
+def test_design_residual_takes_every_degree(n, d):
+    points = sphuni.random_points(n, d, batch=(3,), rng=0)
+    means = sphuni.special.gegenbauer(12, points @ points.mT, d)[1:].mean((-2, -1))
+    residual = sphuni.design_residual(points, t=12)
+    np.testing.assert_allclose(residual, np.sqrt(means.max(0)), rtol=1e-9)
+
+
+def test_each_set_of_a_batch_has_the_gradient_of_its_own_degree():
+    x = torch.from_numpy(sphuni.random_points(5, 3, batch=(2, 4), rng=2)).requires_grad_()
+    sphuni.design_residual(x, t=6).sum().backward()
+    for place in np.ndindex(2, 4):
+        y = x.detach()[place].requires_grad_()
+        sphuni.design_residual(y, t=6).backward()
+        torch.testing.assert_close(y.grad, x.grad[place])
 
 
 MEASURES = [

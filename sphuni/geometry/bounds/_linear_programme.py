@@ -52,6 +52,13 @@ class _Target:
             total = evaluate(self.kernel, p, q)
             return total + evaluate(self.kernel, q, p) if self.lines else total
 
+    def curvature(self) -> float:
+        """Bound the kernel's second derivative in the angle, inf where it is not a series."""
+        if not isinstance(self.kernel, GegenbauerSeries) or self.kernel.d != self.d:
+            return math.inf
+        sizes = np.abs(self.kernel.coefficients)
+        return float(sizes @ np.arange(len(sizes)) ** 2.0) * (2 if self.lines else 1)
+
     def series(self) -> NDArray[np.float64] | None:
         """Return the kernel's coefficients at the admitted degrees, where it is a polynomial."""
         if not isinstance(self.kernel, GegenbauerSeries) or self.kernel.d != self.d:
@@ -72,7 +79,7 @@ def pair_bound(n: int, d: int, kernel: Kernel, *, lines: bool) -> PairBound:
     theta = np.linspace(0.0, math.pi / 2 if lines else math.pi, _CELLS + 1)
     sampled = _check(target.values(theta), kernel)
     scale = float(np.median(np.abs(sampled[np.isfinite(sampled)]))) or 1.0
-    cells = _first_cells(theta, sampled, known=target.series() is not None)
+    cells = _first_cells(theta, sampled, target)
     grid = theta[:: _CELLS // 256]
     if n == 1:
         return PairBound(0.0, 0, np.zeros(1))
@@ -155,15 +162,17 @@ class _Cells:
 
 
 def _first_cells(
-    theta: NDArray[np.float64], sampled: NDArray[np.float64], *, known: bool
+    theta: NDArray[np.float64], sampled: NDArray[np.float64], target: _Target
 ) -> _Cells:
     """Bound the second derivative in each cell by twice the largest second difference near it.
 
-    Where the kernel is a `known` polynomial the difference h - K is bounded as a whole instead.
+    That of a series is known, which may oscillate between samples; where the series is short the
+    difference h - K is bounded as a whole instead.
     """
-    if known:
-        nothing = np.zeros(len(theta) - 1)
-        return _Cells(theta[:-1], theta[1:], nothing, nothing > 0)
+    known = 0.0 if target.series() is not None else target.curvature()
+    if math.isfinite(known):
+        everywhere = np.full(len(theta) - 1, known)
+        return _Cells(theta[:-1], theta[1:], everywhere, np.zeros(len(theta) - 1, dtype=bool))
     step = theta[1] - theta[0]
     with np.errstate(invalid="ignore"):
         second = np.full(len(theta), np.nan)

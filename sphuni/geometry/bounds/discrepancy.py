@@ -34,7 +34,8 @@ def discrepancy_bound(n: int, d: int = 3) -> LowerBound:
     -----
     Stolarsky's invariance principle: :math:`4 D^2 = 4/3 - n^{-2} \sum_{i,j} |x_i - x_j|`, and the
     sum of distances is bounded by `energy_bound` with s = -1. Attained where that is: n = 1, 2,
-    3, 4, 6, 12. About 1e-7 relative accuracy at n = 1e6, where 4/3 nearly cancels.
+    3, 4, 6, 12. About 1e-7 relative accuracy at n = 1e6, where 4/3 nearly cancels; beyond n of
+    about 1.05e6 the rule is that of fewer points, and the bound, still valid, falls to 0 by 1.5e6.
 
     References
     ----------
