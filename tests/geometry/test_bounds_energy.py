@@ -8,9 +8,9 @@ import pytest
 from sphuni.configurations import available_constructions, records
 from sphuni.geometry.bounds import (
     BoundResult,
+    _linear_programme,
     energy_bound,
 )
-from sphuni.geometry.bounds import _linear_programme
 from sphuni.geometry.bounds._known import sharp_code, sharp_lines
 from sphuni.geometry.bounds._levenshtein import _nodes_and_weights, polynomial_dimension, rule
 from sphuni.kernels import Gaussian, GegenbauerSeries, Laplace, Poisson, Riesz

@@ -89,7 +89,7 @@ def test_design_residual_is_the_largest_moment(rng):
     assert sphuni.design_residual(points[:1], t=5) == pytest.approx(1.0, rel=1e-12)
     with pytest.raises(ValueError, match="t must be at least 1; got 0"):
         sphuni.design_residual(points, t=0)
-    with pytest.raises(TypeError, match="t must be a whole number; got 2.0"):
+    with pytest.raises(TypeError, match=r"t must be a whole number; got 2\.0"):
         sphuni.design_residual(points, t=2.0)
 
 
