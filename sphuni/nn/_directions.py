@@ -12,14 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sphuni.nn._precision import bounded, widen
 from sphuni.sphere import unit_rows
 
-__all__ = ["KICK", "directions", "lost", "parted", "unit_and_inverse"]
+__all__ = ["KICK", "directions", "lost", "parted", "unit", "unit_and_inverse"]
 
 KICK = 1e-3
 _SAME = 1e-6
 _SEED = 20_240_607
 _SMALLEST, _LARGEST = 1e-15, 1e15
+_SHORTEST = {torch.float32: 1e-30, torch.float64: 1e-250}  # shorter rows: gradients as at this
 
 
 def directions(weight: Tensor, *, half_space: bool = False) -> Tensor:
@@ -28,6 +30,11 @@ def directions(weight: Tensor, *, half_space: bool = False) -> Tensor:
     with torch.no_grad():
         shift = _shift(rows.detach(), inverse[..., 0], half_space)
     return rows if shift is None else unit_rows(rows + shift)
+
+
+def unit(weight: Tensor) -> Tensor:
+    """`unit_rows` in at least float32, with a gradient that is finite for rows of any length."""
+    return unit_rows(bounded(widen(weight)))
 
 
 def parted(weight: Tensor) -> Tensor:
@@ -51,17 +58,18 @@ def lost(rows: Tensor, inverse: Tensor, *, half_space: bool, apart: bool) -> boo
 def _shift(rows: Tensor, inverse: Tensor, half_space: bool) -> Tensor | None:
     """What to add to the rows that are zero or coincide with another; None if none do."""
     flat = rows.reshape(-1, *rows.shape[-2:])
-    zero = _zero(flat, inverse)
-    same = _coincident(flat, half_space)
-    if zero is None and same is None:
+    marks = [_zero(flat, inverse), _coincident(flat, half_space)]
+    found = [mark for mark in marks if mark is not None]
+    if not found:
         return None
-    noise = unit_rows(_noise(rows.shape[-2], rows.shape[-1]).to(flat))
+    batch, row = torch.nonzero(torch.stack(found).any(dim=0), as_tuple=True)
+    numbers, place = row.unique(return_inverse=True)
+    noise, at = _noise(numbers, rows.shape[-1]).to(flat)[place], flat[batch, row]
+    # tangents of different lengths, so that no two agree even where there are two directions only
+    tangent = KICK * (noise - (at * noise).sum(-1, keepdim=True) * at)
+    empty = torch.linalg.vector_norm(at, dim=-1, keepdim=True) < 0.5
     shift = torch.zeros_like(flat)
-    if same is not None:
-        tangent = noise - (flat * noise).sum(-1, keepdim=True) * flat
-        shift = torch.where(same[..., None], KICK * unit_rows(tangent), shift)
-    if zero is not None:
-        shift = torch.where(zero[..., None], noise.expand_as(flat), shift)
+    shift[batch, row] = torch.where(empty, noise, tangent)
     return shift.reshape(rows.shape)
 
 
@@ -79,7 +87,7 @@ def _coincident(flat: Tensor, half_space: bool) -> Tensor | None:
     count, n, d = flat.shape
     if n < 2:
         return None
-    key = flat @ _noise(1, d)[0].to(flat)
+    key = flat @ _line(d).to(flat)
     key, order = (key.abs() if half_space else key).sort(dim=-1)
     gaps, least = key.diff(dim=-1), 2 * _SAME * d**0.5
     if float(gaps.amin()) > least:
@@ -100,9 +108,19 @@ def _coincident(flat: Tensor, half_space: bool) -> Tensor | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _noise(n: int, d: int) -> Tensor:
+def _line(d: int) -> Tensor:
+    """The vector that rows are projected on to find those that coincide."""
     generator = torch.Generator().manual_seed(_SEED)
-    return torch.randn(n, d, generator=generator, dtype=torch.float64)
+    return torch.randn(d, generator=generator, dtype=torch.float64)
+
+
+def _noise(numbers: Tensor, d: int) -> Tensor:
+    """A direction for each row number; it does not depend on the others that are asked for."""
+    generator = torch.Generator()
+    noise = torch.empty(len(numbers), d, dtype=torch.float32)
+    for row, number in zip(noise, numbers.tolist(), strict=True):
+        row.normal_(generator=generator.manual_seed(_SEED + 1 + number))
+    return unit_rows(noise)
 
 
 class _Unit(torch.autograd.Function):
@@ -122,14 +140,13 @@ class _Unit(torch.autograd.Function):
         gradient = upstream[0]
         if torch.is_grad_enabled():
             rows = unit_rows(weight)
-            inverse = (weight * rows).sum(-1, keepdim=True)
-            inverse = torch.where(inverse == 0, 1.0, inverse).reciprocal()
+            inverse = _inverse((weight * rows).sum(-1, keepdim=True))
         radial = (gradient * rows).sum(-1, keepdim=True)
         return (gradient - radial * rows) * inverse
 
 
 def unit_and_inverse(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit rows and inverse norms (..., n, 1); norms too large to square go the long way."""
+    """Unit rows and inverse norms (..., n, 1); norms too extreme to square go the long way."""
     norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
     low, high = torch.aminmax(norm)
     if float(low) > _SMALLEST and float(high) < _LARGEST:
@@ -137,5 +154,11 @@ def unit_and_inverse(weight: Tensor) -> tuple[Tensor, Tensor]:
         return weight * inverse, inverse
     largest = weight.abs().amax(dim=-1, keepdim=True)
     scaled = weight / torch.where(largest == 0, 1.0, largest)
-    norm = largest * torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
-    return unit_rows(weight), torch.where(largest == 0, 1.0, norm.reciprocal())
+    return unit_rows(weight), _inverse(
+        largest * torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+    )
+
+
+def _inverse(norm: Tensor) -> Tensor:
+    """Inverse norms, which are one for zero rows and bounded for those that are nearly zero."""
+    return torch.where(norm == 0, 1.0, norm.clamp_min(_SHORTEST[norm.dtype])).reciprocal()

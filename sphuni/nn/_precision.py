@@ -10,7 +10,7 @@ from torch import Tensor
 from sphuni._arrays import HALF
 from sphuni._transforms import is_transformed, transformed
 
-__all__ = ["check_weight", "in_full_precision", "like_input", "nothing", "widen"]
+__all__ = ["bounded", "check_weight", "in_full_precision", "like_input", "nothing", "widen"]
 
 P = ParamSpec("P")
 
@@ -51,7 +51,16 @@ def check_weight(weight: Any) -> None:
 
 def widen(weight: Tensor) -> Tensor:
     """Return float32 for half precision; the gradient is clamped to what the half type holds."""
-    return _Widen.apply(weight) if weight.dtype in HALF else weight
+    return bounded(weight, torch.float32) if weight.dtype in HALF else weight
+
+
+def bounded(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return `weight` in `dtype`, by default its own, in which the gradient cannot overflow.
+
+    Unit rows of tiny weights have large gradients; they are clamped.
+    """
+    wide: Tensor = _Bounded.apply(weight, weight.dtype if dtype is None else dtype)
+    return wide
 
 
 def like_input(answer: Tensor, x: Tensor) -> Tensor:
@@ -67,12 +76,14 @@ def nothing(weight: Tensor) -> Tensor:
     return weight.flatten(-2)[..., :0].sum(-1)
 
 
-class _Widen(torch.autograd.Function):
-    """A cast whose backward cannot overflow: unit rows of tiny weights have large gradients."""
+class _Bounded(torch.autograd.Function):
+    """A cast whose backward cannot overflow."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(weight: Tensor) -> Tensor:
-        return weight.float()
+    def forward(weight: Tensor, dtype: torch.dtype) -> Tensor:
+        return weight.view_as(weight) if weight.dtype == dtype else weight.to(dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -81,4 +92,4 @@ class _Widen(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         largest = torch.finfo(ctx.dtype).max
-        return upstream[0].clamp(-largest, largest).to(ctx.dtype)
+        return upstream[0].clamp(-largest, largest).to(ctx.dtype), None

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import _WeightNorm
 
 from sphuni.nn._precision import widen
 from sphuni.nn.hook._layers import find_layers
-from sphuni.nn.hook._select import assign_roles, select
+from sphuni.nn.hook._select import assign_roles
 from sphuni.nn.layers import (
     SphereConv1d,
     SphereConv2d,
@@ -65,12 +66,18 @@ class Conversion:
     model: nn.Module
     changed: tuple[tuple[str, str], ...]
     kept: tuple[tuple[str, str], ...]
-    _originals: tuple[tuple[str, nn.Module], ...] = ()
+    _originals: tuple[tuple[nn.Module, nn.Module], ...] = ()
 
     def revert(self) -> nn.Module:
-        """Put the original layers back, with the weights as they are now; return the model."""
-        for name, original in self._originals:
-            sphere = self.model.get_submodule(name)
+        """Put the original layers back, with the weights as they are now; return the model.
+
+        Layers that were exchanged for others since the conversion stay as they are.
+        """
+        originals = {id(sphere): original for sphere, original in self._originals}
+        for name, sphere in list(self.model.named_modules(remove_duplicate=False)):
+            original = originals.get(id(sphere))
+            if original is None:
+                continue
             original.weight = sphere.weight
             original.bias = sphere.bias
             original.train(sphere.training)
@@ -146,7 +153,7 @@ def convert_to_sphere(
     classifier = _classifier(model, output_layer) if "classifier" in patterns else None
     changed: list[tuple[str, str]] = []
     kept: list[tuple[str, str]] = []
-    originals: list[tuple[str, nn.Module]] = []
+    originals: list[tuple[nn.Module, nn.Module]] = []
     made: dict[int, nn.Module] = {}
     options: dict[str, Any] = {"kind": kind, "k": k, "a": a, "b": b, "eps": eps}
     options["share"] = _shared(share, kind, k, model)
@@ -162,7 +169,7 @@ def convert_to_sphere(
         if id(module) not in made:
             made[id(module)] = _sphere_form(module, options)
         _replace(model, name, made[id(module)])
-        originals.append((name, module))
+        originals.append((made[id(module)], module))
         changed.append((name, f"{type(module).__name__} to {type(made[id(module)]).__name__}"))
     if not changed:
         listed = "; ".join(f"{name}: {reason}" for name, reason in kept) or "it has none"
@@ -240,24 +247,46 @@ def project_(model: nn.Module) -> None:
     """Scale every filter of the sphere layers to unit length, in place; call it after a step.
 
     Their answers do not change, up to `eps`; it keeps the effective learning rate constant.
+
+    Raises
+    ------
+    ValueError
+        If the weight of a sphere layer is parametrized, other than by weight normalisation.
     """
     with torch.no_grad():
-        for module in model.modules():
+        for name, module in model.named_modules():
             if isinstance(module, SphereRNNCell):
-                both = torch.cat([module.weight_ih, module.weight_hh], dim=1)
-                for weight in (module.weight_ih, module.weight_hh):
-                    weight /= _lengths(both)[:, None]
+                weights = {leaf: getattr(module, leaf) for leaf in ("weight_ih", "weight_hh")}
+                lengths = _lengths(torch.cat(list(weights.values()), dim=1))[:, None]
+                for leaf, weight in weights.items():
+                    _put(name, module, leaf, weight / lengths)
             elif isinstance(module, _SPHERE):
-                _scale_filters(module)
+                _put(name, module, "weight", _unit_filters(module))
 
 
-def _scale_filters(module: Any) -> None:
-    weight: Tensor = module.weight
-    if not getattr(module, "transposed", False):
-        weight /= _lengths(weight.flatten(1)).reshape(-1, *[1] * (weight.ndim - 1))
+def _put(name: str, module: Any, leaf: str, weight: Tensor) -> None:
+    """Change a weight where it is stored: as it is, or as direction and length."""
+    stored = module._parameters.get(leaf)
+    if stored is not None:
+        stored.copy_(weight)
         return
-    lengths = _lengths(transposed_rows(weight, groups=module.groups))
-    weight.copy_(divide_transposed(weight, lengths, groups=module.groups))
+    parts = module.parametrizations[leaf] if parametrize.is_parametrized(module, leaf) else ()
+    if [type(part) for part in parts] != [_WeightNorm]:
+        kinds = ", ".join(type(part).__name__ for part in parts) or "hooks"
+        raise ValueError(
+            f"project_ can scale filters that are stored, or under weight_norm; {leaf!r} of layer "
+            f"{name!r} is computed by {kinds}. Make it plain first, for example with "
+            f"torch.nn.utils.parametrize.remove_parametrizations(layer, {leaf!r})"
+        )
+    setattr(module, leaf, weight)
+
+
+def _unit_filters(module: Any) -> Tensor:
+    weight: Tensor = module.weight
+    if getattr(module, "transposed", False):
+        lengths = _lengths(transposed_rows(weight, groups=module.groups))
+        return divide_transposed(weight, lengths, groups=module.groups)
+    return weight / _lengths(weight.flatten(1)).reshape(-1, *[1] * (weight.ndim - 1))
 
 
 def _lengths(rows: Tensor) -> Tensor:
@@ -288,7 +317,7 @@ def _record(
     model: nn.Module,
     changed: list[tuple[str, str]],
     kept: list[tuple[str, str]],
-    originals: list[tuple[str, nn.Module]],
+    originals: list[tuple[nn.Module, nn.Module]],
 ) -> Conversion:
     """The report of this conversion and of those before it, so that all can be undone."""
     before = getattr(model, _RECORD, None)
@@ -341,11 +370,10 @@ def _reason_to_keep(
 
 
 def _classifier(model: nn.Module, output_layer: str | None) -> str | None:
-    layers, _ = find_layers(model)
-    layers = [layer for layer in layers if layer.kind.startswith(("linear", "conv"))]
-    if not layers:
+    network = [x for x in find_layers(model).network if x.kind.startswith(("linear", "conv"))]
+    if not network:
         return None
-    roles = assign_roles(select(layers, None, None), output_layer)
+    roles = assign_roles(network, output_layer)
     return next((layer.module for layer in roles if layer.role == "output"), None)
 
 

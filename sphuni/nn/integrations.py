@@ -1,6 +1,8 @@
 """The hook inside other people's training loops. Nothing is imported before it is asked for."""
 
+import hashlib
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,6 @@ from sphuni.nn.functional import uniformity
 from sphuni.nn.hook import Regularizer, regularize
 
 __all__ = ["FeatureUniformity", "lightning_callback", "trainer_callback", "with_regularizer"]
-
-_STATE = "sphuni_regularizer.pt"
 
 
 def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
@@ -93,13 +93,19 @@ def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
     transformers.TrainerCallback
         Gradients are added right before every optimizer step, after clipping; the logged loss is
         the model's own. Its regularizer is `.regularizer` from the start of training on, and its
-        state is part of the Trainer's checkpoints. With float16 loss scaling take
-        `with_regularizer` instead.
+        state is part of the Trainer's checkpoints, in a file named after method and layers. With
+        float16 loss scaling take `with_regularizer` instead.
 
     Raises
     ------
     ImportError
         If `transformers` is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If training goes on from a checkpoint and none has a state for this regularizer. A
+        checkpoint outside `output_dir` is found through `resume_from_checkpoint` of the arguments.
     """
     try:
         base: Any = _state_keeper()
@@ -129,25 +135,54 @@ def _state_keeper() -> Any:
     """A TrainerCallback class that keeps the state of `.regularizer` in checkpoints."""
     base: Any = importlib.import_module("transformers").TrainerCallback
 
-    def file(args: Any, state: Any) -> Path:
-        return Path(args.output_dir) / f"checkpoint-{state.global_step}" / _STATE
-
     class StateKeeper(base):
         def __init__(self, regularizer: Regularizer | None = None) -> None:
             super().__init__()
             self.regularizer = regularizer
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if self.regularizer is not None and state.global_step and file(args, state).exists():
-                kept = torch.load(file(args, state), weights_only=True)
-                self.regularizer.load_state_dict(kept)
+            if self.regularizer is not None and state.global_step:
+                _resume(self.regularizer, args, state)
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.regularizer is not None and state.is_world_process_zero:
-                with atomic_writer(file(args, state)) as stream:
+                file = _checkpoint(args, state) / _state_name(self.regularizer)
+                with atomic_writer(file) as stream:
                     torch.save(self.regularizer.state_dict(), stream)
 
     return StateKeeper
+
+
+def _checkpoint(args: Any, state: Any) -> Path:
+    """Where a Trainer keeps the checkpoint of this step."""
+    return Path(args.output_dir) / f"checkpoint-{state.global_step}"
+
+
+def _state_name(regularizer: Regularizer) -> str:
+    """A file name that several regularizers of one model do not share, the same in every run."""
+    layers = "\n".join(layer.name for layer in regularizer.layers)
+    short = hashlib.sha256(layers.encode()).hexdigest()[:8]
+    return f"sphuni_{regularizer.method}_{short}.pt"
+
+
+def _resume(regularizer: Regularizer, args: Any, state: Any) -> None:
+    """Load the state from the checkpoint that training goes on from, or say that none has it."""
+    given = getattr(args, "resume_from_checkpoint", None)
+    folders = [Path(given)] if isinstance(given, str) else []
+    folders.append(_checkpoint(args, state))
+    name = _state_name(regularizer)
+    for file in (folder / name for folder in folders):
+        if file.exists():
+            regularizer.load_state_dict(torch.load(file, weights_only=True))
+            return
+    searched = " or ".join(map(str, folders))
+    warnings.warn(
+        f"training goes on at step {state.global_step}, but {name} is not in {searched}, so "
+        f"{regularizer.method!r} goes on from call {regularizer.calls}. Set resume_from_checkpoint "
+        "of the TrainingArguments to the folder of the checkpoint, and keep method and layers as "
+        "they were",
+        stacklevel=2,
+    )
 
 
 def with_regularizer(trainer_class: type) -> type:

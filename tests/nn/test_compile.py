@@ -33,6 +33,11 @@ for method in ("rp-comhe", "mhp"):
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 1, method
     assert reg.calls == 3
     torch._dynamo.reset(); torch._dynamo.utils.counters.clear()
+reg, twin = (snn.regularize(model, "rp-comhe", k=3, project_first=True) for _ in range(2))
+both = torch.compile(lambda: reg() - reg(), fullgraph=True, backend="aot_eager")
+torch.testing.assert_close(both(), twin() - twin())
+assert reg.calls == 2, "equal calls were merged"
+torch._dynamo.reset()
 model[0].requires_grad_(False)
 reg = snn.regularize(model, "hs-mhe")
 loss_of = lambda x: model(x).square().mean() * 0 + reg()

@@ -125,6 +125,40 @@ def test_steps_of_a_conversion_are_reverted_together():
     assert [type(model.conv), type(model.hidden)] == [nn.Conv2d, nn.Linear]
 
 
+@pytest.mark.parametrize("output_layer", ["auto", "2"])
+def test_an_output_of_one_row_is_kept_and_no_other_layer(output_layer):
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 5), nn.Linear(5, 1))
+    snn.convert_to_sphere(model, output_layer=output_layer)
+    assert snn.conversion_of(model).kept == (("2", "the classifier"),)
+
+
+def test_layers_that_were_exchanged_since_are_not_reverted():
+    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(4)])
+    weight = model[1].weight
+    snn.convert_to_sphere(model)
+    model[0] = own = nn.Linear(4, 4)
+    model[1] = nn.Sequential(model[1], nn.ReLU())
+    del model[2]
+    snn.conversion_of(model).revert()
+    assert model[0] is own
+    assert type(model[1][0]) is nn.Linear
+    assert model[1][0].weight is weight
+
+
+def test_projection_scales_filters_under_weight_norm_and_refuses_others():
+    model = nn.Sequential(snn.SphereLinear(4, 3), snn.SphereConvTranspose2d(2, 3, 2))
+    for layer in model:
+        nn.utils.parametrizations.weight_norm(layer)
+        with torch.no_grad():
+            layer.parametrizations.weight.original0 *= 7
+    snn.project_(model)
+    torch.testing.assert_close(model[0].weight.norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(transposed_rows(model[1].weight).norm(dim=1), torch.ones(3))
+    model.append(nn.utils.parametrizations.spectral_norm(snn.SphereLinear(4, 3)))
+    with pytest.raises(ValueError, match=r"'weight' of layer '2' is computed by _SpectralNorm"):
+        snn.project_(model)
+
+
 def test_transposed_convolutions_are_converted_and_a_bare_layer_is_not():
     model = nn.Sequential(nn.Conv1d(2, 4, 3), nn.ConvTranspose1d(4, 2, 3, 2, output_padding=1))
     x = torch.randn(2, 2, 8, generator=GEN().manual_seed(0))

@@ -1,5 +1,7 @@
 """Unit rows: value, first and second derivative, and the kick."""
 
+import gc
+
 import pytest
 import torch
 
@@ -41,3 +43,32 @@ def test_a_batch_is_treated_set_by_set():
     w[1, 2] = w[1, 4]
     alone = torch.stack([directions(one) for one in w])
     torch.testing.assert_close(directions(w), alone)
+
+
+def test_a_kick_depends_on_seed_and_row_only():
+    w = torch.randn(7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    w[1] = w[4]
+    few = directions(w)[[1, 4]]
+    w[2], w[6] = w[3], 0.0
+    longer = torch.cat([w, torch.eye(3, 5, dtype=torch.float64)])
+    for more in (w, longer):
+        torch.testing.assert_close(directions(more)[[1, 4]], few, rtol=1e-12, atol=1e-12)
+
+
+def living_numbers():
+    gc.collect()
+    return sum(one.numel() for one in gc.get_objects() if type(one) is torch.Tensor)
+
+
+def test_kicks_are_not_kept():
+    w = torch.randn(3_000, 40, generator=torch.Generator().manual_seed(0))
+    w[7] = w[2_500]
+    before = living_numbers()
+    directions(w)
+    assert living_numbers() - before < 1_000
+
+
+def test_equal_rows_part_on_a_circle_too():
+    w = torch.randn(7, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    w[1:] = w[0]
+    assert torch.pdist(directions(w)).min() > 1e-3 * KICK

@@ -249,8 +249,16 @@ def test_reference_presets_of_features_take_rows_as_they_are():
     [
         (F.mhs, {"minimum": "soft"}),
         (F.mhs, {"metric": "geodesic"}),
+        (F.mhs, {"k": 3}),
+        (F.mhs, {"sharpness": 3.0}),
         (F.mgd, {"epsilon": 7.0}),
         (F.koleo, {"floor": 0.1}),
+        (F.mhe, {"floor": 0.1}),
+        (F.srip, {"n_power_iterations": 5}),
+        (F.srip, {"exact": True}),
+        (F.srip, {"normalize": True}),
+        (F.mhp, {"s": 0}),
+        (F.mhc, {"metric": "chordal"}),
     ],
 )
 def test_options_that_the_reference_does_not_have_are_refused(penalty, options):
@@ -389,6 +397,10 @@ def test_bad_input_is_named():
         F.mhs(w, minimum="soft", sharpness=1e4)
     with pytest.raises(ValueError, match="epsilon must be positive"):
         F.mgd(w, epsilon=torch.ones(3, dtype=F64))
+    with pytest.raises(ValueError, match="preset must be 'paper' or 'reference'; got 'x'"):
+        F.srip(w, exact=True, preset="x")
+    with pytest.raises(ValueError, match="n_power_iterations must be at least 1; got 0"):
+        F.srip(w, n_power_iterations=0)
     with pytest.raises(ValueError, match="s must be 0, 1 or 2"):
         F.mhe(w, s=3, preset="reference")
     with pytest.raises(ValueError, match="one pair per row"):
@@ -410,3 +422,58 @@ def test_equal_rows_are_parted_by_penalties_on_the_weight(penalty):
     weight.requires_grad_()
     (gradient,) = torch.autograd.grad(penalty(weight), weight)
     assert (gradient[1] - gradient[2]).norm() > 1e-6 * gradient.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        F.mhe,
+        F.mhs,
+        F.mgd,
+        F.orthogonal,
+        F.mutual_coherence,
+        F.r_mhp,
+        F.uniformity,
+        F.koleo,
+        lambda w: F.alignment(w, w.flip(0).detach()),
+    ],
+)
+def test_rows_of_almost_no_length_have_finite_gradients(objective, dtype):
+    tiny = torch.finfo(dtype).tiny
+    for scale in (tiny, tiny / 10, tiny / 100, tiny / 2**18):
+        w = torch.randn(5, 4, dtype=dtype, generator=torch.Generator().manual_seed(0))
+        w[2] *= scale
+        w.requires_grad_()
+        value = objective(w)
+        (gradient,) = torch.autograd.grad(value, w)
+        assert torch.isfinite(value)
+        assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("metric", ["chordal", "geodesic"])
+def test_one_row_covers_as_much_wherever_it_points(metric, half):
+    w = weights(1, 4).requires_grad_()
+    value = F.mhc(w, metric=metric, half_space=half)
+    (gradient,) = torch.autograd.grad(value, w)
+    angle = math.pi / 2 if half else math.pi
+    expected = angle if metric == "geodesic" else 2 * math.sin(angle / 2)
+    assert value.item() == pytest.approx(expected, rel=1e-12)
+    assert not gradient.any()
+
+
+def test_equal_rows_have_a_determinant_without_jitter():
+    assert math.isfinite(F.mgd(torch.ones(2, 3), jitter=0.0).item())
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(("s", "floor"), [(0.0, 0.01), (1.0, 0.01), (2.0, 0.01), (2.0, 0.03)])
+def test_equal_rows_are_flung_apart_as_the_guide_says(s, floor, half):
+    n = 64
+    w = torch.nn.functional.normalize(weights(n, 300))
+    w[1] = w[0]
+    w.requires_grad_()
+    (gradient,) = torch.autograd.grad(F.mhe(w, s=s, floor=floor, half_space=half), w)
+    expected = 2.8e-3 * (s or 1) * floor ** (-s - 2) / (n * (n - 1)) / (2 if half else 1)
+    assert gradient[0].norm().item() == pytest.approx(expected, rel=0.1)

@@ -145,3 +145,27 @@ def test_hostile_weights(name):
 def test_ten_thousand_hostile_weights(name):
     for seed in range(1_000, 1_000 + 10_400 // len(OBJECTIVES)):
         check(name, seed)
+
+
+INNER = ("mhp", "mhc", "rp-comhe", "ap-comhe", "adv-comhe", "group-comhe")
+
+
+@pytest.mark.parametrize("preset", ["paper", "reference"])
+@pytest.mark.parametrize("method", INNER)
+def test_layers_that_start_at_zero(method, preset):
+    """A flat inner problem at first, with so many numbers that a step over nothing overflows."""
+    objective = snn.build(method, preset=preset)
+    later = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    for weight in (torch.zeros(64, 64), torch.zeros(64, 64), later):
+        w = weight.requires_grad_()
+        value = objective(w)
+        (gradient,) = torch.autograd.grad(value, w)
+        assert torch.isfinite(value)
+        assert torch.isfinite(gradient).all()
+
+
+def test_an_adversary_of_a_constant_objective_stays_where_it_is():
+    objective = snn.build("adv-comhe", objective="hs-mhe", s=-2.0)
+    w = torch.randn(8, 100, generator=torch.Generator().manual_seed(0))
+    assert objective(w).item() == pytest.approx(-2 * 8 / 7.5, rel=1e-5)
+    assert torch.isfinite(objective.projection).all()

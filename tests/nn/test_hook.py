@@ -283,7 +283,7 @@ def test_rows_are_those_of_the_analysis_with_a_gradient(make):
         model = make()
     before = copy.deepcopy(model.state_dict())
     views = {v.name: v.matrix for v in module_neurons(model) if isinstance(v, NeuronView)}
-    layers, _ = find_layers(model)
+    layers = find_layers(model).layers
     if any("[group" in layer.name for layer in layers):
         (whole,) = views.values()
         views = dict(zip([x.name for x in layers], whole.split(layers[0].n), strict=True))

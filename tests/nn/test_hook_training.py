@@ -9,6 +9,7 @@ from nn_networks import gradients, net
 from torch import nn
 
 import sphuni.nn as snn
+from sphuni.nn.hook import _opaque
 
 
 def test_every_leaves_out_calls_and_keeps_the_mean():
@@ -323,3 +324,145 @@ def test_a_step_with_a_closure_is_refused():
     snn.regularize(model, "mhe", mode="decoupled").attach(optimizer)
     with pytest.raises(RuntimeError, match=r"call reg.add_gradients\(\) at the end of the closure"):
         optimizer.step(lambda: 0.0)
+
+
+def split(model, belongs_to_first):
+    """Two optimizers that change nothing, over the parameters with and without a property."""
+    named = list(model.named_parameters())
+    parts = ([p for n, p in named if belongs_to_first(n) is wanted] for wanted in (True, False))
+    return [torch.optim.SGD(part, lr=0.0) for part in parts]
+
+
+def normed():
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 5)), nn.Linear(5, 3))
+
+
+class Adapted(nn.Module):
+    """A Linear with an adapter, by the parts of peft's interface that are used."""
+
+    active_adapters = ("default",)
+
+    def __init__(self):
+        super().__init__()
+        self.base_layer = nn.Linear(6, 5)
+        self.lora_A = nn.ModuleDict({"default": nn.Linear(6, 2, bias=False)})
+        self.lora_B = nn.ModuleDict({"default": nn.Linear(2, 5, bias=False)})
+        self.base_layer.requires_grad_(False)
+
+    def get_delta_weight(self, adapter):
+        return self.lora_B[adapter].weight @ self.lora_A[adapter].weight
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("make", "first_has"),
+    [
+        (net, lambda name: "weight" in name),
+        (lambda: nn.MultiheadAttention(8, 2), lambda name: name.startswith("in_proj")),
+        (lambda: nn.LSTM(4, 5), lambda name: "weight_ih" in name),
+        (normed, lambda name: name.endswith("original0")),
+        (lambda: nn.Sequential(Adapted(), nn.Linear(5, 3)), lambda name: "lora_A" in name),
+    ],
+    ids=["biases apart", "attention", "lstm", "length apart", "factors apart"],
+)
+def test_two_optimizers_on_one_layer_get_one_penalty_a_step(make, first_has, turned):
+    torch.manual_seed(0)
+    model = make()
+    twin = copy.deepcopy(model)
+    options = {"k": 3, "C": 2, "project_first": True, "mode": "decoupled"}
+    reg, alone = (snn.regularize(one, "rp-comhe", **options) for one in (model, twin))
+    optimizers = split(model, first_has)[:: -1 if turned else 1]
+    for optimizer in optimizers:
+        reg.attach(optimizer)
+    for _ in range(3):
+        model.zero_grad()
+        twin.zero_grad()
+        alone.add_gradients()
+        for optimizer in optimizers:
+            optimizer.step()
+        got, expected = gradients(model), gradients(twin)
+        assert set(got) == set(expected)
+        for name, value in got.items():
+            torch.testing.assert_close(value, expected[name])
+    assert reg.calls == alone.calls == 3
+    assert [o.draws for o in reg.objectives] == [o.draws for o in alone.objectives]
+
+
+def test_a_shared_layer_has_its_penalty_where_an_optimizer_leaves_out_a_step():
+    model = normed()
+    first, second = split(model, lambda name: name.endswith("original0"))
+    reg = snn.regularize(model, "mhe", mode="decoupled")
+    draws, steps = [], [first, second, second, second, first, second, first, second]
+    for optimizer in steps:
+        before = reg.objectives[0].draws
+        reg.add_gradients(optimizer=optimizer)
+        draws.append(reg.objectives[0].draws - before)
+    assert draws == [1, 0, 1, 1, 1, 0, 1, 0]
+
+
+seen = []
+
+
+def remember(call):
+    seen.append(call)
+    return 1.0
+
+
+@pytest.mark.parametrize("copier", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_that_are_attached_count_on(copier):
+    model = net()
+    reg = snn.regularize(model, "mhe", mode="decoupled", schedule=remember, every=2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    reg.attach(optimizer)
+    for _ in range(3):
+        optimizer.step()
+    twin, twin_reg = copier((model, reg))
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.0)
+    twin_reg.attach(optimizer)
+    seen.clear()
+    for _ in range(3):
+        optimizer.step()
+    assert seen == [4]
+    assert twin_reg.calls == 6
+
+
+def test_an_optimizer_that_is_attached_late_counts_on():
+    model = net()
+    reg = snn.regularize(model, "mhe", mode="decoupled", schedule=remember)
+    for _ in range(5):
+        reg.add_gradients()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    reg.attach(optimizer)
+    seen.clear()
+    optimizer.step()
+    assert seen == [5]
+
+
+def test_sparse_gradients_become_dense_as_in_the_graph():
+    found = []
+    for mode in ("graph", "decoupled"):
+        torch.manual_seed(0)
+        table = nn.Embedding(9, 4, sparse=True)
+        reg = snn.regularize(table, "mhe", include="Embedding", mode=mode)
+        loss = table(torch.tensor([1, 2])).square().sum()
+        (loss + reg() if mode == "graph" else loss).backward()
+        if mode == "decoupled":
+            reg.add_gradients()
+        found.append(table.weight.grad)
+    torch.testing.assert_close(found[1], found[0])
+
+
+def test_half_precision_gradients_of_the_opaque_operation_are_clamped():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 3)).half()
+    reg = snn.regularize(model, "mhe")
+    for factor in (2.0**17, 2.0**30):
+        model.zero_grad()
+        rows = [model[0].weight, model[1].weight]
+        (factor * _opaque.penalty(rows, reg._token)).backward()
+        got = gradients(model)
+        model.zero_grad()
+        (factor * reg()).backward()
+        for name, value in gradients(model).items():
+            assert got[name].isfinite().all()
+            torch.testing.assert_close(got[name], value, rtol=5e-3, atol=6e-8 * factor)

@@ -8,7 +8,12 @@ import torch
 from torch import nn
 
 import sphuni.nn as snn
-from sphuni.nn.integrations import FeatureUniformity, lightning_callback, with_regularizer
+from sphuni.nn.integrations import (
+    FeatureUniformity,
+    lightning_callback,
+    trainer_callback,
+    with_regularizer,
+)
 
 
 class Module(nn.Module):
@@ -90,6 +95,72 @@ def test_trainer_adds_the_penalty_to_training_losses_only():
     torch.testing.assert_close(trainer.compute_loss(model, x), plain + reg() / 4)
     model.eval()
     torch.testing.assert_close(trainer.compute_loss(model, x), plain)
+
+
+@pytest.fixture
+def transformers(monkeypatch):
+    package = types.ModuleType("transformers")
+    package.TrainerCallback = type("TrainerCallback", (), {})
+    monkeypatch.setitem(sys.modules, "transformers", package)
+
+
+def at_step(step):
+    return types.SimpleNamespace(global_step=step, is_world_process_zero=True)
+
+
+def begun(method, args, step, model, **options):
+    callback = trainer_callback(method, **options)
+    callback.on_train_begin(args, at_step(step), None, model=model)
+    return callback
+
+
+KINDS = {
+    "mhp": {"include": "Linear"},
+    "koleo": {"include": "Embedding"},
+    "mhe": {"include": "^body"},
+    # the same method on other layers
+    "mhe ": {"include": "^head"},
+}
+
+
+@pytest.mark.usefixtures("transformers")
+def test_several_trainer_callbacks_resume_each_from_its_own_state(tmp_path):
+    model = nn.ModuleDict({"table": nn.Embedding(9, 6), "body": nn.Linear(6, 8)})
+    model["head"] = nn.Linear(8, 3)
+    args = types.SimpleNamespace(output_dir=str(tmp_path))
+    (tmp_path / "checkpoint-7").mkdir()
+    before = [begun(k.strip(), args, 0, model, **options) for k, options in KINDS.items()]
+    for steps, callback in enumerate(before):
+        for _ in range(steps + 1):
+            callback.on_pre_optimizer_step(args, at_step(0), None)
+    for callback in before:
+        callback.on_save(args, at_step(7), None)
+    names = sorted(file.name for file in (tmp_path / "checkpoint-7").iterdir())
+    assert len(names) == 4
+    after = [begun(k.strip(), args, 7, model, **options) for k, options in KINDS.items()]
+    assert [callback.regularizer.calls for callback in after] == [1, 2, 3, 4]
+    assert torch.equal(
+        after[0].regularizer.objectives[0].poles, before[0].regularizer.objectives[0].poles
+    )
+
+
+@pytest.mark.usefixtures("transformers")
+def test_a_trainer_that_goes_on_without_the_state_says_so(tmp_path):
+    model = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3))
+    old = types.SimpleNamespace(output_dir=str(tmp_path / "old"))
+    folder = tmp_path / "old" / "checkpoint-5"
+    folder.mkdir(parents=True)
+    callback = begun("mhp", old, 0, model)
+    for _ in range(5):
+        callback.on_pre_optimizer_step(old, at_step(0), None)
+    callback.on_save(old, at_step(5), None)
+    new = types.SimpleNamespace(output_dir=str(tmp_path / "new"), resume_from_checkpoint=None)
+    with pytest.warns(UserWarning, match=r"goes on at step 5, but sphuni_mhp_\w{8}.pt is not in"):
+        assert begun("mhp", new, 5, model).regularizer.calls == 0
+    new.resume_from_checkpoint = str(folder)
+    assert begun("mhp", new, 5, model).regularizer.calls == 5
+    with pytest.warns(UserWarning, match=r"old.checkpoint-5 or .*new.checkpoint-5.*'so' goes on"):
+        begun("so", new, 5, model)
 
 
 def test_feature_metric_accumulates_up_to_its_limit():

@@ -1,5 +1,6 @@
 """Sphere layers against a naive unfold; the functions of the angle; inward scale."""
 
+import functools
 import math
 
 import pytest
@@ -99,10 +100,11 @@ def test_learnable_k_per_filter_per_layer_or_shared():
         snn.shared_steepness,
         lambda k: snn.SphereLinear(3, 2, kind="learnable-sigmoid", k=k),
     ):
-        with pytest.raises(
-            ValueError, match=r"k must be at least 0.05 where it is learned; got 0.02"
-        ):
-            make(0.02)
+        for start in (0.02, 0.05):
+            with pytest.raises(
+                ValueError, match=rf"k must be above 0\.05 where it is learned.* got {start}"
+            ):
+                make(start)
     per_filter = snn.SphereConv2d(3, 5, 3, kind="learnable-sigmoid")
     assert per_filter.angular.k.shape == (5,)
     torch.testing.assert_close(per_filter.angular.k + 0.05, torch.full((5,), 0.5))
@@ -173,8 +175,24 @@ def test_inward_scale():
     snn.InwardScale(1.0)(zero).sum().backward()
     assert torch.isfinite(zero.grad).all()
     torch.autograd.gradcheck(snn.InwardScale(2.0, dim=1), rand(2, 3, 4).requires_grad_())
-    with pytest.raises(ValueError, match="xi and eps must be positive"):
-        snn.InwardScale(0.0)
+    for wrong in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="xi and eps must be positive"):
+            snn.InwardScale(wrong)
+    with pytest.raises(TypeError, match=r"x must be floating point; got torch.int64. Call x.flo"):
+        snn.InwardScale(1.0)(torch.ones(2, 3, dtype=torch.long))
+
+
+@pytest.mark.parametrize("make", [lambda: snn.InwardScale(3.0), lambda: snn.SphereLinear(5, 4)])
+def test_inputs_too_large_to_square_have_an_angle_too(make):
+    layer, x = make(), rand(3, 5).float()
+    for size in (1e20, 1e30, 1e37):
+        large = (size * x).requires_grad_()
+        answer = layer(large)
+        torch.testing.assert_close(answer, layer(x))
+        (gradient,) = torch.autograd.grad(answer.sum(), large)
+        assert torch.isfinite(gradient).all()
+    mixed = layer(torch.stack([1e30 * x[0], x[1]]))
+    torch.testing.assert_close(mixed, layer(x[:2]))
 
 
 def test_linear_kind_has_a_free_slope_and_offset():
@@ -199,6 +217,11 @@ def test_bad_layers_are_refused():
         angular(torch.zeros(1), "tanh")
     with pytest.raises(ValueError, match=r"input must have shape \(..., 3\); got \(2, 5\)"):
         snn.SphereLinear(3, 4)(torch.ones(2, 5))
+    for wrong in (math.nan, math.inf, -1.0):
+        with pytest.raises(ValueError, match="k must be"):
+            snn.SphereLinear(3, 4, kind="sigmoid", k=wrong)
+        with pytest.raises(ValueError, match="k must be"):
+            angular(torch.zeros(1), "sigmoid", k=wrong)
     with pytest.raises((TypeError, ValueError), match="share must be 'filter'"):
         snn.SphereConv2d(3, 4, 3, kind="learnable-sigmoid", share="channel")
 
@@ -230,3 +253,36 @@ def test_half_precision_does_not_overflow(make):
     answer.float().sum().backward()
     assert bool((answer.abs() <= 1).all())
     assert all(bool(weight.grad.isfinite().all()) for weight in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        functools.partial(snn.SphereLinear, 3, 4),
+        functools.partial(snn.SphereConv2d, 3, 4, 3),
+        functools.partial(snn.SphereConvTranspose1d, 3, 4, 3),
+        functools.partial(snn.SphereRNNCell, 3, 4),
+        functools.partial(snn.InwardScale, 1.0),
+    ],
+)
+@pytest.mark.parametrize("eps", [0.0, -1e-6, math.nan])
+def test_an_eps_that_is_not_positive_is_refused(make, eps):
+    with pytest.raises(ValueError, match="eps must be"):
+        make(eps=eps)
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "of"),
+    [
+        ("cosine", {"k": 0.3}, "'sigmoid' or 'learnable-sigmoid'"),
+        ("cosine", {"a": -1.0}, "'linear'"),
+        ("sigmoid", {"b": 2.0}, "'linear'"),
+        ("cosine", {"share": "layer"}, "'learnable-sigmoid'"),
+        ("sigmoid", {"share": snn.shared_steepness()}, "'learnable-sigmoid'"),
+        ("linear", {"k": 0.3}, "'sigmoid' or 'learnable-sigmoid'"),
+    ],
+)
+def test_options_of_another_kind_are_refused(kind, option, of):
+    (name,) = option
+    with pytest.raises(ValueError, match=f"{name} is for kind={of}, not for '{kind}'"):
+        snn.SphereLinear(3, 4, kind=kind, **option)

@@ -134,6 +134,17 @@ def test_annealed_margins_train_and_widen_the_angle(make):
 
 
 def test_bad_losses_are_refused():
+    x = features()
+    for call in (angular_logits, lambda x, w, g: psi(x.abs(), 2.0, g=g)):
+        with pytest.raises(ValueError, match=r"g must be one of 'cosine'.*; got 'foo'"):
+            call(x, x, g="foo")
+    with pytest.raises(ValueError, match=r"k must be positive; got 0\.0"):
+        angular_logits(x, x, g="sigmoid", k=0.0)
+    for wrong in (-3.0, 0.0, math.nan):
+        with pytest.raises(ValueError, match=f"scale must be positive; got {wrong}"):
+            angular_logits(x, x, scale=wrong)
+        with pytest.raises(ValueError, match=f"scale must be positive; got {wrong}"):
+            snn.SSoftmaxLoss(3, 4, scale=wrong)
     with pytest.raises(ValueError, match=r"m must be at least 1; got 0\.5"):
         snn.GASoftmaxLoss(3, 4, m=0.5)
     with pytest.raises(ValueError, match="g must be one of 'cosine', 'linear', 'sigmoid'"):
@@ -203,11 +214,17 @@ def test_distance_losses_are_finite_for_equal_rows_and_lonely_classes():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("g", ["cosine", "linear"])
 @pytest.mark.parametrize("make", [snn.SSoftmaxLoss, snn.WSoftmaxLoss])
-def test_features_without_a_direction_have_a_finite_gradient(make, dtype):
-    loss, features = make(8, 5), torch.zeros(2, 8, dtype=dtype, requires_grad=True)
+def test_features_without_a_direction_have_a_finite_gradient(make, g, dtype):
+    loss, features = make(8, 5, g=g), torch.zeros(2, 8, dtype=dtype, requires_grad=True)
     loss(features, torch.tensor([0, 1])).backward()
-    assert float(features.grad.abs().max()) == 0
+    expected = torch.zeros(2, 8)
+    if make is snn.WSoftmaxLoss and g == "cosine":  # |x| cos(theta) is linear in x
+        rows = TF.normalize(loss.weight.detach())
+        expected = (rows.mean(0) - rows[:2]) / 2
+    torch.testing.assert_close(features.grad, expected.to(dtype), atol=1e-3, rtol=1e-3)
+    assert (features.grad == 0).all() == (expected == 0).all()
 
 
 def test_triplets_far_from_the_origin_are_those_at_the_origin():
@@ -260,3 +277,12 @@ def test_pairs_that_do_not_fit_are_refused_with_their_size(loss):
     x = torch.zeros(300_000, 4)
     with pytest.raises(BudgetError, match=r"batch of 300000 rows needs .* smaller batches"):
         loss(x, torch.zeros(300_000, dtype=torch.long))
+
+
+@pytest.mark.parametrize("scale", [None, 30.0])
+def test_features_and_classes_of_almost_no_length_have_finite_gradients(scale):
+    x, w = features().float().requires_grad_(), features(4, seed=1).float().requires_grad_()
+    for small in (1e-39, 1e-42):
+        loss = snn.angular_softmax(small * x, small * w, torch.arange(6) % 4, scale=scale)
+        for gradient in torch.autograd.grad(loss, (x, w)):
+            assert torch.isfinite(gradient).all()

@@ -240,3 +240,81 @@ def test_bad_inner_problems_are_refused():
         snn.build("rp-comhe", q=1)
     with pytest.raises(ValueError, match="rows must be at least 2"):
         snn.build("mhe", rows=1)
+
+
+INNER = ["mhp", "mhc", "rp-comhe", "ap-comhe", "adv-comhe", "group-comhe"]
+
+
+@pytest.mark.parametrize("method", INNER)
+def test_state_of_an_objective_is_taken_up_by_a_new_one(method):
+    w, objective, fresh = weights(8, 64), snn.build(method), snn.build(method)
+    for _ in range(3):
+        objective(w)
+    fresh.load_state_dict(objective.state_dict())
+    assert fresh(w).item() == objective(w).item()
+    objective.load_state_dict(snn.build(method).state_dict())
+    assert objective(w).item() == snn.build(method)(w).item()
+
+
+def test_state_of_another_size_is_refused():
+    objective, other = snn.build("mhp"), snn.build("mhp", n_aux=3)
+    objective(weights(8, 64))
+    other(weights(8, 64))
+    with pytest.raises(RuntimeError, match="size mismatch for poles"):
+        objective.load_state_dict(other.state_dict())
+
+
+@pytest.mark.parametrize("inner", ["hs-mhe", "mhs", "mhp"])
+@pytest.mark.parametrize("method", ["rp-comhe", "group-comhe"])
+def test_random_projections_of_a_batch_are_the_mean_over_its_sets(method, inner):
+    batch = torch.stack([weights(9, 20, seed=i) for i in range(3)]).requires_grad_()
+    for count in (2, 3):
+        options = {"objective": inner, "k": 5, "C": count}
+        if inner == "mhp":
+            options |= {"n_aux": 40, "inner_steps": 40}
+        if method == "group-comhe":
+            options["size"] = 4
+        value = snn.build(method, **options)(batch)
+        alone = torch.stack([snn.build(method, **options)(one) for one in batch]).mean()
+        close = {"rel": 0.02} if inner == "mhp" else {"rel": 1e-12}
+        assert value.item() == pytest.approx(alone.item(), **close)
+    nested = snn.build(method, **options)(batch.reshape(1, 3, 1, 9, 20))
+    assert nested.item() == pytest.approx(value.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("method", ["rp-comhe", "ap-comhe", "group-comhe"])
+def test_the_way_back_of_a_batch_is_that_of_autograd(method):
+    batch = torch.stack([weights(9, 20, seed=i) for i in range(3)]).requires_grad_()
+    image, _, add_back = snn.build(method, k=5).read(batch)
+    upstream = torch.randn(image.shape, dtype=F64, generator=torch.Generator().manual_seed(1))
+    (expected,) = torch.autograd.grad(image, batch, upstream)
+    torch.testing.assert_close(add_back(torch.zeros(3, 9, 20, dtype=F64), upstream), expected)
+
+
+def test_one_learned_projection_serves_the_sets_of_a_batch():
+    batch = torch.stack([weights(8, 12, seed=i) for i in range(2)])
+    objective = LearnedProjection(Plain(F.mhe, {}), goal="angles", k=6, inner_lr=0.02)
+    objective(batch)
+    start = _angle_error(batch, objective.projection).item()
+    each = [_angle_error(one, objective.projection).item() for one in batch]
+    assert start == pytest.approx(sum(each) / 2, rel=1e-12)
+    for _ in range(200):
+        objective(batch)
+    assert _angle_error(batch, objective.projection).item() < 0.5 * start
+    for method in ("ap-comhe", "adv-comhe"):
+        for preset in ("paper", "reference"):
+            assert torch.isfinite(snn.build(method, k=6, preset=preset)(batch))
+
+
+def test_poles_follow_the_weight_to_its_device():
+    objective = snn.build("mhp")
+    objective(weights(5, 6))
+    objective._renew(torch.empty(1, 5, 6, device="meta"))
+    assert objective.poles.is_meta
+
+
+def test_exponents_that_are_no_numbers_are_named_whatever_the_metric():
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Linear(5, 4))
+    for metric in ("chordal", "geodesic"):
+        with pytest.raises(TypeError, match="s must be a number; got '2'"):
+            snn.regularize(model, "mhe", s="2", metric=metric)

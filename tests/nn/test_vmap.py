@@ -59,3 +59,28 @@ def test_an_ensemble_of_networks_is_regularised_together():
         value = model(x).square().mean() + snn.mhe(model.weight, half_space=True)
         (expected,) = torch.autograd.grad(value, model.weight)
         torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, F64])
+def test_losses_are_mapped_over_features_classes_and_labels(dtype):
+    x, w = weights(3, 6, 4).to(dtype), weights(3, 5, 4, seed=1).to(dtype)
+    y = torch.arange(18).reshape(3, 6) % 5
+    losses = {
+        "softmax": lambda x, w, y: snn.angular_softmax(x, w, y, m=2.0),
+        "plain softmax": snn.angular_softmax,
+        "triplet": lambda x, w, y: snn.triplet(x, y),
+        "contrastive": lambda x, w, y: snn.contrastive(x, y),
+        "center": lambda x, w, y: snn.center(x, y, w),
+        "alignment": lambda x, w, y: F.alignment(x, x.flip(0)),
+    }
+    for name, loss in losses.items():
+        expected = torch.stack([loss(*one) for one in zip(x, w, y, strict=True)])
+        torch.testing.assert_close(vmap(loss)(x, w, y), expected, msg=name)
+        gradients = torch.stack([grad(loss)(*one) for one in zip(x, w, y, strict=True)])
+        torch.testing.assert_close(vmap(grad(loss))(x, w, y), gradients, msg=name)
+
+
+def test_labels_are_checked_where_they_have_values():
+    x, w, y = weights(3, 1, 4), weights(5, 4), torch.tensor([5])
+    with pytest.raises(ValueError, match="labels must lie in 0 to 4; got 5"):
+        vmap(lambda x: snn.angular_softmax(x, w, y))(x)

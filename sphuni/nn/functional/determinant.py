@@ -38,7 +38,8 @@ def mgd(
     half_space : bool, default False
         The matrix of the 2n rows {w, -w}, by two n x n factorisations.
     jitter : float, default 1e-6
-        Added to the diagonal, always; with 0 coincident rows give +inf and a warning.
+        Added to the diagonal, always. With 0 a matrix that is singular to rounding gives +inf and
+        a warning; a pair of equal rows does not make it so, since it is evaluated 1e-3 apart.
     preset : {"paper", "reference"}, default "paper"
         "reference" softens the norms by 1e-4 and fixes epsilon = 1, jitter = 1e-6.
 

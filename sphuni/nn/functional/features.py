@@ -6,12 +6,12 @@ from torch import Tensor
 from sphuni._numbers import finite
 from sphuni.geometry.separation import nearest_distances
 from sphuni.kernels import Gaussian, Kernel
-from sphuni.nn._directions import directions
+from sphuni.nn._directions import directions, unit
 from sphuni.nn._pair_sum import pair_sum
-from sphuni.nn._precision import check_weight, in_full_precision, nothing, widen
+from sphuni.nn._precision import bounded, check_weight, in_full_precision, nothing, widen
 from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
-from sphuni.sphere import root, unit_rows
+from sphuni.sphere import root
 
 __all__ = ["alignment", "koleo", "uniformity"]
 
@@ -73,7 +73,7 @@ def uniformity(
     kernel: Kernel = Gaussian(t**0.5)
     used = kernel.antipodal() if half_space else kernel
     pairs = n * (n - 1) * (1.0 if half_space else 0.5)
-    total = pair_sum(features.double(), used, half_space=half_space)
+    total = pair_sum(bounded(features, torch.float64), used, half_space=half_space)
     return (total / pairs).log().to(features.dtype)
 
 
@@ -113,7 +113,7 @@ def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0, preset: Preset = "
     if alpha < 1:
         raise ValueError(f"alpha must be at least 1; got {alpha}")
     with torch.autocast(x.device.type, enabled=False):
-        used = widen if check_preset(preset) == "reference" else _unit
+        used = widen if check_preset(preset) == "reference" else unit
         difference = used(x) - used(y)
         squared = difference.square().sum(-1)
         return (squared if alpha == 2 else root(squared) ** alpha).mean(-1)
@@ -163,7 +163,3 @@ def koleo(features: Tensor, /, *, floor: float = _FLOOR, preset: Preset = "paper
         return _reference.entropy(features)
     distance, _ = nearest_distances(directions(features), metric="chordal")
     return -(distance + floor).log().mean(dim=-1)
-
-
-def _unit(rows: Tensor) -> Tensor:
-    return unit_rows(widen(rows))

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
+from sphuni._numbers import whole
 from sphuni._rng import torch_generator
 from sphuni._typing import Seed
-from sphuni.nn._directions import directions, parted
+from sphuni.nn._directions import directions, parted, unit
 from sphuni.nn._precision import in_full_precision, nothing
 from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
@@ -13,6 +14,8 @@ from sphuni.pairwise import nearest
 from sphuni.sphere import root, unit_rows
 
 __all__ = ["dso", "mutual_coherence", "orthogonal", "so", "srip"]
+
+_STEPS = 2
 
 
 @in_full_precision
@@ -115,7 +118,7 @@ def orthogonal(weight: Tensor, /, *, preset: Preset = "paper") -> Tensor:
     n, d = weight.shape[-2:]
     if n == 1:
         return nothing(weight)
-    rows = unit_rows(parted(weight))
+    rows = unit(parted(weight))
     gram = rows @ rows.mT if n <= d else rows.mT @ rows
     own = rows.square().sum(-1).square().sum(-1)
     return (gram.square().sum(dim=(-2, -1)) - own).clamp_min(0) / (n * (n - 1))
@@ -163,7 +166,7 @@ def srip(
     weight: Tensor,
     /,
     *,
-    n_power_iterations: int = 2,
+    n_power_iterations: int = _STEPS,
     exact: bool = False,
     normalize: bool = False,
     rng: Seed = 0,
@@ -184,8 +187,8 @@ def srip(
     rng : int, Generator or None, default 0
         For the random start.
     preset : {"paper", "reference"}, default "paper"
-        "reference": one step from a positive start, squared. That is about 0.7 of the norm for a
-        64 x 576 layer at initialisation.
+        "reference": one step from a positive start, squared, of rows as they are. That is about
+        0.7 of the norm for a 64 x 576 layer at initialisation.
 
     Returns
     -------
@@ -202,18 +205,21 @@ def srip(
     >>> float(srip(torch.diag(torch.tensor([1.0, 2.0])), exact=True))
     3.0
     """
-    rows = _rows(weight, normalize)
-    residual = _residual(rows)
+    reference = check_preset(preset) == "reference"
+    if reference:
+        fixed_by_reference(
+            n_power_iterations=(n_power_iterations, _STEPS),
+            exact=(exact, False),
+            normalize=(normalize, False),
+        )
+    steps = whole("n_power_iterations", n_power_iterations, 1)
+    residual = _residual(_rows(weight, normalize))
     if exact:
         return torch.linalg.eigvalsh(residual).abs().amax(dim=-1)
-    reference = check_preset(preset) == "reference"
-    steps = 1 if reference else n_power_iterations
-    if steps < 1:
-        raise ValueError(f"n_power_iterations must be at least 1; got {n_power_iterations}")
     size = residual.shape[-1]
     start = torch.rand(size, generator=torch_generator(rng), dtype=torch.float64)
     vector = (start if reference else start - 0.5).to(residual).expand(residual.shape[:-1])
-    for _ in range(steps):
+    for _ in range(1 if reference else steps):
         vector = unit_rows((residual @ vector[..., None])[..., 0])
     squared = (residual @ vector[..., None]).square().sum(dim=(-2, -1))
     return squared if reference else root(squared)

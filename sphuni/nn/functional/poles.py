@@ -5,9 +5,9 @@ from torch import Tensor
 
 from sphuni._typing import Metric
 from sphuni.geometry import covering_radius, polarization
-from sphuni.nn._directions import directions
-from sphuni.nn._precision import in_full_precision
-from sphuni.nn._preset import Preset, check_preset
+from sphuni.nn._directions import directions, unit
+from sphuni.nn._precision import in_full_precision, nothing
+from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn._tempered import FLOOR, tempered_riesz
 from sphuni.nn.functional import _reference
 from sphuni.pairwise import pair_reduce
@@ -45,7 +45,7 @@ def mhp(
         Candidate poles; the least potential over them is used. Default: a search for the worst
         pole, some thousand potentials.
     preset : {"paper", "reference"}, default "paper"
-        "reference" softens the norms by 1e-4; it needs `poles`.
+        "reference" softens the norms by 1e-4 and fixes s = 2; it needs `poles`.
 
     Returns
     -------
@@ -65,8 +65,8 @@ def mhp(
     """
     n = weight.shape[-2]
     if check_preset(preset) == "reference":
-        p = _reference_distances(weight, poles, half_space)
-        return -(p ** (-s / 2)).mean(-1).amin(-1)
+        fixed_by_reference(s=(s, 2.0))
+        return -_reference_distances(weight, poles, half_space).reciprocal().mean(-1).amin(-1)
     rows = directions(weight, half_space=half_space)
     if poles is None:
         if weight.shape[-1] < 2:
@@ -109,7 +109,7 @@ def r_mhp(weight: Tensor, /, *, preset: Preset = "paper") -> Tensor:
     >>> float(r_mhp(torch.tensor([[2.0, 0.0], [0.0, 3.0], [-1.0, 0.0]])))
     1.0
     """
-    rows = weight if check_preset(preset) == "reference" else unit_rows(weight)
+    rows = weight if check_preset(preset) == "reference" else unit(weight)
     return root(rows.sum(dim=-2).square().sum(dim=-1))
 
 
@@ -158,6 +158,7 @@ def mhc(
     0.955317
     """
     if check_preset(preset) == "reference":
+        fixed_by_reference(metric=(metric, "geodesic"))
         p = _reference_distances(weight, poles, half_space)
         soft = -(torch.logsumexp(-_GAMMA * p, dim=-1) - _log_count(p)) / _GAMMA
         return soft.amax(dim=-1)
@@ -168,6 +169,8 @@ def mhc(
         if weight.shape[-1] < 2:
             raise ValueError("weight must have d >= 2 for a search of poles; got d = 1")
         radius = covering_radius(rows, antipodal=half_space).radius
+        if weight.shape[-2] == 1:
+            radius = radius.detach() + nothing(weight)  # one row covers as much wherever it points
         chord = 2 * torch.sin(radius / 2)
         if metric == "geodesic":
             return radius

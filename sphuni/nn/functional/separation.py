@@ -17,7 +17,7 @@ from sphuni.pairwise import pair_reduce
 __all__ = ["mhs"]
 
 Minimum = Literal["hard", "soft", "top-k", "row-mean"]
-_SHARPEST = 300.0
+_K, _SHARPNESS, _SHARPEST = 8, 20.0, 300.0
 
 
 @in_full_precision
@@ -28,8 +28,8 @@ def mhs(
     half_space: bool = False,
     metric: Metric = "chordal",
     minimum: Minimum = "hard",
-    k: int = 8,
-    sharpness: float = 20.0,
+    k: int = _K,
+    sharpness: float = _SHARPNESS,
     preset: Preset = "paper",
 ) -> Tensor:
     r"""Minus the separation of the rows of a weight; lower is more uniform.
@@ -81,7 +81,12 @@ def mhs(
     if n == 1:
         return nothing(weight)
     if check_preset(preset) == "reference":
-        fixed_by_reference(metric=(metric, "chordal"), minimum=(minimum, "hard"))
+        fixed_by_reference(
+            metric=(metric, "chordal"),
+            minimum=(minimum, "hard"),
+            k=(k, _K),
+            sharpness=(sharpness, _SHARPNESS),
+        )
         return _reference.separation(weight, half_space=half_space)
     rows = directions(weight, half_space=half_space)
     if minimum == "soft":

@@ -1,17 +1,26 @@
 """The layers of a model that can be regularised, and how their rows are read with a gradient."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, transposed_rows
+from sphuni.nn.neurons import NeuronView, module_neurons, transposed_rows
+from sphuni.nn.neurons._screen import TIED
 from sphuni.nn.regularizers.methods import Role
 
-__all__ = ["Layer", "class_name", "find_layers", "gradient_rows", "owner", "read_rows"]
+__all__ = [
+    "Found",
+    "Layer",
+    "class_name",
+    "find_layers",
+    "gradient_rows",
+    "read_rows",
+    "trained_tensors",
+]
 
 _ADDED_DIRECTLY = (torch.float32, torch.float64)
 _BASE = "base_layer"  # what an adapter of peft calls the layer that it changes
@@ -33,6 +42,7 @@ class Layer:
     module, leaf : str
         Where the weight lives; it is read there at every call.
     n, d : int
+        Size of the set; 0 for a layer that has a place in the network but nothing to regularise.
     part, parts : int
         Which of how many equal blocks of rows.
     role : {"first", "hidden", "output"}
@@ -51,34 +61,78 @@ class Layer:
     role: Role = "hidden"
 
 
-def find_layers(model: nn.Module) -> tuple[list[Layer], list[tuple[str, str]]]:
-    """Return every set of neurons that can be read with a gradient, and why others cannot."""
-    views: list[NeuronView] = []
+class Found(NamedTuple):
+    """What a model is made of, in its own order.
+
+    Attributes
+    ----------
+    network : list of Layer
+        All sets of neurons, and the layers without any: their places decide about roles as well.
+    skipped : list of (name, reason)
+    """
+
+    network: list[Layer]
+    skipped: list[tuple[str, str]]
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The sets of neurons that can be regularised."""
+        return [layer for layer in self.network if layer.n]
+
+
+def find_layers(model: nn.Module) -> Found:
+    """Find every set of neurons that can be read with a gradient, and why others cannot."""
+    views: dict[str, list[NeuronView]] = {}
+    network: list[Layer] = []
     skipped: list[tuple[str, str]] = []
     for item in module_neurons(model):
         if isinstance(item, NeuronView):
-            views.append(item)
-        elif isinstance(item, Skipped) and len(item.shape) > 1:
+            views.setdefault(_base(item.name), []).append(item)
+            continue
+        if len(item.shape) > 1:
             skipped.append((item.name, item.reason))
+        if not item.reason.startswith(TIED):
+            network += _idle(model, item.name, item.kind)
     heads = _linear_heads(model)
-    layers: list[Layer] = []
-    for view in views:
-        layer = _locate(model, view, views)
-        if view.kind == "lora" and _adapts(model, view.name):
-            skipped.append((view.name, "part of the weight as used, which is the layer's own"))
-        elif layer is None:
-            skipped.append((view.name, f"{view.kind}: its rows cannot be read with a gradient"))
-        elif (groups := _groups(model, layer)) > 1:
-            parts = _by_group(layer, groups)
-            layers += parts
-            skipped += [] if parts else [(view.name, "depthwise: each filter has its own input")]
-        elif (path := heads.get(layer.name)) is not None:
-            head = replace(layer, name=f"{path}.weight", kind="linear", module=path)
-            layers.append(replace(head, type="Linear", classes=_class_names(nn.Linear)))
-        else:
-            layers.append(layer)
+    for siblings in views.values():
+        for part, view in enumerate(siblings):
+            head = heads.get(view.name)
+            view = view if head is None else replace(view, name=f"{head}.weight", kind="linear")
+            sets, reason = _sets_of(model, view, part, len(siblings))
+            network += sets
+            if reason is not None:
+                skipped.append((view.name, reason))
+                network += _idle(model, view.name, view.kind)
     places = {name: i for i, (name, _) in enumerate(model.named_modules(remove_duplicate=False))}
-    return sorted(layers, key=lambda layer: places[layer.module]), skipped
+    return Found(sorted(network, key=lambda layer: places[layer.module]), skipped)
+
+
+def _sets_of(
+    model: nn.Module, view: NeuronView, part: int, parts: int
+) -> tuple[list[Layer], str | None]:
+    """The sets of neurons of a view, or why there are none."""
+    if view.kind == "lora" and _adapts(model, view.name):
+        return [], "part of the weight as used, which is the layer's own"
+    layer = _locate(model, view, part, parts)
+    if layer is None:
+        return [], f"{view.kind}: its rows cannot be read with a gradient"
+    if layer.n < 2:
+        return [], "one neuron only beside the row for padding"
+    groups = _groups(model, layer)
+    if groups == 1:
+        return [layer], None
+    sets = _by_group(layer, groups)
+    return sets, None if sets else "depthwise: each filter has its own input"
+
+
+def _idle(model: nn.Module, name: str, kind: str) -> list[Layer]:
+    """The layer that has this weight and nothing to regularise; none if it is no layer's weight."""
+    path, _, leaf = name.rpartition(".")
+    if leaf != "weight" or "parametrizations" in path.split("."):
+        return []
+    module = parametrize.type_before_parametrizations(model.get_submodule(path))
+    classes = _class_names(module)
+    return [Layer(name, kind, module.__name__, path, leaf, n=0, d=0, classes=classes)]
 
 
 def class_name(kind: type) -> str:
@@ -86,8 +140,28 @@ def class_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def owner(model: nn.Module, layer: Layer) -> nn.Module:
-    """The module whose parameters the rows of a layer are computed from."""
+def trained_tensors(model: nn.Module, layer: Layer) -> list[Tensor]:
+    """The trainable tensors that the rows of a layer are computed from."""
+    module = model.get_submodule(layer.module)
+    stored = dict(module.named_parameters(recurse=False))
+    names = (layer.leaf, *(f"{layer.leaf}_{part}" for part in ("g", "v", "orig")))
+    found: list[Tensor] = [stored[name] for name in names if name in stored]
+    if parametrize.is_parametrized(module, layer.leaf):
+        found += module.parametrizations[layer.leaf].parameters()  # type: ignore[union-attr, index]
+    adapted = _owner(model, layer)
+    for adapter in _active_adapters(adapted):
+        factors = adapted.named_parameters()
+        found += [p for name, p in factors if _is_factor(name, adapter)]
+    return [tensor for tensor in found if tensor.requires_grad]
+
+
+def _is_factor(name: str, adapter: str) -> bool:
+    kind, _, rest = name.partition(".")
+    return kind.startswith("lora_") and rest.split(".")[0] == adapter
+
+
+def _owner(model: nn.Module, layer: Layer) -> nn.Module:
+    """The module that uses a layer's weight: itself, or what adapts it."""
     path, _, own = layer.module.rpartition(".")
     return model.get_submodule(path if own == _BASE else layer.module)
 
@@ -137,28 +211,25 @@ def _adapts(model: nn.Module, name: str) -> bool:
         return False
 
 
-def _locate(model: nn.Module, view: NeuronView, views: list[NeuronView]) -> Layer | None:
+def _locate(model: nn.Module, view: NeuronView, part: int, parts: int) -> Layer | None:
     """Find the attribute that holds the view, or None if reading it gives something else."""
-    base = _base(view.name)
-    siblings = [other for other in views if _base(other.name) == base]
-    path, _, leaf = base.rpartition(".")
+    path, _, leaf = _base(view.name).rpartition(".")
     try:
         module = model.get_submodule(path)
     except AttributeError:
         return None
-    n, d = view.matrix.shape
+    n, d = _without_padding(module, view.matrix).shape
     kind = parametrize.type_before_parametrizations(module)
-    place = next(i for i, other in enumerate(siblings) if other is view)
     layer = Layer(
         name=view.name, kind=view.kind, type=kind.__name__, module=path, leaf=leaf, n=n, d=d,
-        classes=_class_names(kind), part=place, parts=len(siblings),
+        classes=_class_names(kind), part=part, parts=parts,
     )  # fmt: skip
     with torch.no_grad():
         try:
             rows = read_rows(model, layer)
         except (RuntimeError, ValueError):
             return None
-    return layer if rows.shape == view.matrix.shape else None
+    return layer if rows.shape == (n, d) else None
 
 
 def _base(name: str) -> str:
@@ -170,7 +241,7 @@ def read_rows(model: nn.Module, layer: Layer) -> Tensor:
     """Read the rows (n, d) of a layer as the model now uses them, connected to its parameters."""
     try:
         module = model.get_submodule(layer.module)
-        weight = _adapted(owner(model, layer), _effective(module, layer.leaf))
+        weight = _adapted(_owner(model, layer), _effective(module, layer.leaf))
     except AttributeError as error:
         raise RuntimeError(
             f"layer {layer.name!r} is no longer in the model ({error}); make a new regularizer "
@@ -189,7 +260,7 @@ def gradient_rows(model: nn.Module, layer: Layer) -> Tensor | None:
     """
     module = model.get_submodule(layer.module)
     weight = dict(module.named_parameters(recurse=False)).get(layer.leaf)
-    if owner(model, layer) is not module:
+    if _owner(model, layer) is not module:
         return None
     if weight is None or hasattr(weight, "full_tensor") or weight._backward_hooks:
         return None
@@ -216,7 +287,17 @@ def _neurons(module: nn.Module, weight: Tensor, layer: Layer) -> Tensor:
         return weight.t()
     while weight.dim() > 2 and weight.shape[0] == 1 and layer.kind in ("parameter", "embedding"):
         weight = weight[0]
-    return weight.flatten(1)
+    return _without_padding(module, weight.flatten(1))
+
+
+def _without_padding(module: nn.Module, rows: Tensor) -> Tensor:
+    """Leave out the row that an embedding never trains; as a view, where that is at an end."""
+    if not isinstance(module, nn.Embedding | nn.EmbeddingBag) or module.padding_idx is None:
+        return rows
+    before, after = rows[: module.padding_idx], rows[module.padding_idx + 1 :]
+    if not len(before):
+        return after
+    return torch.cat([before, after]) if len(after) else before
 
 
 def _effective(module: nn.Module, leaf: str) -> Tensor:
@@ -242,13 +323,18 @@ def _effective(module: nn.Module, leaf: str) -> Tensor:
 
 def _adapted(module: nn.Module, weight: Tensor) -> Tensor:
     """The weight with what the active adapters of peft add to it."""
-    change: Callable[[str], Tensor] | None = getattr(module, "get_delta_weight", None)
-    if change is None or getattr(module, "merged", False):
-        return weight
-    for adapter in getattr(module, "active_adapters", ()):
-        if adapter in getattr(module, "lora_A", ()):
-            weight = weight + change(adapter).to(weight.dtype)
+    for adapter in _active_adapters(module):
+        change: Tensor = module.get_delta_weight(adapter)  # type: ignore[operator]
+        weight = weight + change.to(weight.dtype)
     return weight
+
+
+def _active_adapters(module: nn.Module) -> list[str]:
+    """The adapters of peft whose products are added to the weight of this layer."""
+    if not hasattr(module, "get_delta_weight") or getattr(module, "merged", False):
+        return []
+    held = getattr(module, "lora_A", ())
+    return [adapter for adapter in getattr(module, "active_adapters", ()) if adapter in held]
 
 
 def _spectral_norm(module: nn.Module, leaf: str, stored: dict[str, Tensor]) -> Tensor:

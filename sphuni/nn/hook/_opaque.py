@@ -19,7 +19,7 @@ __all__ = ["penalty", "register", "result_dtype"]
 
 
 _registered: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-_numbers = itertools.count()
+_numbers, _places = itertools.count(), itertools.count()
 
 
 def register(owner: Any) -> int:
@@ -36,11 +36,17 @@ def result_dtype(rows: Sequence[Tensor]) -> torch.dtype:
 
 def penalty(rows: list[Tensor], token: int) -> Tensor:
     """Evaluate the regularizer `token` on rows that were read in the graph."""
-    value: Tensor = torch.ops.sphuni.penalty(rows, token)[0]
+    value: Tensor = torch.ops.sphuni.penalty(rows, token, _place())[0]
     return value
 
 
-def _evaluate(rows: list[Tensor], token: int) -> list[Tensor]:
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _place() -> int:
+    """A number of its own for every call in a graph, as equal calls would be merged into one."""
+    return next(_places)
+
+
+def _evaluate(rows: list[Tensor], token: int, place: int) -> list[Tensor]:
     """Run in a thread: inside an operation torch records no gradients, a fresh thread does."""
     stream = torch.cuda.current_stream(rows[0].device) if rows[0].is_cuda else None
 
@@ -53,7 +59,7 @@ def _evaluate(rows: list[Tensor], token: int) -> list[Tensor]:
         return pool.submit(work).result()
 
 
-def _shapes(rows: list[Tensor], token: int) -> list[Tensor]:
+def _shapes(rows: list[Tensor], token: int, place: int) -> list[Tensor]:
     value = rows[0].new_empty((), dtype=result_dtype(rows))
     return [value, *(torch.empty_like(one) for one in rows)]
 
@@ -63,11 +69,21 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
 
 
 def _gradient(ctx: Any, upstream: Any) -> Any:
-    return [(upstream[0] * saved).to(saved.dtype) for saved in ctx.saved_tensors], None
+    return [_scaled(saved, upstream[0]) for saved in ctx.saved_tensors], None, None
+
+
+def _scaled(gradient: Tensor, factor: Tensor) -> Tensor:
+    """The product in float32 or more, within what the dtype of the gradient holds."""
+    largest = torch.finfo(gradient.dtype).max
+    product = gradient.to(torch.promote_types(gradient.dtype, factor.dtype)) * factor
+    return product.clamp(-largest, largest).to(gradient.dtype)
 
 
 _operation = torch.library.custom_op(
-    "sphuni::penalty", _evaluate, mutates_args=(), schema="(Tensor[] rows, int token) -> Tensor[]"
+    "sphuni::penalty",
+    _evaluate,
+    mutates_args=(),
+    schema="(Tensor[] rows, int token, int place) -> Tensor[]",
 )
 _operation.register_fake(_shapes)
 _operation.register_autograd(_gradient, setup_context=_keep)

@@ -53,20 +53,20 @@ def select(
 
 
 def in_their_roles(
-    layers: list[Layer], chosen: list[Layer], output_layer: str | None
+    network: list[Layer], chosen: list[Layer], output_layer: str | None
 ) -> list[Layer]:
     """The chosen layers in the roles that they have in the network, whatever else was chosen."""
     names = {layer.name for layer in chosen}
-    network = [layer for layer in layers if _usual(layer) or layer.name in names]
-    return [layer for layer in assign_roles(network, output_layer) if layer.name in names]
+    usual = [layer for layer in network if _usual(layer) or layer.name in names]
+    return [layer for layer in assign_roles(usual, output_layer) if layer.name in names]
 
 
 def assign_roles(layers: list[Layer], output_layer: str | None) -> list[Layer]:
     """Mark the first layer, all sets of neurons of its tensor, and the classifier.
 
-    The classifier is found as the linear layer whose own name says so, if there is one such layer
-    among those that are nested least; or else as the last layer if that is linear. A model of one
-    layer has none.
+    The classifier is the last linear layer whose own name says so among those that are nested
+    least; or else the last layer if that is linear. Layers without anything to regularise take
+    these roles like others. A model of one layer has no classifier.
     """
     output = _output_layer(layers, output_layer)
     roles: list[Role] = ["hidden"] * len(layers)
@@ -99,8 +99,8 @@ def _output_layer(layers: list[Layer], wanted: str | None) -> int | None:
     linear = [(i, *_depth_and_name(one)) for i, one in enumerate(layers) if one.kind == "linear"]
     least = min((depth for _, depth, _ in linear), default=0)
     named = [i for i, depth, name in linear if depth == least and name in _CLASSIFIERS]
-    if len(named) == 1:
-        return named[0]
+    if named:
+        return named[-1]
     return len(layers) - 1 if layers[-1].kind == "linear" else None
 
 

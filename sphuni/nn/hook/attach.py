@@ -46,7 +46,8 @@ def regularize(
         `sphuni.nn.available_methods()` lists them.
     weight, output_weight : float, optional
         Coefficient of every hidden layer and of the classifier. Default: the method's own, as in
-        the authors' code; `print(reg.describe())` shows them. The penalties of layers add up.
+        the authors' code; `print(reg.describe())` shows them. The penalties of layers add up, and
+        so do those of a layer's groups, gates, or query, key and value: each is a set of its own.
     include, exclude : str, module class, or sequence of those, optional
         Layer types ("Conv2d"), layer names, or regular expressions searched in weight names; a
         class means its subclasses too. Default: linear, convolutional, recurrent and attention
@@ -54,7 +55,8 @@ def regularize(
         Neither changes which layer is the network's first and which its classifier.
     output_layer : str or None, default "auto"
         Name of the classifier, which gets `output_weight`, full space and no projection. "auto"
-        takes the last linear layer with a usual name, else the last layer if it is linear.
+        takes the last linear layer with a usual name, else the last layer if it is linear. Where
+        that has a single row there is nothing to regularise, and no other layer takes its role.
     every : int, default 1
         Evaluate on every that many calls only, with the penalty multiplied by as much.
     rows : int, optional
@@ -104,13 +106,14 @@ def regularize(
     >>> loss.backward()
     """
     found = find_method(method)
-    layers, skipped = find_layers(model)
+    inventory = find_layers(model)
+    layers, skipped = inventory.layers, inventory.skipped
     if not layers and any("meta device" in reason for _, reason in skipped):
         raise ValueError(
             "model is on the meta device and has no values; materialise it first, for example "
             "with model.to_empty(device='cpu') and its state dict"
         )
-    chosen = in_their_roles(layers, select(layers, include, exclude), output_layer)
+    chosen = in_their_roles(inventory.network, select(layers, include, exclude), output_layer)
     if project_first:
         chosen = [replace(one, role="hidden") if one.role == "first" else one for one in chosen]
     hidden, output = coefficients(found, options)

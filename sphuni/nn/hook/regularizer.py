@@ -11,7 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
 from sphuni.nn.hook import _opaque
-from sphuni.nn.hook._layers import Layer, gradient_rows, owner, read_rows
+from sphuni.nn.hook._layers import Layer, gradient_rows, read_rows, trained_tensors
 from sphuni.nn.hook._tables import Plan, PlanRow, Summary, measure_layer
 from sphuni.nn.regularizers import Objective, find_method
 from sphuni.nn.regularizers._base import Reading
@@ -66,6 +66,7 @@ class Regularizer(nn.Module):
         self.stats: dict[str, Tensor] = {}
         self._attached: dict[torch.optim.Optimizer, RemovableHandle] = {}
         self._calls_of: dict[torch.optim.Optimizer, int] = {}
+        self._shared: dict[int, tuple[torch.optim.Optimizer, set[torch.optim.Optimizer]]] = {}
         self._token = _opaque.register(self)
         with torch.no_grad():
             for layer, objective in zip(layers, objectives, strict=True):
@@ -128,14 +129,13 @@ class Regularizer(nn.Module):
         scale : float, default 1
             Factor, such as `scaler.get_scale()` while gradients are still scaled.
         optimizer : Optimizer, optional
-            Only the layers whose parameters this optimizer has; each counts its own calls.
+            Only the layers whose weights this optimizer has; each counts its own calls. Where
+            optimizers share the tensors that one weight is computed from, the first to come adds.
         """
         model, factor = self.model, self._advance(optimizer) * scale
-        held = None if optimizer is None else _parameters_of(optimizer)
         waiting: dict[int, tuple[Reading, Tensor]] = {}
-        for index, layer in enumerate(self.layers if factor else ()):
-            if held is not None and held.isdisjoint(owner(model, layer).parameters()):
-                continue
+        for index in self._due(optimizer) if factor else ():
+            layer = self.layers[index]
             with torch.enable_grad():
                 rows = read_rows(model, layer)
                 if not self._counts(index, rows):
@@ -156,9 +156,9 @@ class Regularizer(nn.Module):
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Call `add_gradients` before every step of `optimizer`, until `remove`.
 
-        Several optimizers may be attached; each gets the gradients of the layers it has. A fused
-        optimizer under a GradScaler gets them scaled. A copy of the regularizer, or one that was
-        unpickled, is not attached.
+        Several optimizers may be attached; each gets the gradients of the layers it has, and
+        counts its calls on from those made so far. A fused optimizer under a GradScaler gets them
+        scaled. A copy of the regularizer, or one that was unpickled, is not attached.
 
         Raises
         ------
@@ -181,6 +181,7 @@ class Regularizer(nn.Module):
             scale = getattr(optimizer, "grad_scale", None)  # set by GradScaler if it is fused
             self.add_gradients(1.0 if scale is None else float(scale), optimizer=optimizer)
 
+        self._calls_of.setdefault(optimizer, self.calls)
         self._attached[optimizer] = optimizer.register_step_pre_hook(before_step)
 
     def remove(self) -> None:
@@ -247,6 +248,8 @@ class Regularizer(nn.Module):
         state = self.__dict__.copy()
         state["_attached"] = {}
         state["_calls_of"] = {}
+        state["_shared"] = {}
+        state["_calls_loaded"] = self.calls
         state["stats"] = {}
         return state
 
@@ -274,6 +277,33 @@ class Regularizer(nn.Module):
             raise ValueError(f"schedule must return finite numbers; got {factor} at call {call}")
         return every * factor
 
+    def _due(self, optimizer: torch.optim.Optimizer | None) -> list[int]:
+        """The layers whose penalties are added now: all, or those that `optimizer` steps for."""
+        if optimizer is None:
+            return list(range(len(self.layers)))
+        held = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+        due = []
+        for index, layer in enumerate(self.layers):
+            tensors = trained_tensors(self.model, layer)
+            if held.isdisjoint(tensors):
+                continue
+            if held.issuperset(tensors) or self._is_first(index, optimizer):
+                due.append(index)
+        return due
+
+    def _is_first(self, index: int, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether, of optimizers that share the tensors of a layer, this is the first to step.
+
+        That one adds for all of them. Another takes its place only where it comes twice without
+        the first in between, which may have been skipped or given up.
+        """
+        leader, served = self._shared.setdefault(index, (optimizer, set()))
+        first = optimizer is leader or optimizer in served
+        if first:
+            served.clear()
+        served.add(optimizer)
+        return first
+
     def _coefficient(self, layer: Layer) -> float:
         return self.weights[1] if layer.role == "output" else self.weights[0]
 
@@ -299,16 +329,19 @@ class Regularizer(nn.Module):
 
     def _add_by_autograd(self, index: int, rows: Tensor, factor: float) -> None:
         """Add the gradient of one layer's penalty to whatever parameters its rows come from."""
-        module = owner(self.model, self.layers[index])
-        parameters = [p for p in module.parameters() if p.requires_grad]
+        parameters = trained_tensors(self.model, self.layers[index])
         with torch.enable_grad():
             (value,) = self._penalties({index: rows}, factor)
         gradients = torch.autograd.grad(value, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None and parameter.grad is None:
-                parameter.grad = gradient
-            elif gradient is not None and parameter.grad is not None:
-                parameter.grad.add_(gradient)
+            if gradient is None:
+                continue
+            before = parameter.grad
+            if before is None or before.layout is not torch.strided:
+                # what is sparse becomes dense, as it does in the graph
+                parameter.grad = gradient if before is None else gradient + before
+            else:
+                before.add_(gradient)
 
     def _add_to_rows(self, layers: dict[int, tuple[Reading, Tensor]], factor: float) -> None:
         """Add the gradients of what was read straight to the rows of `.grad`.
@@ -330,10 +363,6 @@ def _as_lines(method: str, objective: nn.Module) -> bool:
         objective = inner
     options: dict[str, Any] = getattr(objective, "options", {})
     return bool(options.get("half_space", find_method(method).half_space))
-
-
-def _parameters_of(optimizer: torch.optim.Optimizer) -> set[Tensor]:
-    return {parameter for group in optimizer.param_groups for parameter in group["params"]}
 
 
 def _objective_text(objective: nn.Module) -> str:

@@ -1,15 +1,24 @@
 """Functions of the angle between a neuron and its input."""
 
-from typing import Literal, TypeAlias
+import math
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+from sphuni._numbers import positive
 
 __all__ = ["AngularFunction", "Kind", "angular", "safe_angle", "shared_steepness"]
 
 Kind: TypeAlias = Literal["linear", "cosine", "sigmoid", "learnable-sigmoid"]
 _KINDS = ("linear", "cosine", "sigmoid", "learnable-sigmoid")
 _LEAST_K = 0.05
+_OPTIONS: dict[str, tuple[Any, tuple[str, ...]]] = {  # their defaults, and the kinds they are for
+    "k": (None, ("sigmoid", "learnable-sigmoid")),
+    "a": (-2 / torch.pi, ("linear",)),
+    "b": (1.0, ("linear",)),
+    "share": ("filter", ("learnable-sigmoid",)),
+}
 _START_K = 0.5
 _ROUNDING = 4
 
@@ -41,7 +50,8 @@ def angular(
         a theta + b; cos theta; tanh((pi/2 - theta) / (2k)) / tanh(pi / (4k)), which equals the
         quotient of exponentials of the paper and does not overflow.
     k : float or Tensor, default 0.3
-        Steepness of "sigmoid"; k -> 0 is a step, k -> inf "linear", 0.5 close to "cosine".
+        Steepness of "sigmoid", above zero; k -> 0 is a step, k -> inf "linear", 0.5 close to
+        "cosine".
     a, b : float or Tensor
         Slope and offset of "linear", -2/pi and 1 by default.
 
@@ -66,6 +76,7 @@ def angular(
         return torch.cos(theta)
     if kind != "sigmoid":
         raise ValueError(f"kind must be 'linear', 'cosine' or 'sigmoid'; got {kind!r}")
+    k = k if isinstance(k, Tensor) else positive("k", k)
     steepness = torch.as_tensor(k, dtype=theta.dtype, device=theta.device)
     top = torch.tanh((0.5 * torch.pi - theta) / (2 * steepness))
     return top / torch.tanh(torch.pi / (4 * steepness))
@@ -79,7 +90,7 @@ def shared_steepness(
     Parameters
     ----------
     k : float, default 0.5
-        Where it starts, at least 0.05.
+        Where it starts, above 0.05: its parameter starts 0.05 lower, and is stuck at zero.
     device : optional
 
     Examples
@@ -93,9 +104,22 @@ def shared_steepness(
 
 
 def _steepness(count: int, start: float, device: torch.device | str | None) -> nn.Parameter:
-    if start < _LEAST_K:
-        raise ValueError(f"k must be at least {_LEAST_K} where it is learned; got {start}")
+    if not _LEAST_K < start < math.inf:
+        raise ValueError(
+            f"k must be above {_LEAST_K} where it is learned, or it has no gradient; got {start}"
+        )
     return nn.Parameter(torch.full((count,), start - _LEAST_K, device=device))
+
+
+def _refuse_unused(kind: str, **options: Any) -> None:
+    """Refuse options that `kind` would ignore."""
+    for name, value in options.items():
+        default, kinds = _OPTIONS[name]
+        if kind not in kinds and (isinstance(value, Tensor) or value != default):
+            raise ValueError(
+                f"{name} is for kind={' or '.join(map(repr, kinds))}, not for {kind!r}, which has "
+                f"none; got {value!r}. Leave it out"
+            )
 
 
 class AngularFunction(nn.Module):
@@ -107,8 +131,8 @@ class AngularFunction(nn.Module):
     filters : int
         Size of axis 1.
     k : float, optional
-        Default 0.3; "learnable-sigmoid" starts there, by default at 0.5 and at 0.05 at least, as
-        it uses the size of a parameter plus 0.05.
+        Of the sigmoids, default 0.3; "learnable-sigmoid" starts there, by default at 0.5 and above
+        0.05, as it uses the size of a parameter plus 0.05, which has no gradient at zero.
     a, b : float
         Slope and offset of "linear".
     share : {"filter", "layer"} or nn.Parameter, default "filter"
@@ -116,6 +140,11 @@ class AngularFunction(nn.Module):
         layers share.
     axis : int, default 1
         Axis of the filters.
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown, or is given an option of another kind.
     """
 
     k: nn.Parameter
@@ -135,9 +164,9 @@ class AngularFunction(nn.Module):
         super().__init__()
         if kind not in _KINDS:
             raise ValueError(f"kind must be one of {', '.join(map(repr, _KINDS))}; got {kind!r}")
-        start = k if k is not None else (_START_K if kind == "learnable-sigmoid" else 0.3)
-        if start <= 0:
-            raise ValueError(f"k must be positive; got {k}")
+        _refuse_unused(kind, k=k, a=a, b=b, share=share)
+        default = _START_K if kind == "learnable-sigmoid" else 0.3
+        start = default if k is None else positive("k", k)
         self.kind, self.fixed_k, self.a, self.b, self.axis = kind, start, a, b, axis
         if kind != "learnable-sigmoid":
             return

@@ -1,7 +1,11 @@
 """The inward scale layer."""
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+from sphuni.nn.layers._lengths import soft_length, tamed
 
 __all__ = ["InwardScale"]
 
@@ -19,6 +23,11 @@ class InwardScale(nn.Module):
         Axis of the features.
     eps : float, default 1e-12
         Added to the squared norm; at least 1e-6 in half precision.
+
+    Raises
+    ------
+    TypeError
+        On integers: the answer would be zero.
 
     Notes
     -----
@@ -40,16 +49,18 @@ class InwardScale(nn.Module):
 
     def __init__(self, xi: float = 100.0, *, dim: int = -1, eps: float = 1e-12) -> None:
         super().__init__()
-        if xi <= 0 or eps <= 0:
+        if not (0 < xi < math.inf and 0 < eps < math.inf):
             raise ValueError(f"xi and eps must be positive; got {xi} and {eps}")
         self.xi, self.dim, self.eps = float(xi), dim, float(eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale the vectors along `dim` to length 1 / xi."""
+        if not x.is_floating_point():
+            raise TypeError(f"x must be floating point; got {x.dtype}. Call x.float()")
         dtype = torch.promote_types(x.dtype, torch.float32)
         eps = max(self.eps, 1e-6) if x.dtype in (torch.float16, torch.bfloat16) else self.eps
-        squared = x.to(dtype).square().sum(dim=self.dim, keepdim=True)
-        return (x.to(dtype) / (self.xi * (squared + eps).sqrt())).to(x.dtype)
+        wide, size = tamed(x.to(dtype), self.dim)
+        return (wide / (self.xi * soft_length(wide, size, eps, self.dim))).to(x.dtype)
 
     def extra_repr(self) -> str:
         """State xi."""

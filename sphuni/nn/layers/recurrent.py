@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
+from sphuni._numbers import positive
 from sphuni.nn._precision import like_input
 from sphuni.nn.layers.angular import AngularFunction, Kind
 from sphuni.nn.layers.sphere import EPS
@@ -61,7 +62,7 @@ class SphereRNNCell(nn.modules.rnn.RNNCellBase):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, bias, num_chunks=1, device=device, dtype=dtype)
-        self.eps = eps
+        self.eps = positive("eps", eps)
         self.angular = AngularFunction(
             kind, hidden_size, k=k, a=a, b=b, share=share, axis=-1, device=device
         )

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
+from sphuni._numbers import positive
 from sphuni.nn._precision import like_input
+from sphuni.nn.layers._lengths import soft_length, tamed
 from sphuni.nn.layers._patches import Patches
 from sphuni.nn.layers.angular import AngularFunction, Kind
 
@@ -61,7 +63,7 @@ class _SphereConv(Patches, nn.modules.conv._ConvNd):
             device=device,
             dtype=dtype,
         )
-        self.eps = eps
+        self.eps = positive("eps", eps)
         self.angular = AngularFunction(
             kind, out_channels, k=k, a=a, b=b, share=share, device=device
         )
@@ -121,14 +123,15 @@ class SphereConv2d(_SphereConv):
     k, a, b, share
         Its parameters.
     eps : float, default 1e-6
-        Added to the squared norms of patches and filters: a zero patch has cosine 0.
+        Added to the squared norms of patches and filters: a zero patch has cosine 0. Positive.
 
     Notes
     -----
     The norm of every patch is one channel sum and one box filter, in float32 and outside
     autocast. The answer does not depend on the scale of filter or input while their norms are
-    well above sqrt(eps) = 1e-3; below, it fades to that of a right angle. Do not use weight decay
-    on the filters: see `sphuni.nn.no_decay_groups`.
+    well above sqrt(eps) = 1e-3; below, it fades to that of a right angle, and so does it where a
+    squared norm overflows, in float32 above 1e19. Do not use weight decay on the filters: see
+    `sphuni.nn.no_decay_groups`.
 
     References
     ----------
@@ -181,7 +184,7 @@ class SphereLinear(nn.Linear):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
-        self.eps = eps
+        self.eps = positive("eps", eps)
         self.angular = AngularFunction(
             kind, out_features, k=k, a=a, b=b, share=share, axis=-1, device=device
         )
@@ -194,11 +197,12 @@ class SphereLinear(nn.Linear):
             )
         with torch.autocast(x.device.type, enabled=False):
             dtype = torch.promote_types(x.dtype, torch.float32)
-            norms = (x.to(dtype).square().sum(-1, keepdim=True) + self.eps).sqrt()
+            inputs, size = tamed(x)
+            norms = soft_length(inputs.to(dtype), size.to(dtype), self.eps)
             wide = self.weight.to(dtype)
             lengths = (wide.square().sum(-1, keepdim=True) + self.eps).sqrt()
             unit = (wide / lengths).to(self.weight.dtype)  # products of half precision stay small
-        products = torch_functional.linear(x, unit)
+        products = torch_functional.linear(inputs, unit)
         with torch.autocast(x.device.type, enabled=False):
             answer: Tensor = self.angular(products.to(dtype) / norms)
         if self.bias is not None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
+from sphuni._numbers import positive
 from sphuni.nn.layers._patches import Patches
 from sphuni.nn.layers.angular import AngularFunction, Kind
 from sphuni.nn.layers.sphere import EPS
@@ -62,7 +63,7 @@ class _SphereConvTranspose(Patches, nn.modules.conv._ConvTransposeNd):
             device=device,
             dtype=dtype,
         )
-        self.eps = eps
+        self.eps = positive("eps", eps)
         self.angular = AngularFunction(
             kind, out_channels, k=k, a=a, b=b, share=share, device=device
         )

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch._C import _functorch
 
 __all__ = ["check_labels"]
 
@@ -14,8 +15,13 @@ def check_labels(labels: Tensor, rows: int, classes: int) -> None:
         )
     if labels.is_floating_point() or labels.is_complex():
         raise TypeError(f"labels must be whole numbers of classes; got {labels.dtype}")
-    # on a GPU the answer would have to be waited for, and a compiled graph would break
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+    # on a GPU the answer would have to be waited for, a compiled graph would break, and mapped
+    # labels have no values to look at
+    if (
+        labels.device.type == "cpu"
+        and not torch.compiler.is_compiling()
+        and not _functorch.is_functorch_wrapped_tensor(labels)
+    ):
         whole = labels.long()  # torch compares few of the unsigned types
         out = whole[(whole < 0) | (whole >= classes)]
         if len(out):

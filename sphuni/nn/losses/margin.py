@@ -7,7 +7,15 @@ from torch import Tensor
 
 from sphuni.nn.layers.angular import angular
 
-__all__ = ["LambdaAnneal", "psi"]
+__all__ = ["LambdaAnneal", "check_g", "psi"]
+
+_G = ("cosine", "linear", "sigmoid")
+
+
+def check_g(g: str) -> None:
+    """Refuse unknown functions of the angle."""
+    if g not in _G:
+        raise ValueError(f"g must be one of {', '.join(map(repr, _G))}; got {g!r}")
 
 
 def psi(theta: Tensor, m: float, *, g: str = "cosine", k: float = 0.3) -> Tensor:
@@ -26,7 +34,7 @@ def psi(theta: Tensor, m: float, *, g: str = "cosine", k: float = 0.3) -> Tensor
         "cosine" is the function of A-Softmax, (-1)^j cos(m theta) - 2j; "linear" is
         1 - 2 m theta / pi.
     k : float, default 0.3
-        Steepness of "sigmoid".
+        Steepness of "sigmoid", positive.
 
     Returns
     -------
@@ -45,6 +53,7 @@ def psi(theta: Tensor, m: float, *, g: str = "cosine", k: float = 0.3) -> Tensor
     >>> float(psi(torch.tensor(torch.pi), 4.0))
     -7.0
     """
+    check_g(g)
     if m < 1:
         raise ValueError(f"m must be at least 1; got {m}")
     angle = m * theta

@@ -1,5 +1,6 @@
 """Softmax losses on angles: W-, GA-, A- and S-Softmax."""
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Literal
@@ -8,11 +9,13 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
+from sphuni._numbers import positive
+from sphuni.nn._directions import unit
 from sphuni.nn._precision import widen
 from sphuni.nn.layers.angular import angular, safe_angle
 from sphuni.nn.losses._labels import check_labels
-from sphuni.nn.losses.margin import psi
-from sphuni.sphere import root, unit_rows
+from sphuni.nn.losses.margin import check_g, psi
+from sphuni.sphere import root
 
 __all__ = [
     "ASoftmaxLoss",
@@ -24,7 +27,6 @@ __all__ = [
 ]
 
 Reduction = Literal["mean", "sum", "none"]
-_G = ("cosine", "linear", "sigmoid")
 
 
 def angular_logits(
@@ -50,13 +52,13 @@ def angular_logits(
         Target classes; without them, or with m = 1, no margin is applied.
     g : {"cosine", "linear", "sigmoid"}, default "cosine"
     k : float, default 0.3
-        Of "sigmoid".
+        Of "sigmoid", positive.
     m : float, default 1
         Margin.
     mix : float, default 0
         lambda: the target is (lambda g + psi) / (1 + lambda).
     scale : float, optional
-        Use this in place of the norm of the features (S-Softmax).
+        Use this positive number in place of the norm of the features (S-Softmax).
     detach_margin : bool, default False
         Add psi - g as a constant, so that gradients are those of the plain logits.
 
@@ -72,10 +74,15 @@ def angular_logits(
     tensor([[2., 0.],
             [0., 2.]])
     """
+    check_g(g)
+    _check_scale(scale)
     _check(features, weight, labels)
     with torch.autocast(features.device.type, enabled=False):
         x = widen(features)
-        cosines = unit_rows(x) @ unit_rows(widen(weight).to(x.dtype)).T
+        rows = unit(widen(weight).to(x.dtype))
+        if g == "cosine" and scale is None and (labels is None or m == 1):
+            return x @ rows.T  # linear in x, so that features at the origin have a gradient too
+        cosines = unit(x) @ rows.T
         squared = x.square().sum(-1, keepdim=True)
         length: Tensor | float = root(squared) if scale is None else scale
         plain = cosines if g == "cosine" else angular(safe_angle(cosines), g, k=k)
@@ -205,14 +212,11 @@ class GASoftmaxLoss(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        if g not in _G:
-            raise ValueError(f"g must be one of {', '.join(map(repr, _G))}; got {g!r}")
+        check_g(g)
         if m < 1:
             raise ValueError(f"m must be at least 1; got {m}")
-        if not k > 0:
-            raise ValueError(f"k must be positive; got {k}")
-        if scale is not None and scale <= 0:
-            raise ValueError(f"scale must be positive; got {scale}")
+        positive("k", k)
+        _check_scale(scale)
         if m >= 3 and anneal is None and not detach_margin:
             warnings.warn(
                 f"a margin of m = {m:g} rarely converges without annealing; pass "
@@ -379,6 +383,11 @@ class SSoftmaxLoss(GASoftmaxLoss):
             device=device,
             dtype=dtype,
         )
+
+
+def _check_scale(scale: float | None) -> None:
+    if scale is not None and not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive; got {scale}")
 
 
 def _check(features: Tensor, weight: Tensor, labels: Tensor | None) -> None:

@@ -11,9 +11,10 @@ from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-def
 from sphuni.nn.neurons._layout import rows
 from sphuni.nn.neurons._records import NeuronView, Skipped, Source
 
-__all__ = ["NORM", "answers", "size_of", "unfit"]
+__all__ = ["NORM", "TIED", "answers", "size_of", "unfit"]
 
 NORM = "the scale of a normalisation layer: one number per channel, no rows"
+TIED = "tied to "
 
 _NAMED = (
     (re.compile(r"running_(mean|var)$"), "a running statistic of a normalisation layer"),
@@ -95,7 +96,7 @@ def answers(items: Iterable[Source]) -> Iterator[NeuronView | Skipped]:
     for item in items:
         key = _identity(item)
         if key is not None and key in seen:
-            yield _skip(item, f"tied to {seen[key]}, where it is counted")
+            yield _skip(item, f"{TIED}{seen[key]}, where it is counted")
             continue
         if key is not None:
             seen[key] = item.name

@@ -30,9 +30,10 @@ class Reading(NamedTuple):
 class Objective(nn.Module):
     """A penalty on the rows of one weight; lower is more uniform.
 
-    Call it on a weight (n, d), one neuron per row, or on a batch of embeddings. Whatever an inner
-    problem needs (poles, projections) lives in buffers; nothing is a parameter. In training mode
-    every call advances the inner problem by one step; in evaluation mode nothing changes.
+    Call it on a weight (n, d), one neuron per row, or on a batch of embeddings; a batch of weights
+    (..., n, d) gives the mean of their penalties. Whatever an inner problem needs (poles,
+    projections) lives in buffers; nothing is a parameter. In training mode every call advances the
+    inner problem by one step; in evaluation mode nothing changes.
 
     Parameters
     ----------
@@ -98,6 +99,18 @@ class Objective(nn.Module):
     def get_extra_state(self) -> Tensor:
         """Return what the state dict keeps beside the buffers."""
         return torch.tensor([self.seed, self.draws])
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **options: Any
+    ) -> None:
+        """Make room where the weight was seen by one objective only, the saved one or this."""
+        for name, buffer in list(self._buffers.items()):
+            saved = state_dict.get(prefix + name)
+            if buffer is None or saved is None or buffer.shape == saved.shape:
+                continue
+            if 0 in (buffer.numel(), saved.numel()):
+                setattr(self, name, torch.empty_like(saved, device=buffer.device))
+        super()._load_from_state_dict(state_dict, prefix, *args, **options)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Take up the random streams where they were left."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sphuni._numbers import whole
+from sphuni._numbers import finite, whole
 from sphuni.nn import functional
 from sphuni.nn._preset import check_preset
 from sphuni.nn.regularizers._base import Objective
@@ -156,8 +156,8 @@ def coefficients(method: Method, options: dict[str, Any]) -> _Coefficients:
     """Return the authors' weights for hidden layers and classifier; angular s > 0 has a tenth."""
     base = find_method(options.get("objective", method.name), "objective")
     hidden, output = base.coefficients
-    angular = options.get("metric") == "geodesic" and options.get("s", 2.0) > 0
-    if base.function is functional.mhe and angular:
+    angular = base.function is functional.mhe and options.get("metric") == "geodesic"
+    if angular and finite("s", options.get("s", 2.0)) > 0:
         return 0.1 * hidden, 0.1 * output
     return hidden, output
 

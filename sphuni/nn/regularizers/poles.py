@@ -74,7 +74,7 @@ class Poles(Objective):
 
     def penalty(self, weight: Tensor, population: int | None) -> Tensor:
         """Improve the poles, then evaluate the objective at the worst of them."""
-        rows = weight if weight.ndim > 2 else weight[None]
+        rows = weight.reshape(-1, *weight.shape[-2:])
         batch, d = rows.shape[0], rows.shape[-1]
         if self.poles.shape != (batch, self.n_aux, d):
             self.poles = self._fresh(batch, d, rows)
@@ -102,12 +102,11 @@ class Poles(Objective):
 
     def _renew(self, rows: Tensor) -> None:
         """Draw all but the worst poles afresh; what is kept moves to the front."""
-        fresh = self._fresh(rows.shape[0], rows.shape[-1], self.poles)
-        heights = torch.stack(
-            [self._height(one)(z.to(one))[0] for z, one in zip(self.poles, rows, strict=True)]
-        )
+        poles = self.poles.to(rows)  # where the model has been moved to
+        fresh = self._fresh(rows.shape[0], rows.shape[-1], poles)
+        heights = torch.stack([self._height(one)(z)[0] for z, one in zip(poles, rows, strict=True)])
         worst = heights.topk(self.kept, dim=-1, largest=False).indices
-        kept = self.poles.gather(1, worst[..., None].expand(-1, -1, self.poles.shape[-1]))
+        kept = poles.gather(1, worst[..., None].expand(-1, -1, poles.shape[-1]))
         self.poles = torch.cat([kept, fresh[:, self.kept :]], dim=1)
 
     def _improve(self, rows: Tensor) -> None:

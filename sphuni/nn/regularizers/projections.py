@@ -46,7 +46,7 @@ class _Projected(Objective):
         )
 
     def project(self, weight: Tensor) -> tuple[Tensor, AddBack]:
-        """Return images (count, n, k) of a weight (n, d), and the way back."""
+        """Return images (..., count, n, k) of a weight (..., n, d), and the way back."""
         raise NotImplementedError
 
     def penalty(self, image: Tensor, population: int | None) -> Tensor:
@@ -78,7 +78,7 @@ class RandomProjection(_Projected):
     Notes
     -----
     Projections are recomputed from the seed and the draw number, so they take no memory between
-    calls and are the same on every rank.
+    calls and are the same on every rank. The sets of a batch (..., n, d) share them.
 
     References
     ----------
@@ -127,7 +127,8 @@ class GroupProjection(RandomProjection):
     """The mean of an objective over C random groups of rows, each projected by itself.
 
     The papers name group CoMHE without a definition; this is our reading: every call draws C
-    groups of `size` rows and projects each with a Gaussian matrix of its own.
+    groups of `size` rows and projects each with a Gaussian matrix of its own. As with all
+    projections rows of d <= k dimensions are left alone, and then there are no groups either.
 
     Parameters
     ----------
@@ -159,9 +160,9 @@ class GroupProjection(RandomProjection):
         groups, matrices = groups.to(device), self._matrices(weight)
 
         def add_back(into: Tensor, gradient: Tensor) -> Tensor:
-            return into.index_add_(0, groups.flatten(), (gradient @ matrices).flatten(0, 1))
+            return into.index_add_(-2, groups.flatten(), (gradient @ matrices).flatten(-3, -2))
 
-        return weight[groups] @ matrices.mT, add_back
+        return weight[..., groups, :] @ matrices.mT, add_back
 
 
 class LearnedProjection(_Projected):
@@ -186,6 +187,10 @@ class LearnedProjection(_Projected):
         does; without it the projection is a constant (Danskin).
     seed, rows
         As in `Objective`.
+
+    Notes
+    -----
+    The sets of a batch (..., n, d) share the projection, which serves their mean.
 
     References
     ----------
@@ -247,9 +252,9 @@ class LearnedProjection(_Projected):
         sign = -1.0 if self.goal in ("angles", "cosines") else 1.0
         if self.goal in ("cosines", "full-energy"):
             return leaf + self.inner_lr * (sign * gradient - _DECAY * leaf)
-        size = gradient.detach().norm().clamp_min(torch.finfo(leaf.dtype).tiny)
-        length = self.inner_lr * leaf.detach().norm() / size
-        return leaf + sign * length * gradient
+        size = gradient.detach().norm()
+        step = gradient / torch.where(size > 0, size, 1.0)  # none where the goal is flat
+        return leaf + sign * self.inner_lr * leaf.detach().norm() * step
 
     def _goal(self, weight: Tensor, projection: Tensor) -> Tensor:
         """What the inner problem lowers or raises."""
@@ -257,11 +262,11 @@ class LearnedProjection(_Projected):
             return _angle_error(self._subset(weight), projection)
         image = weight @ projection.mT
         if self.goal == "cosines":
-            return _reference.cosine_gap(weight, image)
+            return _reference.cosine_gap(weight, image).mean()
         if self.goal == "full-energy":
-            return mhe(image, s=2.0, preset="reference")
+            return mhe(image, s=2.0, preset="reference").mean()
         was = self.objective.training
-        value: Tensor = self.objective.eval()(image[None])
+        value: Tensor = self.objective.eval()(image.unsqueeze(-3))
         self.objective.train(was)
         return value
 
@@ -271,7 +276,7 @@ class LearnedProjection(_Projected):
         if n <= _PAIRS:
             return weight
         chosen = torch.randperm(n, generator=self.generator(weight.device, 4))[:_PAIRS]
-        return weight[chosen.to(weight.device)]
+        return weight.index_select(-2, chosen.to(weight.device))
 
     def _fresh(self, d: int, like: Tensor) -> Tensor:
         dtype = torch.promote_types(like.dtype, torch.float32)
@@ -281,17 +286,19 @@ class LearnedProjection(_Projected):
 
 
 def _apply(projections: Tensor, weight: Tensor) -> tuple[Tensor, AddBack]:
-    """Images (C, n, k) of rows (n, d) under projections (C, k, d), and the way back."""
+    """Images (..., C, n, k) of rows (..., n, d) under projections (C, k, d), and the way back."""
 
     def add_back(into: Tensor, gradient: Tensor) -> Tensor:
-        return into.addmm_(gradient.transpose(0, 1).flatten(1), projections.flatten(0, 1))
+        gathered, matrix = gradient.transpose(-3, -2).flatten(-2), projections.flatten(0, 1)
+        return into.addmm_(gathered, matrix) if into.ndim == 2 else into.add_(gathered @ matrix)
 
-    return weight @ projections.mT, add_back
+    return (weight if weight.ndim == 2 else weight.unsqueeze(-3)) @ projections.mT, add_back
 
 
 def _angle_error(weight: Tensor, projection: Tensor) -> Tensor:
     """Mean squared difference of the angles between rows, before and after projecting."""
-    first, second = torch.triu_indices(len(weight), len(weight), 1, device=weight.device)
+    n = weight.shape[-2]
+    first, second = torch.triu_indices(n, n, 1, device=weight.device)
     if first.numel() == 0:
         return projection.sum() * 0
     before = _pair_angles(directions(weight), first, second)
@@ -301,6 +308,6 @@ def _angle_error(weight: Tensor, projection: Tensor) -> Tensor:
 
 def _pair_angles(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Angles of row pairs from the Gram matrix; nearly equal pairs are held constant."""
-    p = (2 - 2 * rows @ rows.mT)[first, second]
+    p = (2 - 2 * rows @ rows.mT)[..., first, second]
     inside = p.clamp(1e-6, 4 - 1e-6)
     return 2 * torch.atan2(inside.sqrt(), (4 - inside).sqrt())
