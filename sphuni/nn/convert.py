@@ -330,8 +330,13 @@ def _shared(share: str, kind: str, k: float | None, model: nn.Module) -> str | n
     """The parameter that all layers share with share="network", else the word itself."""
     if share not in ("filter", "layer", "network"):
         raise ValueError(f"share must be 'filter', 'layer' or 'network'; got {share!r}")
-    if share != "network" or kind != "learnable-sigmoid":
-        return "filter" if share == "network" else share
+    if share != "network":
+        return share
+    if kind != "learnable-sigmoid":
+        raise ValueError(
+            f"share is for kind='learnable-sigmoid', not for {kind!r}, which learns none; got "
+            "'network'. Leave it out"
+        )
     device = next((p.device for p in model.parameters()), None)
     return shared_steepness(k, device=device)
 

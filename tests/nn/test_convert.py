@@ -114,6 +114,8 @@ def test_one_steepness_for_filter_layer_or_network():
             assert k.grad.abs().max() > 0
     with pytest.raises(ValueError, match="share must be 'filter', 'layer' or 'network'; got 'x'"):
         snn.convert_to_sphere(Residual(), share="x")
+    with pytest.raises(ValueError, match="share is for kind='learnable-sigmoid', not for 'cosine'"):
+        snn.convert_to_sphere(Residual(), kind="cosine", share="network")
 
 
 def test_steps_of_a_conversion_are_reverted_together():
