@@ -5,7 +5,7 @@ import numpy as np
 from sphuni.analysis._advice import number
 from sphuni.analysis._svg import Frame, curve, label, line, nice_ticks, steps, svg
 from sphuni.analysis.report import LayerReport
-from sphuni.plots._nulls import cosine_curve, nearest_curve, rebin, spread
+from sphuni.plots._nulls import cosine_curve, nearest_line, rebin, shown_angles, spread
 from sphuni.special import marchenko_pastur
 
 __all__ = ["cosine_chart", "nearest_chart", "spark", "spectrum_chart"]
@@ -64,21 +64,19 @@ def cosine_chart(layer: LayerReport) -> str:
 
 
 def nearest_chart(layer: LayerReport) -> str:
-    """Draw the angles to the nearest other row against their exact null density."""
+    """Draw the angles to the nearest other row against their exact null law."""
     histogram = layer.angle_histogram
     if histogram is None or layer.d < 2 or layer.n < 2 or not histogram.counts.sum() > 0:
         return ""
     counts, edges = rebin(histogram.counts, histogram.edges, _MOST_BARS)
     density = counts / counts.sum() / np.diff(edges)
-    degrees, null = nearest_curve(layer.n, layer.d)
-    low = min(float(edges[0]), float(degrees[0]))
-    high = max(float(edges[-1]), float(degrees[-1]))
-    pad = 0.04 * (high - low)
+    degrees, null = nearest_line(layer.n, layer.d, edges, 64)
+    low, high = shown_angles(edges, degrees)
     top = 1.08 * max(float(density.max()), float(null.max()))
-    frame = Frame(_WIDTH, _HEIGHT, max(0.0, low - pad), min(180.0, high + pad), 0.0, top)
+    frame = Frame(_WIDTH, _HEIGHT, low, high, 0.0, top)
     body = [
         steps(frame.x(edges), frame.y(density), frame.floor, "bar"),
-        curve(frame.x(degrees[::4]), frame.y(null[::4]), "null"),
+        curve(frame.x(degrees), frame.y(null), "null"),
         *_x_axis(frame, "°"),
     ]
     title = f"Angle of each row to its nearest other row; smallest {number(layer.separation_deg)}°."

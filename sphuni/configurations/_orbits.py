@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["symmetric_points"]
+__all__ = ["axis_of", "symmetric_points"]
 
 Array = NDArray[np.float64]
 
@@ -47,13 +47,18 @@ def symmetric_points(n: int, rng: np.random.Generator) -> Array | None:
     return None
 
 
+def axis_of(rotation: Array) -> Array:
+    """Unit vector, of either sign, that a rotation leaves alone."""
+    return np.asarray(np.linalg.svd(rotation - np.eye(3))[2][-1])
+
+
 @functools.cache
 def _group(name: str) -> tuple[Array, tuple[Array, ...]]:
     """Rotations (g, 3, 3) of a group, and the orbits (k, 3) of the ends of its axes."""
     group = _closure(_generators(name))
     ends: list[Array] = []
     for rotation in group[1:]:
-        axis = _axis(rotation)
+        axis = axis_of(rotation)
         for end in (axis, -axis):
             if all(np.abs(orbit - end).sum(1).min() > 1e-6 for orbit in ends):
                 ends.append(_distinct(group @ end))
@@ -89,11 +94,6 @@ def _turn(axis: Array, angle: float) -> Array:
     x, y, z = axis
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return np.asarray(np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross)
-
-
-def _axis(rotation: Array) -> Array:
-    """Unit vector that a rotation leaves alone."""
-    return np.asarray(np.linalg.svd(rotation - np.eye(3))[2][-1])
 
 
 def _distinct(rows: Array) -> Array:

@@ -3,18 +3,21 @@
 import dataclasses
 import math
 from collections.abc import Iterator
+from time import monotonic
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sphuni._result import Result
-from sphuni._rows import numpy_rows
+from sphuni._rows import numpy_directions
+from sphuni.configurations._orbits import axis_of
 
 __all__ = ["PointGroup", "point_group", "symmetry_order"]
 
-_MOST_VISITS = 30_000_000
-"""Points times partial maps after which a search is given up: some ten seconds."""
+_LONGEST = 10.0
+"""Seconds of trying maps after which a search is given up."""
 _LARGEST = 4_000
+_ROUNDING = 1e-15
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _POLYHEDRAL = {(12, 3): "T", (24, 4): "O", (60, 5): "I"}
 """Rotations and highest fold of the groups with more than one main axis."""
@@ -56,18 +59,20 @@ def symmetry_order(points: ArrayLike, *, tolerance: float = 1e-7) -> int | None:
     points : array_like of shape (n, d)
         Unit rows.
     tolerance : float, default 1e-7
-        Inner products that differ by less are taken as equal.
+        Inner products that differ by less are taken as equal; below 1. Points whose heights above
+        a hyperplane through the centre have squares below it lie in that hyperplane.
 
     Returns
     -------
     int or None
         Order of the point group; None if it is infinite (the points span less than d - 1
-        dimensions), or the search was given up, as it is beyond 4,000 points.
+        dimensions), or the search was given up, as it is after some ten seconds and beyond 4,000
+        points.
 
     Raises
     ------
     ValueError
-        If the points are not unit rows.
+        If the points are not unit rows, or the tolerance is not in [0, 1).
 
     Notes
     -----
@@ -82,12 +87,13 @@ def symmetry_order(points: ArrayLike, *, tolerance: float = 1e-7) -> int | None:
     >>> symmetry_order(construct("icosahedron")), symmetry_order(construct("E8_roots"))
     (120, 696729600)
     """
-    rows = numpy_rows(points)
-    inner, basis = _span(rows)
-    missing = rows.shape[1] - len(basis)
-    if missing > 1 or len(rows) > _LARGEST:
+    rows = numpy_directions(points)
+    allowed = _allowed(tolerance)
+    if len(rows) > _LARGEST:
         return None
-    order = _chain(_Search(inner, tolerance))
+    search = _Search(rows, allowed)
+    missing = rows.shape[1] - len(search.basis)
+    order = _chain(search) if missing <= 1 else None
     return None if order is None else order * (1 + missing)
 
 
@@ -99,17 +105,18 @@ def point_group(points: ArrayLike, *, tolerance: float = 1e-7) -> PointGroup | N
     points : array_like of shape (n, 3)
         Unit rows.
     tolerance : float, default 1e-7
-        Inner products that differ by less are taken as equal.
+        Inner products that differ by less are taken as equal; below 1. Points whose heights above
+        a hyperplane through the centre have squares below it lie in that hyperplane.
 
     Returns
     -------
     PointGroup or None
-        None if the search was given up, as it is beyond 4,000 points.
+        None if the search was given up, as it is after some ten seconds and beyond 4,000 points.
 
     Raises
     ------
     ValueError
-        If the points are not unit rows in R^3.
+        If the points are not unit rows in R^3, or the tolerance is not in [0, 1).
 
     Notes
     -----
@@ -127,33 +134,45 @@ def point_group(points: ArrayLike, *, tolerance: float = 1e-7) -> PointGroup | N
     >>> group.name, group.order, group.fold
     ('Oh', 48, 4)
     """
-    rows = numpy_rows(points)
+    rows = numpy_directions(points)
+    allowed = _allowed(tolerance)
     if rows.shape[1] != 3:
         raise ValueError(
             f"points must lie in R^3 for a Schoenflies name; got d = {rows.shape[1]}. "
             "symmetry_order takes any d"
         )
-    inner, basis = _span(rows)
-    if len(basis) == 1:
-        both = len(np.unique(np.sign(inner))) == 2
-        return PointGroup("D∞h" if both else "C∞v", None, None, 0, basis[0])
     if len(rows) > _LARGEST:
         return None
-    search = _Search(inner, tolerance)
+    search = _Search(rows, allowed)
+    if len(search.basis) == 1:
+        both = len(np.unique(np.sign(search.rows))) == 2
+        return PointGroup("D∞h" if both else "C∞v", None, None, 0, search.basis[0])
     try:
         maps = np.stack(list(search.maps([])))
     except _GivenUpError:
         return None
-    return _named(_in_space(maps, basis))
+    return _named(_in_space(maps, search.basis))
 
 
-def _span(rows: Array) -> tuple[Array, Array]:
-    """Coordinates (n, k) in an orthonormal basis (k, d) of the space that the rows span."""
-    _, values, axes = np.linalg.svd(rows, full_matrices=False)
-    basis = axes[values > 1e-3 * values[0]]
-    if len(basis) == rows.shape[1]:
-        return rows, np.eye(rows.shape[1])
-    return rows @ basis.T, basis
+def _allowed(tolerance: float) -> float:
+    """The tolerance, checked and not below rounding."""
+    if not 0 <= tolerance < 1:
+        raise ValueError(
+            f"tolerance must be in [0, 1), as it is one of inner products of unit rows; got "
+            f"{tolerance}. The default is 1e-7"
+        )
+    return max(float(tolerance), _ROUNDING)
+
+
+def _basis(rows: Array, tolerance: float) -> Array:
+    """Orthonormal basis (k, d) of the space that the rows span.
+
+    Dropping an axis changes inner products by the square of the heights along it.
+    """
+    left, values, axes = np.linalg.svd(rows, full_matrices=False)
+    heights = np.abs(left * values).max(axis=0)
+    basis = axes[heights**2 > tolerance * heights.max() ** 2]
+    return np.eye(rows.shape[1]) if len(basis) == rows.shape[1] else basis
 
 
 def _in_space(maps: Array, basis: Array) -> Array:
@@ -176,7 +195,7 @@ def _named(maps: Array) -> PointGroup:
     if turns.size:
         finest = maps[turns[trace[turns].argmax()]]
         fold = round(2 * math.pi / math.acos(max(-1.0, (float(np.trace(finest)) - 1) / 2)))
-        axis = _axis(finest)
+        axis = _upward(axis_of(finest))
     inversion = bool((trace < -3 + 1e-5).any())
     mirrors = int((~proper & (np.abs(trace - 1) < 1e-5)).sum())
     name = _name(rotations, fold, order, mirrors, inversion=inversion)
@@ -201,11 +220,9 @@ def _name(rotations: int, fold: int, order: int, mirrors: int, *, inversion: boo
     return f"D{fold}h" if inversion == (fold % 2 == 0) else f"D{fold}d"
 
 
-def _axis(rotation: Array) -> Array:
-    """Direction that a rotation keeps, its first large coordinate positive."""
-    vectors = np.linalg.svd(rotation - np.eye(3))[2][-1]
-    first = vectors[np.abs(vectors) > 1e-6][0]
-    return np.asarray(vectors * np.sign(first))
+def _upward(axis: Array) -> Array:
+    """The axis with its first large coordinate positive."""
+    return np.asarray(axis * np.sign(axis[np.abs(axis) > 1e-6][0]))
 
 
 def _chain(search: "_Search") -> int | None:
@@ -223,7 +240,7 @@ def _chain(search: "_Search") -> int | None:
 
 
 class _GivenUpError(Exception):
-    """Too many partial maps were tried."""
+    """The search took too long."""
 
 
 class _Search:
@@ -235,19 +252,22 @@ class _Search:
     """
 
     def __init__(self, rows: Array, tolerance: float) -> None:
-        classes = _classes(rows @ rows.T, tolerance)
-        distinct = np.unique((classes == classes.max()).argmax(axis=1))
-        profile = np.sort(classes[distinct], axis=1)
-        self.rows, self.tolerance = rows[distinct], tolerance
+        gram = rows @ rows.T
+        classes = _classes(gram, tolerance)
+        distinct = np.unique((gram >= np.diagonal(gram) - tolerance).argmax(axis=1))
+        self.basis = _basis(rows[distinct], tolerance)
+        self.rows, self.tolerance = rows[distinct] @ self.basis.T, tolerance
         self.classes = classes[np.ix_(distinct, distinct)]
-        self.left = max(2_000, _MOST_VISITS // len(distinct))
-        _, kind = np.unique(profile, axis=0, return_inverse=True)
-        self.kind = kind.ravel().astype(np.uint64)
+        _, kind = np.unique(_scrambled(classes[distinct]).sum(axis=1), return_inverse=True)
+        self.kind = kind.astype(np.uint64)
         self.frame = self._choose_frame()
         self.labels = [self.kind]
         for point in self.frame:
             self.labels.append(self._refine(self.labels[-1], point))
         self.sorted = [np.sort(labels) for labels in self.labels]
+        self.order = np.argsort(self.labels[-1])
+        self.told_apart = len(np.unique(self.sorted[-1])) == len(self.order)
+        self.end = monotonic() + _LONGEST
 
     def stabilised(self, depth: int) -> list[int]:
         """Points that the frame's point number `depth` may go to when the earlier ones stay."""
@@ -265,8 +285,7 @@ class _Search:
         yield from self._maps(images, labels)
 
     def _maps(self, images: list[int], labels: NDArray[np.uint64]) -> Iterator[Array]:
-        self.left -= 1
-        if self.left < 0:
+        if monotonic() > self.end:
             raise _GivenUpError
         depth = len(images)
         if not np.array_equal(np.sort(labels), self.sorted[depth]):
@@ -276,7 +295,7 @@ class _Search:
                 yield from self._maps([*images, image], self._refine(labels, image))
             return
         map_ = np.asarray(np.linalg.solve(self.rows[self.frame], self.rows[images]).T)
-        if self._permutes(map_):
+        if self._permutes(map_, np.argsort(labels)):
             yield map_
 
     def _alike(self, labels: NDArray[np.uint64], depth: int) -> list[int]:
@@ -288,12 +307,20 @@ class _Search:
         mixed = (labels ^ (labels >> np.uint64(29))) * _MIX
         return np.asarray(mixed + self.classes[point])
 
-    def _permutes(self, map_: Array) -> bool:
-        """Whether a linear map sends the set to itself."""
+    def _permutes(self, map_: Array, order: NDArray[np.int64]) -> bool:
+        """Whether a linear map sends the set to itself; `order` sorts the labels of the images.
+
+        Labels pair points with images at once, unless different points share one.
+        """
         moved = self.rows @ map_.T
+        slack = 100 * self.tolerance
+        if np.abs(moved[self.order] - self.rows[order]).max() <= slack:
+            return True
+        if self.told_apart:
+            return False
         nearest = (moved @ self.rows.T).argmax(axis=1)
         apart = np.abs(moved - self.rows[nearest]).max()
-        return bool(apart <= 100 * self.tolerance and len(np.unique(nearest)) == len(nearest))
+        return bool(apart <= slack and len(np.unique(nearest)) == len(nearest))
 
     def _choose_frame(self) -> list[int]:
         """Pick spanning points, the first with as few look-alikes as possible."""
@@ -318,3 +345,12 @@ def _classes(gram: Array, tolerance: float) -> NDArray[np.uint64]:
     classes = np.empty(flat.shape, dtype=np.uint64)
     classes[order] = np.cumsum(new)
     return classes.reshape(gram.shape)
+
+
+def _scrambled(classes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers whose sums, modulo 2^64, tell multisets of classes apart."""
+    mixed = (classes + np.uint64(1)) * _MIX
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= _MIX
+    mixed ^= mixed >> np.uint64(29)
+    return mixed

@@ -1,9 +1,21 @@
 """What stands above a picture of a configuration: problem, size, value, gap, symmetry."""
 
 import math
+from collections import Counter
 from typing import Any
 
-__all__ = ["gap_text", "group_math", "heading", "plain", "value_text"]
+from sphuni.plots._diagram import Index
+
+__all__ = [
+    "cell_kinds",
+    "counted",
+    "gap_text",
+    "group_math",
+    "heading",
+    "plain",
+    "shade_of",
+    "value_text",
+]
 
 _TITLES = {
     "thomson": "Thomson problem",
@@ -24,6 +36,7 @@ _VALUES = {
     "design": "residual",
 }
 _ANGLES = ("tammes", "covering")
+_CELLS = {3: "triangle", 4: "square", 5: "pentagon", 6: "hexagon", 7: "heptagon"}
 
 
 def heading(result: Any, n: int) -> str:
@@ -70,6 +83,24 @@ def gap_text(result: Any) -> str:
         return f"equals the {name}"
     size = f"{math.degrees(abs(gap)):.2g}°" if result.problem in _ANGLES else f"{abs(gap):.1e}"
     return f"{size} {'short of' if gap > 0 else 'better than'} the {name}".replace("e-", "e−")
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number with its noun, in the plural unless it is 1."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def shade_of(sides: int) -> int:
+    """Number of sides, 3 to 8, whose colour a cell has."""
+    return min(max(sides, 3), 8)
+
+
+def cell_kinds(sides: Index) -> list[tuple[int, str]]:
+    """Shade and wording of the cells of each number of sides, from the fewest sides on."""
+    return [
+        (shade_of(k), counted(count, _CELLS[k]) if k in _CELLS else f"{count} with {k} sides")
+        for k, count in sorted(Counter(sides.tolist()).items())
+    ]
 
 
 def plain(text: str) -> str:

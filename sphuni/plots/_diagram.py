@@ -17,6 +17,7 @@ __all__ = ["Array", "Diagram", "Index", "closest_pairs", "diagram", "loose_point
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 _MERGED = 1e-6
+_HALF = 0.5 * np.pi - 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,15 @@ class Diagram:
     def sides(self) -> Index:
         """Number of sides of each cell."""
         return np.array([len(cell) for cell in self.cells], dtype=np.int64)
+
+    @property
+    def inner(self) -> Index:
+        """Facets less deep than 90 degrees.
+
+        The others, of points within a half sphere, lie below these: all that these leave free is
+        theirs together.
+        """
+        return np.flatnonzero(self.radii < _HALF)
 
 
 def rows_of(result: Any, *, least: int = 1) -> Array:

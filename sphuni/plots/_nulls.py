@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from sphuni.special import cap_measure, cosine_density
+from sphuni.special import cap_angle, cap_measure, cosine_density
 
-__all__ = ["cosine_curve", "nearest_curve", "rebin", "spread"]
+__all__ = ["cosine_curve", "nearest_curve", "nearest_line", "rebin", "shown_angles", "spread"]
+
+_FINE = 32
+"""Bins across a law from which on its curve and the tops of the bars agree."""
 
 
 def rebin(counts: np.ndarray, edges: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -40,15 +43,47 @@ def cosine_curve(d: int, low: float, high: float, size: int = 64) -> tuple[np.nd
 def nearest_curve(n: int, d: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
     """Density, per degree, of the angle from one of n uniform points to its nearest other.
 
-    The angle exceeds theta with probability (1 - cap(theta))^(n - 1), exactly.
+    The angle exceeds theta with probability (1 - cap(theta))^(n - 1), exactly. The grid holds all
+    but two millionths of the law.
     """
-    theta = np.linspace(0.0, np.pi, 20 * size + 1)
-    inside = np.clip(np.asarray(cap_measure(theta, max(d, 2))), 0.0, 1.0)
-    with np.errstate(divide="ignore"):
-        survival = np.exp((n - 1) * np.log1p(-inside))
-    kept = (survival > 1e-6) & (survival < 1.0 - 1e-6)
-    low, high = (theta[kept][0], theta[kept][-1]) if kept.any() else (0.0, np.pi)
+    rare = np.array([-1e-6, np.log(1e-6)])
+    low, high = np.asarray(cap_angle(-np.expm1(rare / (n - 1)), d))
     grid = np.linspace(low, high, size + 1)
-    values = np.interp(grid, theta, survival)
-    middle = 0.5 * (grid[1:] + grid[:-1])
-    return np.degrees(middle), -np.diff(values) / np.degrees(grid[1] - grid[0])
+    # Differences of the survival: the formula of the density is 0 times infinity on the circle.
+    half = (high - low) / (32 * size)
+    left, right = np.maximum(grid - half, 0.0), np.minimum(grid + half, np.pi)
+    mass = _farther(left, n, d) - _farther(right, n, d)
+    return np.degrees(grid), mass / np.degrees(right - left)
+
+
+def nearest_line(
+    n: int, d: int, edges: np.ndarray, size: int = 256
+) -> tuple[np.ndarray, np.ndarray]:
+    """What uniform points put above a histogram with these edges in degrees, as a line to draw.
+
+    It is `nearest_curve`, or, where that is a few bins wide and would tower over the bars, the
+    height that such bars have in the mean.
+    """
+    degrees, density = nearest_curve(n, d, size)
+    width = float(np.diff(edges).min())
+    if degrees[-1] - degrees[0] > _FINE * width:
+        return degrees, density
+    first = edges[0] + width * np.floor((degrees[0] - edges[0]) / width)
+    count = int(np.ceil((degrees[-1] - first) / width))
+    bins = np.clip(first + width * np.arange(count + 1), 0.0, 180.0)
+    heights = -np.diff(_farther(np.radians(bins), n, d)) / width
+    return np.repeat(bins, 2), np.concatenate([[0.0], np.repeat(heights, 2), [0.0]])
+
+
+def shown_angles(edges: np.ndarray, degrees: np.ndarray) -> tuple[float, float]:
+    """Range of the axis that holds a histogram's bins and a law's grid, with a margin."""
+    low, high = min(edges[0], degrees[0]), max(edges[-1], degrees[-1])
+    pad = 0.04 * (high - low)
+    return float(max(0.0, low - pad)), float(min(180.0, high + pad))
+
+
+def _farther(theta: np.ndarray, n: int, d: int) -> np.ndarray:
+    """Probability that none of n - 1 uniform points lies within theta."""
+    inside = np.minimum(cap_measure(theta, d), 1.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.exp((n - 1) * np.log1p(-inside)))

@@ -20,6 +20,7 @@ __all__ = ["GREY", "PALE", "Scene", "dots", "facing", "fills", "finish", "key", 
 
 PALE = "#eceef1"
 GREY = "#8d97a5"
+_COLUMNS = 5
 _SETTLED = 1e-6
 """Where the optimum is not a vertex, solvers settle the points to about 1e-8 only."""
 
@@ -109,10 +110,12 @@ def finish(scene: Scene, result: Any, *, title: str = "", shading: float = 0.42)
 
 
 def key(scene: Scene, handles: "Sequence[Artist]") -> None:
-    """Put a legend below the discs."""
+    """Put a legend below the discs, its second row below the first."""
+    more_rows = (len(handles) - 1) // _COLUMNS
     scene.axes.legend(
-        handles=list(handles), loc="lower center", bbox_to_anchor=(0.5, 0.0), ncols=5,
-        frameon=False, fontsize=12.5, handlelength=1.5, columnspacing=1.6, borderaxespad=0,
+        handles=list(handles), loc="lower center", bbox_to_anchor=(0.5, -0.07 * more_rows),
+        ncols=_COLUMNS, frameon=False, fontsize=12.5, handlelength=1.5, columnspacing=1.6,
+        borderaxespad=0,
     )  # fmt: skip
 
 

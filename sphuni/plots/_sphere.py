@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sphuni.plots._diagram import Array
-from sphuni.plots._style import INK
+from sphuni.plots._style import DISCS, INK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +44,7 @@ class View:
         return rows[:, :2] + np.array([self.shift, 0.0])
 
 
-FRONT, BACK = View(1.0, -1.06), View(-1.0, 1.06)
+FRONT, BACK = (View(side, shift) for side, shift in DISCS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["INK", "MARKERS", "OBSERVED", "axes_or_new", "figure_of", "new_figure", "tidy"]
+__all__ = ["DISCS", "INK", "MARKERS", "OBSERVED", "axes_or_new", "figure_of", "new_figure", "tidy"]
 
 OBSERVED = "#1f6fb2"
 INK = "#1c2430"
+DISCS = ((1.0, -1.06), (-1.0, 1.06))
+"""Side of the last axis and centre on the page of the two hemispheres."""
 MARKERS = {
     "dead neurons": ("X", "#2f3640"),
     "collapsed pair": ("D", "#c3321a"),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sphuni.plots._caption import cell_kinds, shade_of
 from sphuni.plots._diagram import diagram, rows_of
 from sphuni.plots._scene import dots, fills, finish, key, scene
 from sphuni.plots._sphere import polygon
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["configuration", "neighbour_counts", "voronoi_cells"]
 
-_COLORS = {3: "#2d0b3a", 4: "#8a2b6b", 5: "#d5581e", 6: "#eceef1", 7: "#3d8fd1", 8: "#123f73"}
-_NAMES = {3: "triangle", 4: "square", 5: "pentagon", 6: "hexagon", 7: "heptagon"}
+_COLORS = {3: "#f6d66b", 4: "#b2458f", 5: "#d5581e", 6: "#eceef1", 7: "#3d8fd1", 8: "#6abf8a"}
+"""Light enough for points and edges in ink; those of the page, templates/sphere.css."""
 
 
 def configuration(result: Any, /, *, ax: "Axes | None" = None) -> "Figure":
@@ -90,15 +91,14 @@ def voronoi_cells(result: Any, /, *, ax: "Axes | None" = None) -> "Figure":
     cells = diagram(frame.points)
     sides = cells.sides
     shapes = [polygon(cells.corners[cell]) for cell in cells.cells]
-    fills(frame, shapes, [_COLORS[min(max(k, 3), 8)] for k in sides], rim=_rim(len(sides)))
+    fills(frame, shapes, [_COLORS[shade_of(k)] for k in sides], rim=_rim(len(sides)))
     dots(frame, frame.points, size=float(np.clip(36 / np.sqrt(len(sides)), 1.2, 6)), mew=0.0)
     finish(frame, result)
-    counts = {int(k): int((sides == k).sum()) for k in np.unique(sides)}
     key(
         frame,
         [
-            Patch(facecolor=_COLORS[min(max(k, 3), 8)], edgecolor=INK, label=_counted(k, count))
-            for k, count in counts.items()
+            Patch(facecolor=_COLORS[shade], edgecolor=INK, label=text)
+            for shade, text in cell_kinds(sides)
         ],
     )
     return figure_of(frame.axes)
@@ -140,10 +140,3 @@ def _is_dirichlet(result: Any) -> bool:
 
 def _rim(n: int) -> float:
     return float(np.clip(10 / np.sqrt(n), 0.35, 1.4))
-
-
-def _counted(k: int, count: int) -> str:
-    name = _NAMES.get(k)
-    if name is None:
-        return f"{count} with {k} sides"
-    return f"{count} {name}{'' if count == 1 else 's'}"

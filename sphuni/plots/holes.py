@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sphuni.plots._caption import counted
 from sphuni.plots._diagram import closest_pairs, diagram, loose_points
-from sphuni.plots._scene import dots, fills, finish, key, lines, scene
-from sphuni.plots._sphere import arc, cap, polygon
+from sphuni.plots._scene import Scene, dots, fills, finish, key, lines, scene
+from sphuni.plots._sphere import arc, cap, draw_globe, polygon
 from sphuni.plots._style import INK, figure_of
 
 if TYPE_CHECKING:
@@ -62,12 +63,12 @@ def contact_graph(
     lines(frame, paths, color=INK, width=2.6 * min(1.0, 1.4 * thin), order=2.5)
     dots(frame, points[degree > 0], size=float(np.clip(44 / np.sqrt(len(points)), 2.5, 7)))
     finish(frame, result, shading=0.34)
-    graph = Line2D([], [], color=INK, lw=2.4, label=f"{len(pairs)} contacts")
+    graph = Line2D([], [], color=INK, lw=2.4, label=counted(len(pairs), "contact"))
     present = [int(k) for k in np.unique(degree)]
     caps = [
         Patch(
             facecolor=_CONTACTS[min(k, 6)], edgecolor=INK,
-            label=_counted(int((degree == k).sum()), k),
+            label=f"{counted(int((degree == k).sum()), 'cap')} {f'with {k}' if k else 'free'}",
         )
         for k in present
     ]  # fmt: skip
@@ -98,7 +99,8 @@ def deepest_holes(
     -----
     The circle through the corners of a facet holds no point; its radius is the depth of the
     facet, and the greatest is the covering radius. Dashed circles, drawn where the deepest holes
-    are few, go through the points around them.
+    are few, go through the points around them. Points within a half sphere leave all beyond them
+    to facets deeper than 90 degrees, which share it; it has the colour of the deepest.
     """
     from matplotlib import colormaps
     from matplotlib.lines import Line2D
@@ -110,8 +112,12 @@ def deepest_holes(
     low = min(float(radii.min()), 0.75 * float(radii.max()))
     share = (radii - low) / max(float(radii.max()) - low, 1e-12)
     palette = colormaps["Blues"](0.08 + 0.47 * share)
-    shapes = [polygon(frame.points[facet]) for facet in found.facets]
-    fills(frame, shapes, list(palette), rim=float(np.clip(9 / np.sqrt(len(radii)), 0.4, 1.3)))
+    inner = found.inner
+    if len(inner) < len(radii):
+        _beyond(frame, palette[deepest.argmax()])
+    shapes = [polygon(frame.points[found.facets[k]]) for k in inner]
+    rim = float(np.clip(9 / np.sqrt(len(radii)), 0.4, 1.3))
+    fills(frame, shapes, list(palette[inner]), rim=rim)
     if deepest.sum() <= _MOST_CIRCLES:
         _circles(frame, found.corners[deepest], float(radii.max()))
     size = float(np.clip(60 / np.sqrt(len(radii)), 3, 9))
@@ -123,7 +129,7 @@ def deepest_holes(
         Line2D([], [], color=INK, marker="o", ls="none", ms=7, label=f"{len(frame.points)} points"),
         Line2D(
             [], [], color=_HOLE, marker="X", ls="none", ms=9,
-            label=f"{int(deepest.sum())} deepest holes, radius {depth:.4f}°",
+            label=f"{counted(int(deepest.sum()), 'deepest hole')}, radius {depth:.4f}°",
         ),
         Line2D([], [], color=palette[deepest.argmax()], lw=8, label="deep facet"),
     ]  # fmt: skip
@@ -134,12 +140,13 @@ def deepest_holes(
     return figure_of(frame.axes)
 
 
-def _counted(count: int, contacts: int) -> str:
-    caps = "cap" if count == 1 else "caps"
-    return f"{count} {caps} free" if contacts == 0 else f"{count} {caps} with {contacts}"
+def _beyond(frame: Scene, color: Any) -> None:
+    """Colour both discs, below the facets: what none of them covers."""
+    for view in frame.views:
+        draw_globe(frame.axes, view, ground=color)
 
 
-def _circles(frame: Any, centres: Any, radius: float) -> None:
+def _circles(frame: Scene, centres: Any, radius: float) -> None:
     """Outline the caps around the deepest holes."""
     from matplotlib.collections import LineCollection
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sphuni.plots._nulls import cosine_curve, nearest_curve, rebin, spread
+from sphuni.plots._nulls import cosine_curve, nearest_line, rebin, shown_angles, spread
 from sphuni.plots._style import INK, MARKERS, OBSERVED, axes_or_new, figure_of, new_figure, tidy
 from sphuni.special import marchenko_pastur
 
@@ -104,15 +104,17 @@ def nearest_angles(
     Notes
     -----
     For uniform rows the angle exceeds theta with probability (1 - c(theta))^(n - 1), where c is the
-    measure of a cap of that radius.
+    measure of a cap of that radius. Where this law is narrower than 32 bins, what is drawn is the
+    mean height of such bins, not its density.
     """
     if n < 2:
         raise ValueError(f"n must be at least 2 for rows to have neighbours; got {n}")
     heights, bins = _density(counts, edges)
-    degrees, null = nearest_curve(n, _dimension(d))
+    degrees, null = nearest_line(n, _dimension(d), bins)
     axes = axes_or_new(ax, 4.2, 2.8)
     _against_null(axes, heights, bins, degrees, null, color)
     axes.set(xlabel="angle to the nearest row, degrees", ylabel="density")
+    axes.set_xlim(*shown_angles(bins, degrees))
     return figure_of(axes)
 
 
@@ -235,6 +237,11 @@ def layer_map(
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no layer, lengths differ or a verdict is unknown.
     """
     x, y = np.asarray(rank_ratio, dtype=np.float64), np.asarray(excess, dtype=np.float64)
     unknown = sorted(set(verdicts) - set(MARKERS))
@@ -245,6 +252,8 @@ def layer_map(
             "rank_ratio, excess and verdicts must have the same length; got "
             f"{x.shape}, {y.shape} and {len(verdicts)}"
         )
+    if not x.size:
+        raise ValueError("rank_ratio must hold at least one layer to be placed; got none")
     axes = axes_or_new(ax, 6.0, 4.0)
     known = y[np.isfinite(y)]
     y = np.minimum(y, max(3.0, 1.3 * float(known.max(initial=0.0))))

@@ -2,7 +2,6 @@
 
 import functools
 import os
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from sphuni._files import write_text
 from sphuni._pages import page_environment, render_page
 from sphuni.configurations.symmetry import PointGroup, point_group
-from sphuni.plots._caption import gap_text, heading, value_text
+from sphuni.plots._caption import cell_kinds, gap_text, heading, value_text
 from sphuni.plots._diagram import Array, Diagram, closest_pairs, diagram, loose_points, rows_of
 from sphuni.plots._facts import facts
 from sphuni.plots._potential import worst_poles
@@ -23,7 +22,6 @@ __all__ = ["interactive", "render_interactive"]
 _FOLDER = Path(__file__).parent / "templates"
 _MOST = 20_000
 _TOLERANCE = 1e-6
-_NAMES = {3: "triangle", 4: "square", 5: "pentagon", 6: "hexagon", 7: "heptagon"}
 _FIRST = {
     "tammes": {"points", "contacts", "caps"},
     "covering": {"points", "facets", "holes"},
@@ -89,8 +87,9 @@ def render_interactive(result: Any, /, *, title: str | None = None) -> str:
         "points": points.tolist(),
         "corners": [] if found is None else np.round(found.corners, 7).tolist(),
         "cells": [] if found is None else [cell.tolist() for cell in found.cells],
-        "facets": [] if found is None else [facet.tolist() for facet in found.facets],
+        "facets": [] if found is None else [found.facets[k].tolist() for k in found.inner],
         "depths": _depths(found),
+        "beyond": found is not None and len(found.inner) < len(found.facets),
         "contacts": pairs.tolist(),
         "angle": angle,
         "holes": np.round(holes, 7).tolist(),
@@ -131,12 +130,12 @@ def _holes(result: Any, points: Array, found: Diagram | None) -> Array:
 
 
 def _depths(found: Diagram | None) -> list[float]:
-    """Depths of the facets, from 0 (shallowest) to 1."""
+    """Depths of the facets that are drawn, from 0 (shallowest) to 1."""
     if found is None:
         return []
     low, high = float(found.radii.min()), float(found.radii.max())
     low = min(low, 0.75 * high)
-    return np.round((found.radii - low) / (high - low), 3).tolist()
+    return np.round((found.radii[found.inner] - low) / (high - low), 3).tolist()
 
 
 def _layers(result: Any, scene: dict[str, Any]) -> list[dict[str, Any]]:
@@ -163,14 +162,7 @@ def _layers(result: Any, scene: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _kinds(found: Diagram) -> list[dict[str, Any]]:
     """Cells by number of sides, with their colours."""
-    counts = sorted(Counter(found.sides.tolist()).items())
-    kinds = []
-    for sides, count in counts:
-        name = _NAMES.get(sides)
-        plural = "" if count == 1 else "s"
-        text = f"{count} with {sides} sides" if name is None else f"{count} {name}{plural}"
-        kinds.append({"shade": min(max(sides, 3), 8), "name": text})
-    return kinds
+    return [{"shade": shade, "name": text} for shade, text in cell_kinds(found.sides)]
 
 
 def _group(group: PointGroup | None) -> dict[str, Any] | None:

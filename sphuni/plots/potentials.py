@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sphuni.configurations import fibonacci_sphere
+from sphuni.plots._caption import counted
 from sphuni.plots._diagram import Array
 from sphuni.plots._potential import potential_at, worst_poles
 from sphuni.plots._scene import Scene, dots, finish, key, scene
@@ -18,6 +20,7 @@ __all__ = ["potential_map"]
 
 _PIXELS = 260
 _RANGE = 0.8
+_PLACES = 20_000
 _POLE = "#ffffff"
 
 
@@ -68,7 +71,7 @@ def potential_map(
             Line2D([], [], color=INK, marker="o", ls="none", ms=8, mec="white", label="points"),
             Line2D(
                 [], [], color=_POLE, marker="P", ls="none", ms=10, mec=INK,
-                label=f"{len(poles)} worst pole{'' if len(poles) == 1 else 's'}",
+                label=counted(len(poles), "worst pole"),
             ),
         ],
     )  # fmt: skip
@@ -86,8 +89,9 @@ def _exponent(result: Any, s: float | None) -> float:
 def _paint(frame: Scene, s: float, least: float) -> None:
     """Colour both discs by the potential and draw its level curves."""
     values = {view: _disc(view, frame.points, s) for view in frame.views}
-    every = np.concatenate([image[np.isfinite(image)] for image in values.values()])
-    top = float(np.quantile(every, _RANGE))
+    # Places of equal areas: pixels crowd where the sphere faces us and reach beyond its rim.
+    even = potential_at(fibonacci_sphere(_PLACES), frame.points, s)
+    top = float(np.quantile(even, _RANGE))
     levels = np.linspace(least, top, 9)[1:]
     grid = np.linspace(-1, 1, _PIXELS)
     for view, image in values.items():

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sphuni._numbers import whole
 from sphuni.plots._caption import gap_text, heading, plain, value_text
 from sphuni.plots._diagram import Array, diagram, rows_of
 from sphuni.plots._scene import GREY, dots, fills, finish, scene
@@ -83,13 +84,18 @@ def degree_residuals(
     result : OptimizeResult or array_like of shape (n, 3)
         Unit rows.
     highest : int, optional
-        Last degree shown. Default: twice the strength of a design plus 2, or 2 sqrt(n).
+        Last degree shown, at least 1. Default: twice the strength of a design plus 2, or 2 sqrt(n).
     ax : matplotlib.axes.Axes, optional
         Where to draw. Default: a new figure.
 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If `highest` is less than 1.
 
     Notes
     -----
@@ -99,7 +105,10 @@ def degree_residuals(
     """
     points = rows_of(result)
     strength = getattr(result, "s", None) if getattr(result, "problem", "") == "design" else None
-    last = highest or (int(2 * strength + 2) if strength else int(2 * len(points) ** 0.5) + 1)
+    if highest is None:
+        last = int(2 * strength + 2) if strength else int(2 * len(points) ** 0.5) + 1
+    else:
+        last = whole("highest", highest, 1, "leave it out for the default")
     residual = np.maximum(_residuals(points, last), _ROUNDING)
     degrees = np.arange(1, last + 1)
     axes = axes_or_new(ax, 9.6, 5.4)

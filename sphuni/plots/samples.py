@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphuni._rows import numpy_directions
-from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of
+from sphuni.plots._style import DISCS, INK, OBSERVED, axes_or_new, figure_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,6 @@ _FLOAT = NDArray[np.float64]
 _GRID = "#c9ced6"
 _PAPER = "#f6f7f9"
 _STACK = 0.045
-_SIDES = ((1.0, -1.06), (-1.0, 1.06))
 
 
 def circle(
@@ -100,7 +99,7 @@ def sphere(
     x = numpy_directions(points, d=3)
     axes = axes_or_new(ax, 7.2, 3.7)
     around = np.linspace(0, 2 * np.pi, 361)
-    for side, shift in _SIDES:
+    for side, shift in DISCS:
         axes.fill(shift + np.cos(around), np.sin(around), color=_PAPER, zorder=0)
         for degrees in (30, 60, 90):
             radius = np.sqrt(2) * np.sin(np.radians(degrees) / 2)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from sphuni import random_points
-from sphuni.configurations import construct, optimize, symmetry_order
+from sphuni.configurations import construct, optimize, symmetry, symmetry_order
 from sphuni.configurations.symmetry import point_group
+from sphuni.distributions import von_mises_fisher
 
 
 def turn(k: int) -> np.ndarray:
@@ -116,6 +117,53 @@ def test_points_of_a_hyperplane_have_its_reflection():
     assert symmetry_order(np.eye(4)[:2]) is None
 
 
+def ring(n: int, height: float) -> np.ndarray:
+    """A regular polygon parallel to the equator."""
+    flat = construct(f"polygon_{n}") * np.sqrt(1 - height**2)
+    return np.column_stack([flat, np.full(n, height)])
+
+
+@pytest.mark.parametrize(
+    ("height", "tolerance", "name"),
+    [(9e-4, 1e-7, "C5v"), (5e-4, 1e-7, "C5v"), (5e-4, 1e-6, "D5h"), (1e-5, 1e-7, "D5h"),
+     (1e-5, 1e-12, "C5v"), (1e-10, 1e-15, "D5h")],
+)  # fmt: skip
+def test_rings_are_flat_up_to_the_tolerance(height, tolerance, name):
+    group = point_group(ring(5, height), tolerance=tolerance)
+    assert group.name == name
+    assert symmetry_order(ring(5, height), tolerance=tolerance) == group.order
+
+
+@pytest.mark.parametrize("tolerance", [1e-7, 1e-13])
+def test_crowded_points_have_no_symmetry(tolerance):
+    points = von_mises_fisher(8, 3, kappa=3e6, rng=0)
+    assert point_group(points, tolerance=tolerance).name == "C1"
+    assert symmetry_order(points, tolerance=tolerance) == 1
+
+
+def test_crowded_points_that_the_tolerance_cannot_tell_apart_are_one():
+    assert point_group(von_mises_fisher(8, 3, kappa=1e10, rng=0)).name == "C∞v"
+
+
+def test_large_rings_are_searched_to_the_end():
+    assert point_group(ring(1500, 0.3)).name == "C1500v"
+    assert symmetry_order(ring(1500, 0.0)) == 6000
+
+
+def test_searches_are_given_up_when_they_take_too_long(monkeypatch):
+    assert point_group(ring(60, 0.3)).order == 120
+    monkeypatch.setattr(symmetry, "monotonic", itertools.count().__next__)
+    assert point_group(ring(60, 0.3)) is None
+    assert symmetry_order(ring(60, 0.3)) is None
+    assert point_group(np.eye(3)[:1]).name == "C∞v"
+
+
+def test_rows_of_few_digits_are_all_looked_at():
+    rounded = torch.from_numpy(construct("dodecahedron")).bfloat16()
+    assert point_group(rounded).name == "Th"
+    assert point_group(rounded, tolerance=1e-2).name == "Ih"
+
+
 def test_order_is_the_number_of_permutations_that_keep_the_gram_matrix():
     rows = orbit([turn(3), HALF], [0.3, 0.5, 0.7])
     gram = rows @ rows.T
@@ -130,6 +178,11 @@ def test_shaking_leaves_the_identity():
     shaken /= np.linalg.norm(shaken, axis=1, keepdims=True)
     assert point_group(shaken).name == "C1"
     assert point_group(shaken, tolerance=1e-2).name == "Ih"
+
+
+def test_no_tolerance_is_that_of_rounding():
+    assert point_group(construct("icosahedron"), tolerance=0.0).name == "Ih"
+    assert point_group(random_points(20, 3, rng=0), tolerance=0.0).name == "C1"
 
 
 def test_points_that_coincide_count_with_their_number():
@@ -160,4 +213,7 @@ def test_refusals():
             find(np.diag([1.0, 1.0, 3.0]))
         with pytest.raises(ValueError, match=r"points must have unit rows; row 0 has norm nan"):
             find(np.full((4, 3), np.nan))
+        for tolerance in (-1e-7, 1.0, np.nan):
+            with pytest.raises(ValueError, match=r"tolerance must be in \[0, 1\)"):
+                find(np.eye(3), tolerance=tolerance)
     assert symmetry_order(random_points(4_001, 3, rng=0)) is None

@@ -1,19 +1,27 @@
 """Pictures of configurations: what is drawn agrees with what is known of the sets."""
 
+import itertools
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 
 import sphuni
 from sphuni.configurations import construct, optimize
+from sphuni.distributions import uniform_cap
 from sphuni.kernels import Riesz
+from sphuni.plots import configurations as module
 from sphuni.plots._caption import gap_text, group_math, heading, value_text
 from sphuni.plots._diagram import closest_pairs, diagram, rows_of
 from sphuni.plots._potential import potential_at, worst_poles
 from sphuni.plots._sphere import BACK, FRONT, arc, cap, polygon, visible_arc
+from sphuni.plots._style import INK
 from sphuni.plots.configurations import configuration, neighbour_counts, voronoi_cells
 from sphuni.plots.holes import contact_graph, deepest_holes
 from sphuni.plots.potentials import potential_map
@@ -171,6 +179,76 @@ def test_deepest_holes_of_the_cube():
     assert "6 deepest holes, radius 54.7356°" in words(figure)
     (axes,) = figure.axes
     assert any(isinstance(group, LineCollection) for group in axes.collections)
+
+
+def test_what_no_facet_of_points_in_a_half_sphere_covers_has_the_deepest_colour():
+    points = uniform_cap(12, 3, angle=1.2, mu=[0, 0, -1], rng=0)
+    found = diagram(points)
+    assert (found.radii[np.setdiff1d(np.arange(len(found.radii)), found.inner)] > np.pi / 2).all()
+    figure = deepest_holes(points)
+    assert "1 deepest hole, radius" in words(figure)
+    (axes,) = figure.axes
+    (swatch,) = [
+        line.get_color()
+        for line, text in zip(
+            axes.get_legend().get_lines(), axes.get_legend().get_texts(), strict=True
+        )
+        if text.get_text() == "deep facet"
+    ]
+    grounds = [patch for patch in axes.patches if isinstance(patch, Circle) and patch.get_fill()]
+    for view in (FRONT, BACK):
+        there = [patch for patch in grounds if patch.center == (view.shift, 0.0)]
+        assert to_rgb(there[-2].get_facecolor()) == pytest.approx(to_rgb(swatch))
+    drawn = [color for g in axes.collections for color in g.get_facecolor()]
+    assert not [color for color in drawn if np.allclose(color, swatch)]
+
+
+def test_cells_show_their_points_and_differ():
+    def linear(color):
+        rgb = np.array(to_rgb(color))
+        return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+    def lightness(color):
+        return float(linear(color) @ [0.2126, 0.7152, 0.0722])
+
+    for color in module._COLORS.values():
+        assert (lightness(color) + 0.05) / (lightness(INK) + 0.05) > 3
+    for one, other in itertools.combinations(module._COLORS.values(), 2):
+        assert np.abs(np.cbrt(linear(one)) - np.cbrt(linear(other))).max() > 0.15
+    style = (Path(module.__file__).parent / "templates" / "sphere.css").read_text(encoding="utf-8")
+    light = style[: style.index("@media")]
+    assert dict(re.findall(r"--c(\d): (#\w+)", light)) == {
+        str(k): color for k, color in module._COLORS.items()
+    }
+
+
+def test_a_long_legend_stays_below_the_discs():
+    figure = voronoi_cells(sphuni.random_points(150, 3, rng=4))
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    assert len(axes.get_legend().get_texts()) > 5
+    rim = axes.transData.transform((0.0, -1.0))[1]
+    assert axes.get_legend().get_window_extent().y1 <= rim
+
+
+def test_one_contact_is_singular():
+    assert "1 contact " in words(contact_graph(sphuni.random_points(20, 3, rng=1)))
+
+
+@pytest.mark.parametrize("s", [1.0, 3.0])
+def test_colours_of_potentials_end_at_four_fifths_of_the_area(s):
+    points = uniform_cap(12, 3, angle=1.2, mu=[0, 0, -1], rng=0)
+    figure = potential_map(points, s=s)
+    top = figure.axes[0].images[0].get_clim()[1]
+    places = sphuni.random_points(40_000, 3, rng=0)
+    assert (potential_at(places, points, s) < top).mean() == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.mark.parametrize("highest", [0, -3])
+def test_degrees_below_one_are_refused(highest):
+    with pytest.raises(ValueError, match=rf"highest must be at least 1 .*; got {highest}"):
+        degree_residuals(construct("icosahedron"), highest=highest)
+    assert degree_residuals(construct("icosahedron"), highest=1).axes[0].get_xlim() == (0.4, 1.6)
 
 
 @pytest.mark.parametrize("name", ["thomson", "tammes", "covering", "polarization", "maxdet"])

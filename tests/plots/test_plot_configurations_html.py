@@ -13,6 +13,7 @@ import pytest
 
 import sphuni
 from sphuni.configurations import construct, optimize
+from sphuni.distributions import uniform_cap
 from sphuni.plots import page as module
 from sphuni.plots.page import interactive, render_interactive
 
@@ -116,6 +117,15 @@ def test_layers_are_what_there_is(points, layers):
     text = render_interactive(points)
     found = set(re.findall(r'data-layer="(\w+)"', text))
     assert found == layers | {"glass", "spin"}
+
+
+def test_facets_beyond_a_half_sphere_share_what_is_left():
+    points = uniform_cap(12, 3, angle=1.2, mu=[0, 0, -1], rng=0)
+    data = scene(render_interactive(points))
+    assert data["beyond"]
+    assert len(data["facets"]) == len(data["depths"]) < len(data["corners"])
+    assert max(data["depths"]) < 1
+    assert not scene(render_interactive(construct("cube")))["beyond"]
 
 
 def test_worst_poles_are_marked():

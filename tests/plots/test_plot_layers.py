@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from scipy.integrate import trapezoid
 
 from sphuni import plots
-from sphuni.plots._nulls import cosine_curve, nearest_curve, rebin
+from sphuni.plots._nulls import cosine_curve, nearest_curve, nearest_line, rebin, shown_angles
+from sphuni.special import cap_angle
 
 N, D = 200, 24
 
@@ -49,6 +50,46 @@ def test_nearest_curve_is_a_density(n, d):
     degrees, density = nearest_curve(n, d)
     assert (density >= 0).all()
     assert trapezoid(density, degrees) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("n", "d"), [(10**3, 2), (10**5, 2), (10**9, 2), (10**6, 3), (10**7, 3), (10**7, 50)]
+)
+def test_nearest_curve_of_crowded_points_is_a_density(n, d):
+    degrees, density = nearest_curve(n, d)
+    assert trapezoid(density, degrees) == pytest.approx(1.0, abs=1e-3)
+    # the angle of a cap that holds 1/n of the sphere is exceeded with probability 1/e
+    typical = np.degrees(cap_angle(1 / n, d))
+    beyond = degrees >= typical
+    assert trapezoid(density[beyond], degrees[beyond]) == pytest.approx(np.exp(-1), abs=0.02)
+
+
+def test_nearest_curve_of_the_circle_is_exponential():
+    degrees, density = nearest_curve(10**5, 2)
+    rate = (10**5 - 1) / 180
+    assert density == pytest.approx(rate * np.exp(-rate * degrees), rel=2e-3, abs=1e-6 * rate)
+
+
+def test_narrow_laws_are_drawn_as_heights_of_bars():
+    edges = np.arange(20.0, 41.0)
+    places, heights = nearest_line(10**5, 2, edges)
+    assert (places[0], places[-1], heights.max()) == (0.0, 1.0, pytest.approx(1.0))
+    places, heights = nearest_line(4000, 768, edges + 0.5)
+    assert trapezoid(heights, places) == pytest.approx(1.0, abs=1e-5)
+    assert (places % 1.0 == 0.5).all()
+    fine = nearest_line(N, D, np.linspace(20.0, 40.0, 401))
+    assert np.array_equal(fine, nearest_curve(N, D))
+
+
+def test_axis_of_nearest_angles_holds_law_and_data():
+    assert shown_angles(np.array([0.0, 1.0]), np.array([99.0, 100.0])) == (0.0, 104.0)
+    gaps = np.random.default_rng(0).exponential(180 / 1e5, 100_000)
+    figure = plots.nearest_angles(*np.histogram(gaps, 1000, (0, 0.1)), n=10**5, d=2)
+    low, high = figure.axes[0].get_xlim()
+    assert 0.0 == low < gaps.max() < high < 0.04
+    (patch,) = figure.axes[0].patches
+    (law,) = figure.axes[0].lines
+    assert patch.get_data().values.max() == pytest.approx(law.get_ydata().max(), rel=0.1)
 
 
 def test_nearest_curve_of_two_points_on_the_sphere_is_sin():
@@ -139,6 +180,8 @@ def test_wrong_input_is_named(cosines, nearest):
         plots.layer_map([1], [1], verdicts=["bad"])
     with pytest.raises(ValueError, match="same length"):
         plots.layer_map([1, 2], [1], verdicts=["uniform"])
+    with pytest.raises(ValueError, match="at least one layer to be placed; got none"):
+        plots.layer_map([], [], verdicts=[])
 
 
 def test_importing_the_room_does_not_load_matplotlib():

@@ -149,6 +149,12 @@
       }
     }
   };
+  const disc = (fill) => {
+    pen.beginPath();
+    pen.arc(size[0] / 2, size[1] / 2, scale, 0, 2 * Math.PI);
+    pen.fillStyle = fill;
+    pen.fill();
+  };
   const shading = () => {
     const [x, y] = [size[0] / 2, size[1] / 2];
     const glow = pen.createRadialGradient(x - 0.42 * scale, y - 0.5 * scale, 0.1 * scale, x - 0.1 * scale, y - 0.12 * scale, 1.25 * scale);
@@ -156,16 +162,19 @@
     glow.addColorStop(0.3, "rgba(255,255,255,0)");
     glow.addColorStop(0.3, "rgba(0,0,0,0)");
     glow.addColorStop(1, `rgba(0,0,0,${style.shade})`);
-    pen.beginPath();
-    pen.arc(x, y, scale, 0, 2 * Math.PI);
-    pen.fillStyle = glow;
-    pen.fill();
+    disc(glow);
   };
   const layers = (front, width) => {
     if (shown("cells")) cells.forEach((cell, k) => draw(cell, front, style[`c${Math.max(3, Math.min(8, scene.cells[k].length))}`], style.line, width));
     if (shown("caps")) caps.forEach((one) => draw(one, front, style.cap, style.line, width));
     if (shown("facets")) {
+      if (scene.beyond) {
+        pen.globalAlpha *= 0.85;
+        disc(style.facet);
+        pen.globalAlpha /= 0.85;
+      }
       facets.forEach((facet, k) => {
+        if (scene.beyond) draw(facet, front, style.globe, null, 0);
         pen.globalAlpha *= 0.15 + 0.7 * scene.depths[k];
         draw(facet, front, style.facet, null, 0);
         pen.globalAlpha /= 0.15 + 0.7 * scene.depths[k];
@@ -186,10 +195,7 @@
       if (shown("points")) marks(points, -1, 0.8 * radius);
       pen.globalAlpha = 0.5;
     } else {
-      pen.beginPath();
-      pen.arc(size[0] / 2, size[1] / 2, scale, 0, 2 * Math.PI);
-      pen.fillStyle = style.globe;
-      pen.fill();
+      disc(style.globe);
     }
     layers(1, width);
     pen.globalAlpha = 1;
