@@ -6,7 +6,7 @@ from typing import Any
 __all__ = ["finite", "positive", "whole"]
 
 
-def whole(name: str, value: Any, least: int, meaning: str = "") -> int:
+def whole(name: str, value: Any, least: float = -math.inf, meaning: str = "") -> int:
     """Return a whole number that is at least `least`; `meaning` goes into the message."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be a whole number; got {value!r}")

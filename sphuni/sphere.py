@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sphuni._arrays import array_function, check_finite
+from sphuni._arrays import array_function, check_finite, check_points, widen
 from sphuni._rng import torch_generator
 from sphuni._typing import Array, Seed
 
@@ -62,11 +62,12 @@ def normalize(x: Tensor, /) -> Tensor:
 
 def unit_rows(x: Tensor) -> Tensor:
     """Normalise rows without checks; zero rows stay zero with a zero gradient."""
-    largest = x.detach().abs().amax(dim=-1, keepdim=True)
+    wide = widen(x)
+    largest = wide.detach().abs().amax(dim=-1, keepdim=True)
     zero = largest == 0
-    scaled = x / torch.where(zero, torch.ones_like(largest), largest)
+    scaled = wide / torch.where(zero, torch.ones_like(largest), largest)
     squared = scaled.square().sum(dim=-1, keepdim=True).masked_fill(zero, 1.0)
-    return scaled * squared.rsqrt().masked_fill(zero, 0.0)
+    return (scaled * squared.rsqrt().masked_fill(zero, 0.0)).to(x.dtype)
 
 
 def float64_rows(x: Tensor) -> Tensor:
@@ -95,6 +96,7 @@ def chordal_distance(x: Tensor, y: Array, /) -> Tensor:
     By differences, so it is accurate to a few units in the last place for close points too. The
     gradient at coincident points is zero.
     """
+    _check_rows(x, y)
     return _norm(x - y)
 
 
@@ -129,6 +131,10 @@ def geodesic_distance(x: Tensor, y: Array, /) -> Tensor:
     >>> float(sphuni.geodesic_distance([1.0, 0.0], [0.0, 1.0]))
     1.5707963267948966
     """
+    _check_rows(x, y)
+    for name, rows in (("x", x), ("y", y)):
+        if rows.numel() > 0:
+            check_points(torch.atleast_2d(rows), name=name)
     return angles(x, y)
 
 
@@ -156,7 +162,7 @@ def exponential_map(x: Tensor, v: Array, /) -> Tensor:
 
 
 def random_rotation(d: int, *, rng: Seed = None) -> Tensor:
-    """Draw a `(d, d)` float64 orthogonal matrix from the Haar measure of O(d).
+    """Draw a `(d, d)` float64 orthogonal matrix from the Haar measure of O(d), half reflections.
 
     References
     ----------
@@ -166,6 +172,15 @@ def random_rotation(d: int, *, rng: Seed = None) -> Tensor:
     gaussian = torch.randn(d, d, generator=torch_generator(rng), dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
     return q * torch.sign(torch.diagonal(r))
+
+
+def _check_rows(x: Tensor, y: Tensor) -> None:
+    """Refuse rows of different lengths, of which one would be broadcast against the other."""
+    if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-1]:
+        raise ValueError(
+            "x and y must hold points of one space, shapes (..., d); "
+            f"got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
 
 
 def root(squared: Tensor) -> Tensor:

@@ -89,6 +89,54 @@ def test_uniform_cap_angle_law():
     assert stats.kstest((1 - np.cos(theta)) / (1 - np.cos(1.0)), "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("d", "angle"),
+    [(64, 1e-5), (200, 0.01), (512, 0.2), (768, 0.3), (1000, 0.5), (4096, 0.98), (4096, 0.99)],
+)
+def test_uniform_caps_whose_measure_underflows(d, angle):
+    """Near the rim log(sin theta / sin angle) is exponential with rate d - 1, but for cos^2."""
+    x = D.uniform_cap(2000, d, angle=angle, rng=0)
+    theta = np.arctan2(np.linalg.norm(x[:, :-1], axis=1), x[:, -1])
+    assert (theta > 0).all()
+    assert (theta <= angle * (1 + 1e-12)).all()
+    depth = -(d - 1) * np.log(np.sin(theta) / np.sin(angle))
+    assert depth.mean() == pytest.approx(1.0, abs=0.12)
+    assert stats.kstest(depth, "expon").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("kappa", [1e8, 1e12, 1e14])
+def test_narrow_small_circles_keep_both_sides(kappa):
+    """A peak beside an edge of the table of angles had lost one side."""
+    for nu in (np.cos(0.25 * np.pi), 0.5, np.cos(0.3 * np.pi), 0.0):
+        t = D.small_circle(20_000, 3, kappa=kappa, nu=nu, rng=0)[:, -1]
+        scaled = (t - nu) * np.sqrt(2 * kappa)
+        assert abs(scaled.mean()) < 0.04
+        assert scaled.std() == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize("d", [2, 3, 10])
+def test_watson_at_the_limit_of_concentration(d):
+    x = D.watson(20_000, d, kappa=1e14, rng=0)
+    square = np.sum(x[:, :-1] ** 2, axis=1).mean()
+    assert square * 2e14 / (d - 1) == pytest.approx(1.0, abs=0.06)
+
+
+def test_rows_of_the_spherical_ensemble_are_uniform_one_by_one():
+    """In the order that LAPACK finds them the first rows lie near the poles of the projection."""
+    height = D.spherical_ensemble(8, batch=2000, rng=0)[..., 2]
+    for row in range(8):
+        assert stats.kstest((height[:, row] + 1) / 2, "uniform").pvalue > 1e-4
+
+
+def test_scatter_and_mean_direction_of_any_scale():
+    plain = D.angular_central_gaussian(5, 2, scatter=[1.0, 3.0], rng=0)
+    for scale in (4.0**500, 4.0**-500):
+        scaled = D.angular_central_gaussian(5, 2, scatter=[scale, 3 * scale], rng=0)
+        np.testing.assert_array_equal(scaled, plain)
+    assert D.von_mises_fisher(1, 3, kappa=1e10, mu=[0, 1e200, 0], rng=0)[0, 1] > 0.999
+    assert D.von_mises_fisher(1, 3, kappa=1e10, mu=[0, 1e-200, 0], rng=0)[0, 1] > 0.999
+
+
 def test_spherical_ensemble_repels():
     x = D.spherical_ensemble(60, batch=20, rng=0)
     y = D.random_points(60, 3, batch=20, rng=0)
@@ -114,9 +162,34 @@ def test_spherical_ensemble_repels():
         (lambda: D.uniform_cap(3, 3, angle=0.0), "angle must be a radius"),
         (lambda: D.angular_central_gaussian(3, 3, scatter=[1.0]), "scatter must have shape"),
         (lambda: D.clusters(3, 3, kappa=1.0, noise=2.0), "noise must be a share"),
+        (lambda: D.von_mises_fisher(3, 3, kappa=1.0, mu=[np.inf, 0, 0]), "mu must be finite"),
+        (lambda: D.von_mises_fisher(3, 3, kappa=1.0, mu=[0, 0, 0]), "mu must be finite and not"),
+        (lambda: D.watson(3, 3, kappa=-1e15), "kappa must be a finite number, from -1e.14 to"),
+        (lambda: D.small_circle(3, 3, kappa=1e15, nu=0.1), "from 0 to 1e.14, beyond which"),
+        (lambda: D.angular_central_gaussian(3, 2, scatter=[1, np.inf]), "scatter must be finite"),
+        (
+            lambda: D.angular_central_gaussian(3, 2, scatter=[[1, 2], [2, 1]]),
+            "positive definite; its least eigenvalue is -0.5",
+        ),
+        (lambda: D.clusters(3, 3, kappa=1.0, centres=np.zeros((0, 3))), "with k >= 1; got .0, 3"),
+        (lambda: D.random_points(3, 3, batch=-1), "batch must be at least 0; got -1"),
         (lambda: D.spherical_ensemble(5, 4), "lives in R\\^3"),
     ],
 )
 def test_bad_arguments_are_named(call, match):
     with pytest.raises(ValueError, match=match):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: D.random_points(5.0, 3), "n must be a whole number; got 5.0"),
+        (lambda: D.random_points(5, 3.0), "d must be a whole number; got 3.0"),
+        (lambda: D.random_points(5, 3, batch=2.0), "batch must be a whole number; got 2.0"),
+        (lambda: D.uniform_cap(5, 3, angle=1.0, batch=(2, 1.5)), "batch must be a whole number"),
+    ],
+)
+def test_sizes_are_whole_numbers(call, match):
+    with pytest.raises(TypeError, match=match):
         call()

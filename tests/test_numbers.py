@@ -8,6 +8,7 @@ from sphuni._numbers import finite, positive, whole
 
 def test_numbers_of_any_library_are_taken():
     assert whole("n", np.int64(3), 1) == 3
+    assert whole("k", -5) == -5
     assert finite("s", np.float32(0.5)) == 0.5
     assert positive("lr", 2) == 2.0
 

@@ -32,6 +32,37 @@ def test_normalize_accepts_denormal_float32():
     np.testing.assert_allclose(sphuni.normalize(rows), 3**-0.5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_normalize_sums_half_precision_in_single(dtype):
+    x = torch.ones(1, 65536, dtype=dtype, requires_grad=True)
+    unit = sphuni.normalize(x)
+    assert unit.dtype == dtype
+    assert bool((unit == 1 / 256).all())
+    unit.sum().backward()
+    assert bool(torch.isfinite(x.grad).all())
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.ones((4, 1)), np.eye(3), r"points of one space.*got \(4, 1\) and \(3, 3\)"),
+        (np.array(1.0), np.eye(3), r"points of one space.*got \(\) and \(3, 3\)"),
+        ([[2.0, 0.0]], [[1.0, 0.0]], r"x must have unit rows.*norm 2. Call sphuni.normalize\(x\)"),
+        ([1.0, 0.0], [0.0, 0.5], r"y must have unit rows.*norm 0.5. Call sphuni.normalize\(y\)"),
+    ],
+)
+def test_angles_are_between_points_of_one_sphere(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        sphuni.geodesic_distance(x, y)
+    if "one space" in message:
+        with pytest.raises(ValueError, match=message):
+            sphuni.chordal_distance(x, y)
+
+
+def test_no_points_have_no_angles():
+    assert sphuni.geodesic_distance(np.zeros((0, 3)), np.eye(3)[:1]).shape == (0,)
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

@@ -6,7 +6,7 @@ from sphuni.configurations._members import Array, Members, tangents
 from sphuni.configurations._sparse import add_blocks, block_rows
 from sphuni.geometry._hull import facets
 
-__all__ = ["circumcentres", "facets", "holes"]
+__all__ = ["circumcentres", "holes"]
 
 
 def holes(points: Array, margin: float, *, lines: bool = False) -> Members:
@@ -17,7 +17,7 @@ def holes(points: Array, margin: float, *, lines: bool = False) -> Members:
     """
     n, d = points.shape
     both = np.vstack([points, -points]) if lines else points
-    simplices = facets(both)
+    simplices = facets(both, spanning=True)
     corners = both[simplices]
     u = np.linalg.solve(corners, np.ones((len(corners), d, 1)))[..., 0]
     h = 1 / np.linalg.norm(u, axis=1)
@@ -78,7 +78,7 @@ def _curvature(
 
 def circumcentres(rows: Array) -> tuple[Array, Array]:
     """Centres (m, d) of the empty caps through the hull's facets, and their angular radii."""
-    corners = rows[facets(rows)]
+    corners = rows[facets(rows, spanning=True)]
     normals = np.linalg.solve(corners, np.ones((*corners.shape[:2], 1)))[..., 0]
     lengths = np.linalg.norm(normals, axis=1)
     return normals / lengths[:, None], np.arctan(np.sqrt(np.maximum(lengths**2 - 1, 0.0)))

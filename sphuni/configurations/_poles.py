@@ -70,7 +70,7 @@ def _pole_starts(points: Points) -> Tensor:
     starts = torch.randn(8 * d, d, generator=generator, dtype=torch.float64)
     rows = points.numpy()
     try:
-        corners = rows[facets(rows)]
+        corners = rows[facets(rows, spanning=True)]
         normals = np.linalg.solve(corners, np.ones((len(corners), d, 1)))[..., 0]
     except (QhullError, np.linalg.LinAlgError):
         return unit_rows(torch.cat([starts, -points]))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from sphuni._numbers import whole
 from sphuni.configurations import _catalogue, _polytopes
 from sphuni.configurations._catalogue import Construction
 
@@ -158,9 +159,7 @@ def fibonacci_sphere(n: int, *, like: Any = None) -> Any:
     >>> fibonacci_sphere(4)[:, 2]
     array([ 0.75,  0.25, -0.25, -0.75])
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1; got {n}.")
-    return _like(_polytopes.fibonacci_points(n), like)
+    return _like(_polytopes.fibonacci_points(whole("n", n, 1)), like)
 
 
 def _find(name: str) -> tuple[_catalogue.Builder, _catalogue.Describer]:

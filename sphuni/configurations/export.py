@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sphuni._files import write_bytes, write_text
 from sphuni._rows import numpy_rows
-from sphuni.configurations._holes import facets
+from sphuni.geometry._hull import facets
 
 __all__ = ["save_points"]
 

@@ -1,6 +1,6 @@
 """What the samplers share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -8,21 +8,31 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sphuni._arrays import like_caller
+from sphuni._numbers import whole
 from sphuni._rng import numpy_generator
 from sphuni._typing import Seed
 
-__all__ = ["about_axis", "reflect", "shape_of", "tangent_normal", "turned", "uniform_rows"]
+__all__ = [
+    "about_axis",
+    "angles",
+    "reflect",
+    "shape_of",
+    "tangent_normal",
+    "turned",
+    "uniform_rows",
+]
 
 _TABLE = 20_000
 
 
 def shape_of(n: int, d: int, batch: int | tuple[int, ...]) -> tuple[int, ...]:
+    n, d = whole("n", n), whole("d", d)
     if n < 1:
         raise ValueError(f"n must be a number of points, at least 1; got {n}")
     if d < 2:
         raise ValueError(f"d must be an ambient dimension, at least 2 (the circle); got {d}")
-    lead = (int(batch),) if isinstance(batch, int | np.integer) else tuple(batch)
-    return (*lead, n, d)
+    sizes = batch if isinstance(batch, Iterable) else (batch,)
+    return (*(whole("batch", size, 0) for size in sizes), n, d)
 
 
 def uniform_rows(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
@@ -45,7 +55,7 @@ def about_axis(
     """Draw from a rotationally symmetric law given by its log density in the cosine."""
     shape = shape_of(n, d, batch)
     generator = numpy_generator(rng)
-    theta = _angles(log_density, d, generator.random(shape[:-1]), 0.5 * np.pi if fold else np.pi)
+    theta = angles(log_density, d, generator.random(shape[:-1]), 0.5 * np.pi if fold else np.pi)
     if fold:
         theta = np.where(generator.random(shape[:-1]) < 0.5, theta, np.pi - theta)
     return like_caller(turned(tangent_normal(theta, shape, generator), mu, d), like)
@@ -56,9 +66,15 @@ def turned(rows: np.ndarray, mu: ArrayLike | None, d: int) -> np.ndarray:
     if mu is None:
         return rows
     axis = np.asarray(mu, dtype=np.float64)
-    if axis.shape != (d,) or not np.linalg.norm(axis) > 0:
+    if axis.shape != (d,):
         raise ValueError(f"mu must be a direction of shape ({d},); got shape {axis.shape}")
-    return reflect(rows, np.broadcast_to(axis / np.linalg.norm(axis), rows.shape))
+    if not np.isfinite(axis).all() or not axis.any():
+        raise ValueError(
+            f"mu must be finite and not zero to be a direction; got {axis[:3]}"
+            f"{'...' if d > 3 else ''}. Leave it out for the last axis"
+        )
+    scaled = np.ldexp(axis, -int(np.frexp(np.abs(axis).max())[1]))  # its square could overflow
+    return reflect(rows, np.broadcast_to(scaled / np.linalg.norm(scaled), rows.shape))
 
 
 def tangent_normal(
@@ -84,10 +100,14 @@ def reflect(rows: np.ndarray, axis: np.ndarray) -> np.ndarray:
     return np.asarray(rows - share * v)
 
 
-def _angles(
+def angles(
     log_density: Callable[[np.ndarray], np.ndarray], d: int, share: np.ndarray, end: float
 ) -> np.ndarray:
-    """Invert the distribution function of the angle, tabulated where it has mass."""
+    """Invert the distribution function of the angle, tabulated from 0 to `end` where it has mass.
+
+    A peak may lie beside an edge of the table and its mass on both sides of that edge, although
+    only one of the two cells shows it: each table takes in one cell more on either side.
+    """
     low, high = 0.0, end
     for _ in range(4):
         edges = np.linspace(low, high, _TABLE + 1)
@@ -97,6 +117,6 @@ def _angles(
         held = np.flatnonzero(mass > 1e-18)
         if held[-1] - held[0] > _TABLE // 8:
             break
-        low, high = edges[held[0]], edges[held[-1] + 1]
+        low, high = edges[max(held[0] - 1, 0)], edges[min(held[-1] + 2, _TABLE)]
     total = np.concatenate([[0.0], np.cumsum(mass)])
     return np.asarray(np.interp(share * total[-1], total, edges))

@@ -46,6 +46,11 @@ def angular_central_gaussian(
     matrix = np.asarray(scatter, dtype=np.float64)
     if matrix.shape not in ((d,), (d, d)):
         raise ValueError(f"scatter must have shape ({d},) or ({d}, {d}); got {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise ValueError("scatter must be finite; drop or repair the entries that are not")
+    # directions do not depend on the scale; a power of four leaves the digits as they are
+    exponent = int(np.frexp(np.abs(matrix).max())[1])
+    matrix = np.ldexp(matrix, -2 * (exponent // 2))
     rows = numpy_generator(rng).standard_normal(shape_of(n, d, batch))
     if matrix.ndim == 1:
         if not np.all(matrix > 0):
@@ -54,7 +59,7 @@ def angular_central_gaussian(
     else:
         if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=0):
             raise ValueError("scatter must be symmetric; take (scatter + scatter.T) / 2")
-        rows = rows @ np.linalg.cholesky(matrix).T
+        rows = rows @ _root(matrix).T
     return like_caller(rows / np.linalg.norm(rows, axis=-1, keepdims=True), like)
 
 
@@ -94,8 +99,8 @@ def clusters(
         poles = uniform_rows((*shape[:-2], whole("centres", centres, 1), d), generator)
     else:
         poles = np.asarray(centres, dtype=np.float64)
-        if poles.ndim != 2 or poles.shape[1] != d:
-            raise ValueError(f"centres must have shape (k, {d}); got {poles.shape}")
+        if poles.ndim != 2 or poles.shape[1] != d or len(poles) == 0:
+            raise ValueError(f"centres must have shape (k, {d}) with k >= 1; got {poles.shape}")
         lengths = np.linalg.norm(poles, axis=1, keepdims=True)
         if not np.all((lengths > 0) & np.isfinite(lengths)):
             raise ValueError("centres must be finite and not zero; drop the rows that are not")
@@ -106,3 +111,15 @@ def clusters(
     plain = generator.random(shape[:-1]) < noise
     rows[plain] = uniform_rows((int(plain.sum()), d), generator)
     return like_caller(rows, like)
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    """Cholesky factor."""
+    try:
+        return np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(matrix)[0] / np.abs(matrix).max()
+        raise ValueError(
+            f"scatter must be positive definite; its least eigenvalue is {least:.2g} times its "
+            "largest entry. Add a multiple of the identity, or leave out what depends on the rest"
+        ) from None

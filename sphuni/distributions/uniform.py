@@ -117,6 +117,7 @@ def spherical_ensemble(
     -----
     Eigenvalues of A^-1 B, with A and B complex Gaussian n x n matrices, carried to the sphere by
     stereographic projection: a determinantal process, each point uniform by itself.
+    Rows come in random order.
 
     References
     ----------
@@ -130,7 +131,9 @@ def spherical_ensemble(
     first, second = (
         generator.standard_normal(shape) + 1j * generator.standard_normal(shape) for _ in range(2)
     )
-    z = np.linalg.eigvals(np.linalg.solve(first, second))
+    found = np.linalg.eigvals(np.linalg.solve(first, second))
+    # LAPACK finds eigenvalues in an order of its own; shuffled, every row has the same law
+    z = np.take_along_axis(found, np.argsort(generator.random(found.shape), axis=-1), axis=-1)
     square = np.abs(z) ** 2
     rows = np.stack([2 * z.real, 2 * z.imag, square - 1], axis=-1) / (1 + square)[..., None]
     return like_caller(rows / np.linalg.norm(rows, axis=-1, keepdims=True), like)

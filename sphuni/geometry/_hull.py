@@ -28,17 +28,24 @@ def most_facets(n: int, d: int) -> int:
     return math.comb(n - upper, lower) + math.comb(n - lower - 1, upper - 1)
 
 
-def facets(points: np.ndarray) -> NDArray[np.int64]:
+def facets(points: np.ndarray, *, spanning: bool = False) -> NDArray[np.int64]:
     """Vertices (m, d) of the hull's facets, slivers of triangulated flat facets left out.
+
+    With `spanning` those in whose plane the origin lies are left out too: their vertices are
+    linearly dependent.
 
     Raises
     ------
     scipy.spatial.QhullError
         If the points do not span a body.
     """
-    simplices = scipy.spatial.ConvexHull(points, qhull_options="Qt Q12").simplices
-    volumes = np.abs(np.linalg.det(points[simplices]))
-    return np.asarray(simplices[volumes > _FLAT_FACET * volumes.max()], dtype=np.int64)
+    hull = scipy.spatial.ConvexHull(points, qhull_options="Qt Q12")
+    corners = points[hull.simplices]
+    if spanning:
+        volumes = np.abs(np.linalg.det(corners))
+    else:
+        volumes = _volumes(corners, hull.equations[:, :-1])
+    return np.asarray(hull.simplices[volumes > _FLAT_FACET * volumes.max()], dtype=np.int64)
 
 
 def deepest_facet(points: np.ndarray) -> np.ndarray | None:
@@ -56,5 +63,15 @@ def deepest_facet(points: np.ndarray) -> np.ndarray | None:
         return None
     depth = -hull.equations[:, -1]
     tied = np.flatnonzero(depth <= depth.min() + 1e-12)[:64]
-    volumes = np.abs(np.linalg.det(points[hull.simplices[tied]]))
+    volumes = _volumes(points[hull.simplices[tied]], hull.equations[tied, :-1])
     return np.asarray(hull.simplices[tied[int(volumes.argmax())]], dtype=np.int64)
+
+
+def _volumes(corners: np.ndarray, normals: np.ndarray) -> NDArray[np.float64]:
+    """Volumes, up to a constant, of simplices (m, d, d) with unit normals (m, d).
+
+    Not those of the cones over the origin, which may lie in the plane of a facet.
+    """
+    edges = corners[:, 1:] - corners[:, :1]
+    whole = np.concatenate([edges, normals[:, None]], axis=1)
+    return np.asarray(np.abs(np.linalg.det(whole)))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._C import _functorch
 
 from sphuni.kernels import _moments
 
@@ -41,6 +42,10 @@ class Kernel(abc.ABC):
     @abc.abstractmethod
     def second(self, p: Tensor, q: Tensor) -> Tensor:
         """d^2K/dt^2, the second derivative with respect to the cosine."""
+
+    def log_value(self, p: Tensor, q: Tensor) -> Tensor | None:
+        """Log K of a positive kernel, also where K over- or underflows; None for the others."""
+        return None
 
     def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         """K and dK/dt together, for kernels where the two share their costly part."""
@@ -110,18 +115,27 @@ class Kernel(abc.ABC):
         """Coefficients a_0 .. a_L of K(t) = sum_l a_l P_l(t), P_l(1) = 1, in R^d.
 
         a_0 is the mean of the kernel, and K is positive definite on S^(d-1) when all are >= 0.
-        Where there is no closed form a_l carries an absolute error of about 1e-16 dim_l max|K|,
-        dim_l the number of harmonics of degree l, so high degrees in high dimension are noise.
+        Where there is no closed form a_l carries an absolute error of about 1e-16 dim_l max|K|
+        (E|K| for steep kernels), dim_l the number of harmonics of degree l, so high degrees in high
+        dimension are noise; they are refused where dim_l is beyond float64.
         """
         return _moments.coefficients(self, d, degree_max)
 
     def __call__(self, t: Any) -> Any:
-        """Evaluate K at cosines `t` in [-1, 1]; the answer is in the library of `t`."""
+        """Evaluate K at cosines `t` in [-1, 1]; the answer is in the library of `t`.
+
+        Cosines that pass +-1 by roundings, as on the diagonal of a Gram matrix, count as +-1.
+        """
         if isinstance(t, Tensor):
-            return self.value(2 - 2 * t, 2 + 2 * t)
+            return self._at_cosines(t if t.is_floating_point() else t.double())
         cosines = torch.as_tensor(np.asarray(t, dtype=np.float64))
-        values = self.value(2 - 2 * cosines, 2 + 2 * cosines).numpy()
+        values = self._at_cosines(cosines).numpy()
         return values[()] if values.ndim == 0 else values
+
+    def _at_cosines(self, t: Tensor) -> Tensor:
+        """K at cosines, those of a Gram matrix included, whose roundings pass 1."""
+        _check_cosines(t)
+        return self.value((2 - 2 * t).clamp(min=0.0), (2 + 2 * t).clamp(min=0.0))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +160,11 @@ class Antipodal(Kernel):
     def second(self, p: Tensor, q: Tensor) -> Tensor:
         """d^2K/dt^2, the second derivative with respect to the cosine."""
         return self.base.second(p, q) + self.base.second(q, p)
+
+    def log_value(self, p: Tensor, q: Tensor) -> Tensor | None:
+        """Log K where the base kernel is positive."""
+        near, far = self.base.log_value(p, q), self.base.log_value(q, p)
+        return None if near is None or far is None else torch.logaddexp(near, far)
 
     def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         """K and dK/dt together."""
@@ -234,6 +253,21 @@ class OfBase(Kernel):
     def reads_q(self) -> bool:
         """As of the base."""
         return self.base.reads_q
+
+
+def _check_cosines(t: Tensor) -> None:
+    """Refuse what is no cosine, to half the digits of the dtype."""
+    if t.numel() == 0 or torch.compiler.is_compiling():
+        return
+    if _functorch.is_functorch_wrapped_tensor(t):
+        return  # a mapped tensor has no values to look at
+    low, high = (float(end) for end in torch.aminmax(t.detach()))
+    tolerance = torch.finfo(t.dtype).eps ** 0.5
+    if low < -1 - tolerance or high > 1 + tolerance:
+        raise ValueError(
+            f"t must hold cosines, in [-1, 1]; got {high if high > 1 + tolerance else low:.6g}. "
+            "For points themselves call sphuni.kernel_energy or sphuni.potential"
+        )
 
 
 def check_kernel(kernel: Any) -> None:

@@ -8,11 +8,15 @@ from scipy import special
 from torch import Tensor
 
 from sphuni._typing import Metric
+from sphuni.kernels import _moments
 from sphuni.kernels._base import Kernel
 from sphuni.kernels._powers import power
-from sphuni.special import harmonic_dimension
 
 __all__ = ["Riesz"]
+
+_HIGH = 40
+_SPREAD = 0.1
+_STIRLING_FROM = 16.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +94,16 @@ class Riesz(Kernel):
         curvature = _factor(self.s) * (self.s + 1) * power(theta, -self.s - 2)
         return (curvature * sine - slope * (q - p) / 4) / sine**3
 
+    def log_value(self, p: Tensor, q: Tensor) -> Tensor | None:
+        """Log K for s > 0, where K is positive."""
+        if self.s <= 0:
+            return None
+        return (
+            -0.5 * self.s * torch.log(p)
+            if self.metric == "chordal"
+            else (-self.s * torch.log(_angle(p, q)))
+        )
+
     def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         """K and dK/dt together: the chord's derivative is abs(s) K / p."""
         if self.metric == "geodesic" or self.s <= 0:
@@ -133,42 +147,71 @@ class Riesz(Kernel):
 
     def mean(self, d: int) -> float:
         """E K in closed form for the chord, by quadrature for the angle."""
-        if self.metric == "geodesic" or d < 2 or d >= 40 or self.s >= d - 1:
+        if self.metric == "geodesic" or d < 2 or self.s >= d - 1:
             return super().mean(d)
-        return self._eigenvalue(d, 0)
+        if self.s == 0:
+            return float(-np.log(2) + 0.5 * (special.digamma(d - 1) - special.digamma((d - 1) / 2)))
+        return float(np.sign(self.s) * np.exp(_log_moment(self.s, d)))
+
+    def variance(self, d: int) -> float:
+        """Var K, in closed form in high dimension where the squared mean is no large part of it."""
+        if self.metric == "geodesic" or self.s == 0 or d < _HIGH or 2 * self.s >= d - 1:
+            return super().variance(d)
+        log_square = _log_moment(2 * self.s, d)
+        excess = log_square - 2 * _log_moment(self.s, d)
+        if excess < _SPREAD:
+            return super().variance(d)
+        return float(np.exp(log_square) * -np.expm1(-excess))
 
     def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
         """Coefficients a_0 .. a_L in closed form (Funk-Hecke) for the chord."""
         if self.metric == "geodesic" or d < 2 or self.s >= d - 1:
             return super().gegenbauer(d, degree_max)
-        return np.array(
-            [
-                float(harmonic_dimension(l, d)) * self._eigenvalue(d, l)
-                for l in range(degree_max + 1)
-            ]
-        )
+        degree = np.arange(degree_max)
+        ratios = _moments.dimension_ratios(d, degree_max)
+        ratios *= (self.s / 2 + degree) / (d - 1 - self.s / 2 + degree)
+        if self.s != 0:
+            log_first = _log_moment(self.s, d)
+            return _moments.from_ratios(self.mean(d), log_first, ratios)
+        # the first ratio is 0 over the mean; the eigenvalue of degree 1 is 1 / (2 (d - 1))
+        later = np.cumprod(np.concatenate([[0.5 * d / (d - 1)], ratios[1:]]))
+        return np.concatenate([[self.mean(d)], later])[: degree_max + 1]
 
-    def _eigenvalue(self, d: int, degree: int) -> float:
-        """E[K(t) P_l(t)] of the chordal kernel."""
-        s, l = self.s, degree
-        if s == 0:
-            if l == 0:
-                return float(
-                    -np.log(2) + 0.5 * (special.digamma(d - 1) - special.digamma((d - 1) / 2))
-                )
-            return float(
-                0.5
-                * np.exp(special.gammaln(l) + special.gammaln(d - 1) - special.gammaln(d - 1 + l))
-            )
-        log_mean = (
+
+def _log_moment(s: float, d: int) -> float:
+    """Log E |x - y|^-s, for s below d - 1.
+
+    With a = (d - 1) / 2 and h = s / 2 it is -s log 2 + log of Gamma(a - h) Gamma(2a) over
+    Gamma(a) Gamma(2a - h). In high dimension these are large and nearly cancel: what is left of
+    their leading terms is written out, about h = 0 and about h = a - 1/2, where the moment is 1.
+    """
+    if d < _HIGH:
+        return float(
             (d - 2 - s) * np.log(2)
             + special.gammaln(d / 2)
             + special.gammaln((d - 1 - s) / 2)
             - 0.5 * np.log(np.pi)
             - special.gammaln(d - 1 - s / 2)
         )
-        ratios = (s / 2 + np.arange(l)) / (d - 1 - s / 2 + np.arange(l))
-        return float(np.sign(s) * np.exp(log_mean) * np.prod(ratios))
+    a, h = (d - 1) / 2, s / 2
+    left = a - h
+    rest = _stirling_rest(left) - _stirling_rest(a) - _stirling_rest(2 * a - h)
+    rest += _stirling_rest(2 * a)
+    if h < 0.5 * a:
+        near = (left - 0.5) * np.log1p(-h / a) - (2 * a - h - 0.5) * np.log1p(-h / (2 * a))
+        return float(near - h * np.log(2) + rest)
+    k = left - 0.5
+    far = (0.5 + 2 * k) * np.log(2) - (a + k) * np.log1p(left / a) + k * np.log(left / a)
+    return float(far + rest)
+
+
+def _stirling_rest(x: float) -> float:
+    """Log Gamma(x) less (x - 1/2) log x - x + log(2 pi) / 2."""
+    if x < _STIRLING_FROM:
+        leading = (x - 0.5) * np.log(x) - x + 0.5 * np.log(2 * np.pi)
+        return float(special.gammaln(x) - leading)
+    terms = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188)
+    return float(sum(term / x ** (2 * k + 1) for k, term in enumerate(terms)))
 
 
 def _angle(p: Tensor, q: Tensor) -> Tensor:

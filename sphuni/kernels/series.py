@@ -96,8 +96,8 @@ class Dirichlet(GegenbauerSeries):
     sphere", Adv. Comput. Math. 21, 2004, 107-125. doi:10.1023/B:ACOM.0000016428.25905.da.
     """
 
-    coefficients: tuple[float, ...] = dataclasses.field(init=False, default=(0.0,))
-    d: int = dataclasses.field(init=False, default=3)
+    coefficients: tuple[float, ...] = dataclasses.field(init=False, default=(0.0,), repr=False)
+    d: int = dataclasses.field(init=False, default=3, repr=False)
     degree: int = 1
 
     def __post_init__(self) -> None:

@@ -4,16 +4,27 @@ import dataclasses
 
 import numpy as np
 import torch
+from scipy import special
 from torch import Tensor
 
 from sphuni import _numbers
+from sphuni.kernels import _moments
 from sphuni.kernels._base import Kernel
 from sphuni.kernels._powers import power
-from sphuni.special import harmonic_dimension
 
 __all__ = ["Gaussian", "Laplace", "Poisson"]
 
 _FEW_FACTORS = 16
+_LARGEST_EPSILON = 1e75
+_MOST_AHEAD = 20_000
+_TINIEST = np.finfo(np.float64).tiny
+# numerators u_k of DLMF 10.41.10 by powers of t^2, with their common denominators
+_DEBYE = (
+    (24, (3, -5)),
+    (1152, (81, -462, 385)),
+    (414720, (30375, -369603, 765765, -425425)),
+    (39813120, (4465125, -94121676, 349922430, -446185740, 185910725)),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +64,11 @@ class Gaussian(_Decreasing):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "epsilon", _numbers.positive("epsilon", self.epsilon))
+        if self.epsilon > _LARGEST_EPSILON:
+            raise ValueError(
+                f"epsilon must be at most {_LARGEST_EPSILON:g}, its fourth power being "
+                f"finite; got {self.epsilon:g}"
+            )
 
     @property
     def label(self) -> str:
@@ -75,6 +91,21 @@ class Gaussian(_Decreasing):
     def second(self, p: Tensor, q: Tensor) -> Tensor:
         """d^2K/dt^2, the second derivative with respect to the cosine."""
         return 4 * self.epsilon**4 * torch.exp(-(self.epsilon**2) * p)
+
+    def log_value(self, p: Tensor, q: Tensor) -> Tensor:
+        """Log K."""
+        return -(self.epsilon**2) * p
+
+    def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
+        """Coefficients a_0 .. a_L: their ratios are those of modified Bessel functions."""
+        first = self.mean(d)
+        kappa = 2 * self.epsilon**2
+        log_first = (
+            _log_bessel_mean(0.5 * d - 1, kappa) if first < _TINIEST else float(np.log(first))
+        )
+        ratios = _bessel_ratios(0.5 * d - 1, kappa, degree_max)
+        ratios *= _moments.dimension_ratios(d, degree_max)
+        return _moments.from_ratios(first, log_first, ratios)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +134,10 @@ class Laplace(_Decreasing):
         """d^2K/dt^2, the second derivative with respect to the cosine."""
         r = torch.sqrt(p)
         return self.a * (self.a * r + 1) / r**3 * torch.exp(-self.a * r)
+
+    def log_value(self, p: Tensor, q: Tensor) -> Tensor:
+        """Log K."""
+        return -self.a * torch.sqrt(p)
 
     @property
     def singular(self) -> bool:
@@ -156,13 +191,23 @@ class Poisson(_Decreasing):
         constant = self.d * (self.d + 2) * self._ratio**2
         return constant * self._power(p, -0.5 * self.d - 2)
 
+    def log_value(self, p: Tensor, q: Tensor) -> Tensor:
+        """Log K."""
+        return -0.5 * self.d * torch.log1p(self._ratio * p)
+
+    def mean(self, d: int) -> float:
+        """E K, in closed form where `d` is the kernel's own dimension."""
+        if d != self.d:
+            return super().mean(d)
+        return (1 - self.rho) ** (d - 1) / (1 + self.rho)
+
     def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
         """Coefficients in closed form where `d` is the kernel's own dimension."""
         if d != self.d:
             return super().gegenbauer(d, degree_max)
-        scale = (1 - self.rho) ** d / (1 - self.rho**2)
-        degrees = range(degree_max + 1)
-        return np.array([scale * float(harmonic_dimension(l, d)) * self.rho**l for l in degrees])
+        log_first = (d - 1) * np.log1p(-self.rho) - np.log1p(self.rho)
+        ratios = self.rho * _moments.dimension_ratios(d, degree_max)
+        return _moments.from_ratios(self.mean(d), log_first, ratios)
 
     def _power(self, p: Tensor, exponent: float) -> Tensor:
         """(1 + ratio p)^exponent; a high power would magnify the rounding of the sum."""
@@ -174,3 +219,34 @@ class Poisson(_Decreasing):
     def _ratio(self) -> float:
         """1 - 2 rho t + rho^2 = (1 - rho)^2 (1 + ratio p)."""
         return self.rho / (1 - self.rho) ** 2
+
+
+def _bessel_ratios(nu: float, kappa: float, count: int) -> np.ndarray:
+    """I_(nu + k + 1) / I_(nu + k) at kappa for k from 0 to count - 1.
+
+    Their recurrence runs downwards from a bound whose error goes like kappa^-2, and starts so far
+    above that even this is forgotten where kappa is not large.
+    """
+    ahead = min(int(7 * kappa**0.5) + 20, _MOST_AHEAD)
+    order = nu + count + ahead
+    ratio = kappa / (order + 0.5 + ((order + 1.5) ** 2 + kappa**2) ** 0.5)
+    ratios = np.empty(count + ahead)
+    for k in range(count + ahead - 1, -1, -1):
+        ratio = kappa / (2 * (nu + k + 1) + kappa * ratio)
+        ratios[k] = ratio
+    return ratios[:count]
+
+
+def _log_bessel_mean(nu: float, kappa: float) -> float:
+    """Log of Gamma(nu + 1) (2 / kappa)^nu e^-kappa I_nu(kappa) for large hypot(nu, kappa).
+
+    By the uniform (Debye) expansion, DLMF 10.41.3.
+    """
+    r = float(np.hypot(nu, kappa))
+    t = (nu / r) ** 2
+    terms = [
+        np.polynomial.polynomial.polyval(t, numbers) / (scale * r**k)
+        for k, (scale, numbers) in enumerate(_DEBYE, start=1)
+    ]
+    log_bessel = nu**2 / (r + kappa) + nu * np.log(2 / (nu + r)) - 0.5 * np.log(2 * np.pi * r)
+    return float(log_bessel + np.log1p(sum(terms)) + special.gammaln(nu + 1))

@@ -156,13 +156,10 @@ def _weights(points: Array) -> Array:
 
 def _residuals(points: Array, highest: int) -> Array:
     """Root of the mean of P_l over all ordered pairs, l = 1..highest."""
-    t = np.clip(points @ points.T, -1, 1)
-    previous, current = np.ones_like(t), t
-    means = []
-    for degree in range(1, highest + 1):
-        means.append(max(float(current.mean()), 0.0))
-        previous, current = (
-            current,
-            ((2 * degree + 1) * t * current - degree * previous) / (degree + 1),
-        )
-    return np.sqrt(np.array(means))
+    import torch
+
+    from sphuni.pairwise import degree_sums
+
+    n = len(points)
+    means = (2 * degree_sums(torch.from_numpy(points), highest).numpy() + n) / n**2
+    return np.sqrt(np.maximum(means, 0.0))

@@ -274,6 +274,8 @@ def test_fibonacci_points_are_well_separated():
 
 
 def test_fibonacci_needs_a_point():
+    with pytest.raises(TypeError, match=r"n must be a whole number; got 2\.5"):
+        fibonacci_sphere(2.5)
     with pytest.raises(ValueError, match="n must be at least 1; got 0"):
         fibonacci_sphere(0)
 

@@ -17,7 +17,7 @@ from sphuni.configurations._slp import ascend
 from sphuni.configurations._sparse import add_blocks
 from sphuni.configurations._tied import multipliers
 from sphuni.configurations._wells import native_wells
-from sphuni.geometry._hull import facets
+from sphuni.geometry._hull import deepest_facet, facets
 from sphuni.kernels import Gaussian, Riesz
 
 
@@ -131,6 +131,13 @@ def test_a_rise_without_curvature_is_that_of_the_linear_programme():
 
 def test_facets_of_a_cube_leave_out_slivers():
     assert facets(construct("cube_3")).shape == (12, 3)
+
+
+def test_a_facet_whose_plane_holds_the_centre_is_one():
+    pyramid = np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0], [0, 0, 1.0]])
+    assert len(facets(pyramid)) == 6
+    assert len(facets(pyramid, spanning=True)) == 4
+    assert set(deepest_facet(pyramid)) < {0, 1, 2, 3}
 
 
 def test_a_hole_outside_the_hull_is_negative():

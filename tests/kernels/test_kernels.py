@@ -136,6 +136,38 @@ def test_half_powers_agree_with_the_general_power():
         torch.testing.assert_close(Riesz(s).value(p, 4 - p), expected, rtol=2e-14, atol=0)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@every_kernel
+def test_kernels_of_a_gram_matrix(kernel, library):
+    """Its diagonal passes 1 by roundings; a kernel that diverges there must not change sign."""
+    points = sphuni.random_points(60, 8, rng=0)
+    gram = points @ points.T
+    gram[0, 0], gram[0, 1] = 1 + 4e-16, -1 - 4e-16
+    given = torch.from_numpy(gram) if library == "torch" else gram
+    values = np.asarray(kernel(given))
+    assert not np.isnan(values).any()
+    assert values[0, 0] == pytest.approx(kernel.at_one, rel=1e-12, abs=1e-12)
+    assert values[0, 1] == pytest.approx(kernel.at_minus_one, rel=1e-12, abs=1e-12)
+
+
+def test_kernels_of_single_precision_grams_and_of_whole_numbers():
+    points = sphuni.random_points(60, 64, rng=0, like=torch.zeros(1, dtype=torch.float32))
+    assert not bool(torch.isnan(Riesz(-1.0)(points @ points.T)).any())
+    assert Riesz(1.0)(torch.tensor([-1])).item() == 0.5
+    assert np.isnan(Riesz(1.0)(np.nan))
+    assert Riesz(1.0)([]).shape == (0,)
+    slopes = torch.func.vmap(torch.func.grad(Gaussian(1.0)))(torch.tensor([0.5, 0.2]))
+    expected = Gaussian(1.0).derivative(2 - 2 * torch.tensor([0.5, 0.2]), torch.zeros(2))
+    torch.testing.assert_close(slopes, expected)
+
+
+def test_a_kernels_repr_makes_it_again():
+    names = {cls.__name__: cls for cls in (Dirichlet, Gaussian, Riesz)}
+    for kernel in (Dirichlet(degree=40), Gaussian(0.5), Riesz(1.0, "geodesic")):
+        assert eval(repr(kernel), names) == kernel
+    assert repr(Dirichlet(degree=40)) == "Dirichlet(degree=40)"
+
+
 def test_kernels_compare_hash_and_answer_in_the_callers_library():
     assert Riesz(1) == Riesz(1.0)
     assert hash(Riesz(1)) == hash(Riesz(1.0))
@@ -174,6 +206,9 @@ def test_numpy_numbers_are_as_good_as_plain_ones(given, plain):
         (lambda: Riesz(float("inf")), ValueError, "s must be finite.*use separation"),
         (lambda: Riesz(1.0, "taxi"), ValueError, "metric must be 'chordal' or 'geodesic'"),
         (lambda: Gaussian(0.0), ValueError, "epsilon must be positive; got 0"),
+        (lambda: Gaussian(1e200), ValueError, r"epsilon must be at most 1e\+75.*got 1e\+200"),
+        (lambda: Riesz(1.0)(1.001), ValueError, r"t must hold cosines, in \[-1, 1\]; got 1.001"),
+        (lambda: Riesz(1.0)(-np.inf), ValueError, "t must hold cosines.*got -inf"),
         (lambda: Laplace(float("nan")), ValueError, "a must be finite; got nan"),
         (lambda: Gaussian("1"), TypeError, "epsilon must be a number; got '1'"),
         (lambda: Laplace(True), TypeError, "a must be a number; got True"),
