@@ -229,7 +229,10 @@ def test_second_order_has_nothing_to_say_at_a_vertex():
     assert (certificate.tied_moves, certificate.smallest_eigenvalue) == (0, None)
 
 
-@pytest.mark.parametrize(("n", "s", "value"), [(4, 2.0, 2.5), (6, 2.0, 4.5), (12, 2.0, 11.25)])
+@pytest.mark.parametrize(
+    ("n", "s", "value"),
+    [(4, 2.0, 2.5), (6, 2.0, 4.5), pytest.param(12, 2.0, 11.25, marks=pytest.mark.slow)],
+)
 def test_polarization_of_platonic_solids(n, s, value):
     result = optimize("polarization", n=n, s=s, restarts=2)
     assert result.value == pytest.approx(value, abs=1e-13)

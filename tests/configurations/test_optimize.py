@@ -178,7 +178,10 @@ def test_lines_in_space():
     assert result.certificate.bound_attained
 
 
-@pytest.mark.parametrize(("n", "d", "cosine"), [(6, 3, 3**-0.5), (8, 4, 0.5), (4, 3, 1 / 3)])
+@pytest.mark.parametrize(
+    ("n", "d", "cosine"),
+    [(6, 3, 3**-0.5), (4, 3, 1 / 3), pytest.param(8, 4, 0.5, marks=pytest.mark.slow)],
+)
 def test_covering_of_known_codes(n, d, cosine):
     result = optimize("covering", n=n, d=d, restarts=4)
     assert math.cos(result.value) == pytest.approx(cosine, abs=1e-12)
@@ -186,6 +189,7 @@ def test_covering_of_known_codes(n, d, cosine):
     assert result.certificate.residual < 1e-6
 
 
+@pytest.mark.slow
 def test_covering_with_13_points_reaches_the_record():
     result = optimize("covering", n=13, restarts=3)
     assert result.gap < 1e-12
@@ -360,7 +364,7 @@ def test_interrupted_and_resumed_ends_at_the_same_bits(tmp_path):
     )
 
 
-@pytest.mark.parametrize("problem", ["tammes", "covering"])
+@pytest.mark.parametrize("problem", ["tammes", pytest.param("covering", marks=pytest.mark.slow)])
 def test_a_batch_goes_on_where_it_was_killed(problem, tmp_path, monkeypatch):
     options = {"n": 7, "restarts": 3}
     whole = optimize(problem, **options)
@@ -396,7 +400,9 @@ def test_a_batch_goes_on_where_it_was_killed(problem, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "limit", [0.03, *(pytest.param(limit, marks=pytest.mark.slow) for limit in (1e-3, 0.1))]
 )
-@pytest.mark.parametrize(("problem", "n"), [("thomson", 30), ("tammes", 10)])
+@pytest.mark.parametrize(
+    ("problem", "n"), [("thomson", 30), pytest.param("tammes", 10, marks=pytest.mark.slow)]
+)
 def test_time_limits_within_a_batch_leave_no_trace(problem, n, limit, tmp_path):
     options = {"n": n, "restarts": 8, "checkpoint": tmp_path / "run.npz"}
     first = optimize(problem, time_limit=limit, **options)

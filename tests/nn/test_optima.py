@@ -107,7 +107,7 @@ def test_pole_objectives_reach_the_simplex_of_one_row_more_than_dimensions(name)
     torch.testing.assert_close(cosines, torch.full_like(cosines, -1 / 3), atol=2e-2, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["hs-mhp", "hs-mhc"])
+@pytest.mark.parametrize("name", ["hs-mhp", pytest.param("hs-mhc", marks=pytest.mark.slow)])
 def test_half_space_pole_objectives_spread_the_lines_of_their_projection(name):
     """Three lines in the plane that they are projected to, at 60 degrees."""
     objective = snn.build(name, shape=(3, 5), n_aux=16)
