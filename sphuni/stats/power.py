@@ -108,7 +108,7 @@ def power(
         Name of the test.
     alternative : str or callable
         A sampler of `sphuni.stats.alternatives` by name, or a function ``(n, d, *, batch, rng)``
-        that returns unit rows of shape (*batch, n, d); importable by name if workers > 1.
+        that returns unit rows of shape ``(*batch, n, d)``; importable by name if workers > 1.
     n, d : int
         Points per set and ambient dimension.
     alpha : float, default 0.05
