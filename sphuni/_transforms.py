@@ -13,7 +13,12 @@ from torch import Tensor
 from torch._C import _functorch
 from torch.autograd.function import once_differentiable
 
-__all__ = ["is_transformed", "transformed"]
+__all__ = ["has_values", "is_transformed", "transformed"]
+
+
+def has_values(x: Tensor) -> bool:
+    """Whether the numbers of `x` can be looked at: not under torch.func or compile."""
+    return not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x))
 
 
 def is_transformed(weight: Tensor) -> bool:

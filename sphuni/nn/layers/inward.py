@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sphuni._arrays import HALF
 from sphuni.nn.layers._lengths import soft_length, tamed
 
 __all__ = ["InwardScale"]
@@ -58,7 +59,7 @@ class InwardScale(nn.Module):
         if not x.is_floating_point():
             raise TypeError(f"x must be floating point; got {x.dtype}. Call x.float()")
         dtype = torch.promote_types(x.dtype, torch.float32)
-        eps = max(self.eps, 1e-6) if x.dtype in (torch.float16, torch.bfloat16) else self.eps
+        eps = max(self.eps, 1e-6) if x.dtype in HALF else self.eps
         wide, size = tamed(x.to(dtype), self.dim)
         return (wide / (self.xi * soft_length(wide, size, eps, self.dim))).to(x.dtype)
 

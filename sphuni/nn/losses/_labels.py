@@ -1,8 +1,8 @@
 """What losses ask of class labels."""
 
-import torch
 from torch import Tensor
-from torch._C import _functorch
+
+from sphuni._transforms import has_values
 
 __all__ = ["check_labels"]
 
@@ -15,13 +15,8 @@ def check_labels(labels: Tensor, rows: int, classes: int) -> None:
         )
     if labels.is_floating_point() or labels.is_complex():
         raise TypeError(f"labels must be whole numbers of classes; got {labels.dtype}")
-    # on a GPU the answer would have to be waited for, a compiled graph would break, and mapped
-    # labels have no values to look at
-    if (
-        labels.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and not _functorch.is_functorch_wrapped_tensor(labels)
-    ):
+    # on a GPU the answer would have to be waited for
+    if labels.device.type == "cpu" and has_values(labels):
         whole = labels.long()  # torch compares few of the unsigned types
         out = whole[(whole < 0) | (whole >= classes)]
         if len(out):
