@@ -64,7 +64,11 @@ def energy(
 
 
 def separation(weight: Tensor, *, half_space: bool) -> Tensor:
-    """Minus the smallest squared distance, once for every pair that attains it."""
+    """Minus the smallest squared distance, once for every pair that attains it.
+
+    Pairs that differ by a few units of rounding attain it together: which of them come out equal to
+    the last bit, such as (x, y) and (-x, -y), depends on the processor and on the blocks.
+    """
     rows = softened(weight)
     if half_space:
         rows = torch.cat([rows, -rows], dim=-2)
@@ -75,7 +79,8 @@ def separation(weight: Tensor, *, half_space: bool) -> Tensor:
 
     with torch.no_grad():
         least = torch.stack(_blocks(smallest, rows)).amin(dim=0)[..., None, None]
-    return -_sum_of_pairs(rows, rows, lambda p: torch.where(p == least, p, 0.0))
+        most = least + _UNITS * torch.finfo(rows.dtype).eps
+    return -_sum_of_pairs(rows, rows, lambda p: torch.where(p <= most, p, 0.0))
 
 
 def coherence(weight: Tensor) -> Tensor:
