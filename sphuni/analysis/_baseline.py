@@ -53,16 +53,17 @@ def against_draws(
 
     The draws are transformed as the layer was. z and p-values refer to them; the excess takes their
     mean energy for that of random rows, and the ratio of effective ranks their mean rank. Layers
-    too large to be drawn again are left as they are, with a note. Energies that are infinite on
-    average have no excess here either, and those of infinite variance no z.
+    too large to be drawn again are left as they are, with a note, but for what a transformation
+    alone makes small: z and the lower tails. Energies that are infinite on average have no excess
+    here either, and those of infinite variance no z.
     """
     n, d = summary.n, report.d
     own = options.baseline == "init"
     what = "its initialiser" if own else "Gaussian rows"
     draws = int(min(_DRAWS, _WORK / (float(n) * n * d)))
-    if draws < _LEAST:
-        note = f"too large to draw {what} many times: compared with independent uniform rows"
-        return dataclasses.replace(report, notes=(*report.notes, note))
+    # a sample of rows that were transformed with all others is no set transformed on its own
+    if draws < _LEAST or report.sampled:
+        return _left_as_it_is(report, options, what)
     gaussian = not own or report.kind in _GAUSSIAN_KINDS
     generator = torch_generator(options.seed)
     sums, summaries, ranks = [], [], []
@@ -74,13 +75,11 @@ def against_draws(
             ranks.append(measure_rank(drawn.moments))
     upper, lower = _tails(summary, summaries)
     means, deviations = _moments(sums, summary)
-    # the ranks of a sample are those of all rows, whose number shows in the ranks of random ones
-    rank = report.effective_rank / np.mean(ranks).item()
     return dataclasses.replace(
         report,
         z={k: _over(report.energy[k] - means[k], deviations[k]) for k in report.energy},
         excess={k: _rescale(report, k, means[k]) for k in report.excess},
-        effective_rank_ratio=report.effective_rank_ratio if report.sampled else rank,
+        effective_rank_ratio=report.effective_rank / np.mean(ranks).item(),
         p=upper,
         p_lower=lower,
         notes=(
@@ -89,6 +88,15 @@ def against_draws(
             f"compared with {draws} draws of {what}{_likewise(options)}",
         ),
     )
+
+
+def _left_as_it_is(report: LayerReport, options: Options, what: str) -> LayerReport:
+    """Keep what independent uniform rows can say: transformed rows are more regular than they."""
+    note = f"too large to draw {what} many times: compared with independent uniform rows"
+    if not options.transforms:
+        return dataclasses.replace(report, notes=(*report.notes, note))
+    note += ", in the upper tails only, as the transformation itself makes rows more regular"
+    return dataclasses.replace(report, z={}, p_lower={}, notes=(*report.notes, note))
 
 
 def _beside(report: LayerReport) -> str:

@@ -66,11 +66,12 @@ def cosine_chart(layer: LayerReport) -> str:
 def nearest_chart(layer: LayerReport) -> str:
     """Draw the angles to the nearest other row against their exact null law."""
     histogram = layer.angle_histogram
-    if histogram is None or layer.d < 2 or layer.n < 2 or not histogram.counts.sum() > 0:
+    if histogram is None or layer.d < 2 or not histogram.counts.sum() > 1:
         return ""
     counts, edges = rebin(histogram.counts, histogram.edges, _MOST_BARS)
     density = counts / counts.sum() / np.diff(edges)
-    degrees, null = nearest_line(layer.n, layer.d, edges, 64)
+    # dead rows, and those left out of a sample, are nobody's neighbours
+    degrees, null = nearest_line(int(histogram.counts.sum()), layer.d, edges, 64)
     low, high = shown_angles(edges, degrees)
     top = 1.08 * max(float(density.max()), float(null.max()))
     frame = Frame(_WIDTH, _HEIGHT, low, high, 0.0, top)

@@ -11,6 +11,11 @@ __all__ = ["Baseline", "Options"]
 _MULTIPLY_ADDS_PER_SECOND = 2e10
 """A cautious rate of one core for the two passes over the pairs of rows."""
 
+_FEWEST_ROWS = 64
+"""A sample of fewer rows says nothing, and takes no time however long they are."""
+
+_MOST_ROWS = 1 << 62
+
 Baseline: TypeAlias = Literal["uniform", "init"]
 
 
@@ -41,4 +46,5 @@ class Options:
 
     def most_rows(self, d: int) -> int:
         """How many rows of R^d can be compared with each other in `max_seconds`, about."""
-        return int(math.sqrt(self.max_seconds * _MULTIPLY_ADDS_PER_SECOND / d))
+        rows = math.sqrt(self.max_seconds * _MULTIPLY_ADDS_PER_SECOND / d)
+        return int(min(max(rows, _FEWEST_ROWS), _MOST_ROWS))

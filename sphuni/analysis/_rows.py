@@ -113,8 +113,22 @@ def transform(weights: Weights, options: Options) -> tuple[Tensor, tuple[str, ..
                 f"remove_top = {top} leaves fewer than two of the {spanned} dimensions that "
                 f"{n} rows of R^{d} span"
             )
-        axes = torch.linalg.eigh(weights.T @ weights).eigenvectors
-        weights = weights @ axes[:, : d - top]
+        # the coordinates behind the first are those that reflections to the leading axes leave
+        reflections = torch.geqrf(_leading(weights, top))
+        weights = torch.ormqr(*reflections, weights, left=False)[:, top:]
         which = "leading component was" if top == 1 else f"{top} leading components were"
         notes.append(f"the {which} removed, which leaves {d - top} coordinates")
     return weights, tuple(notes)
+
+
+def _leading(weights: Weights, top: int) -> Tensor:
+    """Vectors (d, top) that span the leading components, from the smaller of the two Gram matrices.
+
+    Scaled first, as squares of large or small weights would leave the range of their type.
+    """
+    n, d = weights.shape
+    largest = torch.stack(torch.aminmax(weights)).abs().amax()
+    scaled = weights / torch.where(largest == 0, 1.0, largest)
+    if n >= d:
+        return torch.linalg.eigh(scaled.T @ scaled).eigenvectors[:, d - top :]
+    return scaled.T @ torch.linalg.eigh(scaled @ scaled.T).eigenvectors[:, n - top :]

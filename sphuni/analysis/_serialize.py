@@ -87,7 +87,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn every complaint about the content of a file into one that names the file."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UnreadableFileError(
             f"{visible(str(path))} is damaged: {type(error).__name__}: {visible(str(error))}"
         ) from error
@@ -102,7 +102,7 @@ def decode(cls: type[_T], data: dict[str, Any]) -> _T:
         convert = _DECODERS.get(typing.cast(Any, field.type), lambda value: value)
         try:
             fields[field.name] = convert(data[field.name])
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"field {field.name!r}: {error}") from error
     return cls(**fields)
 
@@ -118,6 +118,8 @@ def _number(value: Any) -> float:
 def _integer(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"expected an integer; got {value!r}")
+    if abs(value) >= 1 << 63:
+        raise OverflowError("an integer of more than 64 bits")
     return value
 
 

@@ -1,6 +1,7 @@
 """Singular values of the directions and the ranks read off them."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ from sphuni.special import marchenko_pastur
 __all__ = ["Spectrum", "measure_rank", "measure_spectrum", "random_effective_rank"]
 
 _SIMULATED_BELOW = 64
-_DRAWS = 20
+_LONG = 4096
+_DRAWS, _MOST_DRAWS, _ENTRIES = 20, 1000, 100_000
 _KEPT = 256
 _SEED = 7
 
@@ -58,14 +60,19 @@ def random_effective_rank(n: int, d: int) -> float:
     if min(n, d) >= _SIMULATED_BELOW:
         ranks = (np.arange(min(n, d)) + 0.5) / min(n, d)
         return effective_rank(marchenko_pastur(ranks, n, d))
+    if d > _LONG:
+        # squared singular values 1 + e have the entropy log n - mean(e^2) / 2 and less
+        return n * math.exp(-(n - 1) / (2 * d))
     generator = torch.Generator().manual_seed(_SEED)
-    draws = []
-    rows = min(n, 4096)
-    for _ in range(_DRAWS):
-        sample = torch.randn(rows, d, generator=generator, dtype=torch.float64)
-        points = sample / sample.norm(dim=1, keepdim=True)
-        draws.append(measure_rank(moments_of(points)))
-    return float(np.mean(draws))
+    rows = min(n, _LONG)
+    # the smaller the set, the more its rank differs from draw to draw
+    draws = max(_DRAWS, min(_MOST_DRAWS, _ENTRIES // (rows * d)))
+    return float(np.mean([_drawn_rank(rows, d, generator) for _ in range(draws)]))
+
+
+def _drawn_rank(n: int, d: int, generator: torch.Generator) -> float:
+    sample = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    return measure_rank(moments_of(sample / sample.norm(dim=1, keepdim=True)))
 
 
 def _singular_values(moments: Moments) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sphuni._typing import Points
+from sphuni._arrays import _to_tensor
 from sphuni.analysis import readers
 from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, tensor_neurons
 
@@ -54,7 +54,8 @@ def open_source(
         items = tensor_neurons(model, heads=heads, split_qkv=split_qkv)
         return Source("state dict", list(items))
     if isinstance(model, Tensor | np.ndarray):
-        return Source("array", _points("array", torch.as_tensor(model)))
+        points = model if isinstance(model, Tensor) else _to_tensor(model, "model")
+        return Source("array", _points("array", points))
     raise TypeError(
         "model must be a torch module, a state dict, a path or an (n, d) array; "
         f"got {type(model).__name__}"
@@ -63,11 +64,16 @@ def open_source(
 
 def selected(name: str, layers: Iterable[str] | None, exclude: Iterable[str] | None) -> str | None:
     """Return the reason why a layer of this name is not wanted, or None."""
-    if layers is not None and not any(fnmatchcase(name, pattern) for pattern in layers):
+    if layers is not None and not any(_fits(name, pattern) for pattern in layers):
         return "not among the layers asked for"
-    if exclude is not None and any(fnmatchcase(name, pattern) for pattern in exclude):
+    if exclude is not None and any(_fits(name, pattern) for pattern in exclude):
         return "left out by the exclude pattern"
     return None
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether it is this name or fits this pattern; names such as `weight_ih_l0[i]` are both."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def collect_features(
@@ -98,7 +104,7 @@ def collect_features(
         If `layer` does not exist (the message lists those that do) or is never called, or no batch
         came.
     TypeError
-        If its output is no tensor.
+        If its output is no tensor of at least two axes.
     """
     named = dict(module.named_modules())
     if layer not in named:
@@ -113,7 +119,13 @@ def collect_features(
                 f"the output of {layer or 'the module'!r} must be a tensor or start with one; got "
                 f"{type(found).__name__}. Name another submodule by layer"
             )
-        rows.append(found.detach().flatten(1).cpu())
+        if found.dim() < 2:
+            raise TypeError(
+                f"the output of {layer or 'the module'!r} must have one row per sample; got shape "
+                f"{tuple(found.shape)}. Name another submodule by layer"
+            )
+        # a copy, as what comes after the layer may write into its output
+        rows.append(found.detach().flatten(1).to("cpu", copy=True))
 
     handle = named[layer].register_forward_hook(collect)
     modes = [(part, part.training) for part in module.modules()]
@@ -150,9 +162,9 @@ def _open_path(path: Path, heads: Any, split_qkv: bool) -> Source:
     return Source(str(path), items)
 
 
-def _points(name: str, points: Points) -> list[NeuronView | Skipped]:
+def _points(name: str, points: Tensor) -> list[NeuronView | Skipped]:
     if points.ndim != 2:
         raise ValueError(f"an array of points must have shape (n, d); got {tuple(points.shape)}")
-    if not points.is_floating_point():
+    if not (points.is_floating_point() or points.is_complex()):
         points = points.double()
     return list(tensor_neurons({name: points.detach()}, kinds={name: "points"}))

@@ -70,26 +70,28 @@ def _array(path: str, wanted: str | None) -> "tuple[np.ndarray, list[str]]":
     import numpy as np
 
     from sphuni._errors import RefusedFileError, UnreadableFileError
+    from sphuni.analysis.readers import read_tensors
 
     try:
-        with Path(path).open("rb") as stream:  # as numpy leaves a damaged file open
-            loaded: Any = np.load(stream, allow_pickle=False)
-            if isinstance(loaded, np.lib.npyio.NpzFile):
-                loaded = loaded[_key(path, loaded.files, wanted)]
-            elif wanted is not None:
-                raise UsageError("--array names an array of an .npz file; this is an .npy file")
-    except UsageError:
-        raise
-    except Exception as error:  # of a damaged file zipfile, zlib, tokenize, ... raise their own
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UnreadableFileError(f"cannot read {path!r}: {reason}") from error
+        model = read_tensors(path)
+    except UnreadableFileError as error:
+        reason = str(error).removeprefix(repr(path)).lstrip(": ")
+        raise type(error)(f"cannot read {path!r}: {reason}") from error
+    arrays: dict[str, Any] = {**model.tensors, **dict(model.skipped)}
+    if model.format == "npz":
+        found = arrays[_key(path, list(arrays), wanted)]
+    elif wanted is not None:
+        raise UsageError("--array names an array of an .npz file; this is an .npy file")
+    else:
+        (found,) = arrays.values()
+    expected = "must hold real numbers of shape (n, d), one point a row"
+    if isinstance(found, str):
+        raise RefusedFileError(f"cannot read {path!r}: it {expected}; it has {found}")
+    loaded = found.numpy()
     if loaded.ndim == 1:
         loaded = loaded[:, None]
     if loaded.ndim != 2 or loaded.dtype.kind not in "fiu":
-        raise RefusedFileError(
-            f"{path!r} must hold real numbers of shape (n, d), one point a row; "
-            f"got {loaded.dtype} of shape {loaded.shape}"
-        )
+        raise RefusedFileError(f"{path!r} {expected}; got {loaded.dtype} of shape {loaded.shape}")
     return loaded.astype(np.float64), []
 
 
@@ -262,9 +264,13 @@ def _coordinates(values: "np.ndarray", layout: Layout) -> "np.ndarray":
         raise UsageError(
             "points need two or more coordinates; one column is one angle a point: say --angles"
         )
-    norms = np.linalg.norm(values, axis=1)
-    if np.any(norms == 0):
-        row = int(np.flatnonzero(norms == 0)[0])
+    # their squares could leave the range of numbers where the coordinates themselves do not
+    largest = np.abs(values).max(axis=1, keepdims=True)
+    directions = values / np.where(largest == 0, 1.0, largest)
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    norms = (largest * lengths)[:, 0]
+    if np.any(largest == 0):
+        row = int(np.flatnonzero(largest[:, 0] == 0)[0])
         raise RefusedFileError(
             f"point {row + 1} is the zero vector and has no direction. "
             "For angles say --lonlat, --colatitude or --angles"
@@ -276,7 +282,7 @@ def _coordinates(values: "np.ndarray", layout: Layout) -> "np.ndarray":
             f"{norms[worst]:.6g}. If only directions matter say --normalize; for angles say "
             "--lonlat, --colatitude or --angles; leave out other columns by --columns"
         )
-    return np.asarray(values / norms[:, None])
+    return np.asarray(directions / lengths)
 
 
 def _angles(values: "np.ndarray", layout: Layout) -> "np.ndarray":

@@ -73,6 +73,31 @@ def test_selection(model):
         analyze(model, layers="conv*")
 
 
+def test_a_name_selects_its_layer_whatever_characters_it_has():
+    lstm = nn.LSTM(6, 8)
+    (one,) = [x for x in analyze(lstm, layers="weight_ih_l0[i]").layers if x.status == "analysed"]
+    assert one.name == "weight_ih_l0[i]"
+    rest = [x.name for x in analyze(lstm, exclude="weight_ih_l0[i]").layers if not x.reason]
+    assert len(rest) == 7
+    assert one.name not in rest
+
+
+def test_arrays_that_torch_does_not_take_are_read_all_the_same(rng):
+    points = rng.standard_normal((30, 5))
+    fixed = points.copy()
+    fixed.flags.writeable = False
+    exact = analyze(points).layers[0]
+    for same in (points[::-1], points.astype(">f8"), fixed):
+        assert analyze(same).layers[0].energy == pytest.approx(exact.energy, rel=1e-12)
+
+
+def test_complex_points_are_not_read_as_their_real_parts(rng):
+    points = rng.standard_normal((30, 5)) + 1j
+    with pytest.raises(TypeError, match="must be an array of real numbers; got dtype complex128"):
+        analyze(points)
+    assert analyze(torch.as_tensor(points)).layers[0].reason.startswith("complex numbers")
+
+
 def test_heads_are_recorded_however_they_were_said(tmp_path):
     attention = nn.MultiheadAttention(8, 2)
     reports = [analyze(attention, heads=heads) for heads in (None, 2, {"*": 2})]
@@ -138,6 +163,14 @@ def test_features_of_a_module(model, rng):
         collect_features(model, batches, layer="x")
     with pytest.raises(ValueError, match="at least one batch"):
         collect_features(model, [])
+
+
+def test_features_are_those_of_the_layer_though_the_next_writes_into_them():
+    model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(inplace=True))
+    batch = torch.randn(20, 8)
+    assert torch.equal(collect_features(model, [batch], layer="0"), model[0](batch).detach())
+    with pytest.raises(TypeError, match=r"must have one row per sample; got shape \(160,\)"):
+        collect_features(nn.Flatten(0), [batch])
 
 
 class Recurrent(torch.nn.Module):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import sample_reports
 
+from sphuni.analysis._charts import nearest_chart
 from sphuni.analysis._svg import nice_ticks
 from sphuni.analysis._text import shorten
 from sphuni.analysis.comparison import compare_reports
@@ -180,6 +181,12 @@ def test_bare_analysed_layer_has_a_page():
         layer, d=3, n=3, cosine_histogram=Histogram(np.zeros(2), np.arange(3.0))
     )
     Page(sample_reports.model((layer, empty)).to_html())
+
+
+def test_neighbours_are_read_against_as_many_rows_as_were_compared():
+    whole = sample_reports.layer("a", n=64)
+    sample = dataclasses.replace(whole, n=64_000, sampled="64 random rows of 64,000")
+    assert nearest_chart(sample) == nearest_chart(whole) != ""
 
 
 def test_ticks_are_round_and_inside():

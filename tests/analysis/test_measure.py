@@ -1,18 +1,20 @@
 """Numbers of a layer: against dense formulas, exact sets and bad input."""
 
 import math
+import time
 
 import numpy as np
 import pytest
 import torch
 
 import sphuni
-from sphuni.analysis import analyze
+from sphuni.analysis import _baseline, analyze
 from sphuni.analysis._energies import ENERGIES
 from sphuni.analysis._options import Options
 from sphuni.analysis._passes import scan_rows, scan_slab, slabs
+from sphuni.analysis._rows import prepare
 from sphuni.analysis._shared import measure_shared, opening
-from sphuni.analysis._spectrum import random_effective_rank
+from sphuni.analysis._spectrum import effective_rank, random_effective_rank
 from sphuni.analysis.measure import measure_layer
 from sphuni.analysis.sources import open_source
 from sphuni.nn.neurons import NeuronView
@@ -162,6 +164,65 @@ def test_sampling_says_so_and_stays_near_the_exact_value(rng):
     assert "of 3,000" in sampled.sampled
     assert "standard error" in sampled.sampled
     assert sampled.energy["1"] == pytest.approx(exact.energy["1"], rel=0.02)
+
+
+@pytest.mark.parametrize("seconds", [1e-12, math.inf])
+def test_any_time_has_a_report(seconds, rng):
+    report = layer(rng.standard_normal((100, 5)), max_seconds=seconds)
+    assert report.status == "analysed"
+    assert ("64 random rows of 100" in report.sampled) == (seconds < 1)
+
+
+@pytest.mark.parametrize("options", [{"center": True}, {"center": True, "remove_top": 2}])
+@pytest.mark.parametrize("seconds", [120, 1e-3])
+def test_rows_too_many_to_draw_are_not_blamed_for_their_transformation(
+    options, seconds, rng, monkeypatch
+):
+    if seconds > 1:
+        monkeypatch.setattr(_baseline, "_WORK", 1.0)
+    matrix = torch.from_numpy(rng.standard_normal((1500, 32)))
+    (report,) = analyze(matrix, max_seconds=seconds, **options).layers
+    assert bool(report.sampled) == (seconds < 1)
+    assert report.verdict == "uniform"
+    assert (report.z, report.p_lower) == ({}, {})
+    assert "in the upper tails only" in report.notes[-1]
+    own = layer(matrix.numpy(), baseline="init", max_seconds=1e-3)
+    assert max(map(abs, own.z.values())) < 4
+
+
+def test_long_rows_lose_components_in_no_time(rng):
+    matrix = rng.standard_normal((20, 3000)) * np.r_[60.0, np.ones(2999)]
+    started = time.perf_counter()
+    rows = prepare(torch.from_numpy(matrix), Options(remove_top=1)).points
+    assert time.perf_counter() - started < 1
+    kept = matrix - (matrix @ (axis := np.linalg.svd(matrix)[2][0]))[:, None] * axis
+    kept /= np.linalg.norm(kept, axis=1, keepdims=True)
+    assert rows.shape == (20, 2999)
+    assert (rows @ rows.T).numpy() == pytest.approx(kept @ kept.T, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_components_are_removed_at_any_scale(scale, rng):
+    matrix = torch.from_numpy(rng.standard_normal((40, 10)))
+    matrix[:, 0] *= 20
+    rows, scaled = (prepare(m, Options(remove_top=1)).points for m in (matrix, matrix * scale))
+    torch.testing.assert_close(rows @ rows.T, scaled @ scaled.T)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 4), (3, 10)])
+def test_the_rank_of_small_random_sets_is_their_mean(shape, rng):
+    sets = rng.standard_normal((20_000, *shape))
+    sets /= np.linalg.norm(sets, axis=2, keepdims=True)
+    mean = np.mean([effective_rank(values) for values in np.linalg.svd(sets, compute_uv=False)])
+    assert random_effective_rank(*shape) == pytest.approx(mean, rel=0.015)
+
+
+def test_the_rank_of_few_long_random_rows_takes_no_draws(rng):
+    rows = rng.standard_normal((40, 20_000))
+    values = np.linalg.svd(rows / np.linalg.norm(rows, axis=1, keepdims=True), compute_uv=False)
+    started = time.perf_counter()
+    assert random_effective_rank(40, 20_000) == pytest.approx(effective_rank(values), rel=1e-4)
+    assert time.perf_counter() - started < 0.05
 
 
 def test_centering_and_removing_components(rng):

@@ -343,6 +343,7 @@ LAYOUTS = {
     "gemm of weight first": ("Gemm", W, 0, {}, W),
     "gemm of transposed weight first": ("Gemm", W, 0, {"transA": 1}, W.t()),
     "table": ("Gather", W, 0, {}, W),
+    "table by an axis counted from the end": ("Gather", W, 0, {"axis": -2}, W),
     "conv": ("Conv", W.reshape(3, 2, 2), 1, {}, W),
     "deconv": (
         "ConvTranspose",
@@ -412,6 +413,24 @@ def test_onnx_weights_added_entry_by_entry_are_left_out(tmp_path):
     assert left == (("w", "12 numbers of shape (3, 4) combined entry by entry (Add)"),)
 
 
+def test_onnx_weights_in_integers_are_called_what_they_are(tmp_path):
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s"], ["w"]),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    stored = [
+        numpy_helper.from_array(np.ones((6, 4), dtype=np.int8), "q"),
+        numpy_helper.from_array(np.float32(0.1), "s"),
+        numpy_helper.from_array(np.ones((2, 2), dtype=np.int64), "places"),
+    ]
+    graph = helper.make_graph(nodes, "g", [], [], stored)
+    (tmp_path / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    left = read_tensors(tmp_path / "m.onnx").skipped
+    assert left[0].name == "q"
+    assert left[0].reason.startswith("24 integers of shape (6, 4) for DequantizeLinear: quantised")
+    assert left[1].reason.startswith("1 tensors of integers or truth values: shapes")
+
+
 def test_onnx_bfloat16(tmp_path):
     raw = torch.ones(2, 3, dtype=torch.bfloat16).view(torch.int16).numpy().tobytes()
     tensor = helper.make_tensor("w", TensorProto.BFLOAT16, [2, 3], raw, raw=True)
@@ -455,6 +474,7 @@ TEXTS = {
     "marked.csv": "\ufeff0,1\n2,3\n4,5\n",
     "marked_names.csv": "\ufeffx,y\n0,1\n2,3\n4,5\n",
     "a.txt": "# comment\n0 1\n2 3\n4 5\n",
+    "explained.csv": "# x: east, y: north\n\nx,y\n0,1\n2,3\n4,5\n",
 }
 
 

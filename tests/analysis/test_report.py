@@ -103,6 +103,8 @@ def test_foreign_json_is_refused_in_one_sentence(tmp_path, content, message):
         ("status", "perhaps"),
         ("cosine_histogram", {"counts": [1], "edges": [1]}),
         ("name", None),
+        ("n", 10**30),
+        ("norm_min", 10**400),
     ],
 )
 def test_damaged_layer_is_refused(tmp_path, report, field, value):

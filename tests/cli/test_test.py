@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -242,6 +243,33 @@ def test_bad_arrays_are_named(tmp_path, capsys):
     (tmp_path / "bad.csv").write_bytes(b"\xff\xfe\x00")
     assert "as text" in refused(capsys, str(tmp_path / "bad.csv"))[1]
     assert refused(capsys, str(tmp_path / "missing.csv"))[0] == 3
+
+
+def test_arrays_that_claim_more_than_their_file_holds_are_refused(tmp_path, capsys):
+    header = io.BytesIO()
+    layout = {"descr": "<f8", "fortran_order": False, "shape": (10**8, 500)}
+    np.lib.format.write_array_header_1_0(header, layout)
+    (tmp_path / "claim.npy").write_bytes(header.getvalue() + bytes(100))
+    code, message = refused(capsys, str(tmp_path / "claim.npy"))
+    assert (code, "claims 400000000000 bytes and the file holds 100" in message) == (3, True)
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", header.getvalue() + bytes(80 << 20))
+    code, message = refused(capsys, str(path))
+    assert (code, "more than max_ratio=100 times" in message) == (3, True)
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_rows_are_scaled_to_length_one_from_any_length(scale, tmp_path, capsys):
+    rows = random_points(20, 3, rng=0)
+    np.save(tmp_path / "x.npy", rows)
+    np.save(tmp_path / "y.npy", rows * scale)
+    plain, scaled = (
+        answer(capsys, str(tmp_path / name), "--tests", FAST, "--normalize")[1]
+        for name in ("x.npy", "y.npy")
+    )
+    for a, b in zip(plain["tests"], scaled["tests"], strict=True):
+        assert a["statistic"] == pytest.approx(b["statistic"], rel=1e-12)
 
 
 def test_no_file_is_bad_usage(capsys):

@@ -346,6 +346,55 @@ def archive_with_a_tail(path):
     path.write_bytes(path.read_bytes() + b"more")
 
 
+def _wide_end(length, start, place):
+    """The wide end record of an archive's directory, and the locator that follows it."""
+    record = b"PK\x06\x06" + struct.pack("<Q2H2I4Q", 44, 45, 45, 0, 0, 1, 1, length, start)
+    return record + b"PK\x06\x07" + struct.pack("<IQI", 0, place, 1)
+
+
+@case("refused", ".pt")
+def two_directories(path):
+    """One directory right before the end records, another where their offsets lead."""
+    archives = []
+    for key in ("checked", "loaded"):
+        stream = io.BytesIO()
+        torch.save({key: torch.eye(2)}, stream)
+        start = zipfile.ZipFile(stream).start_dir
+        content = stream.getvalue()
+        length = struct.unpack("<I", content[-10:-6])[0]
+        archives.append((content[:start], bytearray(content[start : start + length])))
+    (first, checked), (second, loaded) = archives
+    place = 0
+    while place < len(loaded):
+        sizes = struct.unpack("<3H", loaded[place + 28 : place + 34])
+        offset = struct.unpack("<I", loaded[place + 42 : place + 46])[0] + len(first)
+        loaded[place + 42 : place + 46] = struct.pack("<I", offset)
+        place += 46 + sum(sizes)
+    content = first + second + loaded
+    elsewhere = len(content)
+    content += _wide_end(len(loaded), elsewhere - len(loaded), elsewhere)[:56] + checked
+    content += _wide_end(len(checked), len(content) - len(checked), elsewhere)
+    path.write_bytes(content + b"PK\x05\x06" + struct.pack("<4H2IH", 0, 0, 1, 1, 100, 0, 0))
+
+
+@case("refused", ".npz")
+def member_crowd_behind_a_short_claim(path):
+    """The short end record claims 100 bytes; the wide one, which counts, has 20 MB."""
+    entry = b"PK\x01\x02" + struct.pack("<6H3I5H2I", 20, 20, *[0] * 7, 1, *[0] * 6) + b"a"
+    directory = entry * 420_000
+    content = directory + _wide_end(len(directory), 0, len(directory))
+    path.write_bytes(content + b"PK\x05\x06" + struct.pack("<4H2IH", 0, 0, 1, 1, 100, 0, 0))
+
+
+@case("refused", ".npz")
+def member_crowd_of_short_names(path):
+    """More entries than `max_tensors` in a directory of fewer bytes than `max_header`."""
+    entry = b"PK\x01\x02" + struct.pack("<6H3I5H2I", 20, 20, *[0] * 7, 1, *[0] * 6) + b"a"
+    directory = entry * 330_000
+    end = struct.pack("<4H2IH", 0, 0, 1, 1, len(directory), 0, 0)
+    path.write_bytes(directory + b"PK\x05\x06" + end)
+
+
 @case("error", ".pt")
 def member_crowd(path):
     """A directory of 100,500 entries, all for one empty member."""

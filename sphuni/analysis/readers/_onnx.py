@@ -27,6 +27,10 @@ __all__ = ["read_onnx"]
 
 _PASSING = {"Identity", "Cast", "DequantizeLinear", "QuantizeLinear"}
 _ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Where", "PRelu", "Concat", "Clip"}
+_QUANTISED = {
+    "DequantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv", "QGemm",
+    "QAttention", "DynamicQuantizeMatMul", "MatMulNBits",
+}  # fmt: skip
 _HOPS = 8
 _MAX_FILE = 1 << 31
 # Names torch gives on export; where the graph hides the layer, the name still tells its layout.
@@ -127,7 +131,9 @@ def _loaded(path: Path, graph: _Graph, limits: ReadLimits) -> LoadedModel:
         if not isinstance(value, Tensor):
             skipped.append(LeftOut(constant.name, value))
         elif not value.is_floating_point():
-            plumbing += 1
+            used = _quantised(constant, value, graph)
+            plumbing += used is None
+            skipped += [] if used is None else [LeftOut(constant.name, used)]
         elif value.dim() == 0 or value.numel() == 1:
             small += 1
         else:
@@ -170,6 +176,18 @@ def _value(path: Path, constant: _Constant, limits: ReadLimits) -> Tensor | str:
     if proto.data_type == onnx.TensorProto.BFLOAT16:
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
+
+
+def _quantised(constant: _Constant, value: Tensor, graph: _Graph) -> str | None:
+    """Say of integers that they are weights, or None where they belong to the graph's plumbing."""
+    uses = _uses(constant, constant.name.removeprefix(constant.scope), graph)
+    used = {use.node.op_type for use in uses} & _QUANTISED
+    if value.dim() < 2 or not used:
+        return None
+    return (
+        f"{value.numel()} integers of shape {tuple(value.shape)} for {min(used)}: quantised "
+        "weights are not read; use the model before it was quantised"
+    )
 
 
 def _known_types(onnx: Any) -> set[int]:
@@ -228,14 +246,17 @@ def _consumers(
     pending = [(local, value, 0)]
     while pending:
         name, tensor, hops = pending.pop()
-        for use in graph.uses.get(name, []):
-            if not use.scope.startswith(constant.scope):
-                continue
+        for use in _uses(constant, name, graph):
             passed = _passed(use, tensor)
             if passed is None:
                 yield use.node, use.position, tensor
             elif hops < _HOPS:
                 pending += [(output, passed, hops + 1) for output in use.node.output]
+
+
+def _uses(constant: _Constant, name: str, graph: _Graph) -> list[_Use]:
+    """Where a name enters an operation, within the scope of a tensor."""
+    return [use for use in graph.uses.get(name, []) if use.scope.startswith(constant.scope)]
 
 
 def _passed(use: _Use, tensor: Tensor) -> Tensor | None:

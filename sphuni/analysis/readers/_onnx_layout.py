@@ -50,7 +50,7 @@ def _deconvolved(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] 
 
 
 def _gathered(node: Any, position: int, weight: Tensor) -> tuple[str, _Rows] | None:
-    if position != 0 or weight.dim() != 2 or node_attribute(node, "axis", 0) != 0:
+    if position != 0 or weight.dim() != 2 or node_attribute(node, "axis", 0) not in (0, -2):
         return None
     return "embedding", [("", weight)]
 

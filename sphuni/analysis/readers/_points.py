@@ -1,5 +1,6 @@
 """Embeddings: one array of points in a file."""
 
+import itertools
 import os
 import warnings
 from pathlib import Path
@@ -85,12 +86,12 @@ def _text(path: Path, delimiter: str | None, limits: ReadLimits) -> Tensor:
     size = path.stat().st_size
     if size > min(_MAX_TEXT, limits.max_bytes):
         raise RefusedFileError(f"{shown(path)} is text of {size} bytes; save it with numpy.save")
-    header = _has_header(path, delimiter)
+    skipped = _lines_of_names(path, delimiter)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             array = np.loadtxt(
-                path, delimiter=delimiter, ndmin=2, skiprows=int(header), encoding=_ENCODING
+                path, delimiter=delimiter, ndmin=2, skiprows=skipped, encoding=_ENCODING
             )
     except (ValueError, UnicodeDecodeError) as error:
         raise UnreadableFileError(
@@ -101,11 +102,17 @@ def _text(path: Path, delimiter: str | None, limits: ReadLimits) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _has_header(path: Path, delimiter: str | None) -> bool:
-    """Say whether the first line is names: then not one of its cells is a number."""
+def _lines_of_names(path: Path, delimiter: str | None) -> int:
+    """Count the lines up to one of names, if the first with content has no number in any cell."""
     with path.open("rb") as stream:
-        line = stream.readline(_LINE).decode(_ENCODING, errors="replace").strip()
-    return bool(line) and not any(_is_number(cell) for cell in line.split(delimiter))
+        for count in itertools.count(1):
+            raw = stream.readline(_LINE)
+            if not raw or len(raw) == _LINE:
+                break
+            line = raw.decode(_ENCODING, errors="replace").partition("#")[0].strip()
+            if line:
+                return 0 if any(_is_number(cell) for cell in line.split(delimiter)) else count
+    return 0
 
 
 def _is_number(cell: str) -> bool:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sphuni._errors import RefusedFileError, UnreadableFileError
-from sphuni.analysis.readers._archive import checked_archive
+from sphuni.analysis.readers._archive import checked_archive, end_records
 from sphuni.analysis.readers._flatten import flatten
 from sphuni.analysis.readers._model import (
     LeftOut,
@@ -93,7 +93,8 @@ def _refuse_ambiguity(path: Path, members: list[zipfile.ZipInfo]) -> None:
     """Refuse archives that this library's and torch's zip readers could see differently.
 
     What is checked here must be what torch loads. Its reader does not distinguish upper from
-    lower case, nor does it shift offsets for bytes in front of the archive.
+    lower case, nor does it shift offsets for bytes in front of the archive, and it follows the
+    offsets of the end records where `zipfile` takes each part to lie right before the next.
     """
     with path.open("rb") as stream:
         stream.seek(-_END_RECORD, os.SEEK_END)
@@ -102,6 +103,8 @@ def _refuse_ambiguity(path: Path, members: list[zipfile.ZipInfo]) -> None:
         raise UnreadableFileError(f"{shown(path)} is not a whole archive: it has more at its end")
     if min((member.header_offset for member in members), default=1) > 0:
         raise UnreadableFileError(f"{shown(path)} is not a whole archive: it has more at its start")
+    if not end_records(path).straight:
+        raise RefusedFileError(f"{shown(path)} has a directory elsewhere than its end says")
     if len({member.filename.casefold() for member in members}) < len(members):
         raise RefusedFileError(f"{shown(path)} holds two members of one name")
     if any(member.filename != member.orig_filename for member in members):
