@@ -31,6 +31,7 @@ from sphuni.configurations.problems import (
 from sphuni.configurations.records import Record
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import design_residual, logdet_bound
+from sphuni.geometry.gram import safe_factor, terms_of
 from sphuni.kernels import Dirichlet, Gaussian, Kernel
 from sphuni.pairwise import Engine
 
@@ -81,7 +82,9 @@ class MaxdetProblem(Problem):
             slack=1e-14,
             deadline=end,
         )
-        return Relaxed(found.points.numpy(), found.values.numpy(), found.converged.numpy())
+        singular = safe_factor(_gram(self.kernel, found.points)[0], terms_of(self.kernel))[1]
+        scores = found.values.masked_fill(singular, math.inf)
+        return Relaxed(found.points.numpy(), scores.numpy(), found.converged.numpy())
 
     def refine(self, points: Array, end: float = math.inf) -> Array:
         """Apply Newton's method where the Hessian fits."""
@@ -176,10 +179,7 @@ def _minus_logdet(kernel: Kernel) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     def objective(x: Tensor) -> tuple[Tensor, Tensor]:
         rows = x.permute(2, 1, 0).contiguous()
         identity = torch.eye(x.shape[1], dtype=x.dtype)
-        same = identity.bool()
-        t = (rows @ rows.mT).masked_fill(same, 0.0)  # kernels of distances have a kink at 1
-        value, slope = kernel.value_and_derivative(2 - 2 * t, 2 + 2 * t)
-        value, slope = value.masked_fill(same, kernel.at_one), slope.masked_fill(same, 0.0)
+        value, slope = _gram(kernel, rows)
         factor, info = torch.linalg.cholesky_ex(value)
         bad = info > 0
         factor = torch.where(bad[:, None, None], identity, factor)
@@ -189,6 +189,14 @@ def _minus_logdet(kernel: Kernel) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
         return torch.where(bad, torch.inf, -logdet), gradient.permute(2, 1, 0).contiguous()
 
     return objective
+
+
+def _gram(kernel: Kernel, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Gram matrices (b, n, n) and derivatives with respect to the cosines, 0 on the diagonal."""
+    same = torch.eye(rows.shape[1], dtype=torch.bool)
+    t = (rows @ rows.mT).masked_fill(same, 0.0)  # kernels of distances have a kink at 1
+    value, slope = kernel.value_and_derivative(2 - 2 * t, 2 + 2 * t)
+    return value.masked_fill(same, kernel.at_one), slope.masked_fill(same, 0.0)
 
 
 def _logdet_derivatives(kernel: Kernel) -> Smooth:

@@ -29,7 +29,7 @@ __all__ = ["EnergyProblem"]
 
 _TOLERANCE = 1e-6
 _LARGEST_HESSIAN = 2_500
-_EXACT_SUM = 1_000
+_EXACT_SUM, _EXACT_COORDINATES = 1_000, 20_000_000
 _SINGLE_FUNNEL = 150
 _GENERATIONS = 2
 _SHAKE = 0.3
@@ -100,9 +100,9 @@ class EnergyProblem(Problem):
         return turn_a_cap(points, rng)
 
     def value(self, points: Array) -> float:
-        """Sum the kernel over pairs, rounded once where n allows it."""
+        """Sum the kernel over pairs, rounded once where n and d allow it."""
         rows = as_tensor(points)
-        if self.n <= _EXACT_SUM:
+        if self.n <= _EXACT_SUM and self.n**2 * self.d <= _EXACT_COORDINATES:
             total = exact_sum(self._pair_kernel, rows)
         else:
             total = float(pair_reduce(rows, kernel=self._pair_kernel))

@@ -78,18 +78,38 @@ def unturned(points: Array, move: Array) -> Array:
 
     To first order a rotation changes nothing, and its curvature would spoil convergence.
     """
-    turn = rotations(points)
-    return (move - turn @ (turn.T @ move)).reshape(len(points), -1)
+    frames = tangents(points)
+    wide = np.einsum("nde,ne->nd", frames, move.reshape(len(points), -1))
+    axes, squares = _axes(points)
+    twist = axes.T @ (points.T @ wide - wide.T @ points) @ axes
+    turn = np.where(_turning(squares), twist / np.where(_turning(squares), squares, 1.0), 0.0)
+    return np.asarray(np.einsum("nde,nd->ne", frames, wide - points @ axes @ turn @ axes.T))
 
 
 def rotations(points: Array) -> Array:
     """Orthonormal columns spanning the moves, in tangent coordinates, that rotate the set."""
-    d = points.shape[1]
-    rows, columns = np.triu_indices(d, 1)
-    index = np.arange(len(rows))
-    moves = np.zeros((len(rows), *points.shape))
-    moves[index, :, rows] = points[:, columns].T
-    moves[index, :, columns] = -points[:, rows].T
-    generators = np.einsum("knd,nde->kne", moves, tangents(points)).reshape(len(rows), -1).T
-    u, s, _ = np.linalg.svd(generators, full_matrices=False)
-    return np.asarray(u[:, s > 1e-6 * s.max()])
+    axes, squares = _axes(points)
+    rows, columns = np.nonzero(np.triu(_turning(squares), 1))
+    along = points @ axes
+    sizes = np.sqrt(squares[rows, columns])
+    inner = np.einsum("nde,dk->nke", tangents(points), axes)
+    moves = along[:, rows, None] * inner[:, columns] - along[:, columns, None] * inner[:, rows]
+    generators = moves / sizes[:, None]
+    return np.asarray(generators.transpose(0, 2, 1).reshape(-1, len(rows)))
+
+
+def _axes(points: Array) -> tuple[Array, Array]:
+    """Principal axes (d, d) of the points, columns, and squared lengths (d, d) of the turns.
+
+    In these axes the turns in all coordinate planes are orthogonal to one another: that from
+    axis a to b moves the points by as much as their coordinates a and b are long together.
+    """
+    _, lengths, axes = np.linalg.svd(points, full_matrices=len(points) < points.shape[1])
+    squares = np.zeros(points.shape[1])
+    squares[: len(lengths)] = lengths**2
+    return axes.T, squares[:, None] + squares
+
+
+def _turning(squares: Array) -> NDArray[np.bool_]:
+    """Which turns move the points at all: not those between two directions without any."""
+    return np.asarray(squares > 1e-12 * squares.max())

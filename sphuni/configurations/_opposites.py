@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sphuni._typing import Points
+from sphuni.configurations._clock import late
 from sphuni.configurations.polish import (
     Polished,
     Smooth,
@@ -76,7 +77,9 @@ def ties_of(points: Points, within: float = _OPPOSITE) -> tuple[Ties, Tensor]:
 def polish(kernel: Riesz, points: Points, deadline: float = math.inf) -> Tensor:
     """Tie the pairs that should be, and apply Newton's method to what remains smooth."""
     best, least = points, exact_sum(kernel, points)
-    for within in _TRIED:
+    for tried, within in enumerate(_TRIED):
+        if tried and late(deadline):
+            break
         ties, rows = ties_of(points, within)
         found = newton(_tied(kernel, ties), rows, deadline=deadline)
         candidate = ties.points(found.points)

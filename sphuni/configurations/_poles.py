@@ -9,7 +9,7 @@ from torch import Tensor
 from sphuni._typing import Points
 from sphuni.configurations._members import Array, Members, tangents
 from sphuni.configurations._wells import native_wells
-from sphuni.geometry._hull import facets
+from sphuni.geometry._hull import can_be_listed, facets
 from sphuni.kernels import Kernel
 from sphuni.sphere import unit_rows
 
@@ -48,7 +48,8 @@ def lowest_poles(points: Points, kernel: Kernel, margin: float) -> Tensor:
     """Distinct local minima (m, d) of the potential within a margin of the lowest.
 
     Safeguarded Newton descents start from the centres of the hull's facets, which are the
-    farthest places from the points, from the points' antipodes and fixed random directions.
+    farthest places from the points, from the points' antipodes and fixed random directions;
+    beyond d = 8 from the last two alone where the facets can be too many to go over.
     """
     native, starts = native_wells(kernel), _pole_starts(points)
     if native is None:
@@ -69,6 +70,8 @@ def _pole_starts(points: Points) -> Tensor:
     generator = torch.Generator().manual_seed(n + 1000 * d)
     starts = torch.randn(8 * d, d, generator=generator, dtype=torch.float64)
     rows = points.numpy()
+    if not can_be_listed(n, d):
+        return unit_rows(torch.cat([starts, -points]))
     try:
         corners = rows[facets(rows, spanning=True)]
         normals = np.linalg.solve(corners, np.ones((len(corners), d, 1)))[..., 0]

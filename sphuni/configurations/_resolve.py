@@ -10,6 +10,7 @@ from sphuni.configurations._energies import EnergyProblem
 from sphuni.configurations._packings import TammesProblem
 from sphuni.configurations._worst_places import CoveringProblem, PolarizationProblem
 from sphuni.configurations.problems import Problem
+from sphuni.geometry import logdet_bound
 from sphuni.kernels import Dirichlet, GegenbauerSeries, Kernel, Riesz, check_kernel
 
 __all__ = ["PROBLEMS", "resolve"]
@@ -96,6 +97,11 @@ def _maxdet(name: str, n: int, d: int, kernel: Kernel | None) -> Problem:
         kernel = Dirichlet(degree=degree)
     if not math.isfinite(kernel.at_one):
         raise ValueError(f"kernel must be bounded at coincident points; {kernel.label} is not")
+    if kernel.at_one > 0 and logdet_bound(n, d, kernel=kernel).value == -math.inf:
+        raise ValueError(
+            f"n must be smaller for {kernel.label}: the Gram matrix of n = {n} points in R^{d} is "
+            "singular whatever the points. Lower n, or take a kernel of higher degree"
+        )
     return MaxdetProblem(name, n, d, None, kernel=kernel)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sphuni._rng import numpy_generator
+from sphuni.configurations._clock import late
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import Family
 from sphuni.configurations._moves import into_a_hole
@@ -27,14 +28,13 @@ from sphuni.geometry import (
     polarization,
     polarization_bound,
 )
-from sphuni.geometry._hull import most_facets
+from sphuni.geometry._hull import ALWAYS_LISTED, MOST_LISTED, can_be_listed, most_facets
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import Engine
 
 __all__ = ["CoveringProblem", "PolarizationProblem"]
 
 _NOISE = 0.4
-_LARGEST_D, _MOST_FACETS = 8, 100_000
 _ALIKE = 1e-6
 """Where an optimum is not a vertex, ascent settles the points to about 1e-8 only."""
 
@@ -87,7 +87,11 @@ class WorstPlaceProblem(Problem):
             size = _NOISE * rng.uniform() * spacing(self.n, self.d) / self.d**0.5
             moved = rows[k] + size * rng.standard_normal(rows[k].shape)
             rows[k] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
-        scores = np.array([-float(self.family(one, 0.0).values.min()) for one in rows])
+        scores = np.full(len(rows), np.inf)
+        for k, one in enumerate(rows):
+            if k and late(end):  # one is enough to end with
+                break
+            scores[k] = -float(self.family(one, 0.0).values.min())
         return Relaxed(rows, scores, np.isfinite(scores))
 
     def refine(self, points: Array, end: float = math.inf) -> Array:
@@ -161,11 +165,11 @@ class CoveringProblem(WorstPlaceProblem):
 
     def __post_init__(self) -> None:
         count = 2 * self.n if self.antipodal else self.n
-        if self.d > _LARGEST_D and count > self.d and most_facets(count, self.d) > _MOST_FACETS:
+        if not can_be_listed(count, self.d):
             raise ValueError(
                 f"n = {self.n}, d = {self.d}: the hull of that many points of R^{self.d} can have "
                 f"{most_facets(count, self.d):,} facets, all of which a search for coverings goes "
-                f"over; at most {_MOST_FACETS:,} beyond d = {_LARGEST_D}. Lower n or d"
+                f"over; at most {MOST_LISTED:,} beyond d = {ALWAYS_LISTED}. Lower n or d"
             )
 
     @property

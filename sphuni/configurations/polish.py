@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.configurations._clock import late
+from sphuni.configurations._members import rotations
 from sphuni.kernels import Kernel
 
 __all__ = [
@@ -28,6 +29,7 @@ Smooth = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 _FLAT = 1e-9
 _TRUST = 0.1
+_NUMBERS_TOGETHER = 1 << 22  # differences of coordinates, 32 MB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +87,7 @@ def newton(
             break
         best, gradient, hessian, size = trial, new_gradient, new_hessian, new_size
     values = _spectrum(best, hessian)[0]
-    modes = rotation_modes(best, tangent_basis(best)).shape[1]
+    modes = rotation_modes(best).shape[1]
     kept = values[: len(values) - modes]
     smallest = float(kept[0]) if len(kept) else float("nan")
     flat = int((kept.abs() <= _FLAT * values.abs().max()).sum())
@@ -105,17 +107,9 @@ def tangent_basis(points: Points) -> Tensor:
     return reflection[:, :, : d - 1]
 
 
-def rotation_modes(points: Points, basis: Tensor) -> Tensor:
+def rotation_modes(points: Points) -> Tensor:
     """Orthonormal columns (n (d - 1), k) spanning the moves that rotate the whole set."""
-    d = points.shape[1]
-    rows, columns = torch.triu_indices(d, d, 1)
-    moves = points.new_zeros(len(rows), *points.shape)
-    index = torch.arange(len(rows))
-    moves[index, :, rows] = points[:, columns].T
-    moves[index, :, columns] = -points[:, rows].T
-    generators = torch.einsum("knd,nde->kne", moves, basis).reshape(len(rows), -1).T
-    u, s, _ = torch.linalg.svd(generators, full_matrices=False)
-    return u[:, s > 1e-6 * s.max().clamp_min(1e-300)]
+    return torch.from_numpy(rotations(points.numpy()))
 
 
 def kernel_derivatives(kernel: Kernel) -> Smooth:
@@ -131,9 +125,13 @@ def kernel_derivatives(kernel: Kernel) -> Smooth:
 def exact_sum(kernel: Kernel, points: Points) -> float:
     """Sum a kernel over i < j, by differences of coordinates and rounded once."""
     i, j = torch.triu_indices(len(points), len(points), 1)
-    p = (points[i] - points[j]).square().sum(-1)
-    q = (points[i] + points[j]).square().sum(-1)
-    return math.fsum(kernel.value(p, q).tolist())
+    few = max(1, _NUMBERS_TOGETHER // points.shape[1])
+    values: list[float] = []
+    for here, there in zip(i.split(few), j.split(few), strict=True):
+        p = (points[here] - points[there]).square().sum(-1)
+        q = (points[here] + points[there]).square().sum(-1)
+        values += kernel.value(p, q).tolist()
+    return math.fsum(values)
 
 
 def squared_distances(points: Points) -> tuple[Tensor, Tensor]:
@@ -179,7 +177,7 @@ def _newton_step(points: Points, gradient: Tensor, hessian: Tensor) -> Tensor:
 
 def _spectrum(points: Points, hessian: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenpairs, ascending, with the rotations moved to the upper end."""
-    modes = rotation_modes(points, tangent_basis(points))
+    modes = rotation_modes(points)
     scale = 10 * torch.linalg.matrix_norm(hessian, ord=1).clamp_min(1e-300)
     inner = hessian - modes @ (modes.T @ hessian)
     inner = inner - (inner @ modes) @ modes.T

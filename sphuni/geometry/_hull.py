@@ -6,10 +6,15 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-__all__ = ["deepest_facet", "facets", "fits", "most_facets"]
+__all__ = [
+    *("ALWAYS_LISTED", "MOST_LISTED"),
+    *("can_be_listed", "deepest_facet", "facets", "fits", "most_facets"),
+]
 
 _LARGEST = {3: 1_000_000, 4: 100_000, 5: 10_000, 6: 3_000, 7: 500, 8: 240}
 """Points for which one hull takes 10 to 20 seconds, by dimension."""
+ALWAYS_LISTED, MOST_LISTED = 8, 100_000
+"""The largest dimension in which all facets may be gone over, and how many beyond it."""
 _FLAT_FACET = 1e-9
 
 
@@ -26,6 +31,11 @@ def most_facets(n: int, d: int) -> int:
     """
     upper, lower = (d + 1) // 2, d // 2
     return math.comb(n - upper, lower) + math.comb(n - lower - 1, upper - 1)
+
+
+def can_be_listed(n: int, d: int) -> bool:
+    """Whether a search may go over all facets of the hull of any n points in R^d."""
+    return d <= ALWAYS_LISTED or n <= d or most_facets(n, d) <= MOST_LISTED
 
 
 def facets(points: np.ndarray, *, spanning: bool = False) -> NDArray[np.int64]:

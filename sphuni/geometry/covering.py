@@ -1,6 +1,7 @@
 """Covering radius: how deep the deepest hole is."""
 
 import dataclasses
+import math
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -185,8 +186,11 @@ def _find(points: Tensor, method: CoveringMethod, *, antipodal: bool) -> _Hole:
     """Choose the method that applies and run its search."""
     rows = unit_rows(points.double()).cpu().numpy()
     n, d = rows.shape
+    nearly = None
     if method != "bounds" or d == 2:
         found = closed_hemisphere(rows)
+        if found is not None and found.on_boundary and (rows @ found.pole).max() > _AGREE:
+            nearly, found = found, None  # the origin is inside by less than that search can tell
         if found is not None and method == "hull":
             raise ValueError(
                 "method='hull' does not apply to points in a closed hemisphere, whose hull leaves "
@@ -206,8 +210,12 @@ def _find(points: Tensor, method: CoveringMethod, *, antipodal: bool) -> _Hole:
         if facet is not None:
             return _Hole("facet", torch.from_numpy(facet).to(points.device), None)
     poles = deep_holes(points, starting_poles(points, antipodal=antipodal))
+    upper = _moment_upper_bound(rows)
+    if nearly is not None:
+        poles = torch.cat([poles, torch.from_numpy(nearly.pole[None]).to(points)])
+        upper = min(upper, math.pi / 2 + float(np.linalg.norm(nearly.weights @ rows)))
     deepest = torch.stack([(points @ pole).max() for pole in poles]).argmin()
-    return _Hole("pole", poles[deepest], _moment_upper_bound(rows))
+    return _Hole("pole", poles[deepest], upper)
 
 
 def _measure(points: Tensor, hole: _Hole) -> tuple[Tensor, Tensor]:

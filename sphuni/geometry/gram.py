@@ -9,13 +9,14 @@ from sphuni._arrays import array_function, check_points, widen
 from sphuni._budget import require
 from sphuni._errors import NotPositiveDefiniteError, NumericalWarning
 from sphuni._numbers import finite
-from sphuni.kernels import Gaussian, Kernel, check_kernel
+from sphuni.kernels import Gaussian, GegenbauerSeries, Kernel, check_kernel
 from sphuni.pairwise import gram_bytes, gram_matrix
 
-__all__ = ["cholesky_logdet", "gram_logdet"]
+__all__ = ["cholesky_logdet", "gram_logdet", "safe_factor", "terms_of"]
 
 _TRIES = 4
 _ROUNDING = 16
+_ITERATIONS = 3
 
 
 @array_function()
@@ -39,7 +40,8 @@ def gram_logdet(
     jitter : float, default 0
         Where the factorisation fails, this multiple of K(1) is added to the diagonal, then ten
         times as much, three times at most; a `NumericalWarning` states the amount. With 0 nothing
-        is added: a numerically singular Gram matrix (coincident points) has log-determinant -inf.
+        is added: a numerically singular Gram matrix (coincident points, more points than a
+        polynomial kernel has dimensions) has log-determinant -inf.
     antipodal : bool, default False
         The Gram matrix of the 2n points {x, -x}, by two n x n factorisations.
     max_bytes : int, optional
@@ -89,33 +91,56 @@ def gram_logdet(
         remedy="use a subset of the points or raise max_bytes",
     )
     near = gram_matrix(wide, kernel)
+    terms = terms_of(kernel)
     if not antipodal:
-        return cholesky_logdet(near, jitter=jitter).to(points.dtype)
+        return cholesky_logdet(near, jitter=jitter, terms=terms).to(points.dtype)
     far = gram_matrix(wide, kernel, opposite=True)
-    halves = (cholesky_logdet(part, jitter=jitter) for part in (near + far, near - far))
+    parts = (near + far, near - far)
+    halves = (cholesky_logdet(part, jitter=jitter, terms=terms) for part in parts)
     return sum(halves, start=wide.new_zeros(())).to(points.dtype)
 
 
-def cholesky_logdet(matrix: Tensor, *, jitter: float) -> Tensor:
+def cholesky_logdet(matrix: Tensor, *, jitter: float, terms: int = 1) -> Tensor:
     """Log-determinant of symmetric positive definite matrices (..., n, n).
 
     The only Cholesky factorisation of the library: `jitter`, relative to the mean diagonal, acts
-    only where the plain factorisation fails and never silently; see `gram_logdet`.
+    only where the plain factorisation fails and never silently; see `gram_logdet`. Entries are
+    sums of so many `terms`, each of which has its rounding.
     """
-    factor, failed = _factor(matrix)
+    factor, failed = safe_factor(matrix, terms)
     if bool(failed.any()):
         if jitter == 0:
             return _logdet_or_minus_infinity(matrix, failed)
-        factor = _factor_with_jitter(matrix, failed, jitter)
+        factor = _factor_with_jitter(matrix, failed, jitter, terms)
     return 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
 
 
-def _factor(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Cholesky factors, and which matrices have none or one with a pivot that is all rounding."""
+def terms_of(kernel: Kernel) -> int:
+    """How many terms a kernel's value is the sum of."""
+    return len(kernel.coefficients) if isinstance(kernel, GegenbauerSeries) else 1
+
+
+def safe_factor(matrix: Tensor, terms: int = 1) -> tuple[Tensor, Tensor]:
+    """Cholesky factors, and which matrices have none or an eigenvalue that is all rounding.
+
+    The pivots do not tell: the last one of a singular matrix is rounding times the condition
+    number of the others.
+    """
     factor, info = torch.linalg.cholesky_ex(matrix)
-    pivot = factor.detach().diagonal(dim1=-2, dim2=-1).amin(dim=-1).square()
     scale = matrix.detach().diagonal(dim1=-2, dim2=-1).mean(dim=-1)
-    return factor, (info > 0) | (pivot < _ROUNDING * torch.finfo(matrix.dtype).eps * scale)
+    limit = _ROUNDING * terms * torch.finfo(matrix.dtype).eps * scale
+    return factor, (info > 0) | ~(_least_eigenvalue(factor.detach()) >= limit)
+
+
+def _least_eigenvalue(factor: Tensor) -> Tensor:
+    """The least eigenvalue of L L^T, from above, by inverse iteration from the smallest pivot."""
+    least = factor.diagonal(dim1=-2, dim2=-1).argmin(dim=-1)
+    vector = torch.nn.functional.one_hot(least, factor.shape[-1]).to(factor)[..., None]
+    size = torch.ones_like(vector[..., :1, :])
+    for _ in range(_ITERATIONS):
+        vector = torch.cholesky_solve(vector / size, factor)
+        size = torch.linalg.vector_norm(vector, dim=-2, keepdim=True)
+    return 1 / size[..., 0, 0]
 
 
 def _logdet_or_minus_infinity(matrix: Tensor, failed: Tensor) -> Tensor:
@@ -131,13 +156,13 @@ def _logdet_or_minus_infinity(matrix: Tensor, failed: Tensor) -> Tensor:
     return value.masked_fill(failed, -torch.inf)
 
 
-def _factor_with_jitter(matrix: Tensor, failed: Tensor, jitter: float) -> Tensor:
+def _factor_with_jitter(matrix: Tensor, failed: Tensor, jitter: float, terms: int) -> Tensor:
     identity = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     scale = matrix.detach().diagonal(dim1=-2, dim2=-1).mean(dim=-1)
     added = torch.zeros_like(scale)
     for attempt in range(_TRIES):
         added = torch.where(failed, scale * jitter * 10**attempt, added)
-        factor, failed = _factor(matrix + added[..., None, None] * identity)
+        factor, failed = safe_factor(matrix + added[..., None, None] * identity, terms)
         if not bool(failed.any()):
             warnings.warn(
                 f"added up to {added.max().item():.3g} to the diagonal of a Gram matrix that was "

@@ -6,10 +6,10 @@ from scipy import optimize as optimize_scipy
 import sphuni
 from sphuni import random_points
 from sphuni._errors import BudgetError
-from sphuni.configurations import construct, optimize
+from sphuni.configurations import _poles, construct, optimize
 from sphuni.configurations._contacts import contacts
 from sphuni.configurations._holes import holes
-from sphuni.configurations._members import step_along, tangents
+from sphuni.configurations._members import rotations, step_along, tangents, unturned
 from sphuni.configurations._poles import _descend, lowest_poles, pole_values
 from sphuni.configurations._quadratic import best_rise
 from sphuni.configurations._resolve import resolve
@@ -17,7 +17,7 @@ from sphuni.configurations._slp import ascend
 from sphuni.configurations._sparse import add_blocks
 from sphuni.configurations._tied import multipliers
 from sphuni.configurations._wells import native_wells
-from sphuni.geometry._hull import deepest_facet, facets
+from sphuni.geometry._hull import can_be_listed, deepest_facet, facets
 from sphuni.kernels import Gaussian, Riesz
 
 
@@ -309,3 +309,55 @@ def test_few_points_polarize_as_well_as_any(n, d, antipodal, s):
     for one in others:
         rival = sphuni.polarization(one, s=s, antipodal=antipodal)
         assert float(rival.lower) <= found.value + 1e-9
+
+
+def test_a_late_search_for_coverings_looks_at_one_hull():
+    problem = resolve("covering", 12, 3, None, metric="chordal", kernel=None, antipodal=False)
+    starts = random_points(12, 3, batch=16, rng=0)
+    assert np.isfinite(problem.relax(starts, list(range(16)), "blockwise", 0.0).scores).sum() == 1
+    later = problem.relax(starts, list(range(16)), "blockwise", np.inf)
+    assert np.isfinite(later.scores).all()
+
+
+@pytest.mark.parametrize("n", [30, 60])
+def test_poles_in_high_dimension_do_without_the_hull(n, monkeypatch):
+    def refuse(points, **options):
+        raise AssertionError("a hull of up to ten thousand million facets")
+
+    monkeypatch.setattr(_poles, "facets", refuse)
+    points = torch.from_numpy(random_points(n, 20, rng=0))
+    poles = lowest_poles(points, Riesz(2.0), 0.0)
+    value = float(Riesz(2.0).value((poles[:1] - points).square().sum(1), None).sum())
+    assert value == pytest.approx(float(sphuni.polarization(points, s=2.0).value), rel=1e-2)
+    assert can_be_listed(11, 9)
+    assert not can_be_listed(n, 20)
+
+
+@pytest.mark.parametrize(("n", "d"), [(1, 2), (2, 3), (5, 3), (4, 7), (20, 6)])
+@pytest.mark.parametrize("kind", ["generic", "flat", "coincident"])
+def test_rotations_are_the_moves_that_antisymmetric_matrices_make(n, d, kind):
+    points = random_points(n, d, rng=n)
+    if kind == "flat":
+        points[:, -1] = 0.0
+        points = sphuni.normalize(points + 1e-3 * np.eye(d)[0])
+    if kind == "coincident":
+        points[:] = points[0]
+    made = []
+    for a, b in zip(*np.triu_indices(d, 1), strict=True):
+        turn = np.zeros((d, d))
+        turn[a, b], turn[b, a] = 1.0, -1.0
+        made.append(np.einsum("nd,nde->ne", points @ turn, tangents(points)).ravel())
+    u, lengths, _ = np.linalg.svd(np.array(made).T, full_matrices=False)
+    u = u[:, lengths > 1e-6 * lengths.max()]
+    found = rotations(points)
+    assert found.shape == u.shape
+    assert found.T @ found == pytest.approx(np.eye(u.shape[1]), abs=1e-13)
+    assert found @ found.T == pytest.approx(u @ u.T, abs=1e-13)
+    move = np.random.default_rng(0).standard_normal((n, d - 1))
+    left = move.ravel() - u @ (u.T @ move.ravel())
+    assert unturned(points, move) == pytest.approx(left.reshape(n, -1), abs=1e-13)
+
+
+def test_rotations_of_few_points_in_high_dimension_are_few():
+    """Those that leave every point alone are not gone over."""
+    assert rotations(random_points(3, 400, rng=0)).shape == (3 * 399, 3 + 3 * 397)

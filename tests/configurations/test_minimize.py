@@ -9,8 +9,15 @@ import torch
 
 from sphuni import random_points
 from sphuni._rng import seeds
-from sphuni.configurations import _objectives, fibonacci_sphere, optimize, symmetry_order
-from sphuni.configurations._determinants import _logdet_derivatives, _minus_logdet
+from sphuni.configurations import (
+    _energies,
+    _objectives,
+    fibonacci_sphere,
+    optimize,
+    polish,
+    symmetry_order,
+)
+from sphuni.configurations._determinants import MaxdetProblem, _logdet_derivatives, _minus_logdet
 from sphuni.configurations._log_energy import _Power, log_energy, steepness
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._native import minimize_native
@@ -21,6 +28,7 @@ from sphuni.configurations._packing_energy import packing_energy
 from sphuni.configurations._resolve import resolve
 from sphuni.configurations.minimize import minimize
 from sphuni.configurations.polish import (
+    exact_sum,
     kernel_derivatives,
     newton,
     rotation_modes,
@@ -28,7 +36,7 @@ from sphuni.configurations.polish import (
 )
 from sphuni.configurations.problems import random_starts
 from sphuni.geometry import covering_radius
-from sphuni.kernels import Dirichlet, Gaussian, Riesz
+from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Riesz
 from sphuni.pairwise import pair_reduce
 
 
@@ -167,7 +175,7 @@ def test_newton_reaches_rounding():
 
 def test_rotations_are_flat_directions():
     points = starts(9, 4, 1)[0]
-    modes = rotation_modes(points, tangent_basis(points))
+    modes = rotation_modes(points)
     assert modes.shape == (27, 6)
     assert torch.allclose(modes.T @ modes, torch.eye(6).double(), atol=1e-12)
     gradient, _ = kernel_derivatives(Riesz(1.0))(points)
@@ -391,3 +399,30 @@ def test_native_loops_are_kept_for_the_next_process(tmp_path):
     assert [value for value, _ in first] == [value for value, _ in again]
     assert [misses for _, misses in first] == ["1", "1"]
     assert [misses for _, misses in again] == ["0", "0"]
+
+
+def test_exact_sums_are_taken_in_parts_and_left_to_the_engine_where_they_are_long(monkeypatch):
+    points = starts(40, 5, 1)[0]
+    whole = exact_sum(Riesz(1.5), points)
+    monkeypatch.setattr(polish, "_NUMBERS_TOGETHER", 35)
+    assert exact_sum(Riesz(1.5), points) == pytest.approx(whole, rel=1e-15)
+    problem = resolve("thomson", 300, 240, None, metric="chordal", kernel=None, antipodal=False)
+    points = random_points(300, 240, rng=0)
+    monkeypatch.setattr(_energies, "exact_sum", None)
+    expected = float(pair_reduce(torch.from_numpy(points), kernel=Riesz(1.0)))
+    assert problem.value(points) == expected
+
+
+@pytest.mark.parametrize(
+    ("kernel", "n"), [(GegenbauerSeries((0.0, 1.0), 3), 4), (Dirichlet(degree=2), 10)]
+)
+def test_determinants_that_vanish_for_all_points_are_refused(kernel, n):
+    with pytest.raises(ValueError, match=r"n must be smaller.*singular whatever the points"):
+        optimize("maxdet", n=n, kernel=kernel)
+
+
+def test_singular_matrices_are_no_optima():
+    """Rounding may leave them positive pivots, and a finite determinant above the bound."""
+    problem = MaxdetProblem("maxdet", 5, 3, kernel=GegenbauerSeries((0.0, 1.0), 3))
+    found = problem.relax(random_points(5, 3, batch=16, rng=0), [], "blockwise", np.inf)
+    assert np.isposinf(found.scores).all()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sphuni.configurations import optimize
+from sphuni.configurations import _opposites, optimize
 from sphuni.configurations._opposites import polish, state_of, ties_of
 from sphuni.configurations.polish import kernel_derivatives, newton
 from sphuni.distributions import random_points
@@ -104,3 +104,16 @@ def test_newton_takes_no_step_after_the_deadline():
 def test_coincident_points_have_no_hessian_and_no_crash():
     poles = torch.tensor([[0.0, 0, 1], [0, 0, 1], [0, 0, -1]], dtype=torch.float64)
     assert math.isnan(newton(kernel_derivatives(Riesz(-1.5)), poles).smallest_eigenvalue)
+
+
+def test_late_polishing_tries_one_way_of_tying(monkeypatch):
+    calls = []
+
+    def counted(*args, **options):
+        calls.append(args)
+        return newton(*args, **options)
+
+    monkeypatch.setattr(_opposites, "newton", counted)
+    points = torch.from_numpy(random_points(6, 3, rng=0))
+    polish(Riesz(1.0, "geodesic"), points, 0.0)
+    assert len(calls) == 1

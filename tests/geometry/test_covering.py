@@ -191,3 +191,28 @@ def test_the_search_for_holes_works_in_inference_mode():
     plain = sphuni.covering_radius(points, method="bounds").radius
     with torch.inference_mode():
         assert sphuni.covering_radius(points.clone(), method="bounds").radius == plain
+
+
+@pytest.mark.parametrize("gap", [1e-7, 1e-9, 1e-10, 1e-11, 1e-14])
+def test_points_that_just_miss_a_hemisphere_are_not_taken_for_one(gap):
+    """The origin is inside the hull by less than 1e-9."""
+    arcs = np.array([0.0, np.pi - gap, 1.5 * np.pi])
+    result = sphuni.covering_radius(np.stack([np.cos(arcs), np.sin(arcs)], axis=1))
+    assert result.radius == pytest.approx((np.pi - gap) / 2, abs=1e-12)
+    turns = 2 * np.pi * np.arange(5) / 5
+    low = np.stack(
+        [np.cos(turns) * np.cos(gap), np.sin(turns) * np.cos(gap), 0 * turns - np.sin(gap)]
+    )
+    result = sphuni.covering_radius(np.vstack([low.T, [0.0, 0.0, 1.0]]))
+    assert result.radius == pytest.approx(np.pi / 2 - gap, abs=1e-12)
+    assert bool(result.exact)
+
+
+def test_the_bounds_hold_where_a_hemisphere_is_just_missed_and_no_hull_fits():
+    d, gap = 12, 1e-10
+    frame = np.eye(d)[:-1]
+    low = np.concatenate([frame, -frame]) * np.cos(gap) - np.sin(gap) * np.eye(d)[-1]
+    result = sphuni.covering_radius(np.vstack([low, np.eye(d)[-1]]))
+    assert result.lower <= np.pi / 2 - gap + 1e-13
+    assert result.upper >= np.pi / 2 - gap - 1e-13
+    assert result.upper - result.lower < 1e-9

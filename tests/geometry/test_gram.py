@@ -65,6 +65,31 @@ def test_duplicates_are_minus_infinity_whatever_rounding_does(n, seed):
         assert sphuni.gram_logdet(points) == -np.inf
 
 
+@pytest.mark.parametrize("kernel", [Dirichlet(degree=7), GegenbauerSeries((0.0, 1.0), d=3)])
+@pytest.mark.parametrize("more", [1, 2])
+def test_more_points_than_dimensions_are_minus_infinity_whatever_rounding_does(kernel, more):
+    """The last pivots are rounding times the condition number of the others, hence not tiny."""
+    n = (64 if len(kernel.coefficients) > 2 else 3) + more
+    sets = np.stack([sphuni.random_points(n, 3, rng=seed) for seed in range(20)])
+    with pytest.warns(NumericalWarning, match="numerically singular"):
+        assert np.isneginf(sphuni.gram_logdet(sets, kernel=kernel)).all()
+
+
+def test_points_of_a_subspace_have_no_volume(rng):
+    flat = sphuni.normalize(np.pad(rng.standard_normal((40, 20, 19)), ((0, 0), (0, 0), (0, 1))))
+    turned = flat @ np.linalg.qr(rng.standard_normal((20, 20)))[0]
+    with pytest.warns(NumericalWarning, match="numerically singular"):
+        value = sphuni.gram_logdet(turned, kernel=GegenbauerSeries((0.0, 1.0), d=20))
+    assert np.isneginf(value).all()
+
+
+def test_flat_kernels_keep_their_small_eigenvalues(rng):
+    points = sphuni.random_points(40, 3, rng=rng)
+    exact = np.linalg.slogdet(Gaussian(1.0)(np.clip(points @ points.T, -1, 1)))[1]
+    assert exact < -100
+    assert sphuni.gram_logdet(points) == pytest.approx(exact, rel=1e-6)
+
+
 def test_a_duplicate_in_one_set_leaves_the_others_alone(rng):
     points = torch.tensor(sphuni.random_points(5, 4, batch=3, rng=rng))
     expected = sphuni.gram_logdet(points[[0, 2]])

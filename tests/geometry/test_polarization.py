@@ -8,6 +8,7 @@ from exact_codes import moved
 import sphuni
 from sphuni.configurations import construct
 from sphuni.geometry import _ascent
+from sphuni.geometry._branch import lowest_potential
 from sphuni.kernels import Riesz
 
 
@@ -166,3 +167,23 @@ def test_points_in_blocks_have_the_same_heights(monkeypatch):
     whole = [height(poles) for height in heights]
     monkeypatch.setattr(_ascent, "_BLOCK_ELEMENTS", 7 * 8)
     torch.testing.assert_close([height(poles) for height in heights], whole)
+
+
+@pytest.mark.parametrize("antipodal", [False, True])
+@pytest.mark.parametrize("s", [60.0, 200.0, 400.0])
+def test_certificates_of_steep_kernels_do_not_rest_on_overflow(s, antipodal):
+    """Points at the first cells' centres: powers overflow there, and nan is not a bound."""
+    points = torch.from_numpy(
+        np.concatenate([np.eye(3), -np.eye(3), sphuni.random_points(40, 3, rng=0)])
+    )
+    kernel = Riesz(s).antipodal() if antipodal else Riesz(s)
+    low = float(sphuni.polarization(points, s=s, antipodal=antipodal).value)
+    certified, _ = lowest_potential(points, kernel, best=100 * low, tolerance=1e-9 * low)
+    assert certified <= low * (1 + 1e-9)
+
+
+def test_steep_kernels_are_certified():
+    points = sphuni.random_points(20, 3, rng=1)
+    result = sphuni.polarization(points, s=20.0)
+    assert bool(result.exact)
+    assert result.lower == pytest.approx(8.835117406307342, rel=1e-9)
