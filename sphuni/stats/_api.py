@@ -236,6 +236,11 @@ def test_from_summary(
     """
     built = _registry.build(test, parameters)
     built.check(n, d)
+    if not built.one_number:
+        raise ValueError(
+            f"test {built.name!r} is not made of one number or of pair sums; give its points to "
+            "uniformity_test"
+        )
     kernels = built.terms(d)
     parts: Any = summary.double()
     if kernels:

@@ -38,7 +38,8 @@ class UniformityTest(abc.ABC):
 
     Parameters of a test are the fields of its class. The statistic of rotated points must be the
     same unless `invariant` is False, so that null samples may be drawn in fewer dimensions. Tests
-    with `in_all` False are run where they are asked for by name.
+    with `in_all` False are run where they are asked for by name; `one_number` is False where
+    neither a number nor pair sums are the summary.
     """
 
     name: ClassVar[str] = ""
@@ -51,6 +52,7 @@ class UniformityTest(abc.ABC):
     invariant: ClassVar[bool] = True
     pairwise: ClassVar[bool] = True
     in_all: ClassVar[bool] = True
+    one_number: ClassVar[bool] = True
     infinite_at: ClassVar[str] = "coincident or antipodal points"
 
     @classmethod

@@ -17,6 +17,7 @@ from sphuni.stats.sobolev import SobolevTest
 __all__ = ["check_max_pairs", "incomplete_law", "is_incomplete", "sampled_sums"]
 
 _CHUNK = 1 << 18
+_CHUNK_NUMBERS = 1 << 22
 _MOST_DEGREES = 1e10
 
 
@@ -36,6 +37,7 @@ def sampled_sums(points: Points, kernels: Sequence[Kernel], count: int, rng: See
     """Estimates of the pair sums from `count` random pairs, the same ones for every set."""
     n = points.shape[-2]
     generator = numpy_generator(0 if rng is None else rng)
+    part = max(1, _CHUNK_NUMBERS * n // max(points.numel(), 1))  # pairs of all sets at a time
     totals = [torch.zeros(points.shape[:-2], dtype=torch.float64, device=points.device)] * len(
         kernels
     )
@@ -43,12 +45,13 @@ def sampled_sums(points: Points, kernels: Sequence[Kernel], count: int, rng: See
         size = min(_CHUNK, count - start)
         first = generator.integers(n, size=size)
         second = (first + generator.integers(1, n, size=size)) % n
-        x, y = (points[..., torch.as_tensor(i), :].double() for i in (first, second))
-        near, far = (x - y).square().sum(-1), (x + y).square().sum(-1)
-        totals = [
-            total + _values(kernel, near, far).sum(-1)
-            for total, kernel in zip(totals, kernels, strict=True)
-        ]
+        for pairs in zip(*(torch.as_tensor(i).split(part) for i in (first, second)), strict=True):
+            x, y = (points[..., i.to(points.device), :].double() for i in pairs)
+            near, far = (x - y).square().sum(-1), (x + y).square().sum(-1)
+            totals = [
+                total + _values(kernel, near, far).sum(-1)
+                for total, kernel in zip(totals, kernels, strict=True)
+            ]
     return [0.5 * n * (n - 1) / count * total for total in totals]
 
 

@@ -5,12 +5,14 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import special
 from torch import Tensor
 
 from sphuni._typing import Points
+from sphuni.special import harmonic_dimension
 from sphuni.sphere import unit_rows
 
-__all__ = ["circle_squares", "gegenbauer_pair_sum", "moment_count"]
+__all__ = ["circle_squares", "gegenbauer_pair_sum", "moment_count", "rounding"]
 
 _FLOAT = NDArray[np.float64]
 _CHUNK_NUMBERS = 1 << 22
@@ -20,6 +22,22 @@ _IN_CACHE = 1 << 14
 def moment_count(degree: int, width: int) -> int:
     """How many moments per point a polynomial of this degree takes in R^width."""
     return degree if width == 2 else math.comb(width + degree, degree)
+
+
+def rounding(coefficients: _FLOAT, d: int) -> float:
+    """Rounding error of `gegenbauer_pair_sum` over n, in standard deviations of the sum over n.
+
+    In powers of t a polynomial of high degree has huge coefficients of both signs. On the circle
+    complex powers serve, which lose nothing.
+    """
+    if d == 2:
+        return 0.0
+    monomial = np.abs(_monomials(coefficients, d))
+    order = 0.5 * np.arange(1.0, monomial.size + 1)
+    sizes = np.exp(special.betaln(order, 0.5 * (d - 1)) - special.betaln(0.5, 0.5 * (d - 1)))
+    dimensions = [float(harmonic_dimension(k, d)) for k in range(coefficients.size)]
+    spread = math.sqrt(2.0 * float(np.sum(coefficients**2 / np.array(dimensions))))
+    return 2.0 * float(np.finfo(np.float64).eps) * float(monomial @ sizes) / spread
 
 
 def gegenbauer_pair_sum(points: Points, coefficients: _FLOAT, d: int) -> Tensor:

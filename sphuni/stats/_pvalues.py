@@ -10,11 +10,12 @@ from torch import Tensor
 
 from sphuni._errors import NumericalWarning
 from sphuni.stats._base import UniformityTest
-from sphuni.stats.laws import Law
+from sphuni.stats.laws import Empirical, Law, TailedTable
 
 __all__ = ["tails_of", "warn_of_infinity"]
 
 _STEP = 1e-4
+_LARGEST_CHANGE, _SHRINKINGS = 0.01, 16
 
 
 def tails_of(law: Law, statistic: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,12 +59,8 @@ class _Slope(torch.autograd.Function):
     @staticmethod
     def forward(statistic: Tensor, of_upper: Tensor, of_lower: Tensor, law: Law) -> Tensor:
         """Return the central difference of the log tails."""
-        x = _flat(statistic)
-        step = _step(law, x)
-        low, high = law.tails(x - step), law.tails(x + step)
-        upper = _like((high.log_upper - low.log_upper) / (2 * step), statistic)
-        lower = _like((high.log_lower - low.log_lower) / (2 * step), statistic)
-        return of_upper * upper.nan_to_num() + of_lower * lower.nan_to_num()
+        upper, lower = (_like(side, statistic) for side in _rates(law, _flat(statistic)))
+        return of_upper * upper + of_lower * lower
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -83,6 +80,40 @@ def _step(law: Law, x: NDArray[np.float64]) -> Any:
     size = np.size(getattr(law, "sample", ()))
     share = _STEP if size == 0 else size**-0.2
     return share * (spread if np.isfinite(spread) else np.maximum(np.abs(x), 1e-12))
+
+
+def _rates(law: Law, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Central differences of both log tails; 0 where a tail ends."""
+    step = np.broadcast_to(_step(law, x), x.shape).copy()
+    if isinstance(law, Empirical):
+        upper, lower = _differences(law, x, step)
+        return (_rates(law.known, x)[0] if isinstance(law, TailedTable) else upper), lower
+    found = [np.zeros_like(x), np.zeros_like(x)]
+    todo = [np.isfinite(x), np.isfinite(x)]
+    # near an end of the support a tail falls like a power of the distance to it
+    for _ in range(_SHRINKINGS):
+        active = todo[0] | todo[1]
+        if not active.any():
+            break
+        with np.errstate(invalid="ignore"):
+            parts = _differences(law, x[active], step[active])
+        for rate, left, part in zip(found, todo, parts, strict=True):
+            fine = np.abs(part) * 2 * step[active] < _LARGEST_CHANGE
+            good = np.flatnonzero(active)[fine]
+            rate[good] = np.where(left[good], part[fine], rate[good])
+            left[good] = False
+        step[todo[0] | todo[1]] *= 0.1
+    return found[0], found[1]
+
+
+def _differences(
+    law: Law, x: NDArray[np.float64], step: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    low, high = law.tails(x - step), law.tails(x + step)
+    return (
+        (high.log_upper - low.log_upper) / (2 * step),
+        (high.log_lower - low.log_lower) / (2 * step),
+    )
 
 
 def warn_of_infinity(test: UniformityTest, statistic: Tensor, *, stacklevel: int) -> None:

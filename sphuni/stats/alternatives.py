@@ -321,6 +321,8 @@ def minimum_energy(
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             (slope,) = torch.autograd.grad(pair_reduce(x, kernel=kernel).sum(), x)
+        if not bool(torch.isfinite(slope).all()):
+            raise ValueError(f"s = {s:g} is so steep that the energy of close points overflows")
         force = project_tangent(x.detach(), -slope)
         fastest = force.norm(dim=-1).amax(-1)[..., None, None].clamp(min=1e-300)
         x = unit_rows(x.detach() + 0.2 * spacing / (1.0 + 0.1 * step) * force / fastest)

@@ -47,6 +47,7 @@ class CircleTest(UniformityTest):
 
     circle_only: ClassVar[bool] = True
     pairwise: ClassVar[bool] = False
+    one_number: ClassVar[bool] = False
     antipodal: bool = False
 
     def summary(self, points: Points, d: int) -> Tensor:

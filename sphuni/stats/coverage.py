@@ -82,8 +82,9 @@ class MaxUncover(_Uncovered):
         return n * rest + self._b - math.log(n)
 
     def law(self, n: int) -> LawChoice | None:
-        """Gumbel's."""
-        return LawChoice(laws.Gumbel(), "asymptotic", "Gumbel")
+        """Gumbel's, cut off at the value of a circle that is covered."""
+        law = laws.Gumbel(least=self._b - math.log(n))
+        return LawChoice(law, "asymptotic", "Gumbel")
 
 
 @dataclasses.dataclass(frozen=True)

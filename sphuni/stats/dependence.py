@@ -14,6 +14,7 @@ from sphuni._arrays import result_function
 from sphuni._result import Result
 from sphuni._rng import numpy_generator
 from sphuni._typing import Points, Seed
+from sphuni.sphere import float64_rows
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._groups import build_sobolev, check_one_set, group_numbers, within_groups
@@ -126,7 +127,7 @@ def cluster_test(
     n, d = points.shape
     built.check(n, d)
     groups = group_numbers(n, clusters, block_length)
-    x = points.detach().double().cpu()
+    x = float64_rows(points.detach().cpu())
     with torch.no_grad():
         observed = float(exact_statistics(x[None], [built], d)[0, 0])
         turned = _rotated_statistics(x, built, groups, n_resamples, rng)
@@ -199,7 +200,7 @@ def effective_n(
             f"test {built.name!r} has an infinite kernel at coincident points; take another one"
         )
     groups = group_numbers(points.shape[0], clusters, block_length)
-    return _effective(points.detach().double().cpu(), built, groups)
+    return _effective(float64_rows(points.detach().cpu()), built, groups)
 
 
 def _effective(x: Tensor, test: UniformityTest, groups: NDArray[np.int64]) -> float:

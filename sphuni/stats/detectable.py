@@ -13,6 +13,8 @@ from sphuni.stats.power import PowerResult, power
 
 __all__ = ["DetectableResult", "smallest_detectable"]
 
+_LEAST_SHARE = 1e-6
+
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class DetectableResult(Result):
@@ -161,7 +163,9 @@ def _crossing(
     """Bisect for the strength at which a monotone share passes the target."""
     if value(high) < target:
         return float(np.inf)
-    while high - low > rtol * high:
+    # with few sets an end of the interval may lie beyond the target at any strength
+    least = _LEAST_SHARE * high
+    while high - low > rtol * high and high > least:
         middle = 0.5 * (low + high)
         if value(middle) < target:
             low = middle

@@ -13,6 +13,7 @@ from sphuni._result import Result
 from sphuni._rng import seeds
 from sphuni._typing import Array, Points, Seed
 from sphuni._workers import check_workers
+from sphuni.sphere import float64_rows
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._pvalues import warn_of_infinity
@@ -129,7 +130,7 @@ def joint_tests(
     for test in built:
         test.check(n, d)
     count = check_workers(workers)
-    x = points.detach().double().cpu()
+    x = float64_rows(points.detach().cpu())
     with torch.no_grad():
         observed = exact_statistics(x[None], built, d)
     null = simulate_tests(built, n, d, n_resamples, rng=seeds(rng, 1)[0], workers=count)

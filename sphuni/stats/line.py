@@ -102,7 +102,9 @@ class AndersonDarling(_LineTest):
     def of_turns(self, u: Tensor, n: int) -> Tensor:
         """Logarithms of both tails; a point at angle 0 itself makes the statistic infinite."""
         weight = 2.0 * torch.arange(1, n + 1, dtype=u.dtype, device=u.device) - 1.0
-        both = torch.log(u) + torch.log1p(-u.flip(-1))
+        # a point at angle 0 has no say in the gradient
+        logs = torch.where(u > 0, torch.log(torch.where(u > 0, u, 1.0)), -torch.inf)
+        both = logs + torch.log1p(-u.flip(-1))
         return -n - (weight * both).sum(-1) / n
 
     def law(self, n: int) -> LawChoice | None:

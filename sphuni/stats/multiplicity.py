@@ -151,12 +151,13 @@ def _factor(method: str, rank: Tensor, count: Tensor) -> Tensor:
 
 
 def _cauchy(pvalues: Tensor) -> Tensor:
-    """Mean of cot(pi p), turned back; for tiny p both steps are reciprocals."""
+    """Mean of cot(pi p), turned back."""
     if pvalues.shape[-1] > 1:
         pvalues = pvalues.clamp(max=_LARGEST)
-    tiny = pvalues < 1e-15
-    safe = torch.where(tiny, 0.5, pvalues)
-    wave = torch.where(tiny, 1.0 / (math.pi * pvalues), torch.tan((0.5 - safe) * math.pi))
+    # near 0 the cotangent needs the digits of p, which 1/2 - p would round away
+    small = pvalues < 0.25
+    below, above = torch.where(small, pvalues, 0.25), torch.where(small, 0.5, pvalues)
+    wave = torch.where(small, 1.0 / torch.tan(math.pi * below), torch.tan((0.5 - above) * math.pi))
     mean = wave.mean(-1)
     return torch.where(
         mean > 1e15, 1.0 / (math.pi * mean), torch.atan2(torch.ones_like(mean), mean) / math.pi

@@ -66,6 +66,7 @@ class Omnibus(UniformityTest):
     aliases: ClassVar[tuple[str, ...]] = ("combined", "cauchy")
     detects: ClassVar[str] = "what any of rayleigh, bingham, gine_fn, pad and packing detects"
     reference: ClassVar[str] = "Liu & Xie 2020, doi:10.1080/01621459.2018.1554485"
+    one_number: ClassVar[bool] = False
 
     @property
     def parts(self) -> tuple[UniformityTest, ...]:

@@ -13,6 +13,7 @@ from sphuni._numbers import whole
 from sphuni._result import Result
 from sphuni._rng import numpy_generator
 from sphuni._typing import Points, Seed
+from sphuni.sphere import float64_rows
 from sphuni.stats._groups import (
     build_sobolev,
     check_one_set,
@@ -161,7 +162,7 @@ def _jackknife(
     points: Points, test: SobolevTest, groups: NDArray[np.int64], scale: float
 ) -> tuple[float, float]:
     """U-statistic over pairs from different groups, and its delete-one-group standard error."""
-    x = points.detach().double().cpu()
+    x = float64_rows(points.detach().cpu())
     n = x.shape[0]
     sizes = np.bincount(groups).astype(np.float64)
     touching = np.bincount(groups, weights=row_sums(x, test)) - within_groups(x, test, groups)
@@ -183,7 +184,7 @@ def _bootstrap(
     rng: Seed,
 ) -> tuple[float, _FLOAT]:
     """U-statistic of groups redrawn with replacement; copies of one group never meet."""
-    x = points.detach().double().cpu()
+    x = float64_rows(points.detach().cpu())
     between = _group_matrix(x, test, groups)
     sizes = np.bincount(groups).astype(np.float64)
     weight = np.outer(sizes, sizes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from sphuni._arrays import check_points, result_function
 from sphuni._result import Result
-from sphuni._rng import numpy_generator
+from sphuni._rng import numpy_generator, seeds
 from sphuni._typing import Array, Points, Seed
 from sphuni.stats import _registry
 from sphuni.stats._base import LawChoice, UniformityTest
@@ -119,7 +119,9 @@ def kfold_test(
     if len(values) < 1:
         raise ValueError("values must hold at least one value of the parameter")
     built = [_registry.build(test, {parameter: value}) for value in values]
-    asked = Null(null, n_resamples, None)
+    # tables of "auto" have fixed seeds of their own
+    apart = seeds(rng, 1)[0] + 1 if null == "monte-carlo" and rng is not None else None
+    asked = Null(null, n_resamples, apart)
     folds = np.arange(n) % n_folds
     numpy_generator(rng).shuffle(folds)
     chosen, pvalues = [], []

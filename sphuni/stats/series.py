@@ -1,6 +1,7 @@
 """Sobolev tests with finitely many harmonics, of weights of one's choice."""
 
 import dataclasses
+import functools
 import math
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from sphuni._typing import Points
 from sphuni.stats import _coefficients as co
 from sphuni.stats._base import Term
 from sphuni.stats._kernels import Series
-from sphuni.stats._moments import gegenbauer_pair_sum, moment_count
+from sphuni.stats._moments import gegenbauer_pair_sum, moment_count, rounding
 from sphuni.stats.sobolev import SobolevTest
 
 __all__ = ["Sobolev", "Stein"]
@@ -23,6 +24,7 @@ _FLOAT = NDArray[np.float64]
 _TERMS = 20
 _MOMENTS_FROM = 500
 _PAIRS_PER_MOMENT = 4
+_LARGEST_ROUNDING = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,19 +66,25 @@ class Sobolev(SobolevTest):
         return (Term(2.0 * scale, Series((0.0, *(values / scale)), d)),)
 
     def needs_pairs(self, n: int, d: int) -> bool:
-        """Only while there are fewer points than moments."""
+        """While there are fewer points than moments, or where these would leave no digits."""
         degree = int(np.flatnonzero(self.coefficients(d, 0))[-1]) + 1
-        return n < _MOMENTS_FROM or _PAIRS_PER_MOMENT * moment_count(degree, d) > n
+        if n < _MOMENTS_FROM or _PAIRS_PER_MOMENT * moment_count(degree, d) > n:
+            return True
+        return n * _rounding(self, d) > _LARGEST_ROUNDING
 
     def summary(self, points: Points, d: int) -> Tensor | tuple[Tensor, ...]:
         """The pair sum, from moments where there are many points: O(n)."""
         if self.needs_pairs(points.shape[-2], d):
             return super().summary(points, d)
+        return (gegenbauer_pair_sum(points, self._series(d), d),)
+
+    def _series(self, d: int) -> _FLOAT:
+        """Coefficients from degree 0 on of the kernel that `pair_terms` scales to at most 1."""
         values = np.concatenate([[0.0], self.coefficients(d, 0)])
-        values = values[: np.flatnonzero(values)[-1] + 1]
+        values = values[: np.flatnonzero(values)[-1] + 1] / values.max()
         if self.antipodal:
             values = np.where(np.arange(values.size) % 2 == 0, 2.0 * values, 0.0)
-        return (gegenbauer_pair_sum(points, values / float(self.coefficients(d, 0).max()), d),)
+        return np.asarray(values)
 
     def coefficients(self, d: int, count: int) -> _FLOAT:
         """v_k^2 d_k."""
@@ -122,6 +130,11 @@ class Stein(Sobolev):
         bessel = _confluent(0.5 * d + k, sign)
         log_front = special.gammaln(0.5 * d) - special.gammaln(0.5 * d + k) - k * math.log(2.0)
         return np.asarray((k * (k + d - 2) * np.exp(log_front) * bessel) ** 2)
+
+
+@functools.lru_cache(maxsize=256)
+def _rounding(test: Sobolev, d: int) -> float:
+    return rounding(test._series(d), d)
 
 
 def _confluent(b: _FLOAT, z: float) -> _FLOAT:

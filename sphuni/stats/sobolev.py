@@ -305,6 +305,7 @@ def _corrected(test: SobolevTest, n: int, d: int) -> Corrected:
         third=moments.third if math.isfinite(moments.third) else 0.0,
         triangle=moments.triangle,
         bounded_below=test.form == "V",
+        end=-test._constant(d),
     )
 
 

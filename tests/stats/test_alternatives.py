@@ -98,6 +98,8 @@ def test_repulsion_lowers_the_energy_step_by_step():
     assert energies[-1] < 360.5  # the Thomson record is 359.603945904
     with pytest.raises(ValueError, match="n must be at least 2"):
         minimum_energy(1, 3)
+    with pytest.raises(ValueError, match="s = 300 is so steep"):
+        minimum_energy(100, 3, s=300.0, rng=0)
 
 
 def test_power_table_shares_sets_and_equals_power():

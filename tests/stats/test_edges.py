@@ -200,3 +200,42 @@ def test_what_is_too_small_for_the_callers_numbers_is_said():
     assert "pvalue is below the smallest float32; read log_pvalue" in notes
     with pytest.warns(NumericalWarning, match="'ad' is infinite at a point at angle 0"):
         st.uniformity_test(np.eye(2), "ad")
+
+
+@pytest.mark.parametrize("name", ["dodecahedron", "24-cell", "E8_roots"])
+def test_what_can_be_reached_has_a_probability(name):
+    """Softmax is MMD less a constant: the far lower tails are the same to some per cent."""
+    from sphuni.configurations import construct
+
+    x = construct(name)
+    softmax, mmd = (st.uniformity_test(x, test) for test in ("softmax", "mmd"))
+    assert float(softmax.log_pvalue_lower) == pytest.approx(float(mmd.log_pvalue_lower), rel=0.02)
+    assert not any("exactly 0" in note for note in softmax.notes)
+
+
+def test_joined_lower_tails_fall_without_a_step():
+    law = st.build_test("poisson").best_law(20, 3).law
+    x = np.linspace(law.base.lowest, law.mean, 2001)[1:]
+    tails = law.tails(x)
+    assert np.all(np.isfinite(tails.log_lower))
+    assert np.all(np.diff(tails.log_lower) > 0)
+    assert np.all(np.diff(tails.log_upper) <= 0)
+    steps = np.diff(tails.log_lower[(tails.log_lower > -14.0) & (tails.log_lower < -10.0)])
+    assert np.all(np.abs(steps[1:] / steps[:-1] - 1.0) < 0.3)
+
+
+def test_antipodal_sets_have_a_p_value_by_ajnes_test():
+    """Their statistic is 0 up to rounding, which is below what the law can resolve."""
+    from sphuni.configurations import construct
+
+    r = st.uniformity_test(construct("dodecahedron"), "ajne")
+    assert abs(float(r.statistic)) < 1e-15
+    assert float(r.pvalue) == 1.0
+    assert float(r.pvalue_lower) == 0.0
+
+
+@pytest.mark.parametrize("name", ["omnibus", "kuiper", "ks", "range"])
+def test_summaries_that_are_no_number_are_refused(name):
+    d = 2 if st.build_test(name).circle_only else 3
+    with pytest.raises(ValueError, match="not made of one number"):
+        st.test_from_summary(0.3, name, n=60, d=d)

@@ -131,3 +131,49 @@ def test_single_precision_where_a_gradient_is_asked_for(name):
     wide = torch.nn.functional.normalize(rows.double(), dim=-1)
     values = [float(test.statistic(x.requires_grad_()).detach()) for x in (rows, wide)]
     assert values[0] == pytest.approx(values[1], rel=1e-4, abs=1e-4)
+
+
+def slopes(rows, name, **options):
+    x = torch.tensor(rows, requires_grad=True)
+    r = st.uniformity_test(x, name, **options)
+    (base,) = torch.autograd.grad(r.statistic, x, retain_graph=True)
+    place = base.abs().argmax()
+    sides = ("log_pvalue", "log_pvalue_lower", "pvalue", "pvalue_lower")
+    found = [torch.autograd.grad(getattr(r, side), x, retain_graph=True)[0] for side in sides]
+    assert all(bool(torch.isfinite(one).all()) for one in found)
+    return r, [float(one.flatten()[place] / base.flatten()[place]) for one in found[:2]]
+
+
+def test_slopes_of_a_known_tail_beside_a_simulated_one():
+    """The step that suits the table leads past the end of the other tail."""
+    rows = random_points(10, 3, rng=0)
+    rows[1] = rows[0] + [1e-4, 0.0, 0.0]
+    rows[1] /= np.linalg.norm(rows[1])
+    r, (upper, _) = slopes(rows, "packing", n_resamples=999, rng=0)
+    # P(min <= p) is p times a constant
+    assert upper == pytest.approx(1.0 / float(r.statistic.detach()), rel=1e-3)
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-5])
+def test_slopes_near_the_end_of_the_support(noise):
+    """Rayleigh's statistic S of antipodal pairs is nearly 0: P(S <= s) is s^(d/2) there."""
+    half = random_points(50, 3, rng=1)
+    rows = np.concatenate([half, -half]) + noise * random_points(100, 3, rng=2)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    r, (_, lower) = slopes(rows, "rayleigh")
+    assert lower == pytest.approx(1.5 / float(r.statistic.detach()), rel=1e-3)
+
+
+def test_slopes_at_the_longest_sum():
+    rows = np.tile([0.0, 0.0, 1.0], (10, 1)) + 1e-5 * random_points(10, 3, rng=2)
+    slopes(rows / np.linalg.norm(rows, axis=1, keepdims=True), "rayleigh")
+
+
+def test_a_point_at_the_origin_of_angles_has_no_say_in_the_gradient():
+    rows = random_points(5, 2, rng=0)
+    rows[2] = [1.0, 0.0]
+    x = torch.tensor(rows, requires_grad=True)
+    statistic = st.build_test("ad").statistic(x)
+    assert float(statistic.detach()) == np.inf
+    (slope,) = torch.autograd.grad(statistic, x)
+    assert bool(torch.isfinite(slope).all())

@@ -7,10 +7,11 @@ import torch
 import sphuni.stats as st
 from sphuni.distributions import random_points, von_mises_fisher
 from sphuni.pairwise import pair_reduce
-from sphuni.stats import _tables
+from sphuni.stats import _incomplete, _tables
 from sphuni.stats._angular import CircleCap, CircleQuartic, CircleSquare
+from sphuni.stats._incomplete import sampled_sums
 from sphuni.stats._kernels import Latitude, OneMinusSine
-from sphuni.stats._moments import gegenbauer_pair_sum
+from sphuni.stats._moments import gegenbauer_pair_sum, rounding
 from sphuni.stats._null import Null, choose
 from sphuni.stats._simulate import simulate_tests
 from sphuni.stats._sorted import sorted_pair_sum, sorted_turns
@@ -214,3 +215,42 @@ def test_rounded_angles_may_be_rotated(name):
 
 def circle(angles):
     return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+
+
+def test_moments_are_left_where_they_would_leave_no_digits():
+    """P_40 in powers of t has coefficients of 1e14 of both signs: pairs serve instead."""
+    test = st.build_test("sobolev", weights=(0.0,) * 39 + (1.0,))
+    assert test.needs_pairs(50_000, 3)
+    assert not st.build_test("sobolev", weights=(0.0,) * 19 + (1.0,)).needs_pairs(12_000, 3)
+    assert not st.build_test("stein").needs_pairs(1_000_000, 3)
+    assert not test.needs_pairs(1_000_000, 2)
+
+
+def test_rounding_of_moments_is_as_large_as_claimed():
+    n, d, degree = 600, 3, 30
+    x = torch.from_numpy(random_points(n, d, rng=1))
+    series = np.eye(degree + 1)[degree]
+    kernel = st.pair_kernels("sobolev", d, weights=(0.0,) * (degree - 1) + (1.0,))[0]
+    off = float(gegenbauer_pair_sum(x, series, d) - pair_reduce(x, kernel=kernel))
+    claimed = n * rounding(series, d) * np.sqrt(2.0 / (2 * degree + 1)) * n / 2
+    assert 1e-3 * claimed < abs(off) < claimed
+
+
+def test_random_pairs_are_looked_at_part_by_part(monkeypatch):
+    """As many coordinates at a time as fit, whatever the dimension and the number of sets."""
+    kernel = st.pair_kernels("bakshaev", 40)[0]
+    x = torch.from_numpy(random_points(50, 40, batch=(3,), rng=0))
+    seen = []
+
+    class Watched(type(kernel)):
+        def value(self, p, q):
+            seen.append(p.numel())
+            return super().value(p, q)
+
+    watched = Watched(kernel.base, kernel.constant, kernel.d)
+    whole = sampled_sums(x, [watched], 5000, 1)[0]
+    monkeypatch.setattr(_incomplete, "_CHUNK_NUMBERS", 1 << 15)
+    parts = sampled_sums(x, [watched], 5000, 1)[0]
+    assert parts.numpy() == pytest.approx(whole.numpy(), rel=1e-12)
+    assert seen[0] == 15_000
+    assert max(seen[1:]) * 40 <= 1 << 15

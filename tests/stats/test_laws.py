@@ -1,18 +1,22 @@
 """Null laws against closed forms."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from sphuni.distributions import random_points
 from sphuni.special import harmonic_dimension
-from sphuni.stats import build_test
+from sphuni.stats import build_test, uniformity_test
 from sphuni.stats._simulate import simulate_tests
 from sphuni.stats.laws import Empirical, SmallestDistance, WeightedChi2
 from sphuni.stats.laws.circular import HodgesAjneLaw, KuiperLaw, LargestGap, Watson1976Law
+from sphuni.stats.laws.line import KolmogorovLaw
 from sphuni.stats.laws.monte_carlo import gram_sample, simulate
 from sphuni.stats.laws.packing import log_cap_tail
+from sphuni.stats.laws.rayleigh import RayleighLaw
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 7.5, 60, 1e5])
@@ -186,3 +190,90 @@ def test_gram_sample_has_the_law_of_cosines():
     cosines = (rows @ rows.mT)[:, 0, 1].numpy()
     assert cosines.var() == pytest.approx(1 / 200, rel=0.1)
     assert stats.kstest((1 + cosines) / 2, stats.beta(99.5, 99.5).cdf).pvalue > 1e-3
+
+
+def test_sums_of_very_many_degrees_far_below_their_mean():
+    """The saddle is then narrow: P(a, x) by its series, which is geometric there."""
+    degrees = 4e9
+    law = WeightedChi2(np.ones(2), np.full(2, degrees / 2))
+    a, x = degrees / 2, 0.45 * degrees
+    series = np.cumprod(x / (a + np.arange(1.0, 400.0))).sum() + 1.0
+    exact = a * (math.log(x / a) + 1.0 - x / a) - 0.5 * math.log(2 * math.pi * a) + math.log(series)
+    assert float(law.tails(np.array(2 * x)).log_lower) == pytest.approx(exact, rel=1e-10)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("d", [3, 4, 16, 512])
+@pytest.mark.parametrize("name", ["ajne", "bakshaev", "gine_fn", "softmax"])
+def test_lower_tails_fall_down_to_the_end_of_the_support(name, d):
+    law = build_test(name).limit_law(d)
+    share = np.concatenate([10.0 ** np.arange(-15.0, 0.0, 0.5), [0.4, 0.7, 0.9, 1.0, 1.5]])
+    lower = law.tails(law.lowest + share * (law.mean - law.lowest)).log_lower
+    assert np.all(np.isfinite(lower))
+    assert np.all(np.diff(lower) >= -1e-9 * np.abs(lower[1:]))
+
+
+@pytest.mark.parametrize("n", [10, 20, 40])
+def test_long_sums_on_the_sphere_have_their_exact_tail(n):
+    """The piecewise polynomial in fractions."""
+    for share in (Fraction(3, 5), Fraction(4, 5), Fraction(19, 20)):
+        r = share * n
+        above = [n - r - 2 * k for k in range(n) if n - r - 2 * k > 0]
+        choose = [(-1) ** k * math.comb(n, k) for k in range(len(above))]
+        tail = sum(c * gap**n for c, gap in zip(choose, above, strict=True))
+        density = n * sum(c * gap ** (n - 1) for c, gap in zip(choose, above, strict=True))
+        exact = (2 * r * density + 2 * tail) / Fraction(2**n * math.factorial(n))
+        log = math.log(exact.numerator) - math.log(exact.denominator)
+        ours = RayleighLaw(n, 3).tails(np.array(3.0 * float(r) ** 2 / n)).log_upper
+        assert float(ours) == pytest.approx(log, rel=1e-7)
+
+
+@pytest.mark.parametrize("d", [3, 30, 300])
+def test_two_points_far_apart_have_a_lower_tail(d):
+    """Further apart than p means in the cap about the antipode, however small that is."""
+    p = np.array([3.5, 3.999])
+    lower = SmallestDistance(2, d).tails(-p).log_lower
+    assert lower == pytest.approx(log_cap_tail(1 - p / 4, d), rel=1e-9)
+
+
+def test_kolmogorov_keeps_falling_where_the_probability_underflows():
+    tails = KolmogorovLaw(3000).tails(np.sqrt(3000) * np.array([0.3, 0.34, 0.5, 0.9, 1.0]))
+    assert np.all(np.isfinite(tails.log_upper[:4]))
+    assert np.all(np.diff(tails.log_upper) < 0)
+    one_side = stats.ksone.sf([0.3, 0.33], 3000)
+    near = KolmogorovLaw(3000).tails(np.sqrt(3000) * np.array([0.3, 0.33])).log_upper
+    assert near == pytest.approx(np.log(2 * one_side), rel=1e-9)
+
+
+def test_a_covered_circle_is_no_evidence_of_an_empty_arc():
+    """Arcs of 12 turns cover 5000 points' circle nearly always: that value has an atom."""
+    x = random_points(5000, 2, rng=0, batch=(5,))
+    assert np.all(uniformity_test(x, "max_uncover", a=24 * math.pi).pvalue == 1.0)
+
+
+@pytest.mark.parametrize(("rate", "log_lower"), [(20.0, -22.0664116919), (700.0, -2532.21974343)])
+def test_gaps_of_many_points_that_are_too_even(rate, log_lower):
+    """Fisher's sum in 2500 digits; the Poisson limit would say e^-rate."""
+    share = -math.expm1(math.log(rate / 3000) / 2999)
+    lower = LargestGap(3000).tails(np.array(2 * math.pi * share)).log_lower
+    assert float(lower) == pytest.approx(log_lower, rel=1e-9)
+
+
+@pytest.mark.parametrize("turns", [4.0, 2.0, 1.5, 1.05, 1 + 1e-9])
+@pytest.mark.parametrize("n", [40, 99, 100])
+def test_even_gaps_have_their_exact_probability(n, turns):
+    """Fisher's sum in fractions."""
+    x = 2 * math.pi * turns / n
+    share = Fraction(x / (2 * math.pi))
+    terms = range(min(n, math.floor(1 / share)) + 1)
+    exact = sum((-1) ** k * math.comb(n, k) * (1 - k * share) ** (n - 1) for k in terms)
+    log = math.log(exact.numerator) - math.log(exact.denominator)
+    assert float(LargestGap(n).tails(np.array(x)).log_lower) == pytest.approx(log, rel=1e-8)
+
+
+@pytest.mark.parametrize("n", [30, 1500, 1_000_000])
+def test_gaps_that_are_nearly_those_of_a_polygon(n):
+    """What is left of n gaps of the largest size is a simplex of its own: P = (n x - 1)^(n-1)."""
+    over = 0.5 / n
+    lower = LargestGap(n).tails(np.array(2 * math.pi * (1 + over) / n)).log_lower
+    assert float(lower) == pytest.approx((n - 1) * math.log(over), rel=1e-8)

@@ -74,3 +74,12 @@ def test_cauchy_keeps_tiny_values():
 def test_refusals(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("p", [1e-6, 1e-8, 1e-12, 1.1e-15, 1e-30])
+def test_small_p_values_combine_in_any_precision(p, dtype):
+    """The cotangent of a small p keeps its digits: 1/2 - p would lose them, and then its sign."""
+    narrow = np.array([p, 0.5], dtype=dtype)
+    assert combine_pvalues(narrow) == pytest.approx(2 * p, rel=1e-5)
+    assert combine_pvalues(np.array([p, p], dtype=dtype)) == pytest.approx(p, rel=1e-5)

@@ -212,3 +212,33 @@ def test_groups_are_turned_and_not_mirrored():
 def test_joint_tests_take_names_not_one_name():
     with pytest.raises(TypeError, match="tests must be a sequence of names; got 'rayleigh'"):
         joint_tests(random_points(10, 3, rng=0), "rayleigh")
+
+
+def test_simulated_folds_are_the_same_for_the_same_seed():
+    x = random_points(40, 3, rng=0)
+    settings = {"parameter": "kappa", "values": [1.0, 3.0], "n_folds": 2, "rng": 5}
+    one, two = (
+        kfold_test(x, "softmax", null="monte-carlo", n_resamples=49, **settings) for _ in range(2)
+    )
+    assert one.fold_pvalues == pytest.approx(two.fold_pvalues, abs=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rows_of_half_precision_are_put_right(dtype):
+    """Norms off by their rounding would count n times, against simulated sets that have none."""
+    x = torch.from_numpy(random_points(3000, 3, rng=3)).to(dtype)
+    wide = torch.nn.functional.normalize(x.double(), dim=-1)
+    exact = float(uniformity_test(wide, "bingham").statistic)
+    joint = joint_tests(x, ["bingham"], n_resamples=1, rng=0)
+    assert float(joint.statistics[0]) == pytest.approx(exact, rel=1e-9)
+    assert cluster_test(x, "bingham", n_resamples=1, rng=0).statistic == pytest.approx(exact)
+    assert effect_size(x, "bingham").estimate == pytest.approx(
+        effect_size(wide, "bingham").estimate, rel=1e-9
+    )
+
+
+def test_the_search_for_the_detectable_ends_where_few_sets_tell_nothing():
+    """The upper end of the interval is above the target at every strength: no halving for ever."""
+    result = smallest_detectable("rayleigh", n=20, d=3, n_sets=10, target=0.2, rng=0)
+    assert result.interval[0] < 1e-5
+    assert len(result.tried) < 60

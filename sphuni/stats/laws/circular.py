@@ -23,6 +23,7 @@ __all__ = [
 _AIRY_ZEROS = -special.ai_zeros(60)[0]
 _AIRY_JOIN = 2.0
 _KUIPER_MEAN = math.sqrt(math.pi / 2.0)
+_TRANSFORM_FROM, _LINE_NODES = 100, 150
 
 
 def _both(log_upper: Values, log_lower: Values) -> Tails:
@@ -75,15 +76,18 @@ class HalfNormal:
 
 @dataclasses.dataclass(frozen=True)
 class Gumbel:
-    """exp(-exp(-x))."""
+    """exp(-exp(-x)), with what lies below `least` moved there."""
 
     mean: float = 0.5772156649015329
     variance: float = math.pi**2 / 6.0
+    least: float = -math.inf
 
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
-        log_lower = -np.exp(-np.asarray(x, dtype=np.float64))
-        return _both(_complement(log_lower), log_lower)
+        x = np.asarray(x, dtype=np.float64)
+        log_lower = -np.exp(-x)
+        log_upper = np.where(x <= self.least + 1e-9, 0.0, _complement(log_lower))
+        return _both(log_upper, np.where(x < self.least - 1e-9, -np.inf, log_lower))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,7 +237,7 @@ class LargestGap:
             return (0.0, -math.inf) if inside else (-math.inf, 0.0)
         rate = math.log(self.n) + (self.n - 1) * math.log1p(-share)
         if rate > math.log(8.0):
-            log_lower = self._crowded(share, math.exp(rate))
+            log_lower = self._crowded(share)
             return float(_complement(np.array(log_lower))), log_lower
         terms, k = [], 1
         while k <= self.n and k * share < 1.0:
@@ -246,12 +250,13 @@ class LargestGap:
         log_upper = rate + math.log(math.fsum(terms))
         return log_upper, float(_complement(np.array(log_upper)))
 
-    def _crowded(self, share: float, rate: float) -> float:
-        """Log P(largest <= x) far below the mean, in long decimals or by its Poisson limit."""
-        if self.n > 2000:
-            return -rate
+    def _crowded(self, share: float) -> float:
+        """Log P(largest <= x) far below the mean, in long decimals or from its transform."""
+        if self.n >= _TRANSFORM_FROM:
+            return _all_shorter(self.n, share)
         with decimal.localcontext() as context:
-            context.prec = 40 + int(1.2 * min(self.n, 3 * rate))
+            # shares a rounding above 1 / n have a probability of 1e-17 to the power n or so
+            context.prec = 40 + 18 * self.n
             whole, total = decimal.Decimal(share), decimal.Decimal(0)
             choose = 1
             for k in range(self.n + 1):
@@ -298,6 +303,42 @@ class HodgesAjneLaw:
         )
         log_p = math.log(n - 2 * m) + (1 - n) * math.log(2.0) + _log_choose(n, m) + math.log(total)
         return min(0.0, log_p)
+
+
+def _all_shorter(n: int, share: float) -> float:
+    r"""Log probability that all of many spacings are at most `share`, a share of the circle.
+
+    Spacings are exponential variables given their sum, so that is (n - 1)! times the inverse
+    Laplace transform at 1 of :math:`((1 - e^{-s x}) / s)^n`, along a line through its saddle point.
+    """
+    from scipy import optimize
+
+    mean = 1.0 / (n * share)
+
+    def excess(u: float) -> float:
+        """Mean of an exponential variable of rate u cut off at 1, less that of the spacings."""
+        cut = 0.5 - u / 12.0 if abs(u) < 1e-4 else 1.0 / u - 1.0 / math.expm1(u)
+        return cut - mean
+
+    u = float(optimize.brentq(excess, -2.0 / (1.0 - mean) - 1.0, 2.0 / mean + 1.0))
+    u = u if abs(u) > 1e-6 else 1e-6
+    variance = 1.0 / 12.0 if abs(u) < 1e-2 else u**-2.0 - 0.25 * _squared_reciprocal_sinh(0.5 * u)
+    step = 0.1 / (share * math.sqrt(n * variance))
+    z = u / share + 1j * step * np.arange(_LINE_NODES)
+    # (1 - e^(-z x)) / z, written so that nothing overflows on either side of 0
+    if u > 0:
+        factor = np.log(-np.expm1(-z * share) / z)
+    else:
+        factor = np.log(np.expm1(z * share) / z) - z * share
+    exponent = z + n * factor
+    height = float(exponent[0].real)
+    integrand = np.exp(exponent - height).real
+    total = (float(integrand.sum()) - 0.5 * float(integrand[0])) * step / math.pi
+    return min(math.lgamma(n) + height + math.log(total), 0.0)
+
+
+def _squared_reciprocal_sinh(x: float) -> float:
+    return math.sinh(x) ** -2.0 if abs(x) < 300.0 else 0.0
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -15,6 +15,8 @@ __all__ = ["Corrected", "corrected", "with_moments"]
 
 _FLOAT = NDArray[np.float64]
 _SLOPES = (0.4, 2.5)
+_ANCHORED_BELOW = -12.0
+_HALVINGS = 60
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +31,9 @@ class Corrected:
         Of the statistic itself.
     coefficients : numpy.ndarray
         Of the correction in standard deviations, a polynomial of the standardised statistic.
+    anchored : Corrected or None
+        The same with the lowest value of the statistic kept in place, by which the lower tail falls
+        on below e^-12: without it values that can be reached would have probability 0.
     low, high : float
         Standardised range in which the corrected statistic rises at a reasonable rate; beyond it
         the correction goes on linearly.
@@ -43,6 +48,7 @@ class Corrected:
     low: float
     high: float
     skew_change: float
+    anchored: "Corrected | None" = None
 
     @functools.cached_property
     def _slopes(self) -> _FLOAT:
@@ -50,6 +56,34 @@ class Corrected:
 
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
+        tails = self._plain(x)
+        if self.anchored is None:
+            return tails
+        below = np.asarray(x) < self._join
+        if not below.any():
+            return tails
+        fall = self.anchored.tails(x).log_lower - self._anchored_at_join
+        log_lower = np.where(below, _ANCHORED_BELOW + np.minimum(fall, 0.0), tails.log_lower)
+        rest = np.log1p(-np.exp(np.where(below, log_lower, _ANCHORED_BELOW)))
+        return Tails(np.where(below, rest, tails.log_upper), log_lower)
+
+    @functools.cached_property
+    def _join(self) -> float:
+        """Where the lower tail is e^-12."""
+        low, high = self.base.lowest, self.base.mean
+        for _ in range(_HALVINGS):
+            middle = 0.5 * (low + high)
+            under = self._plain(np.array([middle])).log_lower[0] < _ANCHORED_BELOW
+            low, high = (middle, high) if under else (low, middle)
+        return high
+
+    @functools.cached_property
+    def _anchored_at_join(self) -> float:
+        assert self.anchored is not None
+        return float(self.anchored.tails(np.array([self._join])).log_lower[0])
+
+    def _plain(self, x: Values) -> Tails:
+        """Both tails of the correction itself."""
         spread = math.sqrt(self.base.variance)
         z = (np.asarray(x, dtype=np.float64) - self.base.mean) / spread
         inside = np.minimum(np.maximum(z, self.low), self.high)
@@ -69,6 +103,7 @@ def corrected(
     third: float,
     triangle: float,
     bounded_below: bool,
+    end: float = -math.inf,
 ) -> Corrected:
     r"""Correct the limit law of a pair statistic to its exact variance and skewness at n points.
 
@@ -84,6 +119,8 @@ def corrected(
         :math:`E \psi(x, y) \psi(y, z) \psi(z, x)`.
     bounded_below : bool
         Whether the statistic is a V-form: then 0, the end of its support, stays where it is.
+    end : float
+        That end of a U-form, where it is finite: the far lower tail is made to reach down to it.
 
     Returns
     -------
@@ -110,27 +147,32 @@ def corrected(
     """
     variance = 2.0 * (1.0 - 1.0 / n) * second
     cubic = 4.0 * (n - 1) / n**2 * third + 8.0 * (n - 1) * (n - 2) / n**2 * triangle
-    return with_moments(base, variance, cubic, bounded_below=bounded_below)
+    if bounded_below:
+        return with_moments(base, variance, cubic, end=0.0)
+    plain = with_moments(base, variance, cubic)
+    if not math.isfinite(end):
+        return plain
+    return dataclasses.replace(plain, anchored=with_moments(base, variance, cubic, end=end))
 
 
 def with_moments(
-    base: WeightedChi2, variance: float, cubic: float, *, bounded_below: bool
+    base: WeightedChi2, variance: float, cubic: float, *, end: float = -math.inf
 ) -> Corrected:
-    """Correct the limit law to a variance and a third central moment."""
+    """Correct the limit law to a variance and a third central moment; a finite `end` stays."""
     excess = variance / base.variance - 1.0
     skew = (cubic - base.cumulant(3)) / base.variance**1.5
-    polynomial = _polynomial(base, excess, skew, bounded_below)
+    polynomial = _polynomial(base, excess, skew, end)
     low, high = _steady(polynomial)
     coefficients = np.asarray(polynomial.coef, dtype=np.float64)
     return Corrected(base, base.mean, variance, coefficients, low, high, skew)
 
 
 def _polynomial(
-    base: WeightedChi2, excess: float, skew: float, bounded_below: bool
+    base: WeightedChi2, excess: float, skew: float, end: float
 ) -> np.polynomial.Polynomial:
     """G with E g = 0, 2 E[z g] = -excess and 3 E[z^2 g] = -skew under the limit law."""
     moments = _standard_moments(base)
-    ratio = math.sqrt(base.variance) / base.mean if bounded_below else 0.0
+    ratio = math.sqrt(base.variance) / (base.mean - end)
     matrix = [[moments[i + j] + ratio * moments[i + j + 1] for j in range(3)] for i in range(3)]
     solution = np.linalg.solve(np.array(matrix), [0.0, -excess / 2.0, -skew / 3.0])
     return np.polynomial.Polynomial(solution) * np.polynomial.Polynomial([1.0, ratio])

@@ -5,6 +5,7 @@ import functools
 import math
 
 import numpy as np
+from scipy import special
 
 from sphuni.stats.laws._tails import Tails, Values
 from sphuni.stats.laws.finite_n import Corrected, with_moments
@@ -13,6 +14,7 @@ from sphuni.stats.laws.weighted_chi2 import WeightedChi2
 __all__ = ["KolmogorovLaw", "anderson_law", "cramer_law"]
 
 _TERMS = 200
+_FAR_LOG = -600.0
 _NEAR, _FAR, _NODES = 0.2, 5.0, 200
 """Kolmogorov's law has less than 1e-11 outside of this range, at any n."""
 
@@ -46,7 +48,25 @@ class KolmogorovLaw:
 
         distance = np.asarray(x, dtype=np.float64) / math.sqrt(self.n)
         with np.errstate(divide="ignore"):
-            return Tails(np.log(kstwo.sf(distance, self.n)), np.log(kstwo.cdf(distance, self.n)))
+            upper = np.log(kstwo.sf(distance, self.n))
+            lower = np.log(kstwo.cdf(distance, self.n))
+        far = (upper < _FAR_LOG) & (distance < 1.0)
+        if far.any():
+            upper = np.array(upper)
+            upper[far] = [_log_far(float(place), self.n) for place in distance[far]]
+        return Tails(upper, lower)
+
+
+def _log_far(distance: float, n: int) -> float:
+    """Log upper tail where it underflows: twice Birnbaum and Tingey's sum for one side."""
+    j = np.arange(math.floor(n * (1.0 - distance)) + 1.0)
+    up, down = distance + j / n, 1.0 - distance - j / n
+    with np.errstate(divide="ignore"):
+        logs = (
+            special.gammaln(n + 1.0) - special.gammaln(j + 1.0) - special.gammaln(n - j + 1.0)
+            + (j - 1.0) * np.log(up) + special.xlogy(n - j, np.maximum(down, 0.0))
+        )  # fmt: skip
+    return math.log(2.0 * distance) + float(special.logsumexp(logs))
 
 
 @functools.lru_cache(maxsize=256)
@@ -73,7 +93,7 @@ def cramer_law(n: int) -> Corrected:
     """
     limit = _limit(1.0 / (math.pi * np.arange(1.0, _TERMS + 1)) ** 2, 1.0 / 6.0, 1.0 / 90.0)
     third = (32.0 * n * n - 61.0 * n + 30.0) / (3780.0 * n * n)
-    return with_moments(limit, (4.0 * n - 3.0) / (180.0 * n), third, bounded_below=True)
+    return with_moments(limit, (4.0 * n - 3.0) / (180.0 * n), third, end=0.0)
 
 
 def anderson_law(n: int) -> Corrected:
@@ -87,7 +107,7 @@ def anderson_law(n: int) -> Corrected:
     k = np.arange(1.0, _TERMS + 1)
     limit = _limit(1.0 / (k * (k + 1.0)), 1.0, (math.pi**2 - 9.0) / 3.0)
     variance = limit.variance + (10.0 - math.pi**2) / n
-    return with_moments(limit, variance, limit.cumulant(3), bounded_below=True)
+    return with_moments(limit, variance, limit.cumulant(3), end=0.0)
 
 
 def _limit(weights: np.ndarray, total: float, square: float) -> WeightedChi2:

@@ -76,7 +76,15 @@ class SmallestDistance:
         return log_cap_tail(0.25 * p, self.d) + (math.log(2.0) if self.antipodal else 0.0)
 
     def _pairs(self, p: Values) -> Values:
-        return np.asarray(self._count * np.log1p(-np.minimum(np.exp(self._log_q(p)), 1.0)))
+        return np.asarray(self._count * self._log_apart(p))
+
+    def _log_apart(self, p: Values) -> Values:
+        """Log probability that one pair is further apart than p."""
+        plain = np.log1p(-np.minimum(np.exp(self._log_q(p)), 1.0))
+        if self.antipodal:
+            return np.asarray(plain)
+        # beyond a right angle that is the cap about the antipode, which keeps its digits
+        return np.where(p > 2.0, log_cap_tail(1.0 - 0.25 * p, self.d), plain)
 
     def _circle(self, p: Values) -> Values:
         gap = 2.0 * np.arcsin(np.sqrt(0.25 * p)) * (2.0 if self.antipodal else 1.0)

@@ -24,6 +24,9 @@ _SERIES_TERMS = 23
 _HALVINGS = 18
 _FEW = 8
 _LEAST_LOG = -650.0
+_CLOSEST = 1e-13
+_SMALL, _ROUGH = 0.05, 0.01
+_POLISHINGS = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -154,6 +157,8 @@ class WeightedChi2:
             return np.asarray(np.log(side))
 
     def _integrated(self, x: _FLOAT, upper: NDArray[np.bool_]) -> _FLOAT:
+        # closer to the lowest value than this the rounding of the exponent is all there is
+        x = np.maximum(x, (1.0 - _CLOSEST) * (self.lowest - self.mean))
         centre = self._saddle(x, upper)
         answer = np.empty_like(x)
         todo, nodes = np.arange(x.size), _NODES
@@ -171,11 +176,22 @@ class WeightedChi2:
         u = _STEP * np.arange(nodes)
         z = centre[:, None] + width[:, None] * (1j * u + bend[:, None] * u**2)
         rise = self._exponent(z, x[:, None]) - height[:, None]
+        rough = self._rounding(centre, x) > _ROUGH
+        rise[rough] = 0.0
         integrand = np.exp(rise) * (1j + 2 * bend[:, None] * u) / z
         # by symmetry the lower half of the path is the conjugate of the upper half
         total = (integrand.imag.sum(axis=1) - 0.5 * integrand[:, 0].imag) * _STEP * width / np.pi
         left = np.abs(integrand[:, -1]) / np.abs(integrand[:, 0])
-        return np.asarray(height + np.log(np.abs(total))), left
+        # where the rounding of a huge exponent hides its shape, the saddle point alone
+        saddle = np.log(width / np.abs(centre)) - 0.5 * math.log(2.0 * math.pi)
+        factor = np.where(rough, saddle, np.log(np.abs(total)))
+        return np.asarray(height + factor), np.where(rough, 0.0, left)
+
+    def _rounding(self, centre: _FLOAT, x: _FLOAT) -> _FLOAT:
+        """Rounding error of the exponent about the saddle, from the sizes of its terms."""
+        s = 2.0 * np.abs(centre)[:, None] * self.weights
+        sizes = np.where(s < _SMALL, 0.25 * s * s, 0.5 * s) @ self.degrees
+        return np.asarray(np.finfo(np.float64).eps * (sizes + np.abs(centre * x)))
 
     def _exponent(self, z: Values, x: _FLOAT) -> Values:
         """K(z) - z x of the centred law."""
@@ -198,7 +214,10 @@ class WeightedChi2:
         return np.asarray(self.weights * twice / (1.0 - twice) @ self.degrees - x - 1.0 / z)
 
     def _saddle(self, x: _FLOAT, upper: NDArray[np.bool_]) -> _FLOAT:
-        """Search for the minimum of the integrand on the real axis; a rough answer suffices."""
+        """Search for the minimum of the integrand on the real axis, and polish it by Newton.
+
+        With very many degrees of freedom the saddle is much narrower than the steps of the search.
+        """
         wall = 0.5 / float(self.weights.max())
         low, width = np.full_like(x, -230.0), np.where(upper, 264.0, 460.0)
         # few values take fewer and wider steps: it is the number of calls that costs them time
@@ -207,7 +226,16 @@ class WeightedChi2:
             width = width / parts
             inner = low + width * np.arange(1.0, parts)[:, None]
             low = low + width * (self._slope(self._real(inner, upper, wall), x) < 0).sum(0)
-        return self._real(low + 0.5 * width, upper, wall)
+        centre = self._real(low + 0.5 * width, upper, wall)
+        for _ in range(_POLISHINGS):
+            moved = centre - self._slope(centre, x) / self._bend(centre)
+            centre = np.where((moved * centre > 0) & (moved < wall), moved, centre)
+        return np.asarray(centre)
+
+    def _bend(self, z: _FLOAT) -> _FLOAT:
+        """Second derivative of K(z) - z x - log |z| on the real axis."""
+        ratio = self.weights / (1.0 - 2.0 * z[:, None] * self.weights)
+        return np.asarray(2.0 * ratio**2 @ self.degrees + z**-2.0)
 
     @staticmethod
     def _real(place: _FLOAT, upper: NDArray[np.bool_], wall: float) -> _FLOAT:
@@ -218,7 +246,7 @@ class WeightedChi2:
     def _path(self, centre: _FLOAT) -> tuple[_FLOAT, _FLOAT]:
         """Width of the saddle and bend of the path of steepest descent through it."""
         ratio = self.weights / (1.0 - 2.0 * centre[:, None] * self.weights)
-        second = 2.0 * ratio**2 @ self.degrees + centre**-2.0
+        second = self._bend(centre)
         third = 8.0 * ratio**3 @ self.degrees
         width = second**-0.5
         # a path that opens to the right decays by e^(-z x) even where few degrees of freedom do not
@@ -229,7 +257,7 @@ class WeightedChi2:
 def _log1p_less(s: Values) -> Values:
     """log(1 + s) - s for complex or real s, accurate relative to itself for small s."""
     result = np.log(1.0 + s) - s
-    small = np.abs(s) < 0.05
+    small = np.abs(s) < _SMALL
     t = s[small]
     series = np.full_like(t, -1.0 / 14.0)
     for k in range(13, 1, -1):
