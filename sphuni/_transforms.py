@@ -17,8 +17,12 @@ __all__ = ["has_values", "is_transformed", "transformed"]
 
 
 def has_values(x: Tensor) -> bool:
-    """Whether the numbers of `x` can be looked at: not under torch.func or compile."""
-    return not (torch.compiler.is_compiling() or _functorch.is_functorch_wrapped_tensor(x))
+    """Whether the numbers of `x` can be looked at: not under torch.func or compile.
+
+    Nor where `torch.autograd.grad` is given many gradients at once, with is_grads_batched.
+    """
+    mapped = _functorch.is_functorch_wrapped_tensor(x) or _functorch.is_legacy_batchedtensor(x)
+    return not (torch.compiler.is_compiling() or mapped)
 
 
 def is_transformed(weight: Tensor) -> bool:

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from sphuni._errors import EngineError
+from sphuni._transforms import has_values
 
-__all__ = ["connect", "first_only", "mended", "wants_gradient"]
+__all__ = ["connect", "first_only", "lost", "mended", "narrowed", "wants_gradient"]
 
 Second = Callable[[Tensor, Tensor], Tensor]
 
@@ -48,15 +49,23 @@ def connect(
 
 
 def mended(gradients: Tensor, x: Tensor, again: Callable[[Tensor], Tensor]) -> Tensor:
-    """Gradients of float32 points whose slopes left the range of float32, by `again` in float64.
+    """Gradients of float32 points whose slopes left the range of float32, by `again` in float64."""
+    return narrowed(again(x.detach().double()), x.dtype) if lost(gradients, x) else gradients
+
+
+def lost(gradients: Tensor, x: Tensor) -> bool:
+    """Whether slopes left the range of float32.
 
     A slope is as large as the force over the distance: it overflows where the force does not.
     """
-    lost = x.dtype == torch.float32 and not bool(torch.isfinite(gradients.sum()))
-    if not lost or not bool(torch.isfinite(x.detach().sum())):
-        return gradients
-    largest = torch.finfo(x.dtype).max
-    return again(x.detach().double()).clamp_(-largest, largest).to(x.dtype)
+    overflown = x.dtype == torch.float32 and not bool(torch.isfinite(gradients.sum()))
+    return overflown and bool(torch.isfinite(x.detach().sum()))
+
+
+def narrowed(wide: Tensor, dtype: torch.dtype) -> Tensor:
+    """Float64 gradients in the points' own type, none of them infinite."""
+    largest = torch.finfo(dtype).max
+    return wide.clamp_(-largest, largest).to(dtype)
 
 
 def first_only(engine: str, remedy: str = "use engine='blockwise'") -> Second:
@@ -88,10 +97,11 @@ class _Connected(torch.autograd.Function):
             return None, None, None, None, None
         if torch.is_grad_enabled():
             return ctx.second(x, go), None, None, None, None
-        gradients, factor = ctx.gradients, go.T[:, :, None, None].to(x.dtype)
-        if ctx.recompute is None:
+        factor = go.T[:, :, None, None].to(x.dtype)
+        gradients = ctx.recompute(x) if ctx.gradients is None else ctx.gradients
+        if ctx.recompute is None or not has_values(go):  # of many gradients in one pass, each
             scaled = gradients * factor
         else:
             ctx.gradients = None
-            scaled = (ctx.recompute(x) if gradients is None else gradients).mul_(factor)
+            scaled = gradients.mul_(factor)
         return scaled[0] if len(scaled) == 1 else scaled.sum(0), None, None, None, None

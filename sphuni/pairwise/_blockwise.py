@@ -22,7 +22,14 @@ from torch.autograd.function import once_differentiable
 from sphuni._typing import Weights
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _tiles
-from sphuni.pairwise._autograd import Second, connect, mended, wants_gradient
+from sphuni.pairwise._autograd import (
+    Second,
+    connect,
+    lost,
+    mended,
+    narrowed,
+    wants_gradient,
+)
 from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.pairwise._sums import sums_and_gradients
 
@@ -100,13 +107,12 @@ class RowsGradient(torch.autograd.Function):
         x: Tensor, y: Tensor | None, weights: Weights, go: Tensor, kernels: tuple[Kernel, ...]
     ) -> Any:
         """Return (grad_x, grad_y, grad_w); with y None grad_x carries both roles of x."""
-        grad_x, grad_w = torch.zeros_like(x), torch.zeros_like(weights)
-        grad_y = grad_x if y is None else torch.zeros_like(y)
-        into = (grad_x, grad_y, grad_w)
-        run_tiles(functools.partial(_gradient_tile, x, y, weights, go, kernels, into), x, y)
-        if y is None:
-            return _tiles.tangent(x, grad_x), x.new_zeros(()), grad_w
-        return _tiles.tangent(x, grad_x), _tiles.tangent(y, grad_y), grad_w
+        grad_x, grad_y, grad_w = _gradients(x, y, weights, go, kernels)
+        if lost(grad_x, x) or lost(grad_y, x):
+            other = None if y is None else y.double()
+            wide = _gradients(x.double(), other, weights.double(), go.double(), kernels)
+            grad_x, grad_y = (narrowed(part, x.dtype) for part in wide[:2])
+        return grad_x, grad_y, grad_w
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -129,6 +135,18 @@ class RowsGradient(torch.autograd.Function):
             *out[2:],
             None,
         )
+
+
+def _gradients(
+    x: Tensor, y: Tensor | None, weights: Weights, go: Tensor, kernels: tuple[Kernel, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `RowsGradient` gives, in the precision of the points."""
+    grad_x, grad_w = torch.zeros_like(x), torch.zeros_like(weights)
+    grad_y = grad_x if y is None else torch.zeros_like(y)
+    into = (grad_x, grad_y, grad_w)
+    run_tiles(functools.partial(_gradient_tile, x, y, weights, go, kernels, into), x, y)
+    grad_x = _tiles.tangent(x, grad_x)
+    return grad_x, x.new_zeros(()) if y is None else _tiles.tangent(y, grad_y), grad_w
 
 
 def _rows_tile(

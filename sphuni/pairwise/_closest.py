@@ -12,7 +12,9 @@ from sphuni.sphere import closer_side, float64_rows, root
 __all__ = ["smallest_distance"]
 
 _DENSE_UP_TO = 512
-_MOST_COSINES = 1 << 25
+_MOST_COSINES = 1 << 20  # in one table, of a part of a batch
+_CLOSE, _ROUNDING = 1 - 2.0**-16, 2.0**-50
+"""Below this cosine, roundings of it change a distance by less than 1e-10 of itself."""
 
 
 def smallest_distance(
@@ -36,12 +38,13 @@ def smallest_distance(
 
     Notes
     -----
-    Whole tables of cosines for sets of at most 512 points, as long as a batch of them holds no more
-    than 2^25 numbers; sorted angles for d = 2, else `nearest`.
+    Whole tables of cosines for sets of at most 512 points, some sets of a batch at a time; sorted
+    angles for d = 2, else `nearest`. Of pairs whose cosines differ by roundings, the closest by
+    differences.
     """
     points = float64_rows(points)
     n, d = points.shape[-2:]
-    if n <= _DENSE_UP_TO and points.numel() // max(d, 1) * n <= _MOST_COSINES:
+    if n <= _DENSE_UP_TO:
         first, second = _dense(points, antipodal=antipodal, opposite=opposite)
     elif d == 2 and not opposite:
         first, second = _neighbours(points, antipodal=antipodal)
@@ -65,13 +68,41 @@ def _rows(points: Points, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
 
 def _dense(points: Points, *, antipodal: bool, opposite: bool) -> tuple[Tensor, Tensor]:
     """The rows (..., 1, d) of the pair of largest cosine, or of smallest, of small sets."""
-    rows = points.detach()
-    n = rows.shape[-2]
+    n, d = points.shape[-2:]
+    sets = points.detach().reshape(-1, n, d)
+    parts = [
+        _closest_of_each(rows, antipodal=antipodal, opposite=opposite)
+        for rows in sets.split(max(1, _MOST_COSINES // n**2))
+    ]
+    place = torch.cat(parts).reshape(*points.shape[:-2], 1)
+    return _rows(points, place // n, place % n)
+
+
+def _closest_of_each(rows: Points, *, antipodal: bool, opposite: bool) -> Tensor:
+    """Of sets (b, n, d) the places (b,) of the closest pairs in tables n x n."""
     gram = rows @ (-rows if opposite else rows).mT
     gram = gram.abs_() if antipodal else gram
     gram.diagonal(dim1=-2, dim2=-1).fill_(-torch.inf)
-    place = gram.flatten(-2).argmax(-1)[..., None]
-    return _rows(points, place // n, place % n)
+    most, place = gram.flatten(-2).max(-1)
+    for one in torch.nonzero(most > _CLOSE)[:, 0].tolist():
+        alike = torch.nonzero(gram[one] >= most[one] - _ROUNDING)
+        i, j = alike[alike[:, 0] < alike[:, 1]].T
+        if len(i) > 1:
+            k = _closest_by_differences(rows[one], i, j, antipodal=antipodal, opposite=opposite)
+            place[one] = i[k] * rows.shape[1] + j[k]
+    return place
+
+
+def _closest_by_differences(
+    rows: Points, i: Tensor, j: Tensor, *, antipodal: bool, opposite: bool
+) -> int:
+    """Which of the pairs is the closest, some pairs at a time."""
+    few, squares = max(1, _MOST_COSINES // rows.shape[1]), []
+    for here, there in zip(i.split(few), j.split(few), strict=True):
+        x, y = rows[here], rows[there]
+        y = closer_side(x, y) if antipodal else y
+        squares.append((x + y if opposite else x - y).square().sum(-1))
+    return int(torch.cat(squares).argmin())
 
 
 def _neighbours(points: Points, *, antipodal: bool) -> tuple[Tensor, Tensor]:

@@ -5,9 +5,11 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.kernels import GegenbauerSeries, Kernel
-from sphuni.pairwise._tiles import DIRECT_DIMENSION, degree_zero, kernel_tile
+from sphuni.pairwise._tiles import DIRECT_DIMENSION, degree_zero, kernel_tile, sensitive
 
 __all__ = ["gram_bytes", "gram_matrix"]
+
+_NEAR_BYTES = 24  # three indices, of every pair if the points lie in a cluster
 
 
 def gram_matrix(points: Points, kernel: Kernel, *, opposite: bool = False) -> Tensor:
@@ -27,11 +29,14 @@ def gram_matrix(points: Points, kernel: Kernel, *, opposite: bool = False) -> Te
 
 
 def gram_bytes(points: Points, kernel: Kernel) -> int:
-    """About how much a Gram matrix, its factor and their gradient take at their peak."""
+    """About how much a Gram matrix, its factor and their gradient take at most."""
     n, d = points.shape[-2:]
     matrices = 14 if kernel.reads_q else 8
     if torch.is_grad_enabled() and points.requires_grad:
         matrices += 8 + (2 * d if d <= DIRECT_DIMENSION else 0)
         if isinstance(kernel, GegenbauerSeries):
             matrices += 3 * len(kernel.coefficients)
-    return matrices * points.numel() // max(1, d) * n * points.element_size()
+    per_pair = matrices * points.element_size()
+    if d > DIRECT_DIMENSION and any(sensitive((kernel,))):
+        per_pair += _NEAR_BYTES + 2 * points.element_size()
+    return per_pair * points.numel() // max(1, d) * n

@@ -14,7 +14,7 @@ from sphuni._typing import Points
 from sphuni.pairwise import _tiles
 from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._schedule import Task, run_tiles
-from sphuni.sphere import closer_side, root, unit_rows
+from sphuni.sphere import closer_side, float64_rows, root, unit_rows
 
 __all__ = ["Nearest", "nearest", "nearest_index"]
 
@@ -22,6 +22,8 @@ _TREE_DIMENSION = 7
 _SMALL = 2_000
 _WORTH_COMPILING = 512
 _COSINES_TOGETHER, _MORE = 1 << 22, 30
+_TOGETHER = 1e-5
+_CLOSE = 1 - 2.0**-10  # farther apart, a rounding of the cosine is nothing to the distance
 _NUMBERS_TOGETHER = 1 << 16  # of coordinates, which then stay in the cache
 
 _Mode = Literal["points", "lines", "opposite"]
@@ -66,9 +68,9 @@ def nearest(
     Notes
     -----
     Sorted angles for d = 2, a KD-tree up to d = 7, else tiles of inner products; the searches run
-    on detached values and return indices, with a spare candidate from rounded cosines. Distances
-    are taken by differences in float64, so ties and the float32 loss of digits near coincidence do
-    not decide the order.
+    on detached values and return indices, with a spare candidate from rounded cosines. Where that
+    ties with the last one asked for, all that tie are looked at. Distances are taken by differences
+    in float64, so neither ties nor the loss of digits near coincidence decide the order.
     Cost O(n log n) or O(n^2 d), memory O(n k + tile).
     """
     index = nearest_index(points, k=k, antipodal=antipodal, opposite=opposite)
@@ -115,13 +117,13 @@ def _one_search(points: Points, k: int, mode: _Mode) -> tuple[Tensor, Tensor]:
     n, d = points.shape
     spare = min(k + 1, n - 1)
     if d == 2:
-        index = _circle_search(unit_rows(points.double()), spare, mode)
+        index = _circle_search(float64_rows(points), spare, mode)
     elif points.device.type == "cpu" and d <= _TREE_DIMENSION:
-        index = _tree_search(unit_rows(points.double()), k, mode)
+        index = _tree_search(float64_rows(points), k, mode)
     else:
-        exact = unit_rows(points.double()) if n <= _SMALL else widen(points)
-        score, index = _tile_search(exact, spare, mode)
-        _search_again(points, score, index, k, mode)
+        rows = unit_rows(points.double() if n <= _SMALL else widen(points))
+        score, index = _tile_search(rows, spare, mode)
+        _search_again(points, rows, score, index, k, mode)
         return index, _order(points, score, index, mode)
     return index, _exact_distances(points, index, mode)
 
@@ -187,28 +189,98 @@ def _tile_search(points: Points, k: int, mode: _Mode) -> tuple[Tensor, Tensor]:
     return score, index
 
 
-def _search_again(points: Tensor, score: Tensor, index: Tensor, k: int, mode: _Mode) -> None:
-    """Search again for the rows whose candidates, beyond the k asked for, tie in float32.
+def _search_again(
+    points: Points, rows: Points, score: Tensor, index: Tensor, k: int, mode: _Mode
+) -> None:
+    """Search again where the last of the k asked for ties with the spare candidate.
 
-    What ties with the last one kept may have been dropped. A few more candidates settle that, or
-    whole rows in float64 where points lie together.
+    What ties with it may have been dropped. `rows` are the points of which the scores were taken.
+    In float32 a few more candidates settle that, or cosines in float64.
     """
     n, d = points.shape
-    if score.dtype == torch.float64 or score.shape[1] <= k:
+    if score.shape[1] <= k:
         return
-    rounding = 4 * math.sqrt(d) * torch.finfo(score.dtype).eps
-    tied = torch.nonzero(score[:, k - 1] - score[:, -1] <= rounding)[:, 0]
-    kept = score.shape[1]
-    for rows in tied.split(max(1, _COSINES_TOGETHER // n)) if len(tied) else ():
-        best, found = _row_cosines(points, rows, mode).topk(min(kept + _MORE, n - 1), dim=1)
-        apart = best[:, k - 1] - best[:, -1] > rounding
-        first = _exact_distances(points, found, mode, rows=rows).argsort(dim=1)[:, :kept]
-        best, found = best.gather(1, first), found.gather(1, first)
-        together = torch.nonzero(~apart)[:, 0]
-        if len(together):
-            wide = _row_cosines(_rescaled(points), rows[together], mode).topk(kept, dim=1)
-            best[together], found[together] = wide.values.to(best.dtype), wide.indices
-        score[rows], index[rows] = best, found
+    single = score.dtype == torch.float32
+    tied = torch.nonzero(_tied(score, k, d, near=not single))[:, 0]
+    found = _exact_distances(points, index[tied, :k], mode, rows=tied)
+    tied = tied[found.amax(dim=1) > 0]  # none is nearer than one that coincides
+    parts = tied.split(max(1, _COSINES_TOGETHER // n)) if len(tied) else ()
+    if single:
+        parts = [_look_further(points, rows, some, score, index, k, mode) for some in parts]
+    wide = _rescaled(points) if any(map(len, parts)) else points
+    for some in parts:
+        if len(some):
+            index[some] = _nearest_of_alike(wide, some, k, score.shape[1], mode)
+            score[some] = 1.0  # all alike: their distances decide the order
+
+
+def _tied(score: Tensor, k: int, d: int, *, near: bool) -> Tensor:
+    """Whether the k-th best and the last score of a row differ by roundings; of `near` ones only.
+
+    Distances of points farther apart have all their digits whichever of the candidates is taken.
+    """
+    tied = score[:, k - 1] - score[:, -1] <= _rounding(score, d)
+    return tied & (score[:, k - 1] > _CLOSE) if near else tied
+
+
+def _rounding(score: Tensor, d: int) -> float:
+    return 4 * math.sqrt(d) * torch.finfo(score.dtype).eps
+
+
+def _look_further(
+    points: Points,
+    rows: Points,
+    some: Tensor,
+    score: Tensor,
+    index: Tensor,
+    k: int,
+    mode: _Mode,
+) -> Tensor:
+    """More candidates of `some` rows, the best in place; return the rows of which all tie."""
+    n, kept = len(points), score.shape[1]
+    best, found = _row_cosines(rows, some, mode).topk(min(kept + _MORE, n - 1), dim=1)
+    first = _exact_distances(points, found, mode, rows=some).argsort(dim=1)[:, :kept]
+    score[some], index[some] = best.gather(1, first), found.gather(1, first)
+    return some[_tied(best, k, points.shape[1], near=False)]
+
+
+def _nearest_of_alike(points: Points, some: Tensor, k: int, kept: int, mode: _Mode) -> Tensor:
+    """The best of `some` rows by float64 cosines; of near ones that tie even so, by distances."""
+    cosines = _row_cosines(points, some, mode)
+    best, found = cosines.topk(kept, dim=1)
+    alike = torch.nonzero(_tied(best, k, points.shape[1], near=True))[:, 0]
+    if len(alike) == 0:
+        return found
+    least = best[alike, -1:] - _rounding(best, points.shape[1])
+    table = cosines[alike]
+    count = (table >= least).sum(1)
+    few = count <= kept + _MORE
+    if bool(few.any()):
+        candidates = table[few].topk(int(count[few].max()), dim=1).indices
+        exact = _exact_distances(points, candidates, mode, rows=some[alike[few]])
+        found[alike[few]] = candidates.gather(1, exact.argsort(dim=1)[:, :kept])
+    left = alike[~few]
+    while len(left):
+        there, within = _from_within(points, some[left], kept, mode)
+        found[left[within]] = there
+        left = left[~within]
+    return found
+
+
+def _from_within(points: Points, rows: Tensor, kept: int, mode: _Mode) -> tuple[Tensor, Tensor]:
+    """The nearest of those `rows` that lie together with the first, and which ones these are.
+
+    Products of coordinates that are taken from within a cluster have the digits of its size.
+    """
+    centre = points[rows[0]]
+    others = closer_side(centre, points) if mode == "lines" else points
+    here = others[rows] - centre
+    there = (-others if mode == "opposite" else others) - centre
+    within = here.square().sum(1) <= _TOGETHER**2
+    here = here[within]
+    squares = there.square().sum(1) - 2 * (here @ there.T)  # less those of the rows
+    squares.scatter_(1, rows[within, None], torch.inf)
+    return squares.topk(kept, dim=1, largest=False).indices, within
 
 
 def _row_cosines(points: Tensor, rows: Tensor, mode: _Mode) -> Tensor:
@@ -248,6 +320,8 @@ def _exact_distances(
 
 def _rescaled(rows: Tensor) -> Tensor:
     """Rows that are of unit length up to roundings of their own precision, in float64."""
+    if rows.dtype == torch.float64:
+        return rows  # dividing would move close points by as much as they may be apart
     wide = rows.double()
     norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
     return wide / norm.clamp_min_(torch.finfo(wide.dtype).tiny)

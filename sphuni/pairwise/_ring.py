@@ -24,7 +24,7 @@ from torch import Tensor
 from sphuni._errors import WorkerError, first_sentence
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _shards, _tiles
-from sphuni.pairwise._autograd import connect, first_only, wants_gradient
+from sphuni.pairwise._autograd import connect, first_only, lost, narrowed, wants_gradient
 
 __all__ = ["agree_on_rows", "is_sharded", "local_rows", "replicated", "supports", "total"]
 
@@ -113,7 +113,12 @@ def total(x: Tensor, kernels: Sequence[Kernel], points: Tensor) -> Tensor:
     ring, with_gradient = _agree(x, tuple(kernels), _group(points))
     with ring.together():
         sums, gradients = _round_trip(x.detach(), tuple(kernels), ring, with_gradient)
-        sums = ring.add_up(sums).to(x.dtype)
+        overflown = sums.new_full((len(sums), 1), with_gradient and lost(gradients, x))
+        sums, overflown = ring.add_up(torch.cat([sums, overflown], dim=1)).tensor_split([-1], 1)
+        if bool(overflown.any()):
+            _, wide = _round_trip(x.detach().double(), tuple(kernels), ring, with_gradient)
+            gradients = narrowed(wide, x.dtype)
+        sums = sums.to(x.dtype)
     if not wants_gradient(x):
         return sums
     # backward must not need the other ranks, so nothing is computed again

@@ -8,11 +8,13 @@ of a round share no rows.
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
+from sphuni._budget import stated_limit
 from sphuni._threads import in_turns, side_by_side
 
 __all__ = ["LARGEST_BLOCK", "Task", "block_size", "run_rounds", "run_tiles"]
@@ -22,6 +24,7 @@ T = TypeVar("T")
 _TILE_ELEMENTS = 1 << 18
 _INLINE_WORK = 1 << 22
 _SMALL_SET = 768
+_COPIES = 4  # of a tile, while it is worked on
 LARGEST_BLOCK = 704
 
 
@@ -58,9 +61,18 @@ def run_tiles(
     rounds = _rounds(x, y, block)
     work_load = x.shape[0] * x.shape[1] * (x if y is None else y).shape[1] * (x.shape[2] + 16)
     parallel = x.device.type == "cpu" and work_load >= _INLINE_WORK
-    width = max(map(len, rounds)) if parallel else 1
+    width = min(max(map(len, rounds)), _room_for(rounds, x)) if parallel else 1
     uses = functools.partial(_rows_of, two_sets=y is not None)
     in_turns(work, list(itertools.chain(*rounds)), uses=uses, width=width)
+
+
+def _room_for(rounds: list[list[Task]], x: Tensor) -> int:
+    """How many tiles at a time a stated limit of memory has room for."""
+    limit = stated_limit()
+    if limit is None:
+        return max(map(len, rounds))
+    sizes = [part.stop - part.start for part in rounds[0][0][:3]]
+    return max(1, limit // (_COPIES * math.prod(sizes) * x.element_size()))
 
 
 def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, parallel: bool) -> None:

@@ -18,6 +18,8 @@ from sphuni.pairwise._schedule import LARGEST_BLOCK, Task, block_size, run_tiles
 
 __all__ = ["cosine_sums", "sums_and_gradients"]
 
+_COPIES = 16  # of a tile, with the lists of its pairs if all of them are near
+
 
 def cosine_sums(
     gram: Tensor,
@@ -68,7 +70,8 @@ def _swept_block(n: int, element_size: int) -> int:
     all threads.
     """
     limit = stated_limit()
-    whole = n <= 3 * LARGEST_BLOCK and (limit is None or n**2 * element_size <= limit)
+    fits = limit is None or _COPIES * n**2 * element_size <= limit
+    whole = n <= 3 * LARGEST_BLOCK and fits
     return max(1, n) if whole else block_size(n)
 
 

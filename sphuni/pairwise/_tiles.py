@@ -2,12 +2,13 @@
 
 The rule for near pairs. In Gram form the squared distance p = 2 - 2t has an absolute error of a
 few units of rounding, so its relative error is unbounded as p -> 0, and the tangent part of the
-gradient loses as much again. Pairs with p (or, where the kernel is singular there, q = 4 - p)
-below 2^-6 are therefore taken out of the tile and computed by differences of coordinates, value
-and gradient. For d <= 8 the whole tile is computed by differences.
+gradient loses as much again. Where the kernel is singular or steep there, pairs with p (or
+q = 4 - p) below 2^-6 are therefore taken out of the tile and computed by differences of
+coordinates, value and gradient. For d <= 8 the whole tile is computed by differences.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from sphuni._typing import Points, Weights
 from sphuni.kernels import Kernel
+from sphuni.pairwise._near import Where, pair_squares, parts
 
 __all__ = [
     "DIRECT_DIMENSION",
@@ -43,7 +45,7 @@ __all__ = [
 
 DIRECT_DIMENSION = 8
 NEAR_COSINE = 1 - 2.0**-7
-_GATHER_ELEMENTS = 1 << 22
+_STEEP = 32.0
 _MIRROR_FROM = 256
 _MIRROR_PARTS = 4
 
@@ -51,7 +53,7 @@ _MIRROR_PARTS = 4
 class Near(NamedTuple):
     """The pairs of a tile that were computed by differences: (batch, row, column) indices."""
 
-    where: tuple[Tensor, Tensor, Tensor]
+    where: Where
     p: Tensor
     q: Tensor
 
@@ -76,7 +78,19 @@ def met(p: Tensor) -> Tensor:
 
 def sensitive(kernels: Sequence[Kernel]) -> tuple[bool, bool]:
     """Whether any kernel needs accurate distances near coincidence, and near the antipode."""
-    return any(k.singular for k in kernels), any(k.singular_opposite for k in kernels)
+    close = any(k.singular or _steep(k, opposite=False) for k in kernels)
+    return close, any(k.singular_opposite or _steep(k, opposite=True) for k in kernels)
+
+
+@functools.lru_cache(maxsize=256)
+def _steep(kernel: Kernel, *, opposite: bool) -> bool:
+    """Whether a smooth kernel magnifies a rounding of the cosine of near pairs by much."""
+    near = torch.linspace(0.0, 2 - 2 * NEAR_COSINE, 9, dtype=torch.float64)
+    wide = torch.linspace(0.25, 3.75, 8, dtype=torch.float64)
+    slope = kernel.derivative(4 - near, near) if opposite else kernel.derivative(near, 4 - near)
+    ends = max(abs(kernel.at_one), abs(kernel.at_minus_one))
+    size = max(ends, float(kernel.value(wide, 4 - wide).abs().max()))
+    return float(slope.abs().max()) > _STEEP * size
 
 
 def distances(x: Tensor, y: Tensor, kernels: Sequence[Kernel], *, own: bool) -> Tile:
@@ -202,19 +216,20 @@ def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, own: bool) -> Tensor:
     apart = _diagonal(gram) if own else None
     with torch.no_grad():
         others = gram if apart is None else gram.masked_fill(apart, 0.0)
-        near = _find_near(others, x, y, (kernel,))
+        near = _near_places(others, (kernel,))
+        del others
     if near is not None:
         apart = torch.zeros_like(gram, dtype=torch.bool) if apart is None else apart.clone()
-        apart[near.where] = True
+        apart[near] = True
     gram = gram if apart is None else gram.masked_fill(apart, 0.0)
     p = 2 - 2 * gram
     value = kernel.value(p, 2 + 2 * gram if kernel.reads_q else p)
     value = value if apart is None else value.masked_fill(apart, 0.0)
     if near is None:
         return value
-    b, i, j = near.where
-    p, q = ((x[b, i] + sign * y[b, j]).square().sum(-1) for sign in (-1, 1))
-    return value.index_put(near.where, _masked_value(kernel, p, q))
+    p = pair_squares(x, y, near, -1)
+    q = pair_squares(x, y, near, 1) if kernel.reads_q or kernel.singular_opposite else p
+    return value.index_put(near, _masked_value(kernel, p, q))
 
 
 def _diagonal(matrix: Tensor) -> Tensor:
@@ -260,6 +275,20 @@ def own_products(x: Tensor) -> Tensor:
 
 def _find_near(gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel]) -> Near | None:
     """The near pairs of a tile, their distances taken by differences."""
+    places = _near_places(gram, kernels)
+    if places is None:
+        return None
+    b, i, j = places
+    p, q = gram.new_empty(b.shape), gram.new_empty(b.shape)
+    for part in parts(b.numel(), x.shape[-1]):
+        left, right = x[b[part], i[part]], y[b[part], j[part]]
+        p[part] = (left - right).square().sum(-1)
+        q[part] = (left + right).square().sum(-1)
+    return Near(places, p, q)
+
+
+def _near_places(gram: Tensor, kernels: Sequence[Kernel]) -> Where | None:
+    """Where a tile of cosines has near pairs, if it has any that matter."""
     close, opposite = sensitive(kernels)
     if not (close or opposite):
         return None
@@ -269,14 +298,8 @@ def _find_near(gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel]) ->
     if not (close or opposite):
         return None
     size = gram.abs() if close and opposite else gram if close else -gram
-    found = size > NEAR_COSINE
-    b, i, j = torch.nonzero(found, as_tuple=True)
-    p, q = gram.new_empty(b.shape), gram.new_empty(b.shape)
-    for part in _parts(b.numel(), x.shape[-1]):
-        left, right = x[b[part], i[part]], y[b[part], j[part]]
-        p[part] = (left - right).square().sum(-1)
-        q[part] = (left + right).square().sum(-1)
-    return Near((b, i, j), p, q)
+    b, i, j = torch.nonzero(size > NEAR_COSINE, as_tuple=True)
+    return b, i, j
 
 
 def _finish(tile: Tile, kernel: Kernel, value: Tensor) -> Tensor:
@@ -360,7 +383,7 @@ def accumulate_near(
     norms are 1 only to rounding, is not small.
     """
     b, i, j = near.where
-    for part in _parts(b.numel(), x.shape[-1]):
+    for part in parts(b.numel(), x.shape[-1]):
         sign = torch.where(near.q[part] < near.p[part], -1.0, 1.0).to(x.dtype)[:, None]
         left, right = x[b[part], i[part]], y[b[part], j[part]]
         difference, weight = right - sign * left, weights[part, None]
@@ -373,10 +396,3 @@ def accumulate_near(
 
 def _orthogonal(vectors: Tensor, points: Points) -> Tensor:
     return vectors - (vectors * points).sum(-1, keepdim=True) * points
-
-
-def _parts(count: int, d: int) -> Iterator[slice]:
-    """Slices of the near pairs small enough to gather (part, d) rows of."""
-    step = max(1, _GATHER_ELEMENTS // d)
-    for start in range(0, count, step):
-        yield slice(start, start + step)

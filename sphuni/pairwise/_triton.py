@@ -95,12 +95,13 @@ def launch_options(kernel: Kernel, d: int, with_gradient: bool) -> dict[str, Any
     """What the device code is compiled for."""
     from sphuni.pairwise._triton_kernels import pair_function
 
+    close, opposite = _tiles.sensitive((kernel,))
     return {
         "pair": pair_function(kernel),
         "at_one": kernel.at_one,
         "at_minus_one": kernel.at_minus_one,
-        "close": kernel.singular,
-        "opposite": kernel.singular_opposite,
+        "close": close,
+        "opposite": opposite,
         "direct": d <= DIRECT_DIMENSION,
         "with_gradient": with_gradient,
         **_SHAPE,

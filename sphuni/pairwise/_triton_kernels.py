@@ -49,7 +49,7 @@ def tiles(
     """Rows of block i against those of block j of one set of x (b, n, d), where they come later.
 
     Adds to sums (b, blocks), float64, and to gradients (b, n, d), whose radial part is arbitrary.
-    `close` and `opposite` say that the kernel is singular there, with limits `at_...`; `direct`
+    `close` and `opposite` say that it is singular or steep there, with limits `at_...`; `direct`
     that all tiles go by differences.
     """
     across = tl.cdiv(n, COLUMNS)

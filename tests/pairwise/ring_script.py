@@ -35,6 +35,10 @@ CASES = {
     "several kernels": (points(15, 3), (Riesz(0.0), Gaussian(1.0))),
     "fewer points than ranks": (points(2, 3), RIESZ),
     "one point": (points(1, 3), RIESZ),
+    "float32 slopes that overflow": (
+        torch.tensor([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1e-7, 0]]),
+        Riesz(4.0),
+    ),
     "native loops": (degenerate_set(40, 3), Riesz(2.0)),
 }
 

@@ -6,7 +6,7 @@ from pair_cases import KERNELS, close_set, degenerate_set, points
 
 import sphuni
 from sphuni._errors import EngineError
-from sphuni.kernels import Gaussian, Laplace, Riesz
+from sphuni.kernels import Gaussian, Laplace, Poisson, Riesz
 from sphuni.pairwise import (
     _dispatch,
     _schedule,
@@ -506,3 +506,52 @@ def test_forces_between_float32_points_whose_slope_overflows(engine):
         pair_reduce(leaf, kernel=Riesz(4.0), engine=engine).backward()
     torch.testing.assert_close(x.grad, wide.grad.float())
     assert float(x.grad.abs().max()) > 1e35
+
+
+@pytest.mark.parametrize("s", [4.0, 6.0])
+def test_forces_whose_slope_overflows_under_weights_and_between_two_sets(s):
+    x = torch.tensor([[1, 0, 0], [1, 1e-7, 0], [0, 0, 1.0]])
+    largest = torch.finfo(x.dtype).max
+
+    def gradients(x):
+        left, right, w = x[:1].clone(), x[1:].clone(), torch.ones(3, dtype=x.dtype)
+        leaves = [part.requires_grad_() for part in (x.clone(), left, right)]
+        total = pair_reduce(leaves[0], kernel=Riesz(s), weights=w)
+        return torch.autograd.grad(total + pair_reduce(*leaves[1:], kernel=Riesz(s)), leaves)
+
+    for narrow, wide in zip(gradients(x), gradients(x.double()), strict=True):
+        torch.testing.assert_close(narrow, wide.clamp(-largest, largest).float())
+
+
+@pytest.mark.parametrize("engine", ["blockwise", "compiled", "moments", "reference"])
+def test_many_gradients_in_one_pass(engine):
+    """As `torch.autograd.functional.jacobian` asks for them with vectorize=True."""
+    x = points(9, 3, batch=3).requires_grad_()
+    total = pair_reduce(x, kernel=Riesz(-2.0), engine=engine)
+    every = torch.eye(3, dtype=torch.float64)
+    (together,) = torch.autograd.grad(total, x, every, is_grads_batched=True, retain_graph=True)
+    for upstream, found in zip(every, together, strict=True):
+        (alone,) = torch.autograd.grad(total, x, upstream, retain_graph=True)
+        torch.testing.assert_close(found, alone, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [Gaussian(300.0), Gaussian(300.0).antipodal(), Poisson(0.99, 16)],
+    ids=lambda kernel: kernel.label,
+)
+@pytest.mark.parametrize("loops", [False, True], indirect=True)
+def test_steep_kernels_of_close_float32_points_keep_their_digits(kernel, loops):
+    """At a width of 1/300 a rounding of the cosine is a hundredth of the kernel."""
+    x = points(40, 16)
+    near = sphuni.normalize(x + 1e-3 * points(40, 16, seed=1)) * (-1) ** torch.arange(40)[:, None]
+    more = sphuni.normalize(x + 1e-3 * points(40, 16, seed=2))
+    narrow = torch.cat([x, near, more]).float()
+    found = []
+    for rows in (narrow, sphuni.normalize(narrow.double())):
+        leaf = rows.clone().requires_grad_()
+        pair_reduce(leaf, kernel=kernel, engine="blockwise").backward()
+        weighted = pair_reduce(rows, kernel=kernel, weights=torch.ones(120).to(rows))
+        found.append((leaf.grad.double(), weighted.double()))
+    assert float((found[0][0] - found[1][0]).norm()) < 1e-5 * float(found[1][0].norm())
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-6, atol=0)

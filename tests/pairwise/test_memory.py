@@ -8,8 +8,8 @@ import torch
 
 import sphuni
 from sphuni._errors import BudgetError
-from sphuni.kernels import Riesz
-from sphuni.pairwise import _closest, _tiles, pair_reduce, smallest_distance
+from sphuni.kernels import Laplace, Riesz
+from sphuni.pairwise import _closest, _tiles, gram_matrix, pair_reduce, smallest_distance
 
 PROGRAM = """
 import pathlib, re, torch, sphuni
@@ -26,6 +26,31 @@ def peak():  # getrusage would count the process that started this one
 work(600)
 before = peak()
 work({n})
+print(before, peak())
+"""
+LIMITED = """
+import pathlib, re, torch, sphuni
+from sphuni.kernels import Gaussian, Laplace, Riesz
+from sphuni.pairwise import pair_reduce, smallest_distance
+torch.set_num_threads(2)
+def points(*shape, spread=None):
+    x = torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    if spread is not None:
+        x = spread * x
+        x[..., 0] += 1.0
+    return sphuni.normalize(x)
+def leaf(*shape, **options):
+    return points(*shape, **options).requires_grad_()
+def peak():
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) / 1024
+kernels = [Riesz(1.0), Gaussian(1.0), Riesz(2.0)]
+def work(scale):
+    {body}
+work(0.2)
+before = peak()
+with sphuni.limit_memory({limit} << 20):
+    work(1.0)
 print(before, peak())
 """
 GRADIENT = "pair_reduce(x, kernel=Riesz(1.0), engine='blockwise').backward()"
@@ -85,3 +110,49 @@ def test_large_batches_of_small_sets_hold_no_tables(monkeypatch):
     whole = smallest_distance(torch.from_numpy(x))
     monkeypatch.setattr(_closest, "_MOST_COSINES", 100)
     assert torch.allclose(smallest_distance(torch.from_numpy(x)), whole, rtol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "body"),
+    [
+        (50, "smallest_distance(points(int(128 * scale), 512, 3))"),
+        (40, "pair_reduce(leaf(8, int(2000 * scale), 16), kernel=Riesz(1.0)).sum().backward()"),
+        (40, "pair_reduce(leaf(int(2000 * scale), 16), kernel=kernels).sum().backward()"),
+        (
+            250,
+            "sphuni.gram_logdet(points(int(1500 * scale), 64, spread=1e-3), kernel=Laplace(1.0))",
+        ),
+        (
+            400,
+            "sphuni.gram_logdet("
+            "leaf(int(1500 * scale), 64, spread=1e-3), kernel=Laplace(1.0)).backward()",
+        ),
+    ],
+    ids=["closest pairs", "batch", "kernels", "determinant", "gradient of a determinant"],
+)
+def test_a_limit_of_memory_is_kept(limit, body):
+    """Also where all points lie in a cluster, so that every pair is a near one."""
+    program = LIMITED.format(body=body, limit=limit)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=True
+    )
+    before, after = map(float, done.stdout.split())
+    assert after - before < limit
+
+
+@pytest.mark.parametrize("d", [12, 200])
+def test_pairs_of_a_cluster_are_not_held_coordinate_by_coordinate(d, monkeypatch):
+    """What autograd keeps of a Gram matrix does not grow with the dimension."""
+    x = sphuni.normalize(torch.eye(d, dtype=torch.float64)[0] + 1e-3 * torch.randn(60, d))
+    sizes = []
+
+    def keep(kept):
+        sizes.append(kept.numel())
+        return kept
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
+        matrix = gram_matrix(x.requires_grad_(), Laplace(1.0))
+    assert max(sizes) <= max(60 * 60, 60 * d)
+    matrix.sum().backward()
+    assert bool(torch.isfinite(x.grad).all())

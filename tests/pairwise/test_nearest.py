@@ -229,3 +229,44 @@ def test_the_closest_pair_of_a_narrow_cluster_in_float32(n):
     found = smallest_distance(points)
     assert found.dtype == torch.float64
     assert found.item() == pytest.approx(apart.min().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("mode", [{}, {"antipodal": True}, {"opposite": True}], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ("n", "d"),
+    [(60, 3), (60, 12), (530, 12), pytest.param(2_100, 12, marks=pytest.mark.slow)],
+)
+def test_neighbours_among_points_whose_float64_cosines_are_all_one(n, d, dtype, mode):
+    """Within 1e-9 of an axis coordinates have digits that inner products have not."""
+    x = torch.zeros(n, d, dtype=dtype)
+    x[:, 1:] = 1e-9 * torch.randn(n, d - 1, generator=torch.Generator().manual_seed(0))
+    x[:, 0] = 1.0
+    if mode:
+        x[::2] *= -1
+    table = brute_distances(x, **mode)
+    found = nearest(x, k=2, **mode)
+    expected = table.sort(dim=1).values[:, :2]
+    torch.testing.assert_close(found.distance.double(), expected, rtol=1e-6, atol=0)
+    assert smallest_distance(x, **mode).item() == pytest.approx(table.min().item(), rel=1e-6)
+
+
+def test_the_closer_of_two_close_pairs_is_the_smallest_distance():
+    x = points(20, 4)
+    x[1], x[3] = x[0], x[2]
+    x[1, 1] += 1e-9
+    x[3, 1] += 1e-13
+    found = smallest_distance(torch.stack([x, x.flip(0)]))
+    assert found.tolist() == pytest.approx([1e-13] * 2, rel=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_neighbours_of_many_points_in_half_precision(dtype):
+    """Their norms are 1 to three digits only, and their cosines tie in float32 too."""
+    x = points(2_100, 9)
+    x[7:60] = x[6]
+    rounded = x.to(dtype)
+    found = nearest(rounded, k=2)
+    table = brute_distances(sphuni.normalize(rounded.double()))
+    expected = table.sort(dim=1).values[:, :2]
+    torch.testing.assert_close(table.gather(1, found.index), expected, rtol=1e-9, atol=1e-12)

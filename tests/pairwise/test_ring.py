@@ -64,11 +64,12 @@ def assert_as_in_one_process(found, world):
         leaf = x.clone().requires_grad_()
         total = pair_reduce(leaf, kernel=kernel, engine="blockwise")
         total.sum().backward()
-        torch.testing.assert_close(values[0], total.detach(), rtol=1e-12, atol=1e-12, msg=name)
+        close = 1e-12 if x.dtype == torch.float64 else 1e-6
+        torch.testing.assert_close(values[0], total.detach(), rtol=close, atol=1e-12, msg=name)
         rows = ring_script.counts(name, x.shape[-2], world)
         for gradient, expected in zip(gradients, leaf.grad.split(rows, dim=-2), strict=False):
             scale = 1e-12 * float(leaf.grad.abs().max())
-            torch.testing.assert_close(gradient, expected, rtol=1e-12, atol=scale, msg=name)
+            torch.testing.assert_close(gradient, expected, rtol=close, atol=scale, msg=name)
 
 
 def assert_clear_errors(found, world):
