@@ -25,6 +25,7 @@ __all__ = [
     "check_points",
     "like_caller",
     "result_function",
+    "to_tensor",
     "unit_tolerance",
     "widen",
 ]
@@ -164,7 +165,7 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
         if bound.arguments.get(first) is None:
             raise TypeError(f"{first} must be an array; got None")
         given = {n: bound.arguments[n] for n in names if bound.arguments.get(n) is not None}
-        tensors = {n: _to_tensor(value, n) for n, value in given.items()}
+        tensors = {n: to_tensor(value, n) for n, value in given.items()}
         _check_same_kind(given, tensors)
         bound.arguments.update(tensors)
         if any(isinstance(t, Tensor) and is_transformed(t) for t in tensors.values()):
@@ -196,7 +197,8 @@ def _under_transforms(
     return transformed(first, lambda batch: function(batch, *rest, **bound.kwargs))
 
 
-def _to_tensor(value: Any, name: str) -> Tensor:
+def to_tensor(value: Any, name: str) -> Tensor:
+    """Return an array as a dense tensor of real numbers; errors call it `name`."""
     if isinstance(value, Tensor):
         return _check_tensor(value, name)
     if np.ma.is_masked(value):

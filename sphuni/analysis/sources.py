@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sphuni._arrays import _to_tensor
+from sphuni._arrays import to_tensor
 from sphuni.analysis import readers
 from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, tensor_neurons
 
@@ -54,7 +54,7 @@ def open_source(
         items = tensor_neurons(model, heads=heads, split_qkv=split_qkv)
         return Source("state dict", list(items))
     if isinstance(model, Tensor | np.ndarray):
-        points = model if isinstance(model, Tensor) else _to_tensor(model, "model")
+        points = model if isinstance(model, Tensor) else to_tensor(model, "model")
         return Source("array", _points("array", points))
     raise TypeError(
         "model must be a torch module, a state dict, a path or an (n, d) array; "
