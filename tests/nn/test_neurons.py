@@ -427,6 +427,32 @@ def test_bytes_of_floats_are_read():
     torch.testing.assert_close(view.matrix, weight, rtol=0.07, atol=0.01)
 
 
+@pytest.mark.parametrize("suffix", ["_scale_inv", "_scale"])
+@pytest.mark.parametrize(
+    ("shape", "blocks"),
+    [((200, 300), (2, 3)), ((6, 64), (6, 2)), ((5, 7), (5, 1)), ((5, 7), (1, 1)), ((5, 7), ())],
+)
+def test_bytes_of_floats_are_multiplied_by_the_scales_of_their_blocks(shape, blocks, suffix):
+    stored = torch.randn(shape).to(torch.float8_e4m3fn)
+    scale = torch.rand(blocks) + 0.5
+    rows, columns = (1, 1) if not blocks else blocks
+    sizes = [128 if size > 128 else size // n for size, n in zip(shape, (rows, columns))]
+    i, j = (torch.arange(size) // block for size, block in zip(shape, sizes))
+    expected = stored.float() * scale.reshape(rows, columns)[i][:, j]
+    (view,) = tensor_neurons({"up.weight": stored, f"up.weight{suffix}": scale})
+    torch.testing.assert_close(view.matrix, expected)
+    assert view.sources == ("up.weight", f"up.weight{suffix}")
+    assert view.parameters == stored.numel() + scale.numel()
+
+
+@pytest.mark.parametrize("scale", [torch.ones(3, 5), torch.ones(4, 2, dtype=torch.uint8)])
+def test_bytes_of_floats_whose_scales_do_not_fit_are_skipped(scale):
+    stored = torch.randn(4, 64).to(torch.float8_e4m3fn)
+    (record,) = tensor_neurons({"w.weight": stored, "w.weight_scale": scale})
+    assert isinstance(record, Skipped)
+    assert f"in eight bits, with scales of type {str(scale.dtype)[6:]}" in record.reason
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_floats_keep_their_type(dtype):
     (view,) = tensor_neurons({"w": torch.ones(4, 3, dtype=dtype)})

@@ -11,7 +11,7 @@ from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-def
 from sphuni.nn.neurons._layout import rows
 from sphuni.nn.neurons._records import NeuronView, Skipped, Source
 
-__all__ = ["NORM", "TIED", "answers", "size_of", "unfit"]
+__all__ = ["BYTE_FLOATS", "NORM", "TIED", "answers", "size_of", "unfit"]
 
 NORM = "the scale of a normalisation layer: one number per channel, no rows"
 TIED = "tied to "
@@ -31,7 +31,7 @@ _AUXILIARY = (
     ),
 )
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-_BYTE_FLOATS = {
+BYTE_FLOATS = {
     getattr(torch, name)
     for name in ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
     if hasattr(torch, name)
@@ -61,7 +61,7 @@ def _unfit_numbers(name: str, tensor: Tensor) -> str | None:
             return reason
     if tensor.dtype is torch.bool:
         return "truth values, such as a mask"
-    if tensor.dtype in _FLOATS or tensor.dtype in _BYTE_FLOATS:
+    if tensor.dtype in _FLOATS or tensor.dtype in BYTE_FLOATS:
         return None
     if not tensor.is_floating_point():
         return "integers: indices, counts or packed values rather than weights"
@@ -109,7 +109,7 @@ def _answer(item: Source) -> Iterator[NeuronView | Skipped]:
         return
     try:
         weight = (item.tensor if item.value is None else item.value()).detach()
-        if weight.dtype in _BYTE_FLOATS:
+        if weight.dtype in BYTE_FLOATS:
             weight = weight.to(torch.float32)
         parts = (item.layout or rows)(weight)
     except (RuntimeError, NotImplementedError, TypeError, IndexError) as error:

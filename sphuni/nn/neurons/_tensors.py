@@ -19,6 +19,7 @@ from sphuni.nn.neurons._layout import (
     without_leading_ones,
 )
 from sphuni.nn.neurons._records import NeuronView, Skipped, Source
+from sphuni.nn.neurons._scales import join_scales
 from sphuni.nn.neurons._screen import NORM, answers, size_of, unfit
 
 __all__ = ["tensor_neurons"]
@@ -72,6 +73,8 @@ def tensor_neurons(
     `weight_hh`; `in_proj_weight` into q, k and v. A bias as long as the second axis and not the
     first shows that a weight is stored the other way round, (in, out), as in transposed
     convolutions and in GPT-2; without a bias the name decides (`deconv`, `up`, `transpose`).
+    Weights in eight bits are multiplied by the scales of their rows or blocks, if the file has them
+    as `weight_scale_inv` or `weight_scale`.
 
     Examples
     --------
@@ -88,7 +91,7 @@ def tensor_neurons(
                 f"{type(name).__name__} and {type(tensor).__name__}"
             )
     items = [Source(name, "tensor", value, (name,), size_of(value)) for name, value in pairs]
-    items = join_lora(join_parts(items), max_elements=max_elements)
+    items = join_lora(join_parts(join_scales(items)), max_elements=max_elements)
     guess = _Guess(dict(pairs), kinds or {}, heads, split_qkv)
     return answers([item if _settled(item) else guess.complete(item) for item in items])
 
