@@ -435,10 +435,12 @@ def test_bytes_of_floats_are_read():
 def test_bytes_of_floats_are_multiplied_by_the_scales_of_their_blocks(shape, blocks, suffix):
     stored = torch.randn(shape).to(torch.float8_e4m3fn)
     scale = torch.rand(blocks) + 0.5
-    rows, columns = (1, 1) if not blocks else blocks
-    sizes = [128 if size > 128 else size // n for size, n in zip(shape, (rows, columns))]
-    i, j = (torch.arange(size) // block for size, block in zip(shape, sizes))
-    expected = stored.float() * scale.reshape(rows, columns)[i][:, j]
+    counts = blocks or (1, 1)
+    i, j = (
+        torch.arange(size) // (128 if size > 128 else size // count)
+        for size, count in zip(shape, counts, strict=True)
+    )
+    expected = stored.float() * scale.reshape(counts)[i][:, j]
     (view,) = tensor_neurons({"up.weight": stored, f"up.weight{suffix}": scale})
     torch.testing.assert_close(view.matrix, expected)
     assert view.sources == ("up.weight", f"up.weight{suffix}")
