@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ _NUMBERS = (
 )  # fmt: skip
 _DECISIVE = ("baseline", "center", "remove_top", "heads", "split_qkv")
 """Options that give the same layer other numbers."""
+_WRAPPERS = re.compile(r"((module|_orig_mod)\.)*")
 _MAPPINGS = {"excess": ENERGY_KEYS, "z": ENERGY_KEYS, "p": TESTS, "p_adjusted": TESTS}
 
 
@@ -162,8 +164,9 @@ def compare_reports(before: ModelReport, after: ModelReport, /) -> Comparison:
     Parameters
     ----------
     before, after : ModelReport
-        Reports of two states of a model. Layers are matched by name; where a name occurs more than
-        once, in order.
+        Reports of two states of a model. Layers are matched by name, without what DataParallel
+        ("module.") or torch.compile ("_orig_mod.") puts before all names of one side; where a name
+        occurs more than once, in order.
 
     Returns
     -------
@@ -176,16 +179,28 @@ def compare_reports(before: ModelReport, after: ModelReport, /) -> Comparison:
         If the reports were made with other options, so that their numbers differ for that alone.
     """
     check_same_options(before.settings, after.settings)
+    wrappers = _wrapper(before), _wrapper(after)
+    old, new = ("", "") if wrappers[0] == wrappers[1] else wrappers
     waiting: dict[str, list[LayerReport]] = defaultdict(list)
     for layer in reversed(before.layers):
-        waiting[layer.name].append(layer)
+        waiting[layer.name.removeprefix(old)].append(layer)
     changes = []
     for layer in after.layers:
-        found = waiting[layer.name].pop() if waiting[layer.name] else None
-        changes.append(LayerChange(layer.name, found, layer))
+        name = layer.name.removeprefix(new)
+        found = waiting[name].pop() if waiting[name] else None
+        changes.append(LayerChange(name, found, layer))
     left = {id(layer) for layers in waiting.values() for layer in layers}
-    changes += [LayerChange(x.name, x, None) for x in before.layers if id(x) in left]
+    changes += [
+        LayerChange(x.name.removeprefix(old), x, None) for x in before.layers if id(x) in left
+    ]
     return Comparison(before, after, tuple(changes))
+
+
+def _wrapper(report: ModelReport) -> str:
+    """What a wrapped model's names all begin with, and those of the model itself do not."""
+    found = _WRAPPERS.match(report.layers[0].name) if report.layers else None
+    prefix = found.group() if found else ""
+    return prefix if all(layer.name.startswith(prefix) for layer in report.layers) else ""
 
 
 def check_same_options(

@@ -32,6 +32,19 @@ def test_layers_are_matched_by_name(comparison):
     assert set(sides.values()) == {"both"}
 
 
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_layers_of_a_wrapped_model_are_those_of_the_model(wrapper, swapped):
+    plain = sample_reports.model(tuple(sample_reports.layer(name) for name in "ab"))
+    wrapped = sample_reports.model(tuple(sample_reports.layer(wrapper + name) for name in "ab"))
+    sides = (wrapped, plain) if swapped else (plain, wrapped)
+    assert [(c.name, c.side) for c in compare_reports(*sides).changes] == [
+        ("a", "both"),
+        ("b", "both"),
+    ]
+    assert compare_reports(wrapped, wrapped).changes[0].name == f"{wrapper}a"
+
+
 def test_directions_follow_the_verdicts(comparison):
     assert change(comparison, "encoder.0.weight").direction == "better"
     assert change(comparison, "encoder.1.weight").direction == "worse"

@@ -170,7 +170,7 @@ def _heads_of(name: str, heads: Heads) -> int | None:
     if heads is None or isinstance(heads, int):
         return heads
     for pattern, count in heads.items():
-        if fnmatchcase(name, pattern):
+        if name == pattern or fnmatchcase(name, pattern):
             return count
     return None
 
