@@ -11,7 +11,7 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ def pack(results: Results, folder: Path) -> Path:
     ordered = sorted(
         results.outcomes, key=lambda o: (o.stage, o.case, o.arm, o.seed, json.dumps(o.candidate))
     )
-    runs = [_slim(outcome, outcome.arm == reference) for outcome in ordered]
+    epochs = {claim.epoch for claim in results.experiment.claims}
+    runs = [_slim(outcome, outcome.arm == reference, epochs) for outcome in ordered]
     head["settings"] = _numbered(runs)
     text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in (head, *runs))
     stream = io.BytesIO()
@@ -106,10 +107,11 @@ def _unpack(path: Path) -> Results:
         first = json.loads(head)
         if first.get("schema") != _SCHEMA or first.get("version") != _VERSION:
             raise ValueError(f"schema {first.get('schema')!r}, version {first.get('version')!r}")
+        source = str(first["source"])
         outcomes = tuple(_outcome(json.loads(line), first) for line in lines)
-    except (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError) as error:
-        raise UnreadableFileError(f"{str(path)!r} is not a log of experiments: {error}") from None
-    return _results(first["source"], path.name.removesuffix(".jsonl.gz"), outcomes)
+    except (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError, AttributeError) as e:
+        raise UnreadableFileError(f"{str(path)!r} is not a log of experiments: {e}") from None
+    return _results(source, path.name.removesuffix(".jsonl.gz"), outcomes)
 
 
 def _outcome(table: dict[str, Any], head: dict[str, Any]) -> Outcome:
@@ -137,7 +139,7 @@ def _results(source: str, name: str, outcomes: tuple[Outcome, ...]) -> Results:
     return Results(schema.parse(source, origin=f"{name}.toml"), source, outcomes)
 
 
-def _slim(outcome: Outcome, with_start: bool) -> dict[str, Any]:
+def _slim(outcome: Outcome, with_start: bool, needed: Container[int]) -> dict[str, Any]:
     """What tables and curves need of a run; the start is the same for all arms of a seed."""
     epochs = [row for row in outcome.rows if row.get("event") == "epoch"]
     others = [row for row in outcome.rows if row.get("event") != "epoch"]
@@ -146,17 +148,22 @@ def _slim(outcome: Outcome, with_start: bool) -> dict[str, Any]:
     else:
         last = max((row.get("epoch", 0) for row in others), default=0)
         others = [row for row in others if with_start or row.get("epoch", last) > 0]
-        rows = [*_thin(epochs), *(_slim_layers(row) for row in others)]
+        rows = [*_thin(epochs, needed), *(_slim_layers(row) for row in others)]
     return {**dataclasses.asdict(outcome), "rows": [_rounded(row, _digits(row)) for row in rows]}
 
 
-def _thin(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every k-th row from the end, so that the last stays; rows with test numbers go first."""
+def _thin(rows: list[dict[str, Any]], needed: Container[int]) -> list[dict[str, Any]]:
+    """Every k-th row from the end, so that the last stays; rows with test numbers go first.
+
+    Epochs that claims are about stay, too.
+    """
     tested = [row for row in rows if any(key.startswith("test.") for key in row)]
     if tested and len(tested) < len(rows) and len(tested) <= _EPOCHS:
-        return tested
-    step = -(-len(rows) // _EPOCHS)
-    return rows[::-1][:: max(step, 1)][::-1]
+        chosen = tested
+    else:
+        chosen = rows[::-1][:: max(-(-len(rows) // _EPOCHS), 1)]
+    kept = {row["epoch"] for row in chosen}
+    return [row for row in rows if row["epoch"] in kept or row["epoch"] in needed]
 
 
 def _slim_layers(row: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sphuni.training.config import DataConfig, EvaluationConfig, OptimizerConfig, ScheduleConfig
+from sphuni.training.config import (
+    DataConfig,
+    EvaluationConfig,
+    LossConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+)
 
 __all__ = ["complaint", "complaint_of_place"]
 
@@ -54,6 +60,14 @@ def _no_options(values: Mapping[str, Any]) -> str:
     return f"be empty, as no data set has options; got {dict(values)}" if values else ""
 
 
+def _counts(values: tuple[int, ...]) -> str:
+    return "" if all(value >= 1 for value in values) else f"be at least 1 each; got {list(values)}"
+
+
+def _share(value: float) -> str:
+    return "" if 0 <= value <= 1 else f"be in [0, 1]; got {value}"
+
+
 def _patterns(values: tuple[str, ...]) -> str:
     for pattern in values:
         try:
@@ -73,8 +87,11 @@ def _rates(values: Mapping[str, Any]) -> str:
 _CHECKS: dict[tuple[type[Any], str], Callable[[Any], str]] = {
     (DataConfig, "options"): _no_options,
     (EvaluationConfig, "parameters"): _patterns,
+    (EvaluationConfig, "recall"): _counts,
+    (LossConfig, "label_smoothing"): _share,
     (OptimizerConfig, "betas"): _betas,
     (OptimizerConfig, "no_decay"): _patterns,
     (OptimizerConfig, "rates"): _rates,
     (ScheduleConfig, "milestones"): _fractions,
+    (ScheduleConfig, "warmup"): _share,
 }

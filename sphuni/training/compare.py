@@ -161,6 +161,9 @@ def compare(results: Results) -> Comparison:
     """
     experiment, finals = results.experiment, results.finals
     _check_metric(experiment.metric, finals)
+    for claim in experiment.claims:
+        runs = [run for run in finals if run.arm == claim.better]
+        _check_metric(claim.metric, runs, claim.epoch)
     grid = _Grid(finals)
     cases = [case for case in experiment.cases if grid.has(case.name)]
     tables = tuple(_case_table(experiment, case, grid) for case in cases)
@@ -178,10 +181,11 @@ def compare(results: Results) -> Comparison:
     )
 
 
-def _check_metric(metric: str, finals: Sequence[Outcome]) -> None:
+def _check_metric(metric: str, finals: Sequence[Outcome], epoch: int = 0) -> None:
     """Refuse a metric that no log has."""
     done = [outcome for outcome in finals if outcome.status == "done" and outcome.rows]
-    if done and all(math.isnan(outcome.last(metric)) for outcome in done):
+    epochs = {0, epoch}
+    if done and all(math.isnan(run.last(metric, number)) for run in done for number in epochs):
         logged = sorted({key for row in done[0].rows for key in row if "." in key})
         near = get_close_matches(metric, logged, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -314,11 +318,18 @@ def _measure(claim: Claim, case: Case, grid: _Grid) -> tuple[Paired, float, floa
 
 
 def _holm_levels(pvalues: Sequence[float], level: float = 0.05) -> list[float]:
-    """The level at which Holm's method tests each p-value: level / m for the least, and so on."""
+    """The level at which Holm's method tests each p-value: level / m for the least, and so on.
+
+    It stops at the first that is not below its level; that level stays for all above, so that an
+    interval excludes zero where the adjusted p-value is below `level`, and only there.
+    """
     known = sorted((p, k) for k, p in enumerate(pvalues) if not math.isnan(p))
     levels = [level] * len(pvalues)
-    for rank, (_, k) in enumerate(known):
-        levels[k] = level / (len(known) - rank)
+    reached, stopped = level, False
+    for rank, (p, k) in enumerate(known):
+        reached = reached if stopped else level / (len(known) - rank)
+        stopped = stopped or p >= reached
+        levels[k] = reached
     return levels
 
 

@@ -14,9 +14,11 @@ __all__ = [
     "ScheduleConfig",
     "Settings",
     "TrainingConfig",
+    "Transform",
 ]
 
 Options = dict[str, Any]
+Transform = Literal["", "phase", "magnitude"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,9 +37,9 @@ class DataConfig:
     test : int
         Test samples, the same for all seeds; 0 takes all.
     augment : tuple of str
-        Of "flip", "crop" (pad 4 by reflection), done on the device.
+        Of "flip", "crop" (pad 4 by reflection), done on the device; for images only.
     transform : str
-        "" or one of `sphuni.training.data.TRANSFORMS`: "phase", "magnitude", ...
+        "" or one of `sphuni.training.data.TRANSFORMS`: "phase", "magnitude".
     pool : int
         Average pooling of images by this factor.
     options : dict
@@ -48,8 +50,8 @@ class DataConfig:
     train: int = 0
     validation: int = 0
     test: int = 0
-    augment: tuple[str, ...] = ()
-    transform: str = ""
+    augment: tuple[Literal["flip", "crop"], ...] = ()
+    transform: Transform = ""
     pool: int = 1
     options: Options = dataclasses.field(default_factory=dict)
 
@@ -217,7 +219,8 @@ class EvaluationConfig:
         When `sphuni.analysis` measures every layer: never, before and after training, or at each
         evaluation too.
     recall : tuple of int
-        K of Recall@K and of the true positives among the K nearest test samples, by features.
+        K of Recall@K and of the true positives among the K nearest test samples, by features;
+        each is at least 1 and less than the number of test samples.
     parameters : tuple of str
         Regular expressions of small parameters whose values are logged at the end.
     """

@@ -7,7 +7,7 @@ from torch import Tensor
 from sphuni.training.data import Samples
 from sphuni.training.learner import Learner
 
-__all__ = ["evaluate", "retrieval"]
+__all__ = ["check_counts", "evaluate", "retrieval"]
 
 _BATCH = 1000
 
@@ -45,6 +45,15 @@ def evaluate(
     return result
 
 
+def check_counts(counts: tuple[int, ...], size: int) -> None:
+    """Refuse K nearest of fewer others."""
+    if counts and not 1 <= min(counts) <= max(counts) < size:
+        raise ValueError(
+            f"evaluation.recall must be at least 1 and less than the {size} samples it is measured "
+            f"on; got {list(counts)}"
+        )
+
+
 def retrieval(features: Tensor, targets: Tensor, counts: tuple[int, ...]) -> dict[str, float]:
     """Return Recall@K and the share of true positives among the K nearest, in per cent.
 
@@ -55,6 +64,11 @@ def retrieval(features: Tensor, targets: Tensor, counts: tuple[int, ...]) -> dic
     targets : Tensor of shape (n,)
     counts : tuple of int
         The values of K.
+
+    Raises
+    ------
+    ValueError
+        If there are no K others.
 
     Notes
     -----
@@ -68,8 +82,10 @@ def retrieval(features: Tensor, targets: Tensor, counts: tuple[int, ...]) -> dic
     >>> retrieval(x, y, (1, 2))
     {'recall@1': 75.0, 'positives@1': 75.0, 'recall@2': 75.0, 'positives@2': 37.5}
     """
+    check_counts(counts, len(features))
     most = max(counts)
     right = []
+    features = features - features.mean(dim=0)  # far from 0 the differences of squares round
     square = features.square().sum(dim=1)
     for start in range(0, len(features), _BATCH):
         block = features[start : start + _BATCH]

@@ -17,7 +17,7 @@ from sphuni.training.checkpoint import read_checkpoint, write_checkpoint
 from sphuni.training.config import Settings
 from sphuni.training.data import Samples, Splits, augment
 from sphuni.training.diagnose import DivergedError, find_layer
-from sphuni.training.evaluate import evaluate
+from sphuni.training.evaluate import check_counts, evaluate
 from sphuni.training.layers import measure_layers, measure_objectives, rounded
 from sphuni.training.learner import Learner
 from sphuni.training.streams import generator, seeded
@@ -127,6 +127,14 @@ class Trainer:
         size = len(splits.train)
         self.batch = min(settings.training.batch_size or size, size)
         self.steps = size // self.batch
+        if self.batch < ranks.count():
+            raise ValueError(
+                f"training.batch_size must be at least the number of processes, {ranks.count()}; "
+                f"got batches of {self.batch}"
+            )
+        for part in evaluate_on:
+            if len(getattr(splits, part)):
+                check_counts(settings.evaluation.recall, len(getattr(splits, part)))
         self.epoch = 0
         self.rows: list[Row] = []
         self.call = self._callable()
@@ -139,7 +147,7 @@ class Trainer:
         started = time.perf_counter()
         self.epoch += 1
         row: Row = {"event": "epoch", "epoch": self.epoch}
-        with seeded(self.seed, "dropout", self.epoch):
+        with seeded(self.seed, self._dropout_stream(), self.epoch):
             row |= self._train_epoch()
         row["seconds"] = round(time.perf_counter() - started, 4)
         evaluation, last = self.settings.evaluation, self.epoch == self.settings.training.epochs
@@ -152,13 +160,19 @@ class Trainer:
         if last and evaluation.parameters:
             self.rows.append(self._parameters())
 
+    def _dropout_stream(self) -> str:
+        """Processes drop for samples of their own; of a graph, each sees all nodes."""
+        alike = ranks.is_first() or self.splits.graph is not None
+        return "dropout" if alike else f"dropout {ranks.number()}"
+
     def _evaluate(self) -> Row:
         """Numbers on the data that are not trained on."""
         row: Row = {}
         for part in self.evaluate_on:
             samples = cast(Samples, getattr(self.splits, part))
             found = evaluate(self.learner, samples, recall=self.settings.evaluation.recall)
-            if len(samples) and not math.isfinite(found["loss"]):
+            wrong = torch.tensor(not math.isfinite(found["loss"]), device=self.device)
+            if len(samples) and ranks.any_of(wrong):
                 step = self.epoch * self.steps - 1
                 raise DivergedError(f"the loss on {part} data after it", step, self.epoch)
             row |= {f"{part}.{name}": rounded(value) for name, value in found.items()}
@@ -209,20 +223,26 @@ class Trainer:
         randomness = generator(self.seed, "augment", self.epoch)
         losses, penalties, wrong = [], [], []
         for k in range(self.steps):
-            index = ranks.share(order[k * size : (k + 1) * size])
-            batch = samples.take(index)
-            inputs = augment(batch.inputs, self.settings.data.augment, randomness)
-            loss, penalty, logits = self._step(k, inputs, batch.targets)
-            losses.append(loss)
+            batch = samples.take(order[k * size : (k + 1) * size])
+            # of the whole batch, so that every process draws the numbers of one that is alone
+            varied = augment(batch.inputs, self.settings.data.augment, randomness)
+            inputs, targets = ranks.share(varied), ranks.share(batch.targets)
+            part = self._part(targets)
+            loss, penalty, logits = self._step(k, inputs, targets)
+            losses.append(part * loss)
             penalties.append(penalty)
-            wrong.append((logits.argmax(dim=1) != batch.targets).float().mean())
+            wrong.append(part * (logits.argmax(dim=1) != targets).float().mean())
         if self.device != "cpu":
-            self._check(torch.stack(losses), inputs, batch.targets)
+            self._check(torch.stack(losses), inputs, targets)
         means = [float(ranks.mean(torch.stack(one).double().mean())) for one in (losses, wrong)]
         row = {"train.loss": rounded(means[0]), "train.error": rounded(100 * means[1])}
         if self.regularizer is not None:
             row["train.penalty"] = rounded(float(torch.stack(penalties).double().mean()))
         return row
+
+    def _part(self, targets: Tensor) -> float:
+        """Weight of this process, by its samples, in means over processes; 1 for equal ones."""
+        return ranks.count() * len(targets) / self.batch
 
     def _step(self, k: int, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One step of the optimizer; returns loss, penalty and logits before it."""
@@ -234,11 +254,9 @@ class Trainer:
         with self.precision():
             loss, logits = self.call(inputs, targets)
         penalty = loss.new_zeros(()) if self.regularizer is None else self.regularizer()
-        total = loss + penalty
-        if self.device == "cpu" and not math.isfinite(total.item()):
-            raise DivergedError(
-                find_layer(self.learner, self.regularizer, inputs, targets), step, self.epoch
-            )
+        total = self._part(targets) * loss + penalty
+        if self.device == "cpu":
+            self._stop_unless(torch.isfinite(total.detach()), inputs, targets, step)
         self.optimizer.zero_grad()
         total.backward()
         if self.settings.training.max_norm:
@@ -250,11 +268,17 @@ class Trainer:
     def _check(self, losses: Tensor, inputs: Tensor, targets: Tensor) -> None:
         """On a GPU the loss is read once per epoch, so that steps are not held up."""
         finite = torch.isfinite(losses)
-        if not bool(finite.all()):
-            first = int((~finite).nonzero()[0])
-            layer = find_layer(self.learner, self.regularizer, inputs, targets)
-            step = (self.epoch - 1) * self.steps + first
-            raise DivergedError(f"{layer} (at the end of the epoch)", step, self.epoch)
+        first = self.steps - 1 if finite.all() else int(finite.long().argmin())
+        step = (self.epoch - 1) * self.steps + first
+        self._stop_unless(finite.all(), inputs, targets, step, " (at the end of the epoch)")
+
+    def _stop_unless(
+        self, finite: Tensor, inputs: Tensor, targets: Tensor, step: int, when: str = ""
+    ) -> None:
+        """Stop all processes together where one has a loss that is not finite."""
+        if ranks.any_of(~finite):
+            own = "" if finite else find_layer(self.learner, self.regularizer, inputs, targets)
+            raise DivergedError(f"{ranks.first_of(own)}{when}", step, self.epoch)
 
     def _track(self, epoch: int) -> None:
         """Measure all layers; the start is the same for all arms of a seed, so it is kept."""

@@ -95,6 +95,11 @@ def compare_methods(
         raise ValueError(f"methods must be names, each once; got {names}")
     if "model" in (settings or {}):
         raise ValueError("settings must not hold 'model': the network is what `network` returns")
+    if set((settings or {}).get("data", {})) - {"augment"}:
+        raise ValueError(
+            "settings must not hold of 'data' anything but 'augment': the samples are those of "
+            "train_data and test_data"
+        )
     arms = tuple(Arm(name=n, overrides={"regularizer": {"method": n}}) for n in names)
     experiment = Experiment(
         name="own",
@@ -165,12 +170,13 @@ def _samples(name: str, data: tuple[Array, Array]) -> Samples:
             f"{name} must be inputs and as many class numbers, at least one; "
             f"got {len(inputs)} and {len(targets)}"
         )
-    if targets.is_floating_point() or targets.ndim != 1 or int(targets.min()) < 0:
+    classes = targets.long()  # torch compares no unsigned numbers but bytes
+    if targets.is_floating_point() or targets.ndim != 1 or int(classes.min()) < 0:
         raise ValueError(
             f"{name} must hold class numbers 0, 1, ... of shape (n,); got {targets.dtype} of shape "
-            f"{tuple(targets.shape)} from {targets.min().item()} on"
+            f"{tuple(targets.shape)} from {targets.double().min().item():g} on"
         )
-    return Samples(inputs, targets.long())
+    return Samples(inputs, classes)
 
 
 def _splits(train_data: tuple[Array, Array], test_data: tuple[Array, Array]) -> Splits:

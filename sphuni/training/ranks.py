@@ -1,13 +1,29 @@
-"""Several processes as one run (torchrun): the batch is shared, the first process writes."""
+"""Several processes as one run (torchrun): the batch is shared, the first process writes.
 
+Gradients, augmentation and penalties are those of one process; batch normalisation takes its
+moments from each process's own part, and dropout draws for each part anew.
+"""
+
+import atexit
 import os
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["agree", "is_first", "join", "mean", "share", "spread"]
+__all__ = [
+    "agree",
+    "any_of",
+    "count",
+    "first_of",
+    "is_first",
+    "join",
+    "mean",
+    "number",
+    "share",
+    "spread",
+]
 
 
 T = TypeVar("T")
@@ -19,6 +35,8 @@ def join() -> str | None:
         return None
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        # before the interpreter takes itself apart, or a thread of the group may abort the process
+        atexit.register(_leave)
     if not torch.cuda.is_available():
         return "cpu"
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -31,11 +49,19 @@ def is_first() -> bool:
     return not _together() or dist.get_rank() == 0
 
 
-def share(index: Tensor) -> Tensor:
-    """Return this process's part of a batch."""
-    if not _together():
-        return index
-    return index[dist.get_rank() :: dist.get_world_size()]
+def number() -> int:
+    """Return the number of this process, from 0 on."""
+    return dist.get_rank() if _together() else 0
+
+
+def count() -> int:
+    """Return how many processes there are."""
+    return dist.get_world_size() if _together() else 1
+
+
+def share(batch: Tensor) -> Tensor:
+    """Return this process's rows of a batch; those of some may be one more than those of others."""
+    return batch[number() :: count()] if _together() else batch
 
 
 def agree(value: T) -> T:
@@ -45,6 +71,24 @@ def agree(value: T) -> T:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def any_of(flag: Tensor) -> bool:
+    """Whether a flag is set in any process, so that all of them stop at the same place."""
+    if _together():
+        together = flag.float()
+        dist.all_reduce(together, op=dist.ReduceOp.MAX)
+        return bool(together)
+    return bool(flag)
+
+
+def first_of(text: str) -> str:
+    """Return the first text of all processes that is not empty."""
+    if not _together():
+        return text
+    found: list[Any] = [None] * count()
+    dist.all_gather_object(found, text)
+    return next((one for one in found if one), "")
 
 
 def mean(value: Tensor) -> Tensor:
@@ -61,6 +105,11 @@ def spread(module: nn.Module, device: str) -> nn.Module:
         return module
     places = None if device == "cpu" else [torch.device(device)]
     return nn.parallel.DistributedDataParallel(module, device_ids=places)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _together() -> bool:

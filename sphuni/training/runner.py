@@ -26,7 +26,6 @@ from sphuni.training.loop import Row, train
 __all__ = [
     "Outcome",
     "Task",
-    "digest",
     "is_done",
     "read_result",
     "run_folder",
@@ -153,6 +152,8 @@ def run_task(task: Task) -> Outcome:
 
     def report(found: list[Row]) -> None:
         rows[:] = found
+        if not ranks.is_first():
+            return
         log.update(found)
         if board is not None:
             board(found)
@@ -239,12 +240,6 @@ def write_result(folder: Path, outcome: Outcome) -> None:
     write_text(folder / RESULT, json.dumps(table))
 
 
-def digest(settings: Settings) -> str:
-    """Return a short name of settings, the same on every machine."""
-    text = json.dumps(schema.to_table(settings), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def _rows(task: Task, report: Callable[[list[Row]], None]) -> list[Row]:
     if task.kind != "classification":
         name = f"sphuni.training.kinds.{task.kind.replace('-', '_')}"
@@ -292,8 +287,8 @@ def _identity(task: Task) -> dict[str, Any]:
 
 def _number(row: Row, metric: str) -> float:
     """A number of a row; accuracy is what is left of the error."""
-    if metric in row:
-        return float(row[metric])
+    if metric in row:  # compressed logs have None where a number was not finite
+        return float("nan") if row[metric] is None else float(row[metric])
     part, _, name = metric.rpartition(".")
     if name == "accuracy" and f"{part}.error" in row:
         return 100.0 - float(row[f"{part}.error"])

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.resources
 import itertools
+import math
 import tomllib
 import types
 import typing
@@ -69,9 +70,17 @@ def load(name: str) -> Experiment:
     ------
     ValueError
         If there is none of that name, or the file says something that is not understood: the
-        message names file, key and what is allowed.
+        message names file, key and what is allowed. If a file of one's own has the name of a
+        packaged experiment: its results would be shown with the methods and claims of that one.
     """
-    return parse(source(name), origin=Path(name).name.removesuffix(".toml") + ".toml")
+    text = source(name)
+    experiment = parse(text, origin=Path(name).name.removesuffix(".toml") + ".toml")
+    if experiment.name in available() and text != source(experiment.name):
+        raise ValueError(
+            f"{name!r} has the name of a packaged experiment, {experiment.name!r}, but is another; "
+            "give it a name of its own"
+        )
+    return experiment
 
 
 def source(name: str) -> str:
@@ -80,7 +89,10 @@ def source(name: str) -> str:
         path = Path(name)
         if not path.is_file():
             raise ValueError(f"there is no file {name!r}")
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name!r} is not text in UTF-8: {error}") from None
     known = available()
     if name not in known:
         hint = _nearest(name, known)
@@ -178,22 +190,31 @@ def check_same(settings: Settings, found: Any, what: str) -> None:
     Raises
     ------
     ValueError
-        Naming the first difference. A setting that a later version added is no difference.
+        Naming the first difference. A setting that a later version added had its default before.
     """
-    difference = _first_difference(to_table(settings), found, "")
-    if difference:
+    difference = _first_difference(to_table(settings), _completed(found), "")
+    if found and difference:
         raise ValueError(
             f"{what} a run with other settings: {difference}. Name another folder with --out, or "
             "remove that one."
         )
 
 
+def _completed(found: Any) -> Any:
+    """Add the defaults of the settings that were not known when a table was written."""
+    if not isinstance(found, dict):
+        return found
+    known = to_table(Settings())
+    sections = {name: {**table, **(found.get(name) or {})} for name, table in known.items()}
+    return {**found, **sections}
+
+
 def _first_difference(wanted: Any, found: Any, where: str) -> str:
-    """Name the first setting that differs; one that a later version added is no difference."""
+    """Name the first setting that differs."""
     if isinstance(wanted, dict) and isinstance(found, dict):
-        for key in found:
+        for key in {**found, **wanted}:
             path = f"{where}.{key}" if where else key
-            difference = _first_difference(wanted.get(key), found[key], path)
+            difference = _first_difference(wanted.get(key), found.get(key), path)
             if difference:
                 return difference
         return ""
@@ -280,6 +301,11 @@ def _check_references(experiment: Experiment) -> None:
 
 def _check_places(experiment: Experiment) -> None:
     """There must be something to run, and every name is that of a folder of results."""
+    if experiment.kind not in _kinds():
+        hint = _nearest(experiment.kind, _kinds())
+        raise _SchemaError(
+            f"kind must be one of {', '.join(_kinds())}; got {experiment.kind!r}{hint}"
+        )
     named = [("name", experiment.name)]
     named += [("arm name", arm.name) for arm in experiment.arms]
     named += [("case name", case.name) for case in experiment.cases]
@@ -295,6 +321,14 @@ def _check_places(experiment: Experiment) -> None:
         if place in owners:
             raise _SchemaError(f"{owner} and {owners[place]} are both kept in {place!r}")
         owners[place] = owner
+
+
+def _kinds() -> list[str]:
+    """The sorts of runs: training, and the modules of the room `kinds`."""
+    folder = importlib.resources.files("sphuni.training") / "kinds"
+    modules = (item.name for item in folder.iterdir() if item.name.endswith(".py"))
+    others = (name.removesuffix(".py").replace("_", "-") for name in modules if name[0] != "_")
+    return ["classification", *sorted(others)]
 
 
 def _check_names(names: Iterable[str], known: list[str], what: str) -> None:
@@ -345,6 +379,8 @@ def _checked_fields(kind: type[Any], table: Mapping[str, Any], where: str) -> di
         least = _LEAST.get((kind, key), 0)
         if isinstance(value, int | float) and not value >= least and hints[key] in (int, float):
             raise _SchemaError(f"{_path(where, key)} must be at least {least}; got {value}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _SchemaError(f"{_path(where, key)} must be a finite number; got {value}")
         wrong = complaint(kind, key, value)
         if wrong:
             raise _SchemaError(f"{_path(where, key)} must {wrong}")

@@ -51,8 +51,7 @@ class Sparse:
     def of(cls, matrix: Any) -> "Sparse":
         """Convert an array, a SciPy sparse matrix or a tensor of either layout to float32."""
         device = matrix.device if isinstance(matrix, Tensor) else "cpu"
-        rows: Any = scipy.sparse.csr_array(_host(matrix))
-        rows.sort_indices()
+        rows: Any = scipy.sparse.csr_array(_host(matrix)).sorted_indices()  # and a copy
         count = np.arange(rows.nnz)
         numbered = scipy.sparse.csr_array((count + 1, rows.indices, rows.indptr), rows.shape)
         turned = numbered.T.tocsr()

@@ -228,11 +228,15 @@ def _cost_line(comparison: Comparison) -> str:
 
 
 def _unfinished(comparison: Comparison) -> str:
-    """Say so while runs are missing."""
+    """Say so while runs are missing, all those of a method too."""
     experiment = comparison.experiment
     least: dict[str, int] = {}
-    for row in (row for table in comparison.cases for row in table.rows):
-        least[row.arm] = min(row.seeds + row.failed, least.get(row.arm, experiment.seeds))
+    for table in comparison.cases:
+        ended = {row.arm: row.seeds + row.failed for row in table.rows}
+        for arm in experiment.arms:
+            if not arm.cases or table.case in arm.cases:
+                found = ended.get(arm.name, 0)
+                least[arm.name] = min(found, least.get(arm.name, experiment.seeds))
     wanted = {arm: experiment.arm(arm).seeds or experiment.seeds for arm in least}
     behind = [arm for arm in least if least[arm] < wanted[arm]]
     if not behind:

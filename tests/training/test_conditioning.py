@@ -63,3 +63,23 @@ def test_runs_log_growth_and_refuse_other_arms(tmp_path: Path):
     assert "growth.score" not in rows[0]
     with pytest.raises(ValueError, match="arms of 'conditioning' are plain, sphere, renormalised"):
         conditioning.run(Task(**{**task.__dict__, "arm": "other"}), report=lambda _: None)
+
+
+def test_scales_beyond_double_precision_are_refused(tmp_path: Path):
+    experiment = schema.load("conditioning")
+    task = Task(
+        experiment="conditioning",
+        case="more-samples",
+        arm="plain",
+        seed=0,
+        stage="final",
+        candidate={},
+        settings=experiment.base,
+        folder=tmp_path,
+        kind="conditioning",
+        options={**experiment.options, "scales": [1, 1000]},
+    )
+    with pytest.raises(ValueError, match=r"at c = 1000 only 18 of 33 nonzero eigenvalues"):
+        conditioning.run(task, report=lambda _: None)
+    with pytest.raises(ValueError, match="those of 'more-samples' are missing"):
+        conditioning.run(Task(**{**task.__dict__, "options": {}}), report=lambda _: None)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from sphuni._errors import UnreadableFileError
-from sphuni.training import data
+from sphuni.training import data, models
 from sphuni.training.config import DataConfig
 from sphuni.training.data import images
 from sphuni.training.data.arrays import read_graph, read_npz, read_points
@@ -66,12 +66,12 @@ def test_class_folders_and_tars_agree(tmp_path):
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
     folder = data.load(str(tmp_path))
-    packed = images.read_class_tar(tmp_path / "all.tar.gz", "test")
+    (packed,) = images.read_class_tar(tmp_path / "all.tar.gz", ("test",))
     for found in (folder.test, packed):
         colours = dict(zip(found.targets.tolist(), found.inputs[:, 0, 0, 0].tolist(), strict=True))
         assert colours == {0: 200, 1: 9}
     with pytest.raises(UnreadableFileError, match="holds no images in class folders"):
-        images.read_class_tar(tmp_path / "all.tar.gz", "valid")
+        images.read_class_tar(tmp_path / "all.tar.gz", ("valid",))
 
 
 def test_a_users_arrays(tmp_path, blobs):
@@ -87,24 +87,32 @@ def test_a_users_arrays(tmp_path, blobs):
         read_npz(tmp_path / "worse.npz")
 
 
-def test_point_clouds_are_coordinates_by_points(tmp_path):
-    np.savez(tmp_path / "p.npz", points=np.zeros((10, 7, 3), np.float32), labels=np.arange(10) % 2)
-    assert read_points(tmp_path / "p.npz").pool.inputs.shape == (8, 3, 7)
+def test_point_clouds_are_points_by_coordinates_as_pointnet_takes_them(tmp_path):
+    rng = np.random.default_rng(0)
+    points, labels = rng.normal(size=(10, 7, 3)).astype(np.float32), np.arange(10) % 2
+    np.savez(tmp_path / "modelnet40.npz", points=points, labels=labels)
+    splits = data.draw(data.load("modelnet40", tmp_path), DataConfig(name="modelnet40"), seed=0)
+    assert splits.shape == (7, 3)
+    network = models.build("pointnet", inputs=splits.shape, classes=2, width=0.1).eval()
+    clouds = splits.train.inputs
+    torch.testing.assert_close(network(clouds), network(clouds.flip(1)))
+    np.savez(tmp_path / "turned.npz", points=points.transpose(0, 2, 1), labels=labels)
+    with pytest.raises(
+        UnreadableFileError, match=r"clouds of shape \(n, points, 3\); got \(8, 3, 7"
+    ):
+        read_points(tmp_path / "turned.npz")
+
+
+GRAPH = {
+    "feat_indptr": [0, 2, 3, 3], "feat_indices": [0, 1, 1], "feat_shape": [3, 2],
+    "labels": [0, 1, 1], "edges": [[0, 1]], "train": [0], "val": [1], "test": [2],
+}  # fmt: skip
 
 
 def test_a_graph_spreads_by_both_degrees(tmp_path):
-    np.savez(
-        tmp_path / "g.npz",
-        feat_indptr=np.array([0, 2, 3, 3]),
-        feat_indices=np.array([0, 1, 1]),
-        feat_shape=np.array([3, 2]),
-        labels=np.array([0, 1, 1]),
-        edges=np.array([[0, 1]]),
-        train=np.array([0]),
-        val=np.array([1]),
-        test=np.array([2]),
-    )
+    np.savez(tmp_path / "g.npz", **GRAPH)
     found = read_graph(tmp_path / "g.npz")
+    assert torch.equal(data.load(str(tmp_path / "g.npz")).test.inputs, found.test.inputs)
     adjacency = found.graph.adjacency @ torch.eye(3)
     expected = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
     torch.testing.assert_close(adjacency, expected)
@@ -187,3 +195,123 @@ def test_a_truncated_archive_is_named(tmp_path):
 def test_pooling_beyond_the_images_is_refused(blobs):
     with pytest.raises(ValueError, match=r"data.pool must be at most 8.*got 100"):
         data.draw(data.load(blobs), DataConfig(name=blobs, pool=100), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"feat_indices": [0, 1, 5]}, "feat_indices must hold numbers from 0 to 1"),
+        ({"feat_indptr": [0, 2, 3]}, "feat_indptr must be 4 increasing numbers"),
+        ({"feat_indptr": [0, 3, 2, 3]}, "feat_indptr must be 4 increasing numbers"),
+        ({"edges": [[0, 7]]}, "edges must hold numbers from 0 to 2"),
+        ({"edges": [[0, 1, 2]]}, r"edges must have the shape \(m, 2\); it has \(1, 3\)"),
+        ({"labels": [-1, 1, 1]}, "train must be a list of nodes that have a label"),
+        ({"labels": [0, 1]}, "labels must be 3 numbers"),
+        ({"labels": [0.0, 1.0, 1.0]}, "labels must hold whole numbers; it holds float64"),
+        ({"test": [3]}, "test must hold numbers from 0 to 2"),
+        ({"test": []}, "test must name nodes"),
+    ],
+)
+def test_numbers_that_lead_out_of_a_graph_are_refused(tmp_path, changes, message):
+    np.savez(tmp_path / "g.npz", **{**GRAPH, **changes})
+    with pytest.raises(UnreadableFileError, match=f"g.npz' is not a whole graph: {message}"):
+        read_graph(tmp_path / "g.npz")
+
+
+def test_a_class_has_one_number_in_all_parts(tmp_path):
+    values = {"bird": 10, "cat": 20, "dog": 30}
+    for part, names in (("train", values), ("test", ("cat", "dog"))):
+        for name in names:
+            (tmp_path / part / name).mkdir(parents=True)
+            (tmp_path / part / name / "1.png").write_bytes(picture(values[name]))
+    found = data.load(str(tmp_path))
+    assert found.classes == 3
+    for part in (found.pool, found.test):
+        assert torch.equal(part.inputs[:, 0, 0, 0], 10 * (part.targets + 1))
+
+
+def test_pictures_of_any_mode_become_grey_or_coloured(tmp_path):
+    palette = Image.new("P", (4, 4), 2)
+    palette.putpalette([0, 0, 0, 255, 255, 255, 250, 10, 20])
+    modes = {
+        "p": (palette, [250, 10, 20]),
+        "la": (Image.new("LA", (4, 4), (5, 255)), [5]),
+        "rgba": (Image.new("RGBA", (4, 4), (1, 2, 3, 4)), [1, 2, 3]),
+        "deep": (Image.new("I;16", (4, 4), 300), [300]),
+    }
+    for name, (image, expected) in modes.items():
+        (tmp_path / name / "x").mkdir(parents=True)
+        image.save(tmp_path / name / "x" / "1.png")
+        (found,) = images.read_class_folders(tmp_path, (name,))
+        assert found.inputs[0, :, 0, 0].tolist() == expected
+    (tmp_path / "p" / "x" / "1.png").write_bytes(picture(0)[:40])
+    with pytest.raises(UnreadableFileError, match=r"p/x/1.png' cannot be read as an image"):
+        images.read_class_folders(tmp_path, ("p",))
+
+
+@pytest.mark.parametrize("labels", [[1], [1, 2, 3], [1, 10], [[1, 2]]])
+def test_labels_of_idx_files_belong_to_the_images(tmp_path, labels):
+    (tmp_path / "mnist").mkdir()
+    for part in ("train", "t10k"):
+        for name, values in (("images-idx3", np.zeros((2, 3, 4))), ("labels-idx1", labels)):
+            path = tmp_path / "mnist" / f"{part}-{name}-ubyte"
+            path.write_bytes(idx(np.asarray(values, np.uint8)))
+    with pytest.raises(UnreadableFileError, match=r"train-\.\.\. in .* as many labels from 0 to 9"):
+        data.load("mnist", tmp_path)
+
+
+def test_classes_beyond_those_of_cifar_are_refused(tmp_path):
+    (tmp_path / "b.bin").write_bytes(np.full(3073, 10, np.uint8).tobytes())
+    with pytest.raises(UnreadableFileError, match="not a batch of CIFAR-10: it has the class 10"):
+        images.read_cifar_binary([tmp_path / "b.bin"])
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "u8", ">i4", "?"])
+def test_arrays_of_any_whole_type_are_classes(tmp_path, kind):
+    inputs = np.arange(30.0).reshape(10, 3)
+    np.savez(tmp_path / "x.npz", x=inputs.astype(">f4"), y=(np.arange(10) % 2).astype(kind))
+    found = read_npz(tmp_path / "x.npz")
+    assert found.test.targets.tolist() == [int(row[0] % 2) for row in found.test.inputs]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.zeros((0, 3)), np.zeros(0, int), "holds no samples in x and y"),
+        (np.float32(1), np.int64(0), "holds no samples in x and y"),
+        (np.array(["a", "b"]), np.zeros(2, int), "real numbers in x; it holds <U1"),
+        (np.ones((2, 3), complex), np.zeros(2, int), "real numbers in x; it holds complex128"),
+        (np.ones((1, 3)), np.zeros(1, int), "too few samples of each class to put 20 % aside"),
+    ],
+)
+def test_arrays_without_samples_are_refused(tmp_path, x, y, message):
+    np.savez(tmp_path / "x.npz", x=x, y=y)
+    with pytest.raises(UnreadableFileError, match=message):
+        read_npz(tmp_path / "x.npz")
+
+
+def test_train_and_test_inputs_have_one_shape(tmp_path):
+    y = np.zeros(2, int)
+    parts = {"train_x": np.ones((2, 3)), "train_y": y, "test_x": np.ones((2, 4)), "test_y": y}
+    np.savez(tmp_path / "x.npz", **parts)
+    with pytest.raises(UnreadableFileError, match=r"of one shape; it holds \(3,\) and \(4,\)"):
+        read_npz(tmp_path / "x.npz")
+
+
+def test_only_images_with_room_are_augmented():
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(ValueError, match=r"augment is for images; the inputs have shape \(5, 3\)"):
+        data.augment(torch.zeros(2, 5, 3), ["flip"], generator)
+    with pytest.raises(ValueError, match=r"'crop' needs images of more than 4 .* got 4 x 9"):
+        data.augment(torch.zeros(2, 1, 4, 9), ["crop"], generator)
+
+
+def test_validation_is_like_the_pool_where_training_takes_the_rest():
+    dataset = data.load("digits")
+    found = data.draw(dataset, DataConfig(name="digits", validation=60), seed=0)
+    assert (len(found.train), len(found.validation)) == (540, 60)
+    expected = dataset.pool.targets.bincount() / 10
+    counts = found.validation.targets.bincount(minlength=10)
+    assert ((counts - expected) ** 2 / expected).sum() < 16  # 9 degrees of freedom
+    rows = torch.cat([found.train.inputs, found.validation.inputs]).flatten(1)
+    assert len(rows.unique(dim=0)) == 600

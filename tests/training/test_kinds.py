@@ -149,3 +149,39 @@ def test_histogram_of_k_adds_the_offset_and_counts_all_seeds():
     outcomes = tuple(outcome(case, "learnable", seed, rows) for seed in range(2))
     text = histogram_of_k(Results(experiment, "", outcomes))
     assert "| stages.0.0.0 | 50 | 0 | 0 | 50 | 0 | 0 | 0 | 0.350 |" in text
+
+
+def test_all_layers_are_hidden_where_the_loss_holds_the_class_weights():
+    layers = [
+        {"excess": {"2": value}, "separation_deg": value, "effective_rank_ratio": value, "p": {}}
+        for value in (1.0, 3.0)
+    ]
+    rows = [
+        {"event": "epoch", "epoch": 1},
+        {"event": "layers", "epoch": 1, "layers": layers, "objectives": {}},
+    ]
+    assert trained_uniformity.summarised(rows)[0]["excess.full"] == 1.0
+    assert trained_uniformity.summarised(rows, has_classifier=False)[0]["excess.full"] == 2.0
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_a_gan_takes_a_batch_of_all_images_where_there_are_no_more(size, tmp_path, images):
+    one = task("gan", "baseline", tmp_path / "one", images, 1)
+    training = dataclasses.replace(one.settings.training, batch_size=size)
+    settings = dataclasses.replace(one.settings, training=training)
+    splits = gan._splits(settings.data, None, 0)
+    game = gan._Game(settings, splits, 0)
+    game.run_epoch()
+    assert game.rows[-1]["generator.loss"] > 0
+    other = dataclasses.replace(
+        settings, model=dataclasses.replace(settings.model, name="lenet", options={})
+    )
+    with pytest.raises(ValueError, match=r"kind 'gan' needs .* got model.name = 'lenet'"):
+        gan._Game(other, splits, 0)
+
+
+def test_the_judge_sees_what_is_generated(images):
+    plain = dataclasses.replace(Settings().data, name=images, train=48)
+    phase = dataclasses.replace(plain, transform="phase")
+    weights = [next(gan.judge(config).parameters()) for config in (plain, phase)]
+    assert not torch.equal(*weights)

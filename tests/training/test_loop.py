@@ -8,7 +8,7 @@ from torch import nn
 
 from sphuni._errors import UnreadableFileError
 from sphuni.nn import SphereConv2d
-from sphuni.training import build, data, schema
+from sphuni.training import build, data, ranks, schema
 from sphuni.training.build import build_model, build_optimizer, rate_factor
 from sphuni.training.checkpoint import read_checkpoint, write_checkpoint
 from sphuni.training.config import (
@@ -22,6 +22,7 @@ from sphuni.training.config import (
 )
 from sphuni.training.data.arrays import read_graph
 from sphuni.training.diagnose import DivergedError, find_layer
+from sphuni.training.evaluate import retrieval
 from sphuni.training.learner import Learner
 from sphuni.training.loop import Trainer, train
 
@@ -331,3 +332,58 @@ def test_a_damaged_checkpoint_is_named(settings, tmp_path, content):
     torch.save({"schema": "sphuni.training.checkpoint"}, path)
     with pytest.raises(UnreadableFileError, match="has version None"):
         read_checkpoint(path, settings)
+
+
+def test_processes_together_see_what_one_would_see(settings, splits, monkeypatch):
+    """Two processes after one another: rows, mirroring and weights of their parts of a batch."""
+    flipped = dataclasses.replace(
+        settings, data=dataclasses.replace(settings.data, augment=("flip",))
+    )
+    flipped = dataclasses.replace(
+        flipped, training=dataclasses.replace(settings.training, batch_size=7)
+    )
+    seen, weights = {}, {}
+
+    def step(self, k, inputs, targets):
+        place = (ranks.count(), ranks.number())
+        seen.setdefault(place, []).append(inputs)
+        weights[place] = self._part(targets)
+        return torch.zeros(()), torch.zeros(()), torch.zeros(len(targets), 3)
+
+    monkeypatch.setattr(Trainer, "_step", step)
+    trainer = Trainer(flipped, splits, seed=2)
+    for count, number in ((1, 0), (2, 0), (2, 1)):
+        monkeypatch.setattr(ranks, "count", lambda count=count: count)
+        monkeypatch.setattr(ranks, "number", lambda number=number: number)
+        monkeypatch.setattr(ranks, "share", lambda x, n=number, c=count: x[n::c])
+        trainer.epoch = 0
+        trainer._train_epoch()
+    for whole, first, second in zip(seen[1, 0], seen[2, 0], seen[2, 1], strict=True):
+        assert torch.equal(whole[::2], first)
+        assert torch.equal(whole[1::2], second)
+    assert weights == {(1, 0): 1.0, (2, 0): pytest.approx(8 / 7), (2, 1): pytest.approx(6 / 7)}
+
+
+def test_a_batch_has_a_sample_for_every_process(settings, splits, monkeypatch):
+    monkeypatch.setattr(ranks, "count", lambda: 9)
+    with pytest.raises(ValueError, match=r"at least the number of processes, 9; got batches of 8"):
+        Trainer(settings, splits, seed=2)
+
+
+def test_retrieval_does_not_depend_on_where_the_features_are():
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randint(0, 4, (300,), generator=generator)
+    near = torch.randn(300, 16, generator=generator, dtype=torch.float64)
+    near += 1.5 * nn.functional.one_hot(targets, 16)
+    far = (near + 3000).float()
+    assert retrieval(far, targets, (1, 5)) == retrieval(near, targets, (1, 5))
+
+
+def test_a_sample_is_none_of_its_own_neighbours(settings, splits):
+    x, y = torch.tensor([[0.0], [1.0], [5.0]]), torch.tensor([0, 1, 2])
+    assert retrieval(x, y, (2,))["recall@2"] == 0.0
+    with pytest.raises(ValueError, match=r"recall must be .* less than the 3 samples .* got \[3\]"):
+        retrieval(x, y, (3,))
+    recall = EvaluationConfig(recall=(1, len(splits.test)))
+    with pytest.raises(ValueError, match=f"less than the {len(splits.test)} samples"):
+        Trainer(dataclasses.replace(settings, evaluation=recall), splits, seed=0)

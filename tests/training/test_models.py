@@ -254,3 +254,37 @@ def test_what_is_not_there_is_named():
         models.build("cnn-9", depth=8)
     with pytest.raises(ValueError, match="plain networks only"):
         models.build("resnet-32", operator="learnable-sigmoid", share="network")
+
+
+def test_spectral_normalisation_does_not_change_the_initial_weights():
+    first, second = (built(name, inputs=(1, 8, 8), width=0.1) for name in ("dcgan", "sn-dcgan"))
+    pairs = zip(first.discriminator, second.discriminator, strict=True)
+    weights = [
+        (one.weight, two.parametrizations.weight.original)
+        for one, two in pairs
+        if hasattr(one, "weight")
+    ]
+    assert len(weights) == 8
+    assert all(torch.equal(one, two) for one, two in weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "message"),
+    [
+        ("small-cnn", (8,), r"\(channels, height, width\); got \(8,\)"),
+        ("gcn", (1, 8, 8), r"\(features\); got \(1, 8, 8\)"),
+        ("pointnet", (3,), r"\(points, coordinates\); got \(3,\)"),
+    ],
+)
+def test_inputs_of_another_sort_are_refused(name, inputs, message):
+    with pytest.raises(ValueError, match=f"network '{name}' takes inputs of shape {message}"):
+        models.build(name, inputs=inputs)
+
+
+def test_a_sparse_matrix_is_left_as_it_was():
+    parts = np.array([1.0, 2.0], np.float32), np.array([2, 0]), np.array([0, 2, 2])
+    given = scipy.sparse.csr_array(parts, shape=(2, 3))
+    found = Sparse.of(given)
+    assert given.indices.tolist() == [2, 0]
+    given.data[:] = 9.0
+    assert (found @ torch.eye(3)).tolist() == [[2.0, 0.0, 1.0], [0.0, 0.0, 0.0]]

@@ -20,6 +20,7 @@ from sphuni.training import schema
 from sphuni.training.archive import Results, pack, read_results
 from sphuni.training.compare import compare
 from sphuni.training.config import ModelConfig
+from sphuni.training.curves import draw
 from sphuni.training.own import compare_methods
 from sphuni.training.plan import missing_data, run_experiment
 from sphuni.training.runner import CHECKPOINT, LOG, Task, read_result, run_folder, run_task
@@ -251,6 +252,8 @@ def test_sources_are_numbered_and_missing_seeds_said(results):
     assert "Unfinished" not in shown
     longer = dataclasses.replace(results, experiment=dataclasses.replace(experiment, seeds=7))
     assert "Unfinished: 2 of 7 seeds" in text(compare(longer))
+    begun = tuple(run for run in results.outcomes if run.arm == "baseline")
+    assert "Unfinished: 0 of 2 seeds" in text(compare(dataclasses.replace(results, outcomes=begun)))
 
 
 def test_tables_are_inserted_between_marks(results):
@@ -387,7 +390,8 @@ def test_misuse_of_a_comparison_of_ones_own():
         options = {"seeds": 2, "settings": quick, **options}
         return compare_methods(make, (x, labels), (x, y), **options)
 
-    assert [row.seeds for row in own().table.cases[0].rows] == [2, 2]
+    for labels in (y, y.astype(np.uint16)):
+        assert [row.seeds for row in own(labels=labels).table.cases[0].rows] == [2, 2]
     for message, options in (
         ("network must return a new module at every call", {"make": lambda: network}),
         ("train_data must hold class numbers", {"labels": y - 1}),
@@ -395,6 +399,7 @@ def test_misuse_of_a_comparison_of_ones_own():
         ("methods must be names, each once", {"methods": ["none", "none"]}),
         ("seeds must be at least 1; got 0", {"seeds": 0}),
         ("settings must not hold 'model'", {"settings": {"model": {"name": "small-cnn"}}}),
+        ("settings must not hold of 'data' anything", {"settings": {"data": {"train": 5}}}),
     ):
         with pytest.raises(ValueError, match=message):
             own(**options)
@@ -426,3 +431,110 @@ def test_a_damaged_result_is_named(tmp_path, content):
     (tmp_path / "result.json").write_text(content)
     with pytest.raises(UnreadableFileError, match=r"result.json' is not a whole result.*Remove it"):
         read_result(tmp_path)
+
+
+def with_claims(results, *claims):
+    experiment = dataclasses.replace(results.experiment, claims=claims)
+    return dataclasses.replace(results, experiment=experiment)
+
+
+def test_a_metric_of_a_claim_that_no_log_has_is_refused(results):
+    claim = dataclasses.replace(results.experiment.claims[0], metric="test.recall@1")
+    with pytest.raises(ValueError, match=r"metric 'test.recall@1' is in no log"):
+        compare(with_claims(results, claim))
+
+
+def test_packed_results_keep_the_epochs_of_claims(results, tmp_path):
+    rows = [{"event": "epoch", "epoch": k, "test.error": 100.0 - k} for k in range(1, 101)]
+    outcomes = tuple(dataclasses.replace(run, rows=rows) for run in results.finals)
+    claim = dataclasses.replace(results.experiment.claims[0], epoch=3)
+    long = dataclasses.replace(with_claims(results, claim), outcomes=outcomes)
+    pack(dataclasses.replace(long, source=f"{results.source}epoch = 3\n"), tmp_path)
+    (again,) = read_results(tmp_path)
+    assert compare(again).claims[0].better == compare(long).claims[0].better == 97.0
+
+
+def test_a_number_that_was_not_finite_is_none_in_a_packed_log(results, tmp_path):
+    rows = [{"event": "epoch", "epoch": 1, "test.error": 1.0, "train.loss": math.inf}]
+    outcomes = tuple(dataclasses.replace(run, rows=rows) for run in results.finals)
+    pack(dataclasses.replace(results, outcomes=outcomes), tmp_path)
+    (again,) = read_results(tmp_path)
+    assert math.isnan(again.finals[0].last("train.loss"))
+    assert again.finals[0].last("test.error") == 1.0
+
+
+@pytest.mark.parametrize(
+    "head", [b"[1]", b"3", b'{"schema": "sphuni.training.archive", "version": 1}']
+)
+def test_logs_with_another_head_are_refused(tmp_path, head):
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(head + b"\n"))
+    with pytest.raises(UnreadableFileError, match="is not a log of experiments"):
+        read_results(tmp_path)
+
+
+def test_an_adjusted_interval_excludes_zero_where_the_claim_is_confirmed(results):
+    """Two claims with p = 0.03 and 0.04: Holm's method stops at the first, so neither holds."""
+    spread = np.array([-1.0, 0.0, 1.0, -0.5, 0.5])
+    shifts = {0: 1.142, 1: 1.036}  # t = 3.23 and 2.93 of four degrees of freedom
+    base = results.finals[0]
+    outcomes = []
+    for seed, noise in enumerate(spread):
+        for arm, sign in (("baseline", 0.0), ("rp-comhe", 1.0)):
+            metrics = {f"test.{k}": 20.0 - sign * (shift + noise) for k, shift in shifts.items()}
+            rows = [{"event": "epoch", "epoch": 1, "test.error": 20.0, **metrics}]
+            outcomes.append(dataclasses.replace(base, arm=arm, seed=seed, rows=rows))
+    claim = results.experiment.claims[0]
+    claims = [dataclasses.replace(claim, metric=f"test.{k}") for k in shifts]
+    wanted = dataclasses.replace(with_claims(results, *claims), outcomes=tuple(outcomes))
+    first, second = compare(wanted).claims
+    assert 0.025 < first.difference.p < second.difference.p < 0.05
+    assert [row.verdict for row in (first, second)] == ["not contradicted"] * 2
+    for row in (first, second):
+        assert row.adjusted_low < 0 < row.adjusted_high
+    (alone,) = compare(
+        dataclasses.replace(wanted, experiment=with_claims(results, claims[1]).experiment)
+    ).claims
+    assert alone.verdict == "confirmed"
+    assert alone.adjusted_high < 0
+
+
+def test_pictures_of_cases_that_are_paths(results, tmp_path):
+    case = dataclasses.replace(results.experiment.cases[0], name="a/b")
+    experiment = dataclasses.replace(results.experiment, cases=(case,))
+    outcomes = tuple(dataclasses.replace(run, case="a/b") for run in results.outcomes)
+    found = Results(experiment, "", outcomes)
+    assert [path.name for path in draw(found, tmp_path)] == ["tiny-a-b.png"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["uneven", "diverging"])
+def test_two_ranks_share_uneven_batches_and_stop_together(tiny_text, blobs, tmp_path, case):
+    """Batches of 7 and mirrored images; or one sample that only one process sees."""
+    source = tiny_text.replace('"small-cnn"\nwidth = 0.125', f'"{__name__}:plain"')
+    source = source.replace("batch_size = 8", "batch_size = 7")
+    source = source.replace("validation = 12", 'validation = 12\naugment = ["flip"]')
+    if case == "diverging":
+        arrays = dict(np.load(blobs))
+        arrays["images"][::9] = np.inf
+        np.savez(tmp_path / "bad.npz", **arrays)
+        source = source.replace(blobs, str(tmp_path / "bad.npz")).replace(
+            "train = 24", "train = 60"
+        )
+    (tmp_path / "tiny.toml").write_text(source)
+    run_experiment(schema.parse(source), tmp_path / "one", source=source)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port",
+        "29534", "-m", "sphuni.cli", "train", str(tmp_path / "tiny.toml"), "--quiet", "--device",
+        "cpu", "--out", str(tmp_path / "two"),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        command, check=case == "uneven", cwd=Path(__file__).parent, env=environment, timeout=120
+    )
+    one, two = (read_results(tmp_path / name)[0].finals for name in ("one", "two"))
+    assert len(one) == len(two) == 4
+    for first, second in zip(one, two, strict=True):
+        assert second.status == first.status == ("failed" if case == "diverging" else "done")
+        assert second.reason == first.reason
+        if case == "uneven":
+            assert second.last("train.loss") == pytest.approx(first.last("train.loss"), rel=1e-5)

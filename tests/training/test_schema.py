@@ -55,6 +55,14 @@ def read(text):
         ("[optimizer]\nrates = { '(' = 1 }", r"optimizer.rates must be regular expressions"),
         ("[optimizer]\nrates = { a = 'b' }", r"optimizer.rates must hold numbers .*'b' for 'a'"),
         ("[evaluation]\nparameters = ['(']", r"evaluation.parameters must be regular expressions"),
+        ("[optimizer]\nlr = inf", r"optimizer.lr must be a finite number; got inf"),
+        ("[regularizer]\nweight = nan", r"regularizer.weight must be a finite number; got nan"),
+        ("[evaluation]\nrecall = [1, 0]", r"evaluation.recall must be at least 1 each; got \[1, 0"),
+        ("[loss]\nlabel_smoothing = 1.5", r"loss.label_smoothing must be in \[0, 1\]; got 1.5"),
+        ("[schedule]\nwarmup = 5", r"schedule.warmup must be in \[0, 1\]; got 5.0"),
+        ("[data]\naugment = ['flop']", r"data.augment must be one of 'flip', 'crop'; got 'flop'"),
+        ("[data]\ntransform = 'phse'", r"data.transform must be one of .*mean 'phase'"),
+        ("kind = 'gann'\n" + ARMS, r"kind must be one of classification, .*mean 'gan'"),
         ("seeds = 2", r"there is no arm; write one \[\[arm\]\]"),
         (ARMS + "[[arm]]\nname = '../../evil'", r"arm name must be a path of .* got '../../evil'"),
         (ARMS + "[[arm]]\nname = 'a//b'", r"arm name must be a path .* got 'a//b'"),
@@ -127,3 +135,36 @@ def test_every_packaged_experiment_is_sound(name):
     if experiment.select.seeds:
         tried = [len(schema.candidates(arm)) for arm in experiment.arms]
         assert max(tried) - min(tried) <= 1, "methods must be tuned by about as many runs"
+
+
+def test_a_file_of_ones_own_has_a_name_of_its_own(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(schema.source("gan"))
+    assert schema.load(str(path)) == schema.load("gan")
+    path.write_text(schema.source("gan").replace("seeds = ", "seeds = 1"))
+    with pytest.raises(
+        ValueError, match=r"mine.toml' has the name of a packaged .*, 'gan', but is"
+    ):
+        schema.load(str(path))
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes('name = "M\xfcller"'.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"mine.toml' is not text in UTF-8"):
+        schema.load(str(path))
+
+
+def test_runs_with_other_options_are_not_taken_for_the_same():
+    plain = schema.override(schema.Settings(), {})
+    changed = schema.override(plain, {"model": {"options": {"norm": "none"}}})
+    table = schema.to_table(plain)
+    schema.check_same(plain, table, "x")
+    with pytest.raises(ValueError, match=r"model.options.norm was None and is now 'none'"):
+        schema.check_same(changed, table, "x")
+    del table["training"]["channels_last_cpu"]  # as if a later version had added it
+    schema.check_same(plain, table, "x")
+    faster = schema.override(plain, {"training": {"channels_last_cpu": True}})
+    with pytest.raises(ValueError, match="channels_last_cpu was False and is now True"):
+        schema.check_same(faster, table, "x")
+    schema.check_same(faster, {}, "logs of before settings were kept")

@@ -21,7 +21,7 @@ class Samples:
     Attributes
     ----------
     inputs : Tensor
-        Images (n, channels, height, width), point clouds (n, 3, points), vectors (n, d), or node
+        Images (n, channels, height, width), point clouds (n, points, 3), vectors (n, d), or node
         indices (n,) of a graph.
     targets : Tensor of shape (n,)
         Class numbers, int64.
@@ -99,10 +99,10 @@ class Splits:
     Attributes
     ----------
     train, validation, test : Samples
-        Float inputs, standardised by the training samples.
+        Float inputs; images are standardised by the training samples.
     classes : int
     shape : tuple of int
-        Of one input: (channels, height, width), (3, points), (d,).
+        Of one input: (channels, height, width), (points, 3), (d,).
     graph : Graph or None
     """
 

@@ -9,6 +9,7 @@ from torch import Tensor
 __all__ = ["augment"]
 
 _PAD = 4
+_IMAGES_RANK = 4
 
 
 def augment(images: Tensor, kinds: Sequence[str], generator: torch.Generator) -> Tensor:
@@ -31,6 +32,8 @@ def augment(images: Tensor, kinds: Sequence[str], generator: torch.Generator) ->
     >>> sorted({tuple(augment(image, ["flip"], rng)[0, 0, 0].tolist()) for _ in range(20)})
     [(0.0, 1.0, 2.0), (2.0, 1.0, 0.0)]
     """
+    if kinds and images.ndim != _IMAGES_RANK:
+        raise ValueError(f"augment is for images; the inputs have shape {tuple(images.shape[1:])}")
     for kind in kinds:
         if kind == "flip":
             images = _flip(images, generator)
@@ -48,6 +51,11 @@ def _flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def _crop(images: Tensor, generator: torch.Generator) -> Tensor:
     n, _, height, width = images.shape
+    if min(height, width) <= _PAD:
+        raise ValueError(
+            f"augment 'crop' needs images of more than {_PAD} pixels a side, as it reflects "
+            f"{_PAD}; got {height} x {width}"
+        )
     shifts = torch.randint(2 * _PAD + 1, (2, n), generator=generator).to(images.device)
     padded = functional.pad(images, (_PAD, _PAD, _PAD, _PAD), mode="reflect")
     rows = shifts[0, :, None] + torch.arange(height, device=images.device)

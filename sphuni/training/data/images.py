@@ -5,20 +5,29 @@ import io
 import math
 import struct
 import tarfile
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sphuni._errors import UnreadableFileError
 from sphuni.training.data._records import Samples
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 __all__ = ["read_cifar_binary", "read_class_folders", "read_class_tar", "read_idx"]
 
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+_CIFAR_CLASSES = 10
+Named = tuple[str, str, bytes]
+"""The class, the name and the content of a file."""
 
 
 def read_idx(path: Path) -> Tensor:
@@ -54,23 +63,32 @@ def read_cifar_binary(paths: Iterable[Path]) -> Samples:
                 f"{str(path)!r} is not a batch of CIFAR-10: its {raw.size} bytes are not a "
                 "multiple of 3073"
             )
-        parts.append(raw.reshape(-1, 3073))
-    records = torch.from_numpy(np.concatenate(parts))
-    return Samples(records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].long())
+        records = raw.reshape(-1, 3073)
+        if records[:, 0].max() >= _CIFAR_CLASSES:
+            raise UnreadableFileError(
+                f"{str(path)!r} is not a batch of CIFAR-10: it has the class {records[:, 0].max()}"
+            )
+        parts.append(records)
+    whole = torch.from_numpy(np.concatenate(parts))
+    return Samples(whole[:, 1:].reshape(-1, 3, 32, 32), whole[:, 0].long())
 
 
-def read_class_folders(folder: Path) -> Samples:
-    """Read images from one sub-folder per class; classes are numbered in alphabetical order."""
-    files = sorted(p for p in folder.glob("*/*") if p.suffix.lower() in _SUFFIXES)
-    return _decode(((path.parent.name, path.read_bytes()) for path in files), str(folder))
+def read_class_folders(folder: Path, parts: Sequence[str]) -> list[Samples]:
+    """Read images from the folders ``part/class/file``."""
+    return _decode({str(folder / part): _folder_files(folder / part) for part in parts})
 
 
-def read_class_tar(path: Path, part: str) -> Samples:
+def read_class_tar(path: Path, parts: Sequence[str]) -> list[Samples]:
     """Read the members ``part/class/file`` of a tar, compressed or not."""
-    return _decode(_tar_members(path, part), f"{path} ({part})")
+    return _decode({f"{path} ({part})": _tar_members(path, part) for part in parts})
 
 
-def _tar_members(path: Path, part: str) -> Iterator[tuple[str, bytes]]:
+def _folder_files(folder: Path) -> Iterator[Named]:
+    for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in _SUFFIXES):
+        yield path.parent.name, str(path), path.read_bytes()
+
+
+def _tar_members(path: Path, part: str) -> Iterator[Named]:
     try:
         with tarfile.open(path) as archive:
             for member in archive:
@@ -79,24 +97,53 @@ def _tar_members(path: Path, part: str) -> Iterator[tuple[str, bytes]]:
                     continue
                 stream = archive.extractfile(member)
                 if stream is not None and pieces[-1].lower().endswith(_SUFFIXES):
-                    yield pieces[-2], stream.read()
-    except (tarfile.TarError, EOFError, OSError) as error:
+                    yield pieces[-2], f"{path}:{member.name}", stream.read()
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise UnreadableFileError(f"{str(path)!r} cannot be read as a tar: {error}") from None
 
 
-def _decode(files: Iterable[tuple[str, bytes]], origin: str) -> Samples:
-    """Decode images of one size; grey ones have one channel."""
-    from PIL import Image
+def _decode(parts: Mapping[str, Iterable[Named]]) -> list[Samples]:
+    """Decode images of one size; a class has the same number in every part.
 
-    names, images = [], []
-    for name, content in files:
-        pixels = np.asarray(Image.open(io.BytesIO(content)))
-        names.append(name)
-        images.append(pixels[None] if pixels.ndim == 2 else pixels[..., :3].transpose(2, 0, 1))
-    if not images:
-        raise UnreadableFileError(f"{origin!r} holds no images in class folders")
-    if len({image.shape for image in images}) > 1:
-        raise UnreadableFileError(f"the images of {origin!r} differ in size; bring them to one")
-    number = {name: k for k, name in enumerate(sorted(set(names)))}
-    targets = torch.tensor([number[name] for name in names])
-    return Samples(torch.from_numpy(np.stack(images)), targets)
+    Classes are numbered in alphabetical order over all parts, as one of them may lack some.
+    """
+    found = {
+        origin: [(kind, _pixels(name, content)) for kind, name, content in files]
+        for origin, files in parts.items()
+    }
+    for origin, images in found.items():
+        if not images:
+            raise UnreadableFileError(f"{origin!r} holds no images in class folders")
+        if len({pixels.shape for _, pixels in images}) > 1:
+            raise UnreadableFileError(f"the images of {origin!r} differ in size; bring them to one")
+    kinds = sorted({kind for images in found.values() for kind, _ in images})
+    number = {kind: k for k, kind in enumerate(kinds)}
+    return [
+        Samples(
+            torch.from_numpy(np.stack([pixels for _, pixels in images])),
+            torch.tensor([number[kind] for kind, _ in images]),
+        )
+        for images in found.values()
+    ]
+
+
+def _pixels(name: str, content: bytes) -> NDArray[np.generic]:
+    """An image as (channels, height, width): one channel of grey images, three of all others."""
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(io.BytesIO(content)) as image:
+            values = np.array(_plain(image))
+    except Exception as error:  # of a damaged file pillow raises whatever its bytes lead to
+        raise UnreadableFileError(
+            f"{name!r} cannot be read as an image ({type(error).__name__})"
+        ) from None
+    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+
+
+def _plain(image: "Image") -> "Image":
+    """Grey or red, green and blue: what a palette holds are numbers of colours, not colours."""
+    if image.mode in ("1", "LA", "La"):
+        return image.convert("L")
+    grey = len(image.getbands()) == 1 and image.mode != "P"
+    return image if grey else image.convert("RGB")

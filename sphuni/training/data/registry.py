@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from sphuni._errors import UnreadableFileError
 from sphuni.training.data import arrays, images
 from sphuni.training.data._records import Dataset, MissingDataError, Samples
 
@@ -15,6 +16,7 @@ __all__ = ["available", "data_folder", "load", "reason_missing"]
 
 _SYSTEM = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 _DIGITS_POOL = 600
+_IDX_CLASSES, _IMAGE_RANK = 10, 3
 
 
 def data_folder(given: str | os.PathLike[str] | None = None) -> Path | None:
@@ -150,14 +152,22 @@ def _shapes() -> Dataset:
 def _idx(path: Path) -> Dataset:
     if path.suffix == ".npz":
         return _read_any(path)
-    pool, test = (
-        Samples(
-            images.read_idx(_idx_file(path, f"{part}-images-idx3-ubyte"))[:, None],
-            images.read_idx(_idx_file(path, f"{part}-labels-idx1-ubyte")).long(),
+    pool, test = (_idx_part(path, part) for part in ("train", "t10k"))
+    return Dataset(path.name, _IDX_CLASSES, pool, test)
+
+
+def _idx_part(folder: Path, part: str) -> Samples:
+    """Images with their labels, which come in a file of their own."""
+    pixels = images.read_idx(_idx_file(folder, f"{part}-images-idx3-ubyte"))
+    labels = images.read_idx(_idx_file(folder, f"{part}-labels-idx1-ubyte")).long()
+    right = pixels.ndim == _IMAGE_RANK and labels.shape == pixels.shape[:1] and len(labels) > 0
+    if not right or not 0 <= int(labels.min()) <= int(labels.max()) < _IDX_CLASSES:
+        raise UnreadableFileError(
+            f"the files {part}-... in {str(folder)!r} must hold images (n, height, width) and as "
+            f"many labels from 0 to {_IDX_CLASSES - 1}; they hold {tuple(pixels.shape)} and "
+            f"{tuple(labels.shape)}"
         )
-        for part in ("train", "t10k")
-    )
-    return Dataset(path.name, 10, pool, test)
+    return Samples(pixels[:, None], labels)
 
 
 def _idx_file(folder: Path, name: str) -> Path:
@@ -183,13 +193,12 @@ def _cifar10(path: Path) -> Dataset:
 def _read_any(path: Path) -> Dataset:
     """Read a graph, arrays, a tar or a folder, by what it looks like."""
     if path.suffix == ".npz":
-        return arrays.read_npz(path)
-    if path.is_dir():
-        pool, test = (images.read_class_folders(path / part) for part in ("train", "test"))
-    else:
-        pool, test = (images.read_class_tar(path, part) for part in ("train", "test"))
+        return arrays.read_any(path)
+    read = images.read_class_folders if path.is_dir() else images.read_class_tar
+    pool, test = read(path, ("train", "test"))
+    classes = int(torch.cat([pool.targets, test.targets]).max()) + 1
     note = "JPEG copies, lossy" if path.name == "cifar10_jpeg.tar.gz" else ""
-    return Dataset(path.stem, int(pool.targets.max()) + 1, pool, test, note=note)
+    return Dataset(path.stem, classes, pool, test, note=note)
 
 
 _WITHOUT_FILES: dict[str, Callable[[], Dataset]] = {"digits": _digits, "shapes": _shapes}

@@ -47,7 +47,11 @@ def draw(dataset: Dataset, config: DataConfig, *, seed: int) -> Splits:
 
 
 def _draw_pool(dataset: Dataset, config: DataConfig, seed: int) -> tuple[Samples, Samples]:
-    """Training samples with equal numbers per class as far as possible, and others to validate."""
+    """Training samples with equal numbers per class as far as possible, and others to validate.
+
+    Where training takes all, those to validate are drawn first: what equal numbers would leave
+    over are samples of the large classes only.
+    """
     size = len(dataset.pool)
     count = config.train or size - config.validation
     if count < 1 or count + config.validation > size:
@@ -57,7 +61,8 @@ def _draw_pool(dataset: Dataset, config: DataConfig, seed: int) -> tuple[Samples
         )
     order = torch.randperm(size, generator=generator(seed, "split"))
     ranked = order[_by_rank_in_class(dataset.pool.targets[order])]
-    kept = ranked[:count]
+    held = order[: 0 if config.train else config.validation]
+    kept = ranked[~torch.isin(ranked, held)][:count]
     rest = order[~torch.isin(order, kept)]
     return dataset.pool.take(kept), dataset.pool.take(rest[: config.validation])
 

@@ -33,12 +33,23 @@ def run(task: Task, *, report: Callable[[list[dict[str, Any]]], None]) -> list[d
     """
     if task.arm not in _ARMS:
         raise ValueError(f"arms of 'conditioning' are {', '.join(_ARMS)}; got {task.arm!r}")
-    u, v = _factors(task.options["shapes"][task.case], task.seed)
-    scales = [float(c) for c in task.options["scales"]]
+    shapes, given = task.options.get("shapes", {}), task.options.get("scales", ())
+    if task.case not in shapes or not given:
+        raise ValueError(
+            "options of 'conditioning' must hold scales, a list of numbers, and shapes, three "
+            f"numbers for every case; those of {task.case!r} are missing"
+        )
+    u, v = _factors(shapes[task.case], task.seed)
+    scales = [float(c) for c in given]
     first = spectrum(u, v, 1.0, task.arm)
     rows = []
     for number, c in enumerate(scales, 1):
         found = spectrum(u, v, c, task.arm)
+        if len(found) != len(first):  # how many are not zero does not depend on c
+            raise ValueError(
+                f"options.scales must be nearer to 1: at c = {c:g} only {len(found)} of "
+                f"{len(first)} nonzero eigenvalues are above the rounding of the largest"
+            )
         rows.append({"event": "epoch", "epoch": number, "c": c, **_numbers(found, first, c)})
     report(rows)
     return rows
@@ -90,9 +101,7 @@ def _numbers(found: Array, first: Array, c: float) -> dict[str, float]:
     }
     if c != 1:
         numbers["growth.score"] = float(np.log(kappa / before) / np.log(c))
-        same = len(found) == len(first)
-        change = float(np.abs(np.log10(found / first)).max()) if same else float("inf")
-        numbers["eigenvalue.change"] = change
+        numbers["eigenvalue.change"] = float(np.abs(np.log10(found / first)).max())
     return numbers
 
 

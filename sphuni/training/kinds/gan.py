@@ -8,16 +8,16 @@ the same images (`judge`), not by an Inception network: compare it within one ex
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from sphuni.training import data
+from sphuni.training import data, ranks
 from sphuni.training.build import build_model, build_optimizer, build_regularizer
 from sphuni.training.checkpoint import read_checkpoint, write_checkpoint
-from sphuni.training.config import DataConfig, ModelConfig, Settings
+from sphuni.training.config import DataConfig, ModelConfig, Settings, Transform
 from sphuni.training.data import Splits
 from sphuni.training.diagnose import DivergedError
 from sphuni.training.layers import measure_objectives
@@ -43,7 +43,8 @@ def run(task: Task, *, report: Callable[[list[Row]], None]) -> list[Row]:
         game.load_state(read_checkpoint(checkpoint, task.settings))
     while game.epoch < task.settings.training.epochs:
         game.run_epoch()
-        write_checkpoint(checkpoint, game.state(), task.settings)
+        if ranks.is_first():
+            write_checkpoint(checkpoint, game.state(), task.settings)
         report(game.rows)
     network = judge(task.settings.data, task.data)
     game.rows[-1] |= game.results(network)
@@ -65,8 +66,10 @@ def score(probabilities: Tensor) -> float:
 
 
 @functools.lru_cache(maxsize=2)
-def _judge(name: str, train: int, pool: int, folder: Path | None) -> nn.Module:
-    config = DataConfig(name=name, train=train, pool=pool)
+def _judge(
+    name: str, train: int, pool: int, transform: Transform, folder: Path | None
+) -> nn.Module:
+    config = DataConfig(name=name, train=train, pool=pool, transform=transform)
     splits = _splits(config, folder, 0)
     with seeded(0, "judge"):
         network = build("cnn-3", inputs=splits.shape, classes=splits.classes, width=0.25)
@@ -82,7 +85,7 @@ def _judge(name: str, train: int, pool: int, folder: Path | None) -> nn.Module:
 
 def judge(config: DataConfig, folder: Path | None = None) -> nn.Module:
     """Return the classifier that scores images, trained on the same data; kept for later calls."""
-    return _judge(config.name, config.train, config.pool, folder)
+    return _judge(config.name, config.train, config.pool, config.transform, folder)
 
 
 class _Game:
@@ -91,9 +94,15 @@ class _Game:
     def __init__(self, settings: Settings, splits: Splits, seed: int) -> None:
         self.settings, self.splits, self.seed = settings, splits, seed
         model: ModelConfig = settings.model
-        self.networks = cast(
-            Adversaries, build_model(model, inputs=splits.shape, classes=0, seed=seed)
-        )
+        networks = build_model(model, inputs=splits.shape, classes=splits.classes, seed=seed)
+        if not isinstance(networks, Adversaries):
+            raise ValueError(
+                "kind 'gan' needs a network that generates and judges, 'dcgan' or 'sn-dcgan'; "
+                f"got model.name = {model.name!r}"
+            )
+        self.networks = networks
+        count = len(splits.train)
+        self.size = min(settings.training.batch_size or count, count)
         parts = (self.networks.generator, self.networks.discriminator)
         self.optimizers = [build_optimizer([part], settings.optimizer) for part in parts]
         self.regularizer = build_regularizer(
@@ -104,11 +113,10 @@ class _Game:
     def run_epoch(self) -> None:
         """Take one step of both networks per batch."""
         self.epoch += 1
-        size = self.settings.training.batch_size
         losses = []
         with seeded(self.seed, "gan", self.epoch):
-            for index in torch.randperm(len(self.splits.train)).split(size):
-                if len(index) == size:
+            for index in torch.randperm(len(self.splits.train)).split(self.size):
+                if len(index) == self.size:
                     losses.append(self._step(self.splits.train.inputs[index]))
         real, fake = torch.tensor(losses).mean(dim=0).tolist()
         self.rows.append(

@@ -22,17 +22,21 @@ Row = dict[str, Any]
 
 def run(task: Task, *, report: Callable[[list[Row]], None]) -> list[Row]:
     """Train one network and summarise its layers."""
-    return summarised(train_classifier(task, report=report))
+    rows = train_classifier(task, report=report)
+    return summarised(rows, has_classifier=task.settings.loss.name == "softmax")
 
 
-def summarised(rows: Sequence[Row]) -> list[Row]:
-    """Return the log with the last measurement of layers added to the last epoch."""
+def summarised(rows: Sequence[Row], *, has_classifier: bool = True) -> list[Row]:
+    """Return the log with the last measurement of layers added to the last epoch.
+
+    Angular losses hold the class weights themselves, so all layers of such a network are hidden.
+    """
     measured = [row for row in rows if row.get("event") == "layers"]
     last = max(k for k, row in enumerate(rows) if row.get("event") == "epoch")
     if not measured or measured[-1]["epoch"] != rows[last]["epoch"]:
         return list(rows)
     summary = {f"objective.{name}": value for name, value in measured[-1]["objectives"].items()}
-    summary |= _of_layers(measured[-1]["layers"][:-1])
+    summary |= _of_layers(measured[-1]["layers"][: -1 if has_classifier else None])
     added = {key: value for key, value in summary.items() if value is not None}
     return [{**row, **added} if k == last else row for k, row in enumerate(rows)]
 

@@ -109,15 +109,20 @@ def _discriminator(
     for filters, size, stride in (*_DISCRIMINATOR, (_LAST, 3, 1)):
         after = scaled(filters, width)
         convolution = nn.Conv2d(before, after, size, stride=stride, padding=1)
-        layers += [_normalised(convolution, spectral), nn.LeakyReLU(0.1, inplace=True)]
+        layers += [convolution, nn.LeakyReLU(0.1, inplace=True)]
         before = after
-    last = _normalised(nn.Linear(before * grid[0] * grid[1], 1), spectral)
-    return nn.Sequential(*layers, nn.Flatten(), last)
+    layers += [nn.Flatten(), nn.Linear(before * grid[0] * grid[1], 1)]
+    if spectral:
+        _normalise(layers)
+    return nn.Sequential(*layers)
 
 
-def _normalised(layer: nn.Module, spectral: bool) -> nn.Module:
-    """Spectral normalisation, with one power iteration per training step."""
-    if not spectral:
-        return layer
+def _normalise(layers: Sequence[nn.Module]) -> None:
+    """Spectral normalisation, with one power iteration per training step.
+
+    It draws vectors to start from, so it comes after all weights, which are then those without it.
+    """
     with torch.no_grad():
-        return parametrizations.spectral_norm(layer)
+        for layer in layers:
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                parametrizations.spectral_norm(layer)

@@ -63,6 +63,13 @@ _PRESETS: dict[str, tuple[Callable[..., nn.Module], dict[str, Any]]] = {
 }
 
 
+_IMAGES = ("channels", "height", "width")
+_INPUTS: dict[Callable[..., nn.Module], tuple[str, ...]] = {
+    graph: ("features",),
+    pointnet: ("points", "coordinates"),
+}
+
+
 def names() -> list[str]:
     """Return the names that `build` knows."""
     return sorted(_PRESETS)
@@ -121,6 +128,11 @@ def build(
         raise ValueError(f"there is no network {name!r}{hint} They are: {', '.join(names())}")
     factory, preset = _PRESETS[name]
     _check_options(name, factory, options)
+    wanted = _INPUTS.get(factory, _IMAGES)
+    if len(inputs) != len(wanted):
+        raise ValueError(
+            f"network {name!r} takes inputs of shape ({', '.join(wanted)}); got {tuple(inputs)}"
+        )
     return factory(inputs, classes, width, **{**preset, **options})
 
 
