@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sphuni._errors import first_sentence
 from sphuni.cli import _output
 
 if TYPE_CHECKING:
@@ -42,8 +43,20 @@ def add_parser(commands: Any) -> None:
         "--seeds", type=_output.parse_positive, metavar="N", help="in place of the experiment's own"
     )
     add("--data", metavar="DIR", help="folder of data (default: the variable SPHUNI_DATA)")
-    add("--workers", type=int, default=1, metavar="N", help="runs at a time (default 1)")
-    add("--threads", type=int, default=1, metavar="N", help="threads of each run (default 1)")
+    add(
+        "--workers",
+        type=_output.parse_positive,
+        default=1,
+        metavar="N",
+        help="runs at a time (default 1)",
+    )
+    add(
+        "--threads",
+        type=_output.parse_positive,
+        default=1,
+        metavar="N",
+        help="threads of each run (default 1)",
+    )
     add("--device", default="auto", help="auto, cpu, cuda, ... (default auto)")
     add("--tensorboard", action="store_true", help="write TensorBoard scalars beside the logs")
     add("--pack", metavar="DIR", help="with --table: write compressed logs into this folder")
@@ -263,7 +276,7 @@ def _device(arguments: argparse.Namespace, experiment: "Experiment") -> str:
 
     from sphuni.training import ranks
 
-    torch.set_num_threads(max(1, arguments.threads))
+    torch.set_num_threads(arguments.threads)
     joined = ranks.join()
     if joined is not None:
         return joined
@@ -285,10 +298,13 @@ def _named_device(name: str) -> str:
         raise _output.UsageError(
             f"--device must be auto, cpu, cuda, cuda:1, ...; got {name!r}"
         ) from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    try:
+        torch.zeros(1, device=device).item()
+    except Exception as error:  # each kind of device has its own
         raise _output.UsageError(
-            f"--device {name} is not here: torch sees {torch.cuda.device_count()} CUDA devices"
-        )
+            f"--device {name} is not here: {first_sentence(error)}. This machine has cpu"
+            + "".join(f", cuda:{index}" for index in range(torch.cuda.device_count()))
+        ) from error
     return name
 
 

@@ -250,6 +250,15 @@ def test_folders_prefer_safetensors_and_ask_when_in_doubt(tmp_path):
         read_tensors(tmp_path)
 
 
+def test_the_state_of_a_trainer_is_not_taken_for_weights(tmp_path):
+    for name in ("training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state_0.pth"):
+        (tmp_path / name).write_bytes(b"anything")
+    with pytest.raises(UnreadableFileError, match="holds no file of weights"):
+        read_tensors(tmp_path)
+    write_torch(tmp_path / "pytorch_model.bin")
+    assert set(read_tensors(tmp_path).tensors) == set(STATE)
+
+
 def test_a_file_the_user_links_to_is_read(tmp_path):
     save_file(STATE, tmp_path / "model.safetensors")
     (tmp_path / "sub").mkdir()

@@ -127,7 +127,11 @@ def test_options_of_tables_need_a_table(config, option, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("foo", "must be auto, cpu, cuda, cuda:1, ...; got 'foo'"), ("cuda:99", "is not here")],
+    [
+        ("foo", "must be auto, cpu, cuda, cuda:1, ...; got 'foo'"),
+        ("cuda:99", "is not here"),
+        ("meta", "is not here: "),
+    ],
 )
 def test_a_device_that_is_not_here_is_bad_usage(config, device, message, tmp_path, capsys):
     assert main(["train", config, "--out", str(tmp_path), "--device", device]) == 2

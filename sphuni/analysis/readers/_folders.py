@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ _PREFERENCE = (
     (".npz",),
     (".onnx",),
 )
+_BESIDE = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state(_\d+)?)\.(bin|pt|pth)")
+"""What a Trainer keeps beside the weights."""
 _LISTED = 3
 
 
@@ -58,7 +61,8 @@ def find_weights(folder: Path) -> Path:
     names: list[str] = []
     with os.scandir(home) as entries:
         for entry in entries:
-            if any(entry.name.endswith(suffix) for group in _PREFERENCE for suffix in group):
+            known = any(entry.name.endswith(suffix) for group in _PREFERENCE for suffix in group)
+            if known and not _BESIDE.fullmatch(entry.name):
                 names.append(entry.name)
     for group in _PREFERENCE:
         fitting = sorted(name for name in names if name.endswith(group))
