@@ -5,14 +5,16 @@ process killed at any moment leaves either the old file or the new one.
 """
 
 import contextlib
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["atomic_writer", "write_bytes", "write_text"]
+__all__ = ["atomic_writer", "remove_leftovers", "write_bytes", "write_text"]
 
+_SUFFIX = ".tmp"
 _OPEN_ALREADY = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
 
 
@@ -41,7 +43,7 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             f"cannot write {str(target)!r}: folder {str(target.parent)!r} does not exist; create it"
         )
     descriptor, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.name[:64]}.", suffix=".tmp"
+        dir=target.parent, prefix=_beside(target), suffix=_SUFFIX
     )
     temporary = Path(name)
     try:
@@ -66,6 +68,18 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 def write_text(path: str | os.PathLike[str], content: str) -> None:
     """Write `content` to `path` atomically as UTF-8."""
     write_bytes(path, content.encode("utf-8"))
+
+
+def remove_leftovers(path: str | os.PathLike[str]) -> None:
+    """Remove what killed writers of `path` have left beside it, when no one writes there any more."""
+    target = Path(path)
+    for left in target.parent.glob(f"{glob.escape(_beside(target))}*{_SUFFIX}"):
+        left.unlink(missing_ok=True)
+
+
+def _beside(target: Path) -> str:
+    """How the names of temporary files begin."""
+    return f".{target.name[:64]}."
 
 
 def _is_stream(path: Path) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sphuni._files import atomic_writer, write_bytes, write_text
+from sphuni._files import atomic_writer, remove_leftovers, write_bytes, write_text
 
 KILLS = 200
 
@@ -167,3 +167,11 @@ def test_files_in_shared_memory_are_replaced():
             assert path.read_text() == content
     finally:
         path.unlink(missing_ok=True)
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    kept = ["a[1].pt", ".a[1].pt", ".a[1].pt.tmp.pt", ".a1.pt.xyz.tmp"]
+    for name in [*kept, ".a[1].pt.xyz.tmp", ".a[1].pt.abc.tmp"]:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path / "a[1].pt")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

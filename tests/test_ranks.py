@@ -171,10 +171,10 @@ def test_torchrun_gives_the_report_of_one_process(processes, tmp_path):
 def test_a_killed_rank_ends_the_job_with_an_error(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "large.npy"
-    np.save(path, rng.standard_normal((60_000, 64), np.float32))
+    np.save(path, rng.standard_normal((130_000, 64), np.float32))
     job = command("analyze", path, "--json", tmp_path / "report.json", processes=2)
     victim = wait_for_rank(job.pid, 1)
-    time.sleep(8)
+    wait_for_work(victim)
     os.kill(victim, 9)
     began = time.monotonic()
     complaints = job.communicate(timeout=PATIENCE)[1]
@@ -195,3 +195,13 @@ def wait_for_rank(agent, rank):
                 return int(child)
         time.sleep(0.1)
     raise AssertionError("torchrun started no such rank")
+
+
+def wait_for_work(process, seconds=5):
+    """Wait until a process has worked for longer than it takes to import everything."""
+    for _ in range(6000):
+        spent = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:13]
+        if sum(map(int, spent)) > seconds * os.sysconf("SC_CLK_TCK"):
+            return
+        time.sleep(0.01)
+    raise AssertionError("the rank never came to work")

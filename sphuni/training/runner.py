@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
 from sphuni._errors import UnreadableFileError
-from sphuni._files import write_text
+from sphuni._files import remove_leftovers, write_text
 from sphuni.training import data, ranks, schema
 from sphuni.training.board import open_board
 from sphuni.training.config import Settings
@@ -175,6 +175,8 @@ def run_task(task: Task) -> Outcome:
     if ranks.is_first():
         write_result(task.folder, outcome)
         (task.folder / CHECKPOINT).unlink(missing_ok=True)
+        for name in (RESULT, LOG, CHECKPOINT):
+            remove_leftovers(task.folder / name)
     return outcome
 
 
