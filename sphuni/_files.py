@@ -42,9 +42,7 @@ def atomic_writer(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise FileNotFoundError(
             f"cannot write {str(target)!r}: folder {str(target.parent)!r} does not exist; create it"
         )
-    descriptor, name = tempfile.mkstemp(
-        dir=target.parent, prefix=_beside(target), suffix=_SUFFIX
-    )
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=_beside(target), suffix=_SUFFIX)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -71,7 +69,7 @@ def write_text(path: str | os.PathLike[str], content: str) -> None:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove what killed writers of `path` have left beside it, when no one writes there any more."""
+    """Remove what killed writers of `path` left beside it, when no one writes there any more."""
     target = Path(path)
     for left in target.parent.glob(f"{glob.escape(_beside(target))}*{_SUFFIX}"):
         left.unlink(missing_ok=True)
