@@ -17,6 +17,7 @@ from torch import Tensor
 from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise._cell_loops import Cells, Tally, fill
+from sphuni.pairwise._products import product
 from sphuni.pairwise._schedule import block_size, run_rounds
 
 __all__ = ["cell_sums", "has_cells", "interpolated_sums"]
@@ -127,7 +128,7 @@ class _OneSet:
         most = max(1, _GATHERED // self._rows.shape[1])
         for start in range(top, n, self._size):
             right = self._rows[start : start + self._size]
-            gram = (left @ right.T)[None]
+            gram = product(left, right)[None]
             flat = fill(gram, tally, _CELLS, alone=start == top, native=self._native)
             rows, columns = np.divmod(flat, right.shape[0])
             waiting = np.concatenate([waiting, (rows + top) * n + columns + start])

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sphuni.pairwise import _tiles
+from sphuni.pairwise._products import add_product
 from sphuni.pairwise._schedule import Task
 from sphuni.pairwise._tiles import Near, Tile
 
@@ -76,4 +77,4 @@ class GradientSum:
         """Add weights @ points, or write it where nothing has been written yet."""
         beta = 1 if place in self._begun else 0
         self._begun.add(place)
-        _tiles.multiply_add(target, weights, points, beta)
+        add_product(target, weights, points, beta)

@@ -178,7 +178,7 @@ def _tile_search(points: Points, k: int, mode: _Mode) -> tuple[Tensor, Tensor]:
 
     def work(task: Task) -> None:
         left, right = points[task.left], points[task.right]
-        gram = _tiles.own_products(left[None])[0] if task.own else left @ right.T
+        gram = _tiles.products(left[None], right[None], own=task.own)[0]
         if mode != "points":
             gram = gram.abs_() if mode == "lines" else gram.neg_()
         if task.own:

@@ -12,6 +12,7 @@ from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._histogram import above_diagonal, count_cosines
+from sphuni.pairwise._products import product
 from sphuni.pairwise._schedule import block_size, run_rounds
 from sphuni.pairwise._sums import cosine_sums
 from sphuni.pairwise._tiles import own_products
@@ -202,7 +203,7 @@ def _cosines(x: Tensor, y: Tensor, room: Tensor, *, own: bool) -> Tensor:
     if own:
         return own_products(x[None])[0]
     gram = room[: len(x) * len(y)].view(len(x), len(y))
-    return torch.matmul(x, y.T, out=gram)
+    return product(x, y, out=gram)
 
 
 def _better(best: Tensor, nearest: Tensor, other: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from sphuni._typing import Points, Weights
 from sphuni.kernels import Kernel
 from sphuni.pairwise._near import Where, pair_squares, parts
+from sphuni.pairwise._products import add_product, matmul, product
 
 __all__ = [
     "DIRECT_DIMENSION",
@@ -33,7 +34,6 @@ __all__ = [
     "kernel_tile",
     "met",
     "mirror",
-    "multiply_add",
     "near_slopes",
     "near_values",
     "own_products",
@@ -175,19 +175,11 @@ def accumulate(
     if tile.direct:
         _accumulate_direct(tile, weights, x, y, into)
         return
-    multiply_add(into[0], weights, y)
+    add_product(into[0], weights, y)
     if into[1] is not None:
-        multiply_add(into[1], weights.mT, x)
+        add_product(into[1], weights.mT, x)
     if tile.near is not None and near_weights is not None:
         accumulate_near(tile.near, near_weights, x, y, into)
-
-
-def multiply_add(target: Tensor, left: Tensor, right: Tensor, beta: int = 1) -> None:
-    """Add left @ right to `beta` times `target`; a single matrix is faster than a batch of one."""
-    if target.shape[0] == 1:
-        target[0].addmm_(left[0], right[0], beta=beta)
-    else:
-        target.baddbmm_(left, right, beta=beta)
 
 
 def degree_zero(x: Tensor) -> Tensor:
@@ -256,19 +248,19 @@ def _planes(x: Tensor, y: Tensor, sign: int) -> Tensor:
 
 def products(x: Tensor, y: Tensor, *, own: bool) -> Tensor:
     """Products x y^T (b, r, c); `own` says that both are the same rows."""
-    return own_products(x) if own else torch.matmul(x, y.mT)
+    return own_products(x) if own else matmul(x, y)
 
 
 def own_products(x: Tensor) -> Tensor:
     """Products x x^T (b, n, n), of which a part is copied: that costs less than its products."""
     b, n, d = x.shape
     if b > 1 or min(n, d) < _MIRROR_FROM:
-        return torch.matmul(x, x.mT)
+        return matmul(x, x)
     rows, gram = x[0], x.new_empty(1, n, n)
     step = -(-n // _MIRROR_PARTS)
     for start in range(0, n, step):
         stop = start + step
-        torch.mm(rows[start:stop], rows[start:].T, out=gram[0, start:stop, start:])
+        product(rows[start:stop], rows[start:], out=gram[0, start:stop, start:])
         gram[0, stop:, start:stop] = gram[0, start:stop, stop:].T
     return gram
 

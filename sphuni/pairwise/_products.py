@@ -1,0 +1,90 @@
+"""Matrix products on the processor, by the faster of the two libraries that come with torch.
+
+torch multiplies float32 matrices by MKL, which leaves the widest registers of AMD's processors
+unused; oneDNN, which torch keeps for convolutions, is twice as fast there.
+"""
+
+import functools
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+__all__ = ["add_product", "matmul", "product"]
+
+_Linear = Callable[[Tensor, Tensor], Tensor]
+_LEAST_WORK = 1 << 21
+"""Multiplications below which the longer call takes more time than it saves."""
+
+
+def product(x: Tensor, y: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Products x y^T of rows (r, d) and (c, d), not differentiable."""
+    linear = _linear_for(x, y, x.shape[0] * y.shape[0] * x.shape[1])
+    if linear is None:
+        return torch.mm(x, y.mT) if out is None else torch.mm(x, y.mT, out=out)
+    found = linear(x, y)
+    return found if out is None else out.copy_(found)
+
+
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """Products x y^T of batches (b, r, d) and (b, c, d), not differentiable."""
+    b, r, d = x.shape
+    if b == 1:
+        return product(x[0], y[0])[None]
+    if _linear_for(x, y, r * y.shape[1] * d) is None:
+        return torch.matmul(x, y.mT)
+    found = x.new_empty(b, r, y.shape[1])
+    for one, left, right in zip(found, x, y, strict=True):
+        product(left, right, out=one)
+    return found
+
+
+def add_product(target: Tensor, left: Tensor, right: Tensor, beta: int = 1) -> None:
+    """Make `target` (b, r, d) beta times itself and left @ right, with beta 0 or 1."""
+    b, r, d = target.shape
+    linear = _linear_for(left, right, r * left.shape[2] * d)
+    if linear is None:
+        if b == 1:  # a single matrix is faster than a batch of one
+            target[0].addmm_(left[0], right[0], beta=beta)
+        else:
+            target.baddbmm_(left, right, beta=beta)
+        return
+    for into, one, other in zip(target, left, right, strict=True):
+        # a transposed matrix is copied first unless it stands on the right
+        turned = one.stride(0) == 1 and 2 * d < r
+        found = linear(other.mT, one).mT if turned else linear(one, other.mT)
+        if beta == 0:
+            into.copy_(found)
+        else:
+            into.add_(found)
+
+
+def _linear_for(x: Tensor, y: Tensor, work: int) -> _Linear | None:
+    """The product by oneDNN for these operands, or None where torch's own serves."""
+    if work < _LEAST_WORK or x.dtype != torch.float32 or x.device.type != "cpu":
+        return None
+    if torch.compiler.is_compiling():
+        return None
+    if torch.is_grad_enabled() and (x.requires_grad or y.requires_grad):
+        return None
+    return _onednn()
+
+
+@functools.cache
+def _onednn() -> _Linear | None:
+    """Products x y^T by oneDNN, where it is the faster library."""
+    wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    libraries = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
+    operation = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    if not (wide and libraries and operation is not None and _made_by_amd()):
+        return None
+    return lambda x, y: operation(x, y, None, "none", [], "")
+
+
+def _made_by_amd() -> bool:
+    """Whether the processor is one of AMD's, as far as the system says."""
+    listed = Path("/proc/cpuinfo")
+    text = platform.processor() + (listed.read_text()[:4096] if listed.exists() else "")
+    return "AuthenticAMD" in text

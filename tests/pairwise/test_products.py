@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from sphuni.pairwise import _products
+
+SHAPES = [(3, 4, 5), (200, 130, 90), (256, 300, 33), (300, 256, 700)]
+
+
+def some(*shape, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+@pytest.fixture(params=[False, True])
+def either_library(request, monkeypatch):
+    """torch's own products, and oneDNN's on whatever processor."""
+    monkeypatch.setattr(_products, "_made_by_amd", lambda: request.param)
+    _products._onednn.cache_clear()
+    yield
+    _products._onednn.cache_clear()
+
+
+@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize(("r", "c", "d"), SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_are_those_of_the_definition(r, c, d, dtype):
+    x, y = some(2, r, d, dtype=dtype), some(2, c, d, dtype=dtype)
+    exact = torch.einsum("brd,bcd->brc", x.double(), y.double()).to(dtype)
+    close = {"rtol": 1e-5, "atol": 1e-3} if dtype == torch.float32 else {}
+    torch.testing.assert_close(_products.matmul(x, y), exact, **close)
+    torch.testing.assert_close(_products.matmul(x[:1], y[:1]), exact[:1], **close)
+    wide = torch.zeros(r, c + 7, dtype=dtype)
+    assert _products.product(x[0], y[0], out=wide[:, 3:-4]).data_ptr() == wide[:, 3:].data_ptr()
+    torch.testing.assert_close(wide[:, 3:-4], exact[0], **close)
+    assert not wide[:, :3].any()
+    assert not wide[:, -4:].any()
+
+
+@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize(("r", "c", "d"), SHAPES)
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("beta", [0, 1])
+def test_products_are_added_to_what_is_there(r, c, d, batch, transposed, beta):
+    left, right, start = some(batch, r, c), some(batch, c, d), some(batch, r, d)
+    exact = beta * start.double() + left.double() @ right.double()
+    left = left.mT.contiguous().mT if transposed else left
+    target = torch.full_like(start, torch.nan) if beta == 0 else start.clone()
+    _products.add_product(target, left, right, beta)
+    torch.testing.assert_close(target, exact.float(), rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.usefixtures("either_library")
+def test_products_of_leaves_are_left_to_autograd():
+    x = some(200, 150).requires_grad_()
+    _products.product(x, x).sum().backward()
+    assert x.grad is not None
