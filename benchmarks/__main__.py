@@ -1,6 +1,6 @@
 """Run the benchmarks and write one CSV per family to benchmarks/results/.
 
-python -m benchmarks [FAMILY ...] [--only TEXT] [--compare PATH]
+python -m benchmarks [FAMILY ...] [--only TEXT] [--compare PATH] [--machine NAME]
 
 Families: engine, threads, separation, layers, descent, scaling, ring, analysis, configurations,
 statistics, training, training_cost, million, gpu (says so and writes nothing where there is none).
@@ -67,6 +67,12 @@ def main() -> int:
     parser.add_argument("families", nargs="*", choices=[[], *FAMILIES], help="default: all")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this")
     parser.add_argument("--compare", type=Path, metavar="PATH", help="earlier results: CSV, folder")
+    parser.add_argument(
+        "--machine",
+        default="",
+        metavar="NAME",
+        help="keep these results beside those of the first machine, as FAMILY_NAME.csv",
+    )
     arguments = parser.parse_args()
     if arguments.compare and not arguments.compare.exists():
         parser.error(f"--compare: there is no {str(arguments.compare)!r}")
@@ -74,9 +80,10 @@ def main() -> int:
         parser.error("--compare with a file needs the one family that the file is of")
     lost = []
     for family in arguments.families or list(FAMILIES):
-        path, rows = RESULTS / f"{family}.csv", []
+        name = "_".join(filter(None, (family, arguments.machine)))
+        path, rows = RESULTS / f"{name}.csv", []
         where = arguments.compare
-        earlier = earlier_rows(where, family, arguments.only) if where else []
+        earlier = earlier_rows(where, name, arguments.only) if where else []
         for row in _rows_of(family, arguments.only):
             rows.append(row | _machine())
             print(_line(row), flush=True)

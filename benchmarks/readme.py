@@ -28,7 +28,7 @@ def main() -> int:
 def tables() -> str:
     """The tables as Markdown."""
     parts = [
-        write(rows)
+        write(rows) + _machine(rows)
         for family, needed, write in FAMILIES
         if (rows := [row for row in _read(family) if row.get(needed)])
     ]
@@ -47,6 +47,16 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _machine(rows: list[dict[str, str]]) -> str:
+    """Where the rows of a table come from."""
+    found = dict.fromkeys(
+        f"{row['machine'].replace('(R)', '')}, torch {row['torch']}"
+        for row in rows
+        if row.get("machine") and row.get("torch")
+    )
+    return f"\n{'; '.join(found)}\n" if found else ""
 
 
 def _against_peers(rows: list[dict[str, str]]) -> str:
@@ -177,7 +187,8 @@ def _million(rows: list[dict[str, str]]) -> str:
 
 
 FAMILIES: tuple[tuple[str, str, Callable[[list[dict[str, str]]], str]], ...] = (
-    *((name, "method", _against_peers) for name in ("engine", "separation", "layers", "descent")),
+    *((name, "method", _against_peers) for name in ("engine", "engine_amd")),
+    *((name, "method", _against_peers) for name in ("separation", "layers", "descent")),
     ("threads", "gain_ratio", _threads),
     ("scaling", "exponent", _exponents),
     ("statistics", "speed_ratio", _statistics),
