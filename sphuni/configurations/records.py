@@ -7,6 +7,7 @@ import functools
 from importlib import resources
 from importlib.resources.abc import Traversable
 
+from sphuni._numbers import whole
 from sphuni._result import Result
 
 __all__ = ["MissingRecordError", "Record", "record", "records"]
@@ -103,6 +104,7 @@ def record(
     'proven'
     """
     problem, s = _canonical(problem, s)
+    n, d = whole("n", n), whole("d", d)
     table = _table()
     found = table.get((problem, n, d, s, antipodal))
     if found is None:

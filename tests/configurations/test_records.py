@@ -234,3 +234,8 @@ def test_wrong_problems_and_exponents_are_refused():
         records("tames")
     with pytest.raises(ValueError, match=r"s must be left out or 1 for 'thomson'; got 2"):
         record("thomson", n=12, s=2)
+
+
+def test_sizes_that_are_no_whole_numbers_are_named():
+    with pytest.raises(TypeError, match="n must be a whole number; got '12'"):
+        record("thomson", n="12")
