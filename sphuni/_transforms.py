@@ -21,8 +21,9 @@ def has_values(x: Tensor) -> bool:
 
     Nor where `torch.autograd.grad` is given many gradients at once, with is_grads_batched.
     """
-    mapped = _functorch.is_functorch_wrapped_tensor(x) or _functorch.is_legacy_batchedtensor(x)
-    return not (torch.compiler.is_compiling() or mapped)
+    if torch.compiler.is_compiling():  # which cannot look into what follows
+        return False
+    return not (_functorch.is_functorch_wrapped_tensor(x) or _functorch.is_legacy_batchedtensor(x))
 
 
 def is_transformed(weight: Tensor) -> bool:

@@ -333,9 +333,9 @@ def test_two_ranks_train_as_one(tiny_text, tmp_path):
     (tmp_path / "tiny.toml").write_text(source)
     run_experiment(schema.parse(source), tmp_path / "one", source=source)
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port",
-        "29533", "-m", "sphuni.cli", "train", str(tmp_path / "tiny.toml"), "--quiet", "--device",
-        "cpu", "--out", str(tmp_path / "two"),
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+        "-m", "sphuni.cli", "train", str(tmp_path / "tiny.toml"), "--quiet", "--device", "cpu",
+        "--out", str(tmp_path / "two"),
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, cwd=Path(__file__).parent, env=environment, timeout=300)
@@ -523,9 +523,9 @@ def test_two_ranks_share_uneven_batches_and_stop_together(tiny_text, blobs, tmp_
     (tmp_path / "tiny.toml").write_text(source)
     run_experiment(schema.parse(source), tmp_path / "one", source=source)
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port",
-        "29534", "-m", "sphuni.cli", "train", str(tmp_path / "tiny.toml"), "--quiet", "--device",
-        "cpu", "--out", str(tmp_path / "two"),
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+        "-m", "sphuni.cli", "train", str(tmp_path / "tiny.toml"), "--quiet", "--device", "cpu",
+        "--out", str(tmp_path / "two"),
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(
