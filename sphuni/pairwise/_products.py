@@ -8,15 +8,19 @@ import functools
 import platform
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["add_product", "matmul", "product"]
+from sphuni._transforms import has_values
+
+__all__ = ["add_product", "matmul", "own_products", "product", "row_products"]
 
 _Linear = Callable[[Tensor, Tensor], Tensor]
 _LEAST_WORK = 1 << 21
 """Multiplications below which the longer call takes more time than it saves."""
+_MIRROR_FROM, _MIRROR_PARTS = 256, 4
 
 
 def product(x: Tensor, y: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -61,6 +65,58 @@ def add_product(target: Tensor, left: Tensor, right: Tensor, beta: int = 1) -> N
             into.add_(found)
 
 
+def own_products(x: Tensor) -> Tensor:
+    """Products x x^T (b, n, n), of which a part is copied: that costs less than its products."""
+    b, n, d = x.shape
+    if b > 1 or min(n, d) < _MIRROR_FROM:
+        return matmul(x, x)
+    rows, gram = x[0], x.new_empty(1, n, n)
+    step = -(-n // _MIRROR_PARTS)
+    for start in range(0, n, step):
+        stop = start + step
+        product(rows[start:stop], rows[start:], out=gram[0, start:stop, start:])
+        gram[0, stop:, start:stop] = gram[0, start:stop, stop:].T
+    return gram
+
+
+def row_products(x: Tensor) -> Tensor:
+    """Products x x^T (..., n, n) of rows (..., n, d), differentiable any number of times.
+
+    The gradient takes one product, where that of plain operations takes two.
+    """
+    if not has_values(x):
+        return x @ x.mT
+    found: Tensor = _RowProducts.apply(x.reshape(-1, *x.shape[-2:]))
+    return found.reshape(*x.shape[:-1], x.shape[-2])
+
+
+class _RowProducts(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return own_products(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        both = upstream[0] + upstream[0].mT
+        if torch.is_grad_enabled() or not has_values(both):
+            return both @ x
+        gradient = torch.empty_like(x)
+        add_product(gradient, both, x, 0)
+        return gradient
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        half = tangents[0] @ x.mT
+        return half + half.mT
+
+
 def _linear_for(x: Tensor, y: Tensor, work: int) -> _Linear | None:
     """The product by oneDNN for these operands, or None where torch's own serves."""
     if work < _LEAST_WORK or x.dtype != torch.float32 or x.device.type != "cpu":
@@ -80,7 +136,14 @@ def _onednn() -> _Linear | None:
     operation = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     if not (wide and libraries and operation is not None and _made_by_amd()):
         return None
-    return lambda x, y: operation(x, y, None, "none", [], "")
+
+    def linear(x: Tensor, y: Tensor) -> Tensor:
+        # a second operand with gaps would be multiplied number by number
+        dense = y if y.is_contiguous() or y.mT.is_contiguous() else y.contiguous()
+        found: Tensor = operation(x, dense, None, "none", [], "")
+        return found
+
+    return linear
 
 
 def _made_by_amd() -> bool:

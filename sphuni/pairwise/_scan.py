@@ -12,10 +12,9 @@ from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._histogram import above_diagonal, count_cosines
-from sphuni.pairwise._products import product
+from sphuni.pairwise._products import own_products, product
 from sphuni.pairwise._schedule import block_size, run_rounds
 from sphuni.pairwise._sums import cosine_sums
-from sphuni.pairwise._tiles import own_products
 
 __all__ = ["PairScan", "ScanPart", "merge_scans", "scan_block", "scan_pairs", "scan_part"]
 

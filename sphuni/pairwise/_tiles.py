@@ -17,7 +17,7 @@ from torch import Tensor
 from sphuni._typing import Points, Weights
 from sphuni.kernels import Kernel
 from sphuni.pairwise._near import Where, pair_squares, parts
-from sphuni.pairwise._products import add_product, matmul, product
+from sphuni.pairwise._products import add_product, matmul, own_products, row_products
 
 __all__ = [
     "DIRECT_DIMENSION",
@@ -36,7 +36,6 @@ __all__ = [
     "mirror",
     "near_slopes",
     "near_values",
-    "own_products",
     "products",
     "sensitive",
     "set_apart",
@@ -46,8 +45,6 @@ __all__ = [
 DIRECT_DIMENSION = 8
 NEAR_COSINE = 1 - 2.0**-7
 _STEEP = 32.0
-_MIRROR_FROM = 256
-_MIRROR_PARTS = 4
 
 
 class Near(NamedTuple):
@@ -204,7 +201,7 @@ def kernel_tile(x: Tensor, y: Tensor, kernel: Kernel, *, own: bool) -> Tensor:
         p = _planes(x, y, -1)
         value = _masked_value(kernel, p, _planes(x, y, 1) if kernel.reads_q else p)
         return value.masked_fill(_diagonal(value), 0.0) if own else value
-    gram = torch.matmul(x, y.mT)
+    gram = row_products(x) if x is y else torch.matmul(x, y.mT)
     apart = _diagonal(gram) if own else None
     with torch.no_grad():
         others = gram if apart is None else gram.masked_fill(apart, 0.0)
@@ -249,20 +246,6 @@ def _planes(x: Tensor, y: Tensor, sign: int) -> Tensor:
 def products(x: Tensor, y: Tensor, *, own: bool) -> Tensor:
     """Products x y^T (b, r, c); `own` says that both are the same rows."""
     return own_products(x) if own else matmul(x, y)
-
-
-def own_products(x: Tensor) -> Tensor:
-    """Products x x^T (b, n, n), of which a part is copied: that costs less than its products."""
-    b, n, d = x.shape
-    if b > 1 or min(n, d) < _MIRROR_FROM:
-        return matmul(x, x)
-    rows, gram = x[0], x.new_empty(1, n, n)
-    step = -(-n // _MIRROR_PARTS)
-    for start in range(0, n, step):
-        stop = start + step
-        product(rows[start:stop], rows[start:], out=gram[0, start:stop, start:])
-        gram[0, stop:, start:stop] = gram[0, start:stop, stop:].T
-    return gram
 
 
 def _find_near(gram: Tensor, x: Tensor, y: Tensor, kernels: Sequence[Kernel]) -> Near | None:

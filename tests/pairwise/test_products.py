@@ -51,7 +51,41 @@ def test_products_are_added_to_what_is_there(r, c, d, batch, transposed, beta):
 
 
 @pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize("layout", ["gaps", "turned", "turned with gaps"])
+def test_products_take_rows_of_any_layout(layout):
+    store = some(340, 330)
+    x = (store if layout == "gaps" else store.mT)[20:300, 7:290]
+    x = x.mT.contiguous().mT if layout == "turned" else x
+    torch.testing.assert_close(_products.product(x, x), x @ x.mT, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(_products.own_products(x[None])[0], x @ x.mT, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.usefixtures("either_library")
 def test_products_of_leaves_are_left_to_autograd():
     x = some(200, 150).requires_grad_()
     _products.product(x, x).sum().backward()
     assert x.grad is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+@pytest.mark.parametrize("shape", [(5, 3), (2, 4, 6), (1, 7, 2)])
+def test_products_of_rows_have_all_derivatives(shape):
+    x = some(*shape, dtype=torch.float64).requires_grad_()
+    torch.testing.assert_close(_products.row_products(x), x @ x.mT)
+    assert torch.autograd.gradcheck(_products.row_products, x, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(_products.row_products, x)
+
+
+@pytest.mark.usefixtures("either_library")
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_of_many_rows_and_their_gradients(transposed):
+    x = some(300, 310)
+    x = (x.mT if transposed else x).requires_grad_()
+    weights = some(*[x.shape[0]] * 2)
+    found = _products.row_products(x)
+    torch.testing.assert_close(found, x @ x.mT, rtol=1e-5, atol=1e-3)
+    (ours,) = torch.autograd.grad(found, x, weights, retain_graph=True)
+    (plain,) = torch.autograd.grad(x @ x.mT, x, weights)
+    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-2)
+    many = torch.autograd.grad(found, x, weights[None].expand(2, -1, -1), is_grads_batched=True)[0]
+    torch.testing.assert_close(many[1], plain, rtol=1e-5, atol=1e-2)

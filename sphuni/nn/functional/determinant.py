@@ -10,6 +10,7 @@ from sphuni.nn._directions import directions
 from sphuni.nn._precision import in_full_precision
 from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
+from sphuni.pairwise import row_products
 
 __all__ = ["mgd"]
 
@@ -86,7 +87,7 @@ def mgd(
             )
         rows = directions(weight, half_space=half_space).double() * width
     diagonal = jitter * torch.eye(n, dtype=torch.float64, device=weight.device)
-    gram = rows @ rows.mT
+    gram = row_products(rows)
     own = rows.square().sum(-1)
     squares = own[..., :, None] + own[..., None, :]
     near = torch.exp(-(squares - 2 * gram).clamp_min(0))

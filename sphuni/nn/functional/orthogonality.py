@@ -10,7 +10,7 @@ from sphuni.nn._directions import directions, parted, unit
 from sphuni.nn._precision import in_full_precision, nothing
 from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
-from sphuni.pairwise import nearest
+from sphuni.pairwise import nearest, row_products
 from sphuni.sphere import root, unit_rows
 
 __all__ = ["dso", "mutual_coherence", "orthogonal", "so", "srip"]
@@ -119,7 +119,7 @@ def orthogonal(weight: Tensor, /, *, preset: Preset = "paper") -> Tensor:
     if n == 1:
         return nothing(weight)
     rows = unit(parted(weight))
-    gram = rows @ rows.mT if n <= d else rows.mT @ rows
+    gram = row_products(rows if n <= d else rows.mT)
     own = rows.square().sum(-1).square().sum(-1)
     return (gram.square().sum(dim=(-2, -1)) - own).clamp_min(0) / (n * (n - 1))
 
@@ -233,5 +233,5 @@ def _rows(weight: Tensor, normalize: bool) -> Tensor:
 def _residual(rows: Tensor) -> Tensor:
     """The smaller Gram matrix minus the identity."""
     n, d = rows.shape[-2:]
-    gram = rows @ rows.mT if n <= d else rows.mT @ rows
+    gram = row_products(rows if n <= d else rows.mT)
     return gram - torch.eye(gram.shape[-1], dtype=rows.dtype, device=rows.device)
