@@ -22,6 +22,7 @@ from sphuni.pairwise._native import has_loops as has_loops
 from sphuni.pairwise._nearest import Nearest as Nearest
 from sphuni.pairwise._nearest import nearest as nearest
 from sphuni.pairwise._nearest import nearest_index as nearest_index
+from sphuni.pairwise._products import images as images
 from sphuni.pairwise._products import row_products as row_products
 from sphuni.pairwise._ring import agree_on_rows as agree_on_rows
 from sphuni.pairwise._ring import is_sharded as is_sharded

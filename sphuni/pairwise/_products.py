@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sphuni._transforms import has_values
 
-__all__ = ["add_product", "matmul", "own_products", "product", "row_products"]
+__all__ = ["add_product", "images", "matmul", "own_products", "product", "row_products"]
 
 _Linear = Callable[[Tensor, Tensor], Tensor]
 _LEAST_WORK = 1 << 21
@@ -88,6 +88,38 @@ def row_products(x: Tensor) -> Tensor:
         return x @ x.mT
     found: Tensor = _RowProducts.apply(x.reshape(-1, *x.shape[-2:]))
     return found.reshape(*x.shape[:-1], x.shape[-2])
+
+
+def images(x: Tensor, matrix: Tensor) -> Tensor:
+    """Products x matrix^T of rows (n, d) with a constant (m, d), differentiable in the rows."""
+    if not has_values(x):
+        return x @ matrix.mT
+    found: Tensor = _Images.apply(x, matrix)
+    return found
+
+
+class _Images(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, matrix: Tensor) -> Tensor:
+        return product(x, matrix)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        (matrix,) = ctx.saved_tensors
+        if torch.is_grad_enabled() or not has_values(upstream[0]):
+            return upstream[0] @ matrix, None
+        gradient = matrix.new_empty(1, len(upstream[0]), matrix.shape[1])
+        add_product(gradient, upstream[0][None], matrix[None], 0)
+        return gradient[0], None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return tangents[0] @ ctx.saved_tensors[0].mT
 
 
 class _RowProducts(torch.autograd.Function):

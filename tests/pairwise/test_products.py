@@ -76,6 +76,21 @@ def test_products_of_rows_have_all_derivatives(shape):
     assert torch.autograd.gradgradcheck(_products.row_products, x)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_images_have_all_derivatives():
+    x, matrix = some(5, 3, dtype=torch.float64).requires_grad_(), some(4, 3, dtype=torch.float64)
+    torch.testing.assert_close(_products.images(x, matrix), x @ matrix.mT)
+    assert torch.autograd.gradcheck(_products.images, (x, matrix), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lambda x: _products.images(x, matrix).square(), x)
+
+
+@pytest.mark.usefixtures("either_library")
+def test_images_of_many_rows_and_their_gradients():
+    x, matrix, weights = some(300, 310).requires_grad_(), some(30, 310), some(300, 30)
+    (ours,) = torch.autograd.grad(_products.images(x, matrix), x, weights)
+    torch.testing.assert_close(ours, weights @ matrix, rtol=1e-5, atol=1e-3)
+
+
 @pytest.mark.usefixtures("either_library")
 @pytest.mark.parametrize("transposed", [False, True])
 def test_products_of_many_rows_and_their_gradients(transposed):

@@ -10,6 +10,7 @@ from sphuni.nn._directions import directions
 from sphuni.nn._precision import check_weight, widen
 from sphuni.nn.functional import _reference, mhe
 from sphuni.nn.regularizers._base import AddBack, Objective, Reading
+from sphuni.pairwise import images
 
 __all__ = ["GroupProjection", "LearnedProjection", "RandomProjection"]
 
@@ -292,7 +293,10 @@ def _apply(projections: Tensor, weight: Tensor) -> tuple[Tensor, AddBack]:
         gathered, matrix = gradient.transpose(-3, -2).flatten(-2), projections.flatten(0, 1)
         return into.addmm_(gathered, matrix) if into.ndim == 2 else into.add_(gathered @ matrix)
 
-    return (weight if weight.ndim == 2 else weight.unsqueeze(-3)) @ projections.mT, add_back
+    if weight.ndim > 2 or projections.requires_grad:
+        return weight.unsqueeze(-3) @ projections.mT, add_back
+    found = images(weight, projections.flatten(0, 1)).unflatten(-1, projections.shape[:2])
+    return found.transpose(0, 1).contiguous(), add_back
 
 
 def _angle_error(weight: Tensor, projection: Tensor) -> Tensor:
