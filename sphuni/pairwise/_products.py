@@ -91,8 +91,8 @@ def row_products(x: Tensor) -> Tensor:
 
 
 def images(x: Tensor, matrix: Tensor) -> Tensor:
-    """Products x matrix^T of rows (n, d) with a constant (m, d), differentiable in the rows."""
-    if not has_values(x):
+    """Products x matrix^T of rows (n, d) with a matrix (m, d), which is a constant as a rule."""
+    if matrix.requires_grad or not has_values(x):
         return x @ matrix.mT
     found: Tensor = _Images.apply(x, matrix)
     return found

@@ -82,6 +82,7 @@ def test_images_have_all_derivatives():
     torch.testing.assert_close(_products.images(x, matrix), x @ matrix.mT)
     assert torch.autograd.gradcheck(_products.images, (x, matrix), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(lambda x: _products.images(x, matrix).square(), x)
+    assert torch.autograd.gradcheck(_products.images, (x, matrix.clone().requires_grad_()))
 
 
 @pytest.mark.usefixtures("either_library")

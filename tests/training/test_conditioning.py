@@ -43,20 +43,24 @@ def test_lemma_2_needs_rows_of_unit_length():
     assert after[-1] / after[0] > 100 * before[-1] / before[0]
 
 
-def test_runs_log_growth_and_refuse_other_arms(tmp_path: Path):
+def task_of(case, arm, folder, **options):
     experiment = schema.load("conditioning")
-    task = Task(
+    return Task(
         experiment="conditioning",
-        case="square",
-        arm="renormalised",
+        case=case,
+        arm=arm,
         seed=0,
         stage="final",
         candidate={},
         settings=experiment.base,
-        folder=tmp_path,
+        folder=folder,
         kind="conditioning",
-        options=experiment.options,
+        options={**experiment.options, **options},
     )
+
+
+def test_runs_log_growth_and_refuse_other_arms(tmp_path: Path):
+    task = task_of("square", "renormalised", tmp_path)
     rows = conditioning.run(task, report=lambda _: None)
     assert [row["c"] for row in rows] == [1, 2, 4, 8, 16]
     assert rows[-1]["eigenvalue.change"] < 1e-6
@@ -66,19 +70,7 @@ def test_runs_log_growth_and_refuse_other_arms(tmp_path: Path):
 
 
 def test_scales_beyond_double_precision_are_refused(tmp_path: Path):
-    experiment = schema.load("conditioning")
-    task = Task(
-        experiment="conditioning",
-        case="more-samples",
-        arm="plain",
-        seed=0,
-        stage="final",
-        candidate={},
-        settings=experiment.base,
-        folder=tmp_path,
-        kind="conditioning",
-        options={**experiment.options, "scales": [1, 1000]},
-    )
+    task = task_of("more-samples", "plain", tmp_path, scales=[1, 1000])
     with pytest.raises(ValueError, match=r"at c = 1000 only 18 of 33 nonzero eigenvalues"):
         conditioning.run(task, report=lambda _: None)
     with pytest.raises(ValueError, match="those of 'more-samples' are missing"):

@@ -327,21 +327,28 @@ def plain(*, inputs, classes, width):
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(inputs), 8), nn.Linear(8, classes))
 
 
+def on_one_and_on_two_ranks(source, folder, *, check, timeout):
+    """Pairs of the same run by one process and by two."""
+    (folder / "tiny.toml").write_text(source)
+    run_experiment(schema.parse(source), folder / "one", source=source)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+        "-m", "sphuni.cli", "train", str(folder / "tiny.toml"), "--quiet", "--device", "cpu",
+        "--out", str(folder / "two"),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        command, check=check, cwd=Path(__file__).parent, env=environment, timeout=timeout
+    )
+    one, two = (read_results(folder / name)[0].finals for name in ("one", "two"))
+    assert len(one) == len(two) == 4
+    return list(zip(one, two, strict=True))
+
+
 @pytest.mark.slow
 def test_two_ranks_train_as_one(tiny_text, tmp_path):
     source = tiny_text.replace('"small-cnn"\nwidth = 0.125', f'"{__name__}:plain"')
-    (tmp_path / "tiny.toml").write_text(source)
-    run_experiment(schema.parse(source), tmp_path / "one", source=source)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-        "-m", "sphuni.cli", "train", str(tmp_path / "tiny.toml"), "--quiet", "--device", "cpu",
-        "--out", str(tmp_path / "two"),
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, cwd=Path(__file__).parent, env=environment, timeout=300)
-    one, two = (read_results(tmp_path / name)[0].finals for name in ("one", "two"))
-    assert len(one) == len(two) == 4
-    for first, second in zip(one, two, strict=True):
+    for first, second in on_one_and_on_two_ranks(source, tmp_path, check=True, timeout=300):
         assert second.last("train.loss") == pytest.approx(first.last("train.loss"), rel=1e-5)
         assert second.last("test.error") == first.last("test.error")
 
@@ -520,20 +527,8 @@ def test_two_ranks_share_uneven_batches_and_stop_together(tiny_text, blobs, tmp_
         source = source.replace(blobs, str(tmp_path / "bad.npz")).replace(
             "train = 24", "train = 60"
         )
-    (tmp_path / "tiny.toml").write_text(source)
-    run_experiment(schema.parse(source), tmp_path / "one", source=source)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-        "-m", "sphuni.cli", "train", str(tmp_path / "tiny.toml"), "--quiet", "--device", "cpu",
-        "--out", str(tmp_path / "two"),
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        command, check=case == "uneven", cwd=Path(__file__).parent, env=environment, timeout=120
-    )
-    one, two = (read_results(tmp_path / name)[0].finals for name in ("one", "two"))
-    assert len(one) == len(two) == 4
-    for first, second in zip(one, two, strict=True):
+    pairs = on_one_and_on_two_ranks(source, tmp_path, check=case == "uneven", timeout=120)
+    for first, second in pairs:
         assert second.status == first.status == ("failed" if case == "diverging" else "done")
         assert second.reason == first.reason
         if case == "uneven":

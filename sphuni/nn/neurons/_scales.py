@@ -45,7 +45,8 @@ def _product(item: Source, scale: Source) -> Source:
     if blocks is None:
         return replace(
             together,
-            reason=f"in eight bits, with scales of type {str(scale.tensor.dtype)[6:]} and shape "
+            reason="in eight bits, with scales of type "
+            f"{str(scale.tensor.dtype).removeprefix('torch.')} and shape "
             f"{tuple(scale.tensor.shape)} that are not understood",
         )
     return replace(together, value=partial(_scaled, item.tensor, scale.tensor, blocks))
@@ -55,9 +56,8 @@ def _blocks(shape: torch.Size, scale: Tensor) -> tuple[int, int] | None:
     """Rows and columns that share a scale, or None if the scales do not fit."""
     if not scale.is_floating_point() or scale.dim() > 2:
         return None
-    rows, columns = _counts(scale)
-    found = _block(shape[0], rows), _block(shape[1], columns)
-    return None if None in found else (found[0] or 1, found[1] or 1)
+    rows, columns = map(_block, shape, _counts(scale))
+    return None if rows is None or columns is None else (rows, columns)
 
 
 def _counts(scale: Tensor) -> tuple[int, int]:

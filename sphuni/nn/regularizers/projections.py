@@ -293,7 +293,7 @@ def _apply(projections: Tensor, weight: Tensor) -> tuple[Tensor, AddBack]:
         gathered, matrix = gradient.transpose(-3, -2).flatten(-2), projections.flatten(0, 1)
         return into.addmm_(gathered, matrix) if into.ndim == 2 else into.add_(gathered @ matrix)
 
-    if weight.ndim > 2 or projections.requires_grad:
+    if weight.ndim > 2:
         return weight.unsqueeze(-3) @ projections.mT, add_back
     found = images(weight, projections.flatten(0, 1)).unflatten(-1, projections.shape[:2])
     return found.transpose(0, 1).contiguous(), add_back
