@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.configurations._clock import late
-from sphuni.configurations._members import rotations
+from sphuni.configurations._members import rotations, tangents
 from sphuni.kernels import Kernel
 
 __all__ = [
@@ -95,16 +95,8 @@ def newton(
 
 
 def tangent_basis(points: Points) -> Tensor:
-    """Return orthonormal bases (n, d, d - 1) of the tangent spaces, by Householder reflections."""
-    d = points.shape[1]
-    sign = torch.where(points[:, -1] < 0, -1.0, 1.0)
-    v = points.clone()
-    v[:, -1] += sign
-    reflection = (
-        torch.eye(d, dtype=points.dtype)
-        - 2 * v[:, :, None] * v[:, None, :] / (v.square().sum(-1)[:, None, None])
-    )
-    return reflection[:, :, : d - 1]
+    """Orthonormal bases (n, d, d - 1) of the tangent spaces, those that `rotation_modes` is in."""
+    return torch.from_numpy(tangents(points.numpy()))
 
 
 def rotation_modes(points: Points) -> Tensor:
