@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import contextvars
 import functools
 import threading
@@ -10,7 +11,9 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["in_turns", "side_by_side"]
+from sphuni._processors import free_processors
+
+__all__ = ["beside_others", "in_turns", "side_by_side"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,8 +45,9 @@ def in_turns(
     `width` tasks run at a time. Threads and modes are as in `side_by_side`.
     """
     if _is_alone(min(width, len(tasks))):
-        for task in tasks:
-            work(task)
+        with beside_others():
+            for task in tasks:
+                work(task)
         return
     missing, followers = _order(tasks, uses)
     pool, in_thread = _pool_for(width), _as_here(work)
@@ -64,6 +68,28 @@ def in_turns(
         concurrent.futures.wait(running)
 
 
+@contextlib.contextmanager
+def beside_others() -> Iterator[None]:
+    """Within the block operations use no more threads than other processes leave processors.
+
+    An operation ends with the last of its threads: one that has to share a processor keeps all the
+    others waiting. Tasks side by side, of which a thread takes what it can, still use all threads.
+    """
+    threads = torch.get_num_threads()
+    whole = threads == 1 or _in_a_task.get() or _threads_outside.get() is not None
+    fewer = threads if whole else min(threads, free_processors())
+    if fewer == threads:
+        yield
+        return
+    outside = _threads_outside.set(threads)
+    torch.set_num_threads(fewer)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _threads_outside.reset(outside)
+
+
 def _order(
     tasks: Sequence[T], uses: Callable[[T], Iterable[Hashable]]
 ) -> tuple[list[int], dict[int, list[int]]]:
@@ -82,9 +108,17 @@ def _order(
 
 def _is_alone(width: int) -> bool:
     """Whether tasks are done in the caller's thread, with all its threads inside."""
-    return torch.get_num_threads() == 1 or width < 2 or _in_a_task.get()
+    return _thread_count() == 1 or width < 2 or _in_a_task.get()
 
 
+def _thread_count() -> int:
+    """The threads torch may use, also where operations leave some to others."""
+    return _threads_outside.get() or torch.get_num_threads()
+
+
+_threads_outside: contextvars.ContextVar[int | None] = contextvars.ContextVar(
+    "threads_outside", default=None
+)
 _in_a_task: contextvars.ContextVar[bool] = contextvars.ContextVar("in_a_task", default=False)
 
 
@@ -103,7 +137,7 @@ def _as_here(work: Callable[[T], R]) -> Callable[[T], R]:
 
 def _pool_for(width: int) -> concurrent.futures.ThreadPoolExecutor:
     """Workers for `width` tasks at a time, each with a power of two of threads inside."""
-    threads = torch.get_num_threads()
+    threads = _thread_count()
     share = 1 << max(0, (threads // width).bit_length() - 1)
     return _pool(threads // share, share, threads)
 
@@ -111,12 +145,13 @@ def _pool_for(width: int) -> concurrent.futures.ThreadPoolExecutor:
 @functools.lru_cache(maxsize=8)
 def _pool(workers: int, share: int, threads: int) -> concurrent.futures.ThreadPoolExecutor:
     """Worker threads whose own torch operations use `share` of all `threads`."""
+    here = torch.get_num_threads()
     pool = concurrent.futures.ThreadPoolExecutor(
         workers, thread_name_prefix="sphuni", initializer=_settle_in, initargs=(share,)
     )
     together = threading.Barrier(workers)  # no worker can do the task of another
     concurrent.futures.wait([pool.submit(together.wait) for _ in range(workers)])
-    torch.set_num_threads(threads)  # the workers' own setting also moved the default of new threads
+    torch.set_num_threads(here)  # the workers' own setting also moved the default of new threads
     return pool
 
 

@@ -1,15 +1,18 @@
-"""Work on threads: in order, in the caller's modes, with one thread inside."""
+"""Work on threads: in order, in the caller's modes, one thread inside, and beside others."""
 
+import math
+import sys
 import threading
 import time
+from typing import ClassVar
 
 import pytest
 import torch
 
 import sphuni
-from sphuni import _threads
+from sphuni import _processors, _threads
 from sphuni._budget import memory_budget
-from sphuni._threads import in_turns, side_by_side
+from sphuni._threads import beside_others, in_turns, side_by_side
 
 
 def modes(task):
@@ -98,3 +101,92 @@ def test_tasks_that_share_nothing_overlap_and_one_that_fails_ends_all():
     with pytest.raises(ZeroDivisionError):
         in_turns(fail_third, range(9), uses=lambda _: ["one"], width=2)
     assert done == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_operations_leave_others_their_processors_and_tasks_keep_all_threads(monkeypatch):
+    monkeypatch.setattr(_threads, "free_processors", lambda: 1)
+    with beside_others(), beside_others():
+        assert torch.get_num_threads() == 1
+        workers = {name for name, *_ in side_by_side(where, range(40))}
+        assert len(workers) == 2
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    with pytest.raises(ZeroDivisionError), beside_others():
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 2
+
+
+def where(_):
+    time.sleep(0.002)  # so that no worker does everything
+    return threading.get_ident(), torch.get_num_threads()
+
+
+def test_more_processors_than_threads_change_nothing(monkeypatch, set_threads):
+    monkeypatch.setattr(_threads, "free_processors", lambda: 3)
+    for threads, inside in ((2, 2), (3, 3), (8, 3)):
+        set_threads(threads)
+        with beside_others():
+            assert torch.get_num_threads() == inside
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("op", ["sum", "rows"])
+def test_pair_sums_and_their_gradients_leave_others_their_processors(op, monkeypatch):
+    kernel, points = Counting(), sphuni.random_points(60, 20, rng=0, like=torch.zeros(()))
+    found = []
+    for free in (2, 1):
+        kernel.threads.clear()
+        monkeypatch.setattr(_threads, "free_processors", lambda free=free: free)
+        x = points.clone().requires_grad_()
+        values = sphuni.pairwise.pair_reduce(x, kernel=kernel, op=op)
+        values.sum().backward()
+        assert set(kernel.threads) == {free}
+        found.append((values.detach(), x.grad))
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
+class Counting(sphuni.kernels.Gaussian):
+    """A kernel that notes on how many threads it is computed."""
+
+    threads: ClassVar[list[int]] = []
+
+    def value(self, p, q):
+        self.threads.append(torch.get_num_threads())
+        return super().value(p, q)
+
+    def value_and_derivative(self, p, q):
+        self.threads.append(torch.get_num_threads())
+        return super().value_and_derivative(p, q)
+
+
+LOOKS = {
+    "alone": ((0.0, 5.0, 1.0), (1.0, 6.5, 2.5), 4),
+    "one other": ((0.0, 5.0, 1.0), (1.0, 7.5, 2.5), 3),
+    "half of one other": ((0.0, 5.0, 1.0), (1.0, 5.4, 1.0), 4),
+    "more than there are": ((0.0, 5.0, 1.0), (0.5, 9.0, 1.1), 1),
+    "too long ago": ((0.0, 5.0, 1.0), (10.0, 25.0, 1.0), 4),
+    "nothing to look at": (None, None, 4),
+    "first look": (None, (1.0, 6.5, 2.5), 4),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "free"), LOOKS.values(), ids=LOOKS)
+def test_free_processors_are_those_that_others_do_not_keep_busy(before, now, free, monkeypatch):
+    before, now = (None if look is None else _processors._Look(*look) for look in (before, now))
+    monkeypatch.setattr(_processors, "_EVERY", -math.inf)
+    monkeypatch.setattr(_processors, "_last", before)
+    monkeypatch.setattr(_processors, "_look", lambda: now)
+    monkeypatch.setattr(_processors, "_allowed", lambda: set(range(4)))
+    assert _processors.free_processors() == free
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nothing is counted elsewhere")
+def test_the_system_counts_the_work_of_this_process():
+    before = _processors._look()
+    while time.process_time() < before.own + 0.3:
+        pass
+    now = _processors._look()
+    assert now.own - before.own >= 0.3
+    assert now.all - before.all >= 0.2
+    assert now.clock - before.clock >= 0.2

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from sphuni._errors import EngineError
+from sphuni._threads import beside_others
 from sphuni._transforms import has_values
 
 __all__ = ["connect", "first_only", "lost", "mended", "narrowed", "wants_gradient"]
@@ -91,6 +92,7 @@ class _Connected(torch.autograd.Function):
         return sums
 
     @staticmethod
+    @beside_others()
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:
         (x,), go = ctx.saved_tensors, upstream[0]
         if go is None:

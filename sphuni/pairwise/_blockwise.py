@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sphuni._threads import beside_others
 from sphuni._typing import Weights
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _tiles
@@ -92,6 +93,7 @@ class PairRows(torch.autograd.Function):
         ctx.save_for_backward(x, y, weights)
 
     @staticmethod
+    @beside_others()
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         """Contract the slopes with the upstream rows."""
         x, y, weights = ctx.saved_tensors
@@ -122,6 +124,7 @@ class RowsGradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @beside_others()
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         """Second derivatives, tile by tile through plain operations."""
         x, y, weights, go = ctx.saved_tensors

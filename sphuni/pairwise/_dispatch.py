@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sphuni._arrays import widen
 from sphuni._errors import EngineError
+from sphuni._threads import beside_others
 from sphuni.kernels import Kernel
 from sphuni.pairwise import (
     _blockwise,
@@ -58,6 +59,7 @@ class Decision:
     refused: dict[str, str]
 
 
+@beside_others()
 def pair_reduce(
     points: Tensor,
     other: Tensor | None = None,
@@ -155,6 +157,7 @@ def pair_reduce(
     return _ring.replicated(reduced[..., 0] if isinstance(kernel, Kernel) else reduced, points)
 
 
+@beside_others()
 def sum_and_gradient(
     points: Tensor, /, *, kernel: Kernel, engine: Engine = "auto"
 ) -> tuple[Tensor, Tensor]:
