@@ -13,7 +13,7 @@ from torch import Tensor
 from torch._C import _functorch
 from torch.autograd.function import once_differentiable
 
-__all__ = ["has_values", "is_transformed", "transformed"]
+__all__ = ["has_values", "is_many", "is_transformed", "transformed"]
 
 
 def has_values(x: Tensor) -> bool:
@@ -24,6 +24,11 @@ def has_values(x: Tensor) -> bool:
     if torch.compiler.is_compiling():  # which cannot look into what follows
         return False
     return not (_functorch.is_functorch_wrapped_tensor(x) or _functorch.is_legacy_batchedtensor(x))
+
+
+def is_many(gradient: Tensor) -> bool:
+    """Whether `torch.autograd.grad` was given many gradients at once, with is_grads_batched."""
+    return _functorch.is_legacy_batchedtensor(gradient) or _functorch.is_batchedtensor(gradient)
 
 
 def is_transformed(weight: Tensor) -> bool:

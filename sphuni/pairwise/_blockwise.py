@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sphuni._threads import beside_others
+from sphuni._transforms import is_many
 from sphuni._typing import Weights
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _tiles
@@ -96,6 +97,11 @@ class PairRows(torch.autograd.Function):
     @beside_others()
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         """Contract the slopes with the upstream rows."""
+        if is_many(upstream[0]):
+            raise NotImplementedError(
+                "gradients of row sums are taken one at a time: call torch.autograd.grad without "
+                "is_grads_batched, jacobian with vectorize=False"
+            )
         x, y, weights = ctx.saved_tensors
         grad_x, grad_y, grad_w = RowsGradient.apply(x, y, weights, upstream[0], ctx.kernels)
         return grad_x, (None if y is None else grad_y), grad_w, None

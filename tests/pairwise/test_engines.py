@@ -555,3 +555,14 @@ def test_steep_kernels_of_close_float32_points_keep_their_digits(kernel, loops):
         found.append((leaf.grad.double(), weighted.double()))
     assert float((found[0][0] - found[1][0]).norm()) < 1e-5 * float(found[1][0].norm())
     torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-6, atol=0)
+
+
+def test_many_gradients_of_row_sums_at_once_are_refused_with_the_remedy():
+    x = points(8, 10)
+
+    def rows(x):
+        return pair_reduce(x, kernel=Riesz(1.0), op="rows")
+
+    with pytest.raises(NotImplementedError, match="vectorize=False"):
+        torch.autograd.functional.jacobian(rows, x, vectorize=True)
+    assert torch.autograd.functional.jacobian(rows, x).shape == (8, 8, 10)
