@@ -24,6 +24,7 @@ from sphuni.training.runner import RESULT, Outcome, read_result
 __all__ = ["Results", "pack", "read_results"]
 
 _SCHEMA, _VERSION = "sphuni.training.archive", 1
+_SOURCE = "experiment.toml"
 _EPOCHS, _SPECTRUM = 25, 12
 _DIGITS, _LAYER_DIGITS = 7, 5
 _LAYER_TABLES = {"energy": ("2", "half:2"), "excess": ("0", "2", "half:0", "half:2")}
@@ -63,8 +64,9 @@ def read_results(path: Path) -> list[Results]:
     if path.is_file():
         return [_unpack(path)]
     found = [_unpack(file) for file in sorted(path.glob("*.jsonl.gz"))]
-    folders = [path] if _is_experiment(path) else sorted(p for p in path.glob("*") if p.is_dir())
-    found += [_read_folder(folder) for folder in folders if _is_experiment(folder)]
+    inner = {file.parent for place in ("*", "**") for file in path.glob(f"{place}/{_SOURCE}")}
+    folders = [path] if (path / _SOURCE).exists() else sorted(inner)
+    found += [_read_folder(folder) for folder in folders]
     if not found:
         raise UnreadableFileError(
             f"{str(path)!r} holds no results: neither folders of runs nor *.jsonl.gz"
@@ -86,19 +88,18 @@ def pack(results: Results, folder: Path) -> Path:
     stream = io.BytesIO()
     with gzip.GzipFile(fileobj=stream, mode="wb", mtime=0, filename="") as packed:
         packed.write(text.encode())
-    path = folder / f"{results.experiment.name}.jsonl.gz"
+    path = folder / f"{results.experiment.name.replace('/', '-')}.jsonl.gz"
     write_bytes(path, stream.getvalue())
     return path
 
 
-def _is_experiment(folder: Path) -> bool:
-    return (folder / "experiment.toml").exists()
-
-
 def _read_folder(folder: Path) -> Results:
-    source = (folder / "experiment.toml").read_text(encoding="utf-8")
-    outcomes = (read_result(path.parent) for path in sorted(folder.rglob(RESULT)))
-    return _results(source, folder.name, tuple(o for o in outcomes if o is not None))
+    source = (folder / _SOURCE).read_text(encoding="utf-8")
+    found = (read_result(path.parent) for path in sorted(folder.rglob(RESULT)))
+    results = _results(source, folder.name, tuple(o for o in found if o is not None))
+    name = results.experiment.name  # another may have its folder within, as names may be paths
+    own = tuple(outcome for outcome in results.outcomes if outcome.experiment == name)
+    return dataclasses.replace(results, outcomes=own)
 
 
 def _unpack(path: Path) -> Results:

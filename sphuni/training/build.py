@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sphuni.nn import Regularizer, no_decay_groups, regularize
 from sphuni.training import models
@@ -20,7 +20,14 @@ from sphuni.training.config import (
 )
 from sphuni.training.streams import seeded, stream
 
-__all__ = ["build_model", "build_optimizer", "build_regularizer", "rate_factor"]
+__all__ = [
+    "build_model",
+    "build_optimizer",
+    "build_regularizer",
+    "descend",
+    "rate_factor",
+    "set_rates",
+]
 
 Factory = Callable[..., nn.Module]
 
@@ -117,6 +124,23 @@ def rate_factor(config: ScheduleConfig, done: float) -> float:
     if config.name == "cosine":
         return float(warm * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * done)).item()))
     return warm
+
+
+def set_rates(optimizer: torch.optim.Optimizer, config: ScheduleConfig, done: float) -> None:
+    """Give every group the learning rate it has when a share `done` of all steps lies behind."""
+    factor = rate_factor(config, done)
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group["base_lr"]
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor, *, max_norm: float) -> None:
+    """Take one step down a loss, with the gradient clipped to `max_norm` unless that is 0."""
+    optimizer.zero_grad()
+    loss.backward()
+    if max_norm:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, max_norm)
+    optimizer.step()
 
 
 def _factory(name: str) -> Factory:

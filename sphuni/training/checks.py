@@ -10,9 +10,10 @@ from sphuni.training.config import (
     LossConfig,
     OptimizerConfig,
     ScheduleConfig,
+    Settings,
 )
 
-__all__ = ["complaint", "complaint_of_place"]
+__all__ = ["complaint", "complaint_of_place", "complaint_of_settings"]
 
 
 def complaint(section: type[Any], key: str, value: Any) -> str:
@@ -42,6 +43,27 @@ def complaint_of_place(name: str) -> str:
     if name.isprintable() and not {"", ".", ".."} & set(name.split("/")):
         return ""
     return f"be a path of results, without empty, '.' and '..' parts; got {name!r}"
+
+
+def complaint_of_settings(settings: Settings) -> str:
+    """Return which settings do not go together, or an empty string.
+
+    Examples
+    --------
+    >>> complaint_of_settings(Settings(schedule=ScheduleConfig(name="multistep")))
+    "schedule.name = 'multistep' needs schedule.milestones; got []"
+    """
+    optimizer, schedule, loss = settings.optimizer, settings.schedule, settings.loss
+    if schedule.name == "multistep" and not schedule.milestones:
+        return "schedule.name = 'multistep' needs schedule.milestones; got []"
+    if optimizer.name == "sgd" and optimizer.nesterov and not optimizer.momentum:
+        return "optimizer.nesterov needs a positive optimizer.momentum; got 0"
+    if loss.label_smoothing and loss.name != "softmax":
+        return (
+            f"loss.label_smoothing is for loss.name = 'softmax' and must be 0 for {loss.name!r}; "
+            f"got {loss.label_smoothing:g}"
+        )
+    return ""
 
 
 def _fractions(values: tuple[float, ...]) -> str:

@@ -160,7 +160,8 @@ def compare(results: Results) -> Comparison:
         Differences are paired by seed; a run that diverged takes its pair out and is counted.
     """
     experiment, finals = results.experiment, results.finals
-    _check_metric(experiment.metric, finals)
+    for metric in (experiment.metric, *experiment.further):
+        _check_metric(metric, finals)
     for claim in experiment.claims:
         runs = [run for run in finals if run.arm == claim.better]
         _check_metric(claim.metric, runs, claim.epoch)

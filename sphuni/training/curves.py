@@ -45,7 +45,8 @@ def draw(results: Results, folder: Path) -> list[Path]:
         for outcome in results.finals:
             if outcome.case == table.case and outcome.status == "done":
                 runs[outcome.arm].append(outcome)
-        path = folder / f"{results.experiment.name}-{table.case.replace('/', '-')}.png"
+        name = f"{results.experiment.name}-{table.case}".replace("/", "-")
+        path = folder / f"{name}.png"
         _draw_case(comparison, table, runs, path)
         paths.append(path)
     return paths

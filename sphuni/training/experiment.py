@@ -15,6 +15,7 @@ arm of a case sees, for one seed, the same initial weights and the same batches.
     [data]
     name = "digits"                   # see sphuni.training.data
     train = 200                       # drawn for each seed from the training pool
+    validation = 200                  # others of the pool, for selection
     [model]
     name = "small-cnn"                # of sphuni.training.models.names(), or "module:factory"
     [optimizer]
@@ -23,6 +24,9 @@ arm of a case sees, for one seed, the same initial weights and the same batches.
     [training]
     epochs = 25
     batch_size = 50
+
+    [select]
+    seeds = 5                         # runs per value that is tried; 0 turns selection off
 
     [[arm]]
     name = "baseline"

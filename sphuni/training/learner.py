@@ -18,6 +18,7 @@ from sphuni.nn.losses import (
 )
 from sphuni.training.config import LossConfig
 from sphuni.training.data import Graph
+from sphuni.training.models.pointnet import Alignment
 from sphuni.training.streams import seeded
 
 __all__ = ["Learner"]
@@ -35,7 +36,7 @@ class Learner(nn.Module):
 
     Angular losses have class weights of their own, so the network's classifier (its attribute
     `classifier`, else its last linear layer) is replaced by the identity. Losses on features see
-    what enters the classifier.
+    what enters the classifier. The matrices of an `Alignment` add its penalty.
 
     Parameters
     ----------
@@ -58,10 +59,11 @@ class Learner(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.config, self.graph = config, graph
+        self.config, self.graph, self.classes = config, graph, classes
         self.angular: GASoftmaxLoss | None = None
         self.centers: CenterLoss | None = None
         self._seen: list[Tensor] = []
+        self._penalties: list[Tensor] = []
         angular = config.name in _ANGULAR
         width = 0
         if angular or self.needs_features or config.center:
@@ -70,6 +72,9 @@ class Learner(nn.Module):
             if angular:
                 _replace(network, path, nn.Identity())
             network.get_submodule(path).register_forward_pre_hook(self._see)
+        for module in network.modules():
+            if isinstance(module, Alignment) and module.orthogonality:
+                module.register_forward_hook(self._penalise)
         self.network = network
         with seeded(seed, "loss"):
             if angular:
@@ -96,11 +101,14 @@ class Learner(nn.Module):
             logits = self.angular.logits(output.detach()).detach()
         else:
             logits = output.float()
+            self._check(logits)
             loss = functional.cross_entropy(
                 logits, targets, label_smoothing=self.config.label_smoothing
             )
         if self.needs_features:
             loss = loss + self._feature_losses(self._features(inputs), targets)
+        for penalty in self._penalties:
+            loss = loss + penalty
         return loss, logits.detach()
 
     def predict(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -118,12 +126,24 @@ class Learner(nn.Module):
 
     def _run(self, inputs: Tensor) -> Tensor:
         self._seen.clear()
+        self._penalties.clear()
         if self.graph is None:
             return self.network(inputs)
         return self.network(self.graph.features, self.graph.adjacency)[inputs]
 
+    def _check(self, logits: Tensor) -> None:
+        """A GPU would abort the process, and torch names neither the network nor the classes."""
+        if logits.ndim != 2 or logits.shape[1] < self.classes:
+            raise ValueError(
+                f"the network must give a number for each of the {self.classes} classes of every "
+                f"sample; it gave a tensor of shape {tuple(logits.shape)}"
+            )
+
     def _see(self, _: nn.Module, arguments: tuple[Any, ...]) -> None:
         self._seen.append(arguments[0])
+
+    def _penalise(self, module: nn.Module, _: tuple[Any, ...], matrices: Tensor) -> None:
+        self._penalties.append(cast(Alignment, module).penalty(matrices))
 
     def _features(self, inputs: Tensor) -> Tensor:
         features = self._seen[-1].float()

@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from sphuni.training import ranks
-from sphuni.training.build import build_model, build_optimizer, build_regularizer, rate_factor
+from sphuni.training.build import (
+    build_model,
+    build_optimizer,
+    build_regularizer,
+    descend,
+    set_rates,
+)
 from sphuni.training.checkpoint import read_checkpoint, write_checkpoint
 from sphuni.training.config import Settings
 from sphuni.training.data import Samples, Splits, augment
@@ -20,6 +26,7 @@ from sphuni.training.diagnose import DivergedError, find_layer
 from sphuni.training.evaluate import check_counts, evaluate
 from sphuni.training.layers import measure_layers, measure_objectives, rounded
 from sphuni.training.learner import Learner
+from sphuni.training.models.adversarial import Adversaries
 from sphuni.training.streams import generator, seeded
 
 __all__ = ["Row", "Trainer", "train"]
@@ -73,6 +80,8 @@ def train(
     )
     if checkpoint is not None and checkpoint.exists():
         trainer.load_state(read_checkpoint(checkpoint, settings))
+        if on_row is not None and ranks.is_first():
+            on_row(trainer.rows)  # as no later epoch may end
     saved = time.monotonic()
     while trainer.epoch < settings.training.epochs:
         trainer.run_epoch()
@@ -111,6 +120,11 @@ class Trainer:
         self.splits = _on_device(splits, device)
         self.named = network is None
         model = self._model(network)
+        if isinstance(model, Adversaries):
+            raise ValueError(
+                f"model.name = {settings.model.name!r} generates images; give the experiment "
+                "kind = 'gan'"
+            )
         self.learner = Learner(
             model, settings.loss, classes=splits.classes, graph=self.splits.graph, seed=seed
         ).to(device)
@@ -248,21 +262,14 @@ class Trainer:
         """One step of the optimizer; returns loss, penalty and logits before it."""
         step = (self.epoch - 1) * self.steps + k
         share = step / (self.steps * self.settings.training.epochs)
-        factor = rate_factor(self.settings.schedule, share)
-        for group in self.optimizer.param_groups:
-            group["lr"] = factor * group["base_lr"]
+        set_rates(self.optimizer, self.settings.schedule, share)
         with self.precision():
             loss, logits = self.call(inputs, targets)
         penalty = loss.new_zeros(()) if self.regularizer is None else self.regularizer()
         total = self._part(targets) * loss + penalty
         if self.device == "cpu":
             self._stop_unless(torch.isfinite(total.detach()), inputs, targets, step)
-        self.optimizer.zero_grad()
-        total.backward()
-        if self.settings.training.max_norm:
-            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self.settings.training.max_norm)
-        self.optimizer.step()
+        descend(self.optimizer, total, max_norm=self.settings.training.max_norm)
         return loss.detach(), penalty.detach(), logits
 
     def _check(self, losses: Tensor, inputs: Tensor, targets: Tensor) -> None:

@@ -11,6 +11,7 @@ from sphuni._numbers import whole
 from sphuni._typing import Array
 from sphuni.training import schema
 from sphuni.training.archive import Results
+from sphuni.training.checks import complaint_of_settings
 from sphuni.training.compare import compare
 from sphuni.training.config import Settings
 from sphuni.training.data import Samples, Splits
@@ -89,6 +90,8 @@ def compare_methods(
     >>> [(row.arm, row.seeds) for row in result.table.cases[0].rows]
     [('none', 2), ('hs-mhe', 2)]
     """
+    if isinstance(methods, str):
+        raise TypeError(f"methods must be a list of names, not one; got {methods!r}")
     names = list(methods)
     repeated = [name for name in names if names.count(name) > 1]
     if not names or repeated:
@@ -109,6 +112,10 @@ def compare_methods(
         arms=arms,
         cases=(Case(name=_CASE),),
     )
+    for arm in arms:
+        wrong = complaint_of_settings(schema.settings_of(experiment, experiment.cases[0], arm))
+        if wrong:
+            raise ValueError(f"settings: {wrong}")
     splits = _splits(train_data, test_data)
     make = _new_each_time(network)
     outcomes = []
@@ -148,11 +155,18 @@ def _run(
 
 
 def _new_each_time(network: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """Refuse a module that was trained in an earlier run."""
+    """Refuse what is no new module: one that was trained in an earlier run, or none at all."""
+    if isinstance(network, nn.Module):
+        raise TypeError(
+            f"network must be a function without arguments that returns a new module; got a "
+            f"{type(network).__name__} itself"
+        )
     seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
     def make() -> nn.Module:
         made = network()
+        if not isinstance(made, nn.Module):
+            raise TypeError(f"network must return a module; it returned a {type(made).__name__}")
         if made in seen:
             raise ValueError(
                 "network must return a new module at every call; it returned one twice"

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sphuni._files import write_text
+from sphuni._files import remove_leftovers, write_text
 from sphuni._numbers import whole
 from sphuni._workers import ordered_map
 from sphuni.training import data, ranks
@@ -22,6 +22,7 @@ from sphuni.training.statistics import lower_is_better
 
 __all__ = ["Step", "locked", "missing_data", "run_experiment"]
 
+_SOURCE, _CHOSEN = "experiment.toml", "chosen.json"
 SELECT_SEED = 1_000_000
 """Seeds from here on select; those that count begin at 0."""
 
@@ -102,8 +103,11 @@ def run_experiment(
     count = experiment.seeds if seeds is None else whole("seeds", seeds, 1)
     make = _Maker(experiment, folder, count, data_folder, device, board)
     with locked(folder):
+        if ranks.is_first():
+            for name in (_SOURCE, _CHOSEN):
+                remove_leftovers(folder / name)
         if source and ranks.is_first():
-            write_text(folder / "experiment.toml", source)
+            write_text(folder / _SOURCE, source)
         counter = _Counter(make.count(pairs), on_step)
         chosen: dict[tuple[str, str], dict[str, Any]] = {}
         for stage in make.selection(pairs):
@@ -275,7 +279,7 @@ def _of(chosen: dict[tuple[str, str], dict[str, Any]], case: Case, arm: Arm) -> 
 
 def _write_chosen(folder: Path, chosen: dict[tuple[str, str], dict[str, Any]]) -> None:
     table = {f"{case}/{arm}": values for (case, arm), values in chosen.items()}
-    write_text(folder / "chosen.json", json.dumps(table, indent=1))
+    write_text(folder / _CHOSEN, json.dumps(table, indent=1))
 
 
 @contextmanager

@@ -95,6 +95,7 @@ class Outcome:
     rows : list of dict
         The log.
     settings : dict
+        With the kind and the options of the experiment.
     """
 
     experiment: str
@@ -132,13 +133,16 @@ def run_task(task: Task) -> Outcome:
     Raises
     ------
     ValueError
-        If the folder holds the result of a run with other settings; the first difference is named.
+        If the folder holds the result of a run with other settings, kind or options; the first
+        difference is named.
     MissingDataError
         If its data are not there.
     """
     done = read_result(task.folder)
+    others = {"kind": task.kind, "options": task.options}
     if done is not None:
-        schema.check_same(task.settings, done.settings, f"{str(task.folder)!r} holds")
+        what = f"{str(task.folder)!r} holds"
+        schema.check_same(task.settings, done.settings, what, others=others)
         return done
     if ranks.is_first():
         task.folder.mkdir(parents=True, exist_ok=True)
@@ -169,10 +173,11 @@ def run_task(task: Task) -> Outcome:
         reason=reason,
         seconds=round(spent, 3),
         rows=rows,
-        settings=cast(dict[str, Any], schema.to_table(task.settings)),
+        settings={**schema.to_table(task.settings), **schema.to_table(others)},
     )
     outcome = ranks.agree(outcome)
     if ranks.is_first():
+        log.finish(outcome.rows)
         write_result(task.folder, outcome)
         (task.folder / CHECKPOINT).unlink(missing_ok=True)
         for name in (RESULT, LOG, CHECKPOINT):
@@ -266,7 +271,10 @@ def train_classifier(task: Task, *, report: Callable[[list[Row]], None]) -> list
 
 
 class _Log:
-    """The log of a run: written whole at first (it may go on from a checkpoint), then appended."""
+    """The log of a run: written whole at first (it may go on from a checkpoint), then appended.
+
+    At the end it is written whole again, as a kind of run may add to its last row.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path, self.lines = path, -1
@@ -280,6 +288,11 @@ class _Log:
             with self.path.open("a", encoding="utf-8") as stream:
                 stream.write(text)
         self.lines = len(rows)
+
+    def finish(self, rows: list[Row]) -> None:
+        """Leave the file with these rows."""
+        self.lines = -1
+        self.update(rows)
 
 
 def _identity(task: Task) -> dict[str, Any]:

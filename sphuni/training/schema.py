@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sphuni.training.checks import complaint, complaint_of_place
+from sphuni.training.checks import complaint, complaint_of_place, complaint_of_settings
 from sphuni.training.config import (
     DataConfig,
     EvaluationConfig,
@@ -184,15 +184,30 @@ def to_table(value: Any) -> Any:
     return value
 
 
-def check_same(settings: Settings, found: Any, what: str) -> None:
+def check_same(
+    settings: Settings, found: Any, what: str, *, others: Mapping[str, Any] | None = None
+) -> None:
     """Refuse what was made with other settings; mixing them would spoil a comparison.
+
+    Parameters
+    ----------
+    settings : Settings
+    found : table
+        What was recorded.
+    what : str
+        Of whom; the beginning of the message.
+    others : mapping, optional
+        What else was recorded beside the sections.
 
     Raises
     ------
     ValueError
-        Naming the first difference. A setting that a later version added had its default before.
+        Naming the first difference. A setting that a later version added had its default before;
+        of other things that were not recorded nothing is known.
     """
-    difference = _first_difference(to_table(settings), _completed(found), "")
+    beside = to_table(others or {})
+    known = {**beside, **found} if isinstance(found, dict) else found
+    difference = _first_difference({**to_table(settings), **beside}, _completed(known), "")
     if found and difference:
         raise ValueError(
             f"{what} a run with other settings: {difference}. Name another folder with --out, or "
@@ -282,9 +297,12 @@ def _check_references(experiment: Experiment) -> None:
     cases = [case.name for case in experiment.cases]
     for arm in experiment.arms:
         _check_names(arm.cases, cases, f"arm {arm.name!r}: case")
+        _check_candidates(arm)
         for case in experiment.cases:
-            for candidate in candidates(arm) or [{}]:
-                settings_of(experiment, case, arm, candidate)
+            for candidate in candidates(arm):
+                wrong = complaint_of_settings(settings_of(experiment, case, arm, candidate))
+                if wrong and (not arm.cases or case.name in arm.cases):
+                    raise _SchemaError(f"arm {arm.name!r} of case {case.name!r}: {wrong}")
     for claim in experiment.claims:
         where = f"claim {claim.text!r}: "
         _check_names((claim.better,), arms, f"{where}better")
@@ -299,12 +317,27 @@ def _check_references(experiment: Experiment) -> None:
         _check_names((name,) if name else (), arms, key)
 
 
+def _check_candidates(arm: Arm) -> None:
+    """Candidates are kept in folders by their values."""
+    for key, values in arm.select.items():
+        if not values or any(values.index(one) < k for k, one in enumerate(values)):
+            raise _SchemaError(
+                f"arm {arm.name!r}: select.{key!r} must be values to try, each once; "
+                f"got {list(values)}"
+            )
+
+
 def _check_places(experiment: Experiment) -> None:
     """There must be something to run, and every name is that of a folder of results."""
     if experiment.kind not in _kinds():
         hint = _nearest(experiment.kind, _kinds())
         raise _SchemaError(
             f"kind must be one of {', '.join(_kinds())}; got {experiment.kind!r}{hint}"
+        )
+    if experiment.options and experiment.kind not in _WITH_OPTIONS:
+        raise _SchemaError(
+            f"options are for kind {', '.join(map(repr, _WITH_OPTIONS))}, and this is "
+            f"{experiment.kind!r}; got {experiment.options}. Those of a network are model.options"
         )
     named = [("name", experiment.name)]
     named += [("arm name", arm.name) for arm in experiment.arms]
@@ -321,6 +354,9 @@ def _check_places(experiment: Experiment) -> None:
         if place in owners:
             raise _SchemaError(f"{owner} and {owners[place]} are both kept in {place!r}")
         owners[place] = owner
+
+
+_WITH_OPTIONS = ("conditioning",)
 
 
 def _kinds() -> list[str]:

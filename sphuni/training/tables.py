@@ -14,7 +14,7 @@ __all__ = ["as_dict", "insert", "markdown", "overview", "text", "verdicts"]
 
 _Lines = list[list[str]]
 _FURTHER = "Further numbers, in brackets the shift in deviations of the reference"
-_MARK = re.compile(r"(<!-- sphuni train: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MARK = re.compile(r"(<!-- sphuni train: ([^\n]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def text(comparison: Comparison) -> str:

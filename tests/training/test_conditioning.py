@@ -75,3 +75,18 @@ def test_scales_beyond_double_precision_are_refused(tmp_path: Path):
         conditioning.run(task, report=lambda _: None)
     with pytest.raises(ValueError, match="those of 'more-samples' are missing"):
         conditioning.run(Task(**{**task.__dict__, "options": {}}), report=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scales": [1, 0]}, r"options.scales must be a list of positive numbers; got \[1, 0\]"),
+        ({"scales": 3}, r"options.scales must be a list of positive numbers; got 3"),
+        ({"shapes": {"square": [4, 4]}}, r"options.shapes.square must be three whole .*\[4, 4\]"),
+        ({"shapes": {"square": [4, 4, 0]}}, r"options.shapes.square must be .* got \[4, 4, 0\]"),
+        ({"shapes": 3}, r"must hold scales, .* those of 'square' are missing"),
+    ],
+)
+def test_wrong_options_are_named(tmp_path: Path, options, message):
+    with pytest.raises(ValueError, match=message):
+        conditioning.run(task_of("square", "plain", tmp_path, **options), report=lambda _: None)

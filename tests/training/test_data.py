@@ -11,7 +11,7 @@ from PIL import Image
 from sphuni._errors import UnreadableFileError
 from sphuni.training import data, models
 from sphuni.training.config import DataConfig
-from sphuni.training.data import images
+from sphuni.training.data import Dataset, Samples, images
 from sphuni.training.data.arrays import read_graph, read_npz, read_points
 
 
@@ -315,3 +315,46 @@ def test_validation_is_like_the_pool_where_training_takes_the_rest():
     assert ((counts - expected) ** 2 / expected).sum() < 16  # 9 degrees of freedom
     rows = torch.cat([found.train.inputs, found.validation.inputs]).flatten(1)
     assert len(rows.unique(dim=0)) == 600
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"), [(100, 100), (160, 100), (400, 100), (500, 100), (0, 100), (590, 10)]
+)
+def test_validation_is_like_the_pool_whatever_training_takes(train, validation):
+    targets = (torch.arange(600) % 6 == 0).long()  # 500 and 100
+    pool = Samples(torch.arange(600.0)[:, None], targets)
+    dataset, config = (
+        Dataset("uneven", 2, pool, pool),
+        DataConfig(train=train, validation=validation),
+    )
+    found = [data.draw(dataset, config, seed=seed) for seed in range(40)]
+    rare = sum(int(one.validation.targets.sum()) for one in found)
+    expected = 40 * validation / 6
+    assert abs(rare - expected) < 4 * expected**0.5
+    for one in found:
+        assert len(one.validation) == validation
+        assert len(torch.cat([one.train.inputs, one.validation.inputs]).unique()) == (
+            (train or 600 - validation) + validation
+        )
+        left = 100 - int(one.validation.targets.sum())
+        assert int(one.train.targets.sum()) == min((train or 600 - validation) // 2, left)
+
+
+def test_training_samples_do_not_depend_on_validation_where_there_is_room():
+    dataset = data.load("digits")
+    alone, beside = (
+        data.draw(dataset, DataConfig(train=200, validation=count), seed=1).train
+        for count in (0, 400)
+    )
+    assert torch.equal(alone.inputs, beside.inputs)
+    assert beside.targets.bincount().tolist() == [20] * 10
+
+
+def test_settings_that_would_change_nothing_are_refused(tmp_path):
+    np.savez(tmp_path / "g.npz", **GRAPH)
+    graph = read_graph(tmp_path / "g.npz")
+    with pytest.raises(ValueError, match=r"data.train is not for 'g', a graph with a split of its"):
+        data.draw(graph, DataConfig(train=1), seed=0)
+    for key, value in (("transform", "phase"), ("pool", 2)):
+        with pytest.raises(ValueError, match=rf"data.{key} is not for 'shapes', not images; got"):
+            data.draw(data.load("shapes"), DataConfig(**{key: value}), seed=0)

@@ -9,7 +9,8 @@ import torch
 
 from sphuni.training import schema
 from sphuni.training.archive import Results
-from sphuni.training.config import Settings
+from sphuni.training.config import OptimizerConfig, ScheduleConfig, Settings
+from sphuni.training.diagnose import DivergedError
 from sphuni.training.extras import condition_numbers, histogram_of_k
 from sphuni.training.kinds import gan, trained_uniformity
 from sphuni.training.runner import CHECKPOINT, Outcome, Task
@@ -185,3 +186,66 @@ def test_the_judge_sees_what_is_generated(images):
     phase = dataclasses.replace(plain, transform="phase")
     weights = [next(gan.judge(config).parameters()) for config in (plain, phase)]
     assert not torch.equal(*weights)
+
+
+def game(settings: Settings) -> gan._Game:
+    return gan._Game(settings, gan._splits(settings.data, None, 0), 0)
+
+
+def weights(one: gan._Game) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in one.networks.parameters()])
+
+
+def test_gans_follow_schedule_and_clipping(tmp_path, images):
+    settings = task("gan", "baseline", tmp_path / "run", images, 2).settings
+    stopping = ScheduleConfig(name="multistep", milestones=(0.5,), gamma=0.0)
+    one = game(dataclasses.replace(settings, schedule=stopping))
+    start = weights(one)
+    one.run_epoch()
+    half = weights(one)
+    one.run_epoch()
+    assert not torch.equal(start, half)
+    assert torch.equal(half, weights(one))
+    training = dataclasses.replace(settings.training, max_norm=1e-30)
+    still = game(
+        dataclasses.replace(settings, training=training, optimizer=OptimizerConfig(lr=1.0))
+    )
+    still.run_epoch()
+    torch.testing.assert_close(weights(still), start, rtol=0.0, atol=1e-20)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("loss", "label_smoothing", 0.1),
+        ("loss", "name", "w-softmax"),
+        ("data", "augment", ("flip",)),
+        ("training", "precision", "bfloat16"),
+        ("evaluation", "recall", (1,)),
+    ],
+)
+def test_gans_refuse_what_they_do_not_follow(section, key, value, tmp_path, images):
+    one = task("gan", "baseline", tmp_path / "run", images, 1)
+    changed = dataclasses.replace(getattr(one.settings, section), **{key: value})
+    settings = dataclasses.replace(one.settings, **{section: changed})
+    with pytest.raises(ValueError, match=rf"'gan' does not follow {section}\.{key}; got .*Leave"):
+        gan.run(dataclasses.replace(one, settings=settings), report=lambda _: None)
+
+
+def test_a_gan_that_diverges_names_the_step(tmp_path, images):
+    one = game(task("gan", "baseline", tmp_path / "run", images, 2).settings)
+    one.run_epoch()
+    next(one.networks.discriminator.parameters()).data.fill_(torch.nan)
+    with pytest.raises(DivergedError, match=r"step 3 \(epoch 2\): the loss of the discriminator"):
+        one.run_epoch()
+
+
+def test_spectral_normalisation_starts_a_game_from_the_same_weights(tmp_path, images):
+    plain, spectral = (
+        game(task("gan", arm, tmp_path / arm, images, 1).settings).networks.state_dict()
+        for arm in ("baseline", "sn")
+    )
+    for name, value in plain.items():
+        layer = name.removesuffix(".weight")
+        other = spectral.get(name, spectral.get(f"{layer}.parametrizations.weight.original"))
+        assert torch.equal(value, other), name

@@ -387,3 +387,51 @@ def test_a_sample_is_none_of_its_own_neighbours(settings, splits):
     recall = EvaluationConfig(recall=(1, len(splits.test)))
     with pytest.raises(ValueError, match=f"less than the {len(splits.test)} samples"):
         Trainer(dataclasses.replace(settings, evaluation=recall), splits, seed=0)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.001, 0.5])
+def test_pointnet_keeps_the_matrix_of_its_features_near_an_orthogonal_one(weight):
+    config = ModelConfig(name="pointnet-t", width=0.1, options={"orthogonality": weight})
+    network = build_model(config, inputs=(20, 3), classes=4, seed=0)
+    learner = Learner(network, LossConfig(), classes=4)
+    generator = torch.Generator().manual_seed(0)
+    clouds, targets = torch.randn(5, 20, 3, generator=generator), torch.arange(5) % 4
+    network.eval()  # without dropout
+    matrices = []
+    network.align_features.register_forward_hook(lambda _m, _i, out: matrices.append(out))
+    with torch.no_grad():
+        network.align_features.matrix.weight.normal_(0.0, 0.1, generator=generator)
+    loss, logits = learner(clouds, targets)
+    plain = nn.functional.cross_entropy(logits, targets)
+    a = matrices[0].detach().double().numpy()
+    rest = np.eye(a.shape[1]) - a @ a.transpose(0, 2, 1)
+    expected = weight * np.mean(np.linalg.norm(rest, axis=(1, 2)) ** 2)
+    assert float(loss.detach()) == pytest.approx(float(plain) + expected, rel=1e-5)
+    loss.backward()
+    assert float(network.align_features.matrix.weight.grad.abs().sum()) > 0
+    assert torch.equal(learner.predict(clouds)[0], logits)
+
+
+def test_the_penalty_of_pointnet_is_of_the_features_alone_and_at_first_zero():
+    network = build_model(
+        ModelConfig(name="pointnet-t", width=0.1), inputs=(20, 3), classes=4, seed=0
+    )
+    assert network.align_input.orthogonality == 0.0
+    assert network.align_features.orthogonality == 0.001
+    learner = Learner(network, LossConfig(), classes=4).eval()
+    clouds, targets = torch.randn(5, 20, 3), torch.arange(5) % 4
+    loss, logits = learner(clouds, targets)
+    assert torch.equal(loss, nn.functional.cross_entropy(logits, targets))
+
+
+def test_a_resumed_run_reports_at_once_what_it_has(settings, splits, tmp_path):
+    path, seen = tmp_path / "checkpoint.pt", []
+    _, rows = train(settings, splits, seed=1, checkpoint=path)
+    train(settings, splits, seed=1, checkpoint=path, on_row=lambda found: seen.append(list(found)))
+    assert seen == [rows]
+
+
+def test_adversaries_are_no_classifiers(settings, splits):
+    wrong = dataclasses.replace(settings, model=ModelConfig(name="dcgan", width=0.1))
+    with pytest.raises(ValueError, match="'dcgan' generates images; give the experiment kind = 'g"):
+        Trainer(wrong, splits, seed=0)

@@ -16,11 +16,13 @@ import pytest
 import torch
 
 from sphuni._errors import UnreadableFileError
-from sphuni.training import schema
+from sphuni.training import data, schema
 from sphuni.training.archive import Results, pack, read_results
+from sphuni.training.checkpoint import read_checkpoint, write_checkpoint
 from sphuni.training.compare import compare
 from sphuni.training.config import ModelConfig
 from sphuni.training.curves import draw
+from sphuni.training.loop import train
 from sphuni.training.own import compare_methods
 from sphuni.training.plan import missing_data, run_experiment
 from sphuni.training.runner import CHECKPOINT, LOG, Task, read_result, run_folder, run_task
@@ -367,6 +369,9 @@ def test_a_metric_that_no_log_has_is_refused(results):
     experiment = dataclasses.replace(results.experiment, metric="test.eror")
     with pytest.raises(ValueError, match=r"'test.eror' is in no log; .* mean 'test.error'"):
         compare(dataclasses.replace(results, experiment=experiment))
+    further = dataclasses.replace(results.experiment, further=("train.loss", "nothing"))
+    with pytest.raises(ValueError, match="'nothing' is in no log"):
+        compare(dataclasses.replace(results, experiment=further))
 
 
 def test_nothing_is_confirmed_by_the_seeds_that_survived(results):
@@ -404,6 +409,11 @@ def test_misuse_of_a_comparison_of_ones_own():
         ("train_data must hold class numbers", {"labels": y - 1}),
         ("train_data must hold class numbers", {"labels": y + 0.5}),
         ("methods must be names, each once", {"methods": ["none", "none"]}),
+        ("schedule.milestones", {"settings": {"schedule": {"name": "multistep"}}}),
+        (
+            r"each of the 4 classes of every sample; it gave a tensor of shape \(16, 3\)",
+            {"make": lambda: torch.nn.Linear(4, 3)},
+        ),
         ("seeds must be at least 1; got 0", {"seeds": 0}),
         ("settings must not hold 'model'", {"settings": {"model": {"name": "small-cnn"}}}),
         ("settings must not hold of 'data' anything", {"settings": {"data": {"train": 5}}}),
@@ -533,3 +543,106 @@ def test_two_ranks_share_uneven_batches_and_stop_together(tiny_text, blobs, tmp_
         assert second.reason == first.reason
         if case == "uneven":
             assert second.last("train.loss") == pytest.approx(first.last("train.loss"), rel=1e-5)
+
+
+def checkpointed(tiny, folder, epochs):
+    """A run of three epochs that was killed after the checkpoint of one of them, before its log."""
+    task = task_of(tiny, folder)
+    folder.mkdir()
+    splits = data.draw(data.load(task.settings.data.name), task.settings.data, seed=task.seed)
+    shorter = dataclasses.replace(task.settings.training, epochs=epochs)
+    begun = dataclasses.replace(task.settings, training=shorter)
+    train(begun, splits, seed=task.seed, checkpoint=folder / CHECKPOINT)
+    rewritten(folder / CHECKPOINT, begun, task.settings)
+    return task
+
+
+def rewritten(path, before, after, change=lambda state: None):
+    """Write a checkpoint anew as one of other settings, with its state changed."""
+    state = read_checkpoint(path, before)
+    change(state)
+    about = ("schema", "version", "settings")
+    write_checkpoint(path, {k: v for k, v in state.items() if k not in about}, after)
+
+
+def poison(state):
+    for value in state["learner"].values():
+        if value.is_floating_point():
+            value.fill_(torch.nan)
+
+
+def test_a_log_is_whole_after_a_kill_between_the_last_checkpoint_and_the_log(tiny, tmp_path):
+    whole = task_of(tiny, tmp_path / "whole")
+    run_task(whole)
+    killed = checkpointed(tiny, tmp_path / "killed", 3)
+    run_task(killed)
+    assert log_without_times(killed.folder) == log_without_times(whole.folder)
+
+
+def test_a_run_that_diverges_after_it_was_resumed_keeps_its_epochs(tiny, tmp_path):
+    task = checkpointed(tiny, tmp_path / "run", 2)
+    rewritten(task.folder / CHECKPOINT, task.settings, task.settings, poison)
+    outcome = run_task(task)
+    assert outcome.status == "failed"
+    assert [row["epoch"] for row in outcome.rows] == [1, 2]
+    assert outcome.seconds == pytest.approx(sum(row["seconds"] for row in outcome.rows), abs=1e-3)
+
+
+def test_results_of_other_options_or_of_another_kind_are_refused(tmp_path):
+    text = schema.source("conditioning").replace('"conditioning"', '"mine"', 1)
+    first = schema.parse(text)
+    run_experiment(first, tmp_path, seeds=1)
+    assert len(run_experiment(first, tmp_path, seeds=1)) == 9
+    other = schema.parse(text.replace("scales = [1, 2, 4, 8, 16]", "scales = [1, 3]"))
+    with pytest.raises(ValueError, match=r"options.scales was \[1, .* is now \[1, 3\]"):
+        run_experiment(other, tmp_path, seeds=1)
+    kind = dataclasses.replace(first, kind="classification")
+    with pytest.raises(ValueError, match=r"kind was 'conditioning' and is now 'classification'"):
+        run_experiment(kind, tmp_path, seeds=1)
+
+
+def test_what_a_kind_adds_at_the_end_is_in_the_log(tiny, tmp_path):
+    evaluation = dataclasses.replace(tiny.base.evaluation, track="ends")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sphuni.stats._null._MANY", 1_999)
+        task = task_of(tiny, tmp_path / "run", evaluation=evaluation)
+        outcome = run_task(dataclasses.replace(task, kind="trained-uniformity"))
+    logged = [json.loads(line) for line in (task.folder / LOG).read_text().splitlines()]
+    assert logged == outcome.rows
+    assert any("layers.rank" in row for row in logged)
+
+
+def test_a_network_of_ones_own_is_made_by_a_function():
+    part = np.eye(4, dtype=np.float32), np.arange(4)
+    with pytest.raises(TypeError, match=r"must be a function without arguments .* got a Linear"):
+        compare_methods(torch.nn.Linear(4, 4), part, part)
+    with pytest.raises(TypeError, match="network must return a module; it returned a NoneType"):
+        compare_methods(lambda: None, part, part)
+    with pytest.raises(TypeError, match="methods must be a list of names, not one; got 'mhe'"):
+        compare_methods(lambda: torch.nn.Linear(4, 4), part, part, methods="mhe")
+
+
+def test_experiments_that_are_named_by_a_path(tiny_text, tmp_path):
+    for name in ("a", "a/b c"):
+        source = tiny_text.replace('name = "tiny"', f'name = "{name}"')
+        run_experiment(schema.parse(source), tmp_path / "out", seeds=1, source=source)
+    outer, inner = read_results(tmp_path / "out")
+    assert [results.experiment.name for results in (outer, inner)] == ["a", "a/b c"]
+    assert [len(results.outcomes) for results in (outer, inner)] == [2, 2]
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    assert pack(inner, packed).name == "a-b c.jsonl.gz"
+    (again,) = read_results(packed)
+    assert text(compare(again)) == text(compare(inner))
+    assert [path.name for path in draw(inner, packed)] == ["a-b c-blobs.png"]
+    page = "<!-- sphuni train: a/b c -->\nold\n<!-- end -->\n"
+    assert "| method |" in insert(page, [compare(inner)])
+
+
+def test_what_killed_writers_left_is_removed(tiny, tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    for name in ("experiment.toml", "chosen.json"):
+        (folder / f".{name}.x1.tmp").write_text("half")
+    run_experiment(tiny, tmp_path, seeds=1)
+    assert not list(folder.glob(".*.tmp"))

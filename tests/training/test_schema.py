@@ -75,6 +75,27 @@ def read(text):
             r"arm 'z' of case 'x/y' and arm 'y/z' of case 'x' are both kept in 'x/y/z'",
         ),
         (ARMS + "[data]\nname = '../..'", r"case name must be a path .* got '\.\.'"),
+        (ARMS + "[options]\nfoo = 1", r"options are for kind 'conditioning'.*model.options"),
+        (
+            "[[arm]]\nname = 'a'\n[arm.select]\n'optimizer.lr' = []",
+            r"arm 'a': select.'optimizer.lr",
+        ),
+        (
+            "[[arm]]\nname = 'a'\n[arm.select]\n'optimizer.lr' = [1, 1.0]",
+            r"must be values to try, each once; got \[1, 1.0\]",
+        ),
+        (
+            ARMS + "[[arm]]\nname = 'c'\nschedule.name = 'multistep'",
+            r"arm 'c' of case 'digits': schedule.name = 'multistep' needs schedule.milestones",
+        ),
+        (
+            ARMS + "[optimizer]\nnesterov = true\nmomentum = 0",
+            r"optimizer.nesterov needs a positive optimizer.momentum; got 0",
+        ),
+        (
+            "[loss]\nlabel_smoothing = 0.1\n[[arm]]\nname = 'c'\nloss.name = 'w-softmax'",
+            r"loss.label_smoothing is for .* must be 0 for 'w-softmax'; got 0.1",
+        ),
     ],
 )
 def test_errors_name_the_key_and_what_is_allowed(text, message):
@@ -168,3 +189,8 @@ def test_runs_with_other_options_are_not_taken_for_the_same():
     with pytest.raises(ValueError, match="channels_last_cpu was False and is now True"):
         schema.check_same(faster, table, "x")
     schema.check_same(faster, {}, "logs of before settings were kept")
+    options = {"options": {"scales": (1, 2)}}
+    schema.check_same(plain, table, "logs of before options were kept", others=options)
+    schema.check_same(plain, {**table, "options": {"scales": [1, 2]}}, "x", others=options)
+    with pytest.raises(ValueError, match=r"options.scales was \[3\] and is now \[1, 2\]"):
+        schema.check_same(plain, {**table, "options": {"scales": [3]}}, "x", others=options)

@@ -1,5 +1,7 @@
 """The samples of one run: drawn by its seed, transformed, standardised."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
@@ -10,6 +12,8 @@ from sphuni.training.data.transforms import TRANSFORMS
 from sphuni.training.streams import generator
 
 __all__ = ["draw"]
+
+_ENOUGH = 0.9
 
 
 def draw(dataset: Dataset, config: DataConfig, *, seed: int) -> Splits:
@@ -30,12 +34,16 @@ def draw(dataset: Dataset, config: DataConfig, *, seed: int) -> Splits:
     Raises
     ------
     ValueError
-        If the pool has fewer samples, or the images fewer pixels, than asked for.
+        If the pool has fewer samples, or the images fewer pixels, than asked for; if a setting is
+        for images, or for data without a split of their own, and these are not.
     """
     if dataset.graph is not None:
+        _refuse_for(dataset, config, ("train", "validation", "test", "pool", "transform"))
         validation = dataset.validation or dataset.pool.take(torch.arange(0))
         shape = (dataset.graph.width,)
         return Splits(dataset.pool, validation, dataset.test, dataset.classes, shape, dataset.graph)
+    if dataset.pool.inputs.ndim != 4:
+        _refuse_for(dataset, config, ("pool", "transform"))
     train, validation = _draw_pool(dataset, config, seed)
     test = dataset.test.take(_some(len(dataset.test), config.test, "data.test", dataset.name))
     parts = [_prepare(samples, config) for samples in (train, validation, test)]
@@ -46,11 +54,21 @@ def draw(dataset: Dataset, config: DataConfig, *, seed: int) -> Splits:
     return Splits(train, validation, test, dataset.classes, tuple(train.inputs.shape[1:]))
 
 
+def _refuse_for(dataset: Dataset, config: DataConfig, keys: Sequence[str]) -> None:
+    """Refuse settings that would change nothing."""
+    kind = "not images" if dataset.graph is None else "a graph with a split of its own"
+    for key in keys:
+        value = getattr(config, key)
+        if value != getattr(DataConfig(), key):
+            raise ValueError(f"data.{key} is not for {dataset.name!r}, {kind}; got {value!r}")
+
+
 def _draw_pool(dataset: Dataset, config: DataConfig, seed: int) -> tuple[Samples, Samples]:
     """Training samples with equal numbers per class as far as possible, and others to validate.
 
-    Where training takes all, those to validate are drawn first: what equal numbers would leave
-    over are samples of the large classes only.
+    Those to validate are the last of a random order, as those to train are the first of each class:
+    next in that order come the large classes. Where training takes all, or leaves too few of the
+    small classes, those to validate are drawn before it.
     """
     size = len(dataset.pool)
     count = config.train or size - config.validation
@@ -61,10 +79,21 @@ def _draw_pool(dataset: Dataset, config: DataConfig, seed: int) -> tuple[Samples
         )
     order = torch.randperm(size, generator=generator(seed, "split"))
     ranked = order[_by_rank_in_class(dataset.pool.targets[order])]
-    held = order[: 0 if config.train else config.validation]
-    kept = ranked[~torch.isin(ranked, held)][:count]
+    kept = ranked[:count]
     rest = order[~torch.isin(order, kept)]
-    return dataset.pool.take(kept), dataset.pool.take(rest[: config.validation])
+    targets = dataset.pool.targets
+    if not config.train or _is_short(targets[rest], targets, config.validation):
+        rest = order
+    held = rest[len(rest) - config.validation :]
+    kept = ranked[~torch.isin(ranked, held)][:count]
+    return dataset.pool.take(kept), dataset.pool.take(held)
+
+
+def _is_short(left: Tensor, pool: Tensor, count: int) -> bool:
+    """Whether a class is left with less than nine tenths of its share of so many samples."""
+    sizes = pool.bincount()
+    share = sizes * (count / len(pool))
+    return bool((left.bincount(minlength=len(sizes)) < _ENOUGH * share).any())
 
 
 def _by_rank_in_class(targets: Tensor) -> Tensor:

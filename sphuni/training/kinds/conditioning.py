@@ -8,7 +8,7 @@ c^2; Lemma 2 that the eigenvalues of G_S stay the same.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -34,13 +34,13 @@ def run(task: Task, *, report: Callable[[list[dict[str, Any]]], None]) -> list[d
     if task.arm not in _ARMS:
         raise ValueError(f"arms of 'conditioning' are {', '.join(_ARMS)}; got {task.arm!r}")
     shapes, given = task.options.get("shapes", {}), task.options.get("scales", ())
-    if task.case not in shapes or not given:
+    if not isinstance(shapes, dict) or task.case not in shapes or not given:
         raise ValueError(
             "options of 'conditioning' must hold scales, a list of numbers, and shapes, three "
             f"numbers for every case; those of {task.case!r} are missing"
         )
-    u, v = _factors(shapes[task.case], task.seed)
-    scales = [float(c) for c in given]
+    u, v = _factors(_shape(shapes[task.case], task.case), task.seed)
+    scales = _scales(given)
     first = spectrum(u, v, 1.0, task.arm)
     rows = []
     for number, c in enumerate(scales, 1):
@@ -103,6 +103,24 @@ def _numbers(found: Array, first: Array, c: float) -> dict[str, float]:
         numbers["growth.score"] = float(np.log(kappa / before) / np.log(c))
         numbers["eigenvalue.change"] = float(np.abs(np.log10(found / first)).max())
     return numbers
+
+
+def _shape(given: Any, case: str) -> Sequence[int]:
+    listed = isinstance(given, list | tuple) and len(given) == len(("n", "m", "k"))
+    if not listed or not all(isinstance(size, int) and size >= 1 for size in given):
+        raise ValueError(
+            f"options.shapes.{case} must be three whole numbers of at least 1, n, m, k; "
+            f"got {given!r}"
+        )
+    return cast(Sequence[int], given)
+
+
+def _scales(given: Any) -> list[float]:
+    if not isinstance(given, list | tuple) or not all(
+        isinstance(c, int | float) and 0 < c < np.inf for c in given
+    ):
+        raise ValueError(f"options.scales must be a list of positive numbers; got {given!r}")
+    return [float(c) for c in given]
 
 
 def _factors(shape: Sequence[int], seed: int) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ the same images (`judge`), not by an Inception network: compare it within one ex
 """
 
 import functools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,13 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from sphuni.training import data, ranks
-from sphuni.training.build import build_model, build_optimizer, build_regularizer
+from sphuni.training.build import (
+    build_model,
+    build_optimizer,
+    build_regularizer,
+    descend,
+    set_rates,
+)
 from sphuni.training.checkpoint import read_checkpoint, write_checkpoint
 from sphuni.training.config import DataConfig, ModelConfig, Settings, Transform
 from sphuni.training.data import Splits
@@ -35,16 +42,27 @@ Row = dict[str, Any]
 
 
 def run(task: Task, *, report: Callable[[list[Row]], None]) -> list[Row]:
-    """Train one pair of networks; rows have both losses, at the end score and energy."""
+    """Train one pair of networks; rows have both losses, at the end score and energy.
+
+    Raises
+    ------
+    ValueError
+        If the settings ask for what is done for classifiers only.
+    """
+    _refuse_unused(task.settings)
     splits = _splits(task.settings.data, task.data, task.seed)
     game = _Game(task.settings, splits, task.seed)
     checkpoint = task.folder / CHECKPOINT
     if checkpoint.exists():
         game.load_state(read_checkpoint(checkpoint, task.settings))
+        report(game.rows)
+    saved = time.monotonic()
     while game.epoch < task.settings.training.epochs:
         game.run_epoch()
-        if ranks.is_first():
+        waited = time.monotonic() - saved >= task.settings.training.checkpoint_seconds
+        if waited and ranks.is_first():
             write_checkpoint(checkpoint, game.state(), task.settings)
+            saved = time.monotonic()
         report(game.rows)
     network = judge(task.settings.data, task.data)
     game.rows[-1] |= game.results(network)
@@ -103,6 +121,7 @@ class _Game:
         self.networks = networks
         count = len(splits.train)
         self.size = min(settings.training.batch_size or count, count)
+        self.steps = count // self.size
         parts = (self.networks.generator, self.networks.discriminator)
         self.optimizers = [build_optimizer([part], settings.optimizer) for part in parts]
         self.regularizer = build_regularizer(
@@ -115,9 +134,9 @@ class _Game:
         self.epoch += 1
         losses = []
         with seeded(self.seed, "gan", self.epoch):
-            for index in torch.randperm(len(self.splits.train)).split(self.size):
-                if len(index) == self.size:
-                    losses.append(self._step(self.splits.train.inputs[index]))
+            batches = torch.randperm(len(self.splits.train)).split(self.size)
+            for k, index in enumerate(batches[: self.steps]):
+                losses.append(self._step(k, self.splits.train.inputs[index]))
         real, fake = torch.tensor(losses).mean(dim=0).tolist()
         self.rows.append(
             {
@@ -155,24 +174,47 @@ class _Game:
         if self.regularizer is not None:
             self.regularizer.load_state_dict(state["regularizer"])
 
-    def _step(self, images: Tensor) -> tuple[float, float]:
+    def _step(self, k: int, images: Tensor) -> tuple[float, float]:
+        """One step of both; returns their losses before it."""
+        settings, step = self.settings, (self.epoch - 1) * self.steps + k
+        for optimizer in self.optimizers:
+            share = step / (self.steps * settings.training.epochs)
+            set_rates(optimizer, settings.schedule, share)
         generator, discriminator = self.networks.generator, self.networks.discriminator
         fakes = generator(torch.randn(len(images), self.networks.latent))
         judged, faked = discriminator(images), discriminator(fakes.detach())
         loss = functional.softplus(-judged).mean() + functional.softplus(faked).mean()
         penalty = loss.new_zeros(()) if self.regularizer is None else self.regularizer()
-        self._descend(1, loss + penalty)
+        self._descend(1, loss + penalty, step)
         fooled = functional.softplus(-discriminator(fakes)).mean()
-        self._descend(0, fooled)
+        self._descend(0, fooled, step)
         return loss.item(), fooled.item()
 
-    def _descend(self, which: int, loss: Tensor) -> None:
+    def _descend(self, which: int, loss: Tensor, step: int) -> None:
         if not bool(torch.isfinite(loss)):
             name = ("generator", "discriminator")[which]
-            raise DivergedError(f"the loss of the {name}", len(self.rows), self.epoch)
-        self.optimizers[which].zero_grad()
-        loss.backward()
-        self.optimizers[which].step()
+            raise DivergedError(f"the loss of the {name}", step, self.epoch)
+        descend(self.optimizers[which], loss, max_norm=self.settings.training.max_norm)
+
+
+_UNUSED = {
+    "data": ("augment",),
+    "loss": ("name", "label_smoothing", "center", "contrastive", "triplet", "options"),
+    "training": ("precision", "compile"),
+    "evaluation": ("recall", "parameters"),
+}
+"""Keys that classifiers alone follow, by section."""
+
+
+def _refuse_unused(settings: Settings) -> None:
+    usual = Settings()
+    for section, keys in _UNUSED.items():
+        for key in keys:
+            value, default = (getattr(getattr(one, section), key) for one in (settings, usual))
+            if value != default:
+                raise ValueError(
+                    f"kind 'gan' does not follow {section}.{key}; got {value!r}. Leave it out"
+                )
 
 
 def _splits(config: DataConfig, folder: Path | None, seed: int) -> Splits:

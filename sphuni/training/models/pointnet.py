@@ -8,14 +8,23 @@ from torch import Tensor, nn
 
 from sphuni.training.models.blocks import scaled
 
-__all__ = ["PointNetwork", "pointnet"]
+__all__ = ["Alignment", "PointNetwork", "pointnet"]
 
 
-class _Alignment(nn.Module):
-    """The network that predicts a size x size matrix from a cloud, the identity at first."""
+class Alignment(nn.Module):
+    """The network that predicts a size x size matrix from a cloud, the identity at first.
 
-    def __init__(self, size: int, width: float) -> None:
+    Parameters
+    ----------
+    size : int
+    width : float
+    orthogonality : float, default 0
+        Weight of the penalty that keeps the matrix near an orthogonal one.
+    """
+
+    def __init__(self, size: int, width: float, *, orthogonality: float = 0.0) -> None:
         super().__init__()
+        self.orthogonality = orthogonality
         widths = [scaled(n, width) for n in (64, 128, 1024, 512, 256)]
         self.size = size
         self.shared = nn.Sequential(*_shared(size, widths[:3]))
@@ -26,8 +35,22 @@ class _Alignment(nn.Module):
             self.matrix.bias.copy_(torch.eye(size).flatten())
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return a matrix for each cloud of shape (channels, points)."""
         summary = self.head(self.shared(x).amax(dim=2))
         return self.matrix(summary).reshape(-1, self.size, self.size)
+
+    def penalty(self, matrices: Tensor) -> Tensor:
+        r"""Return the weight times the mean over clouds of :math:`|I - A A^T|_F^2`.
+
+        Examples
+        --------
+        >>> Alignment(2, 0.1, orthogonality=0.5).penalty(torch.tensor([[[2.0, 0.0], [0.0, 1.0]]]))
+        tensor(4.5000)
+        """
+        with torch.autocast(matrices.device.type, enabled=False):  # near I its digits cancel
+            a = matrices.float()
+            rest = torch.eye(self.size, device=a.device) - a @ a.mT
+            return self.orthogonality * rest.square().sum(dim=(1, 2)).mean()
 
 
 class PointNetwork(nn.Module):
@@ -43,17 +66,28 @@ class PointNetwork(nn.Module):
         With the two alignment networks.
     dropout : float
         Before the classifier.
+    orthogonality : float
+        Weight of the penalty of the matrix that aligns features, which `training.learner` adds.
     """
 
     def __init__(
-        self, channels: int, classes: int, *, width: float, alignment: bool, dropout: float
+        self,
+        channels: int,
+        classes: int,
+        *,
+        width: float,
+        alignment: bool,
+        dropout: float,
+        orthogonality: float,
     ) -> None:
         super().__init__()
         low = [scaled(n, width) for n in (64, 64)]
         high = [scaled(n, width) for n in (64, 128, 1024)]
         dense = [scaled(n, width) for n in (512, 256)]
-        self.align_input = _Alignment(channels, width) if alignment else None
-        self.align_features = _Alignment(low[-1], width) if alignment else None
+        self.align_input = Alignment(channels, width) if alignment else None
+        self.align_features = (
+            Alignment(low[-1], width, orthogonality=orthogonality) if alignment else None
+        )
         self.low = nn.Sequential(*_shared(channels, low))
         self.high = nn.Sequential(*_shared(low[-1], high))
         self.head = nn.Sequential(*_dense([high[-1], *dense]), nn.Dropout(dropout))
@@ -77,6 +111,7 @@ def pointnet(
     *,
     alignment: bool = False,
     dropout: float = 0.3,
+    orthogonality: float = 0.001,
 ) -> PointNetwork:
     """Build PointNet for clouds.
 
@@ -89,13 +124,23 @@ def pointnet(
     alignment : bool, default False
         Add the networks that align input and features: PointNet (T).
     dropout : float, default 0.3
+    orthogonality : float, default 0.001
+        Of PointNet (T): weight of :math:`|I - A A^T|_F^2` in the loss, with A the matrix that
+        aligns features.
 
     References
     ----------
     C. R. Qi, H. Su, K. Mo, L. J. Guibas, "PointNet: deep learning on point sets for 3D
     classification and segmentation", CVPR 2017. arXiv:1612.00593.
     """
-    return PointNetwork(inputs[-1], classes, width=width, alignment=alignment, dropout=dropout)
+    return PointNetwork(
+        inputs[-1],
+        classes,
+        width=width,
+        alignment=alignment,
+        dropout=dropout,
+        orthogonality=orthogonality,
+    )
 
 
 def _shared(channels: int, widths: Sequence[int]) -> list[nn.Module]:
