@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from sphuni.nn.functional import uniformity
 from sphuni.nn.hook import Regularizer, regularize
 
 __all__ = ["FeatureUniformity", "lightning_callback", "trainer_callback", "with_regularizer"]
+
+_CHANGEABLE = ("weight", "output_weight", "schedule", "mode")  # without a part in the state
 
 
 def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
@@ -30,7 +33,9 @@ def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
     lightning.pytorch.Callback
         Gradients are added before every optimizer step and before gradient clipping. Its
         regularizer is `.regularizer` from the start of training on; penalties per layer are
-        logged under "sphuni/" every `log_every_n_steps`.
+        logged under "sphuni/" every `log_every_n_steps`. Its state is part of the checkpoints,
+        under method and options, so several callbacks may differ in either; weights and schedule
+        may be changed between trainings.
 
     Raises
     ------
@@ -47,6 +52,10 @@ def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
             super().__init__()
             self.regularizer: Regularizer | None = None
             self._state: dict[str, Any] | None = None
+
+        @property
+        def state_key(self) -> str:
+            return f"HypersphericalCallback({', '.join([repr(method), *_settings(options)])})"
 
         def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
             self.regularizer = regularize(pl_module, method, **options)
@@ -93,8 +102,9 @@ def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
     transformers.TrainerCallback
         Gradients are added right before every optimizer step, after clipping; the logged loss is
         the model's own. Its regularizer is `.regularizer` from the start of training on, and its
-        state is part of the Trainer's checkpoints, in a file named after method and layers. With
-        float16 loss scaling take `with_regularizer` instead.
+        state is part of the Trainer's checkpoints, in a file named after method, layers and
+        options but for weights and schedule. With float16 loss scaling take `with_regularizer`
+        instead.
 
     Raises
     ------
@@ -114,6 +124,8 @@ def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
             "trainer_callback needs transformers: pip install transformers"
         ) from error
     options = {**options, "mode": "decoupled"}
+    chosen = {"include", "exclude"}  # what they come to are the layers, which are in the name
+    settings = _settings({name: one for name, one in options.items() if name not in chosen})
 
     class HypersphericalCallback(base):
         """Adds the penalty's gradient before every optimizer step."""
@@ -128,7 +140,12 @@ def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
             if self.regularizer is not None:
                 self.regularizer.add_gradients()
 
-    return HypersphericalCallback()
+    return HypersphericalCallback(settings=settings)
+
+
+def _settings(options: dict[str, Any]) -> list[str]:
+    """The options that tell regularizers apart, in words that are the same in every run."""
+    return [f"{name}={options[name]!r}" for name in sorted(options) if name not in _CHANGEABLE]
 
 
 def _state_keeper() -> Any:
@@ -136,17 +153,20 @@ def _state_keeper() -> Any:
     base: Any = importlib.import_module("transformers").TrainerCallback
 
     class StateKeeper(base):
-        def __init__(self, regularizer: Regularizer | None = None) -> None:
+        def __init__(
+            self, regularizer: Regularizer | None = None, *, settings: Sequence[str] = ()
+        ) -> None:
             super().__init__()
-            self.regularizer = regularizer
+            self.regularizer, self.settings = regularizer, settings
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.regularizer is not None and state.global_step:
-                _resume(self.regularizer, args, state)
+                _resume(self.regularizer, _state_name(self.regularizer, self.settings), args, state)
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if self.regularizer is not None and state.is_world_process_zero:
-                file = _checkpoint(args, state) / _state_name(self.regularizer)
+                name = _state_name(self.regularizer, self.settings)
+                file = _checkpoint(args, state) / name
                 with atomic_writer(file) as stream:
                     torch.save(self.regularizer.state_dict(), stream)
 
@@ -158,19 +178,18 @@ def _checkpoint(args: Any, state: Any) -> Path:
     return Path(args.output_dir) / f"checkpoint-{state.global_step}"
 
 
-def _state_name(regularizer: Regularizer) -> str:
+def _state_name(regularizer: Regularizer, settings: Sequence[str]) -> str:
     """A file name that several regularizers of one model do not share, the same in every run."""
-    layers = "\n".join(layer.name for layer in regularizer.layers)
-    short = hashlib.sha256(layers.encode()).hexdigest()[:8]
+    text = "\n".join([*(layer.name for layer in regularizer.layers), *settings])
+    short = hashlib.sha256(text.encode()).hexdigest()[:8]
     return f"sphuni_{regularizer.method}_{short}.pt"
 
 
-def _resume(regularizer: Regularizer, args: Any, state: Any) -> None:
+def _resume(regularizer: Regularizer, name: str, args: Any, state: Any) -> None:
     """Load the state from the checkpoint that training goes on from, or say that none has it."""
     given = getattr(args, "resume_from_checkpoint", None)
     folders = [Path(given)] if isinstance(given, str) else []
     folders.append(_checkpoint(args, state))
-    name = _state_name(regularizer)
     for file in (folder / name for folder in folders):
         if file.exists():
             regularizer.load_state_dict(torch.load(file, weights_only=True))
@@ -179,8 +198,8 @@ def _resume(regularizer: Regularizer, args: Any, state: Any) -> None:
     warnings.warn(
         f"training goes on at step {state.global_step}, but {name} is not in {searched}, so "
         f"{regularizer.method!r} goes on from call {regularizer.calls}. Set resume_from_checkpoint "
-        "of the TrainingArguments to the folder of the checkpoint, and keep method and layers as "
-        "they were",
+        "of the TrainingArguments to the folder of the checkpoint, and keep method, layers and "
+        "options as they were",
         stacklevel=2,
     )
 

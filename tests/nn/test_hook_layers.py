@@ -1,16 +1,17 @@
-"""Which layers the hook finds: the roles they have, and rows that are not trained."""
+"""Which layers the hook finds, the roles they have, and how their rows are read."""
 
 import itertools
 
 import pytest
 import torch
+from nn_networks import gradients
 from torch import nn
 from torch.nn.utils import parametrize
 
 import sphuni.nn as snn
 from sphuni.nn import functional as F
 from sphuni.nn.hook import _layers
-from sphuni.nn.hook._layers import find_layers
+from sphuni.nn.hook._layers import find_layers, read_rows
 from sphuni.nn.neurons import NeuronView, module_neurons
 
 
@@ -28,6 +29,19 @@ def roles_of(model, **options):
 
 def perceptron(*sizes):
     return nn.Sequential(*[nn.Linear(a, b) for a, b in itertools.pairwise(sizes)])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["base_layer", "original_module", "modules_to_save.default", "_orig_mod.base_layer"],
+)
+def test_a_classifier_keeps_its_name_inside_a_wrapper(name):
+    inner = nn.Linear(5, 3)
+    for part in reversed(name.split(".")):
+        inner = nn.ModuleDict({part: inner})
+    model = nn.ModuleDict({"head": inner, "body": nn.Linear(6, 5), "last": nn.Linear(5, 5)})
+    roles = {layer.module: layer.role for layer in snn.regularize(model, "mhe").layers}
+    assert roles == {f"head.{name}": "output", "body": "first", "last": "hidden"}
 
 
 @pytest.mark.parametrize("output_layer", ["auto", "2", "2.weight"])
@@ -106,3 +120,101 @@ def test_a_classifier_tied_to_an_embedding_keeps_its_row_for_padding():
     model = nn.ModuleDict({"emb": nn.Embedding(9, 4, padding_idx=0), "fc": nn.Linear(4, 9)})
     model["fc"].weight = model["emb"].weight
     assert [row.n for row in snn.regularize(model, "mhe").describe().rows] == [9]
+
+
+class Adapted(nn.Module):
+    """A layer with an adapter, by the parts of peft's interface that are used."""
+
+    active_adapters = ("default",)
+    disable_adapters = False
+
+    def __init__(self, base, factor, dtype=torch.float32):
+        super().__init__()
+        self.base_layer = base.requires_grad_(False)
+        change = torch.linspace(-1e-3, 1e-3, base.weight.numel(), dtype=dtype)
+        setattr(self, factor, nn.ParameterDict({"default": change.reshape(base.weight.shape)}))
+        self.factor = factor
+
+    def get_delta_weight(self, adapter):
+        return getattr(self, self.factor)[adapter]
+
+
+FACTORS = ["lora_A", "lora_embedding_A", "hada_w1_a", "lokr_w1", "lokr_w1_a", "vera_lambda_b"]
+
+
+@pytest.mark.parametrize("mode", ["graph", "decoupled"])
+@pytest.mark.parametrize("factor", FACTORS)
+def test_adapters_that_add_to_a_weight_are_part_of_it(factor, mode):
+    base = nn.Embedding(5, 6) if "embedding" in factor else nn.Linear(6, 5)
+    model = nn.Sequential(Adapted(base, factor))
+    options = {"weight": 1.0, "output_layer": None, "mode": mode}
+    reg = snn.regularize(model, "so", include="base_layer", **options)
+    (row,) = reg.describe().rows
+    assert (row.name, row.trainable) == ("0.base_layer.weight", True)
+    assert not any("not selected" in reason for _, reason in reg.left_out)
+    change = model[0].get_delta_weight("default")
+    (expected,) = torch.autograd.grad(F.so(base.weight + change), change)
+    if mode == "graph":
+        reg().backward()
+    else:
+        optimizer = torch.optim.SGD([change], lr=0.0)
+        reg.attach(optimizer)
+        optimizer.step()
+    torch.testing.assert_close(change.grad, expected)
+    model[0].disable_adapters = True
+    assert torch.equal(read_rows(model, reg.layers[0]), base.weight)
+
+
+def test_adapters_keep_their_digits_beside_a_base_in_half_precision():
+    base = nn.Linear(6, 5).to(torch.bfloat16)
+    model = nn.Sequential(Adapted(base, "lora_A"))
+    reg = snn.regularize(model, "mhe")
+    exact = base.weight.double() + model[0].get_delta_weight("default").double()
+    assert reg().item() == pytest.approx(F.mhe(exact).item(), rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("axis", [0, 1])
+def test_weights_of_older_spectral_normalisation_are_read_along_their_own_axis(axis):
+    model = nn.utils.spectral_norm(nn.ConvTranspose2d(4, 4, 3), dim=axis)
+    model.eval()(torch.ones(1, 4, 5, 5))
+    (layer,) = find_layers(model).layers
+    used = model.weight.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(read_rows(model, layer), used)
+
+
+class LowRank(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.ones(2, 6) / 3), nn.Parameter(torch.ones(5, 2) / 7)
+
+    def forward(self, weight):
+        return weight + self.b @ self.a
+
+
+@pytest.mark.parametrize("mode", ["graph", "decoupled"])
+def test_weights_that_are_computed_are_read_outside_autocast(mode):
+    model = nn.Sequential(nn.Linear(6, 5))
+    nn.utils.parametrize.register_parametrization(model[0], "weight", LowRank())
+    found = []
+    for inside in (False, True):
+        model.zero_grad()
+        reg = snn.regularize(model, "so", mode=mode)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=inside):
+            if mode == "decoupled":
+                reg.add_gradients()
+            else:
+                penalty = reg()
+        if mode == "graph":
+            penalty.backward()
+        found.append(gradients(model))
+    plain, inside = found
+    assert set(plain) == set(inside)
+    assert all(torch.equal(plain[name], inside[name]) for name in plain)
+
+
+def test_layers_without_a_shape_yet_are_left_out_which_is_said():
+    model = nn.Sequential(nn.LazyLinear(5), nn.Linear(5, 4), nn.Linear(4, 3))
+    assert snn.regularize(model, "mhe").left_out == (
+        ("0.weight", "not initialised yet: run one batch through the lazy module first"),
+    )

@@ -58,6 +58,18 @@ def test_lightning_callback_adds_gradients_logs_and_resumes():
     )
 
 
+@pytest.mark.usefixtures("lightning")
+def test_lightning_callbacks_have_keys_of_their_own_which_last():
+    def key(method="mhe", **options):
+        return lightning_callback(method, **options).state_key
+
+    assert key(include=nn.Linear, s=1.0, weight=2.0) == (
+        "HypersphericalCallback('mhe', include=<class 'torch.nn.modules.linear.Linear'>, s=1.0)"
+    )
+    assert len({key(), key("mhs"), key(s=0), key(include="0")}) == 4
+    assert key(schedule=lambda call: 1.0, weight=1.0) == key(output_weight=2.0)
+
+
 def test_lightning_is_named_where_it_is_missing(monkeypatch):
     for name in ("lightning", "lightning.pytorch", "pytorch_lightning"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -120,6 +132,9 @@ KINDS = {
     "mhe": {"include": "^body"},
     # the same method on other layers
     "mhe ": {"include": "^head"},
+    # the same method on the same layers, with other options
+    "mhe  ": {"include": "^head", "s": 0.0},
+    "mhe   ": {"include": "^head", "every": 2},
 }
 
 
@@ -136,12 +151,23 @@ def test_several_trainer_callbacks_resume_each_from_its_own_state(tmp_path):
     for callback in before:
         callback.on_save(args, at_step(7), None)
     names = sorted(file.name for file in (tmp_path / "checkpoint-7").iterdir())
-    assert len(names) == 4
+    assert len(names) == 6
     after = [begun(k.strip(), args, 7, model, **options) for k, options in KINDS.items()]
-    assert [callback.regularizer.calls for callback in after] == [1, 2, 3, 4]
+    assert [callback.regularizer.calls for callback in after] == [1, 2, 3, 4, 5, 6]
     assert torch.equal(
         after[0].regularizer.objectives[0].poles, before[0].regularizer.objectives[0].poles
     )
+
+
+@pytest.mark.usefixtures("transformers")
+def test_trainings_may_go_on_with_other_weights(tmp_path):
+    model = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3))
+    args = types.SimpleNamespace(output_dir=str(tmp_path))
+    (tmp_path / "checkpoint-5").mkdir()
+    callback = begun("mhe", args, 0, model, s=1.0, schedule=lambda call: 2.0)
+    callback.on_pre_optimizer_step(args, at_step(0), None)
+    callback.on_save(args, at_step(5), None)
+    assert begun("mhe", args, 5, model, s=1.0, weight=3.0).regularizer.calls == 1
 
 
 @pytest.mark.usefixtures("transformers")
@@ -161,6 +187,34 @@ def test_a_trainer_that_goes_on_without_the_state_says_so(tmp_path):
     assert begun("mhp", new, 5, model).regularizer.calls == 5
     with pytest.warns(UserWarning, match=r"old.checkpoint-5 or .*new.checkpoint-5.*'so' goes on"):
         begun("so", new, 5, model)
+
+
+class Wrapper(torch.optim.Optimizer):
+    """As the optimizer of accelerate: without hooks of its own."""
+
+    def __init__(self, optimizer, name="optimizer"):
+        setattr(self, name, optimizer)
+        self.param_groups = optimizer.param_groups
+
+    def step(self):
+        self.optimizer.step()
+
+
+def test_a_wrapped_optimizer_is_attached_as_the_one_inside():
+    model = Module()
+    inner = torch.optim.SGD(model.parameters(), lr=0.0)
+    reg = snn.regularize(model, "mhe", mode="decoupled")
+    reg.attach(Wrapper(Wrapper(inner)))
+    Wrapper(inner).step()
+    assert reg.calls == 1
+    assert model.net[0].weight.grad.abs().max() > 0
+    with pytest.raises(RuntimeError, match="attached to that optimizer already"):
+        reg.attach(inner)
+    with pytest.raises(TypeError, match=r"hold one as `.optimizer`; got Wrapper. Call reg.add"):
+        reg.attach(Wrapper(inner, "base"))
+    reg.remove()
+    inner.step()
+    assert reg.calls == 1
 
 
 def test_feature_metric_accumulates_up_to_its_limit():

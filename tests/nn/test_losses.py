@@ -286,3 +286,13 @@ def test_features_and_classes_of_almost_no_length_have_finite_gradients(scale):
         loss = snn.angular_softmax(small * x, small * w, torch.arange(6) % 4, scale=scale)
         for gradient in torch.autograd.grad(loss, (x, w)):
             assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("g", ["cosine", "linear", "sigmoid"])
+def test_features_too_large_to_square_have_the_loss_of_their_length(g):
+    x, w, labels = 1e25 * features(), features(4, seed=1), torch.arange(6) % 4
+    small = x.float().requires_grad_()
+    loss = snn.angular_softmax(small, w.float(), labels, g=g, m=2)
+    exact = snn.angular_softmax(x, w, labels, g=g, m=2)
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-4)
+    assert torch.isfinite(torch.autograd.grad(loss, small)[0]).all()

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.nn.utils.spectral_norm import SpectralNorm
 
-from sphuni.nn.neurons import NeuronView, module_neurons, transposed_rows
+from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, transposed_rows
 from sphuni.nn.neurons._screen import TIED
 from sphuni.nn.regularizers.methods import Role
 
@@ -24,6 +25,9 @@ __all__ = [
 
 _ADDED_DIRECTLY = (torch.float32, torch.float64)
 _BASE = "base_layer"  # what an adapter of peft calls the layer that it changes
+# what peft calls the factors of adapters that add to a weight, and where each keeps one for sure
+_FACTORS = ("lora", "hada_", "lokr_", "vera_")
+_HELD = ("lora_A", "lora_embedding_A", "hada_w1_a", "lokr_w1", "lokr_w1_a", "vera_lambda_b")
 _PART = re.compile(r"^(.*?)(\[[^\]]*\])?$")
 
 
@@ -89,7 +93,7 @@ def find_layers(model: nn.Module) -> Found:
         if isinstance(item, NeuronView):
             views.setdefault(_base(item.name), []).append(item)
             continue
-        if len(item.shape) > 1:
+        if len(item.shape) > 1 or _is_lazy(item):
             skipped.append((item.name, item.reason))
         if not item.reason.startswith(TIED):
             network += _idle(model, item.name, item.kind)
@@ -107,11 +111,16 @@ def find_layers(model: nn.Module) -> Found:
     return Found(sorted(network, key=lambda layer: places[layer.module]), skipped)
 
 
+def _is_lazy(item: Skipped) -> bool:
+    """Whether this will be a weight, of a shape that is not known yet."""
+    return item.reason.startswith("not initialised") and not item.name.endswith("bias")
+
+
 def _sets_of(
     model: nn.Module, view: NeuronView, part: int, parts: int
 ) -> tuple[list[Layer], str | None]:
     """The sets of neurons of a view, or why there are none."""
-    if view.kind == "lora" and _adapts(model, view.name):
+    if _adapts(model, view.name):
         return [], "part of the weight as used, which is the layer's own"
     layer = _locate(model, view, part, parts)
     if layer is None:
@@ -157,7 +166,7 @@ def trained_tensors(model: nn.Module, layer: Layer) -> list[Tensor]:
 
 def _is_factor(name: str, adapter: str) -> bool:
     kind, _, rest = name.partition(".")
-    return kind.startswith("lora_") and rest.split(".")[0] == adapter
+    return kind.startswith(_FACTORS) and rest.split(".")[0] == adapter
 
 
 def _owner(model: nn.Module, layer: Layer) -> nn.Module:
@@ -203,12 +212,19 @@ def _by_group(layer: Layer, groups: int) -> list[Layer]:
 
 
 def _adapts(model: nn.Module, name: str) -> bool:
-    """Whether a LoRA product is part of what some layer of the model uses."""
-    path = name.rpartition("lora")[0].rstrip(".")
+    """Whether a tensor is a factor of what an adapter adds to the weight of some layer."""
+    path = name.split(".")
+    return any(
+        part.startswith(_FACTORS) and hasattr(_submodule(model, path[:i]), _BASE)
+        for i, part in enumerate(path)
+    )
+
+
+def _submodule(model: nn.Module, path: list[str]) -> nn.Module | None:
     try:
-        return hasattr(model.get_submodule(path), _BASE)
+        return model.get_submodule(".".join(path))
     except AttributeError:
-        return False
+        return None
 
 
 def _locate(model: nn.Module, view: NeuronView, part: int, parts: int) -> Layer | None:
@@ -238,10 +254,14 @@ def _base(name: str) -> str:
 
 
 def read_rows(model: nn.Module, layer: Layer) -> Tensor:
-    """Read the rows (n, d) of a layer as the model now uses them, connected to its parameters."""
+    """Read the rows (n, d) of a layer as the model now uses them, connected to its parameters.
+
+    Outside autocast, in which products of parametrizations and adapters would lose their digits.
+    """
     try:
         module = model.get_submodule(layer.module)
-        weight = _adapted(_owner(model, layer), _effective(module, layer.leaf))
+        with torch.autocast(_device_type(module), enabled=False):
+            weight = _adapted(_owner(model, layer), _effective(module, layer.leaf))
     except AttributeError as error:
         raise RuntimeError(
             f"layer {layer.name!r} is no longer in the model ({error}); make a new regularizer "
@@ -250,6 +270,10 @@ def read_rows(model: nn.Module, layer: Layer) -> Tensor:
     if hasattr(weight, "full_tensor"):
         weight = weight.full_tensor()
     return _as_rows(module, weight, layer)
+
+
+def _device_type(module: nn.Module) -> str:
+    return next((p.device.type for p in module.parameters()), "cpu")
 
 
 def gradient_rows(model: nn.Module, layer: Layer) -> Tensor | None:
@@ -322,10 +346,10 @@ def _effective(module: nn.Module, leaf: str) -> Tensor:
 
 
 def _adapted(module: nn.Module, weight: Tensor) -> Tensor:
-    """The weight with what the active adapters of peft add to it."""
+    """The weight with what the active adapters of peft add to it, in the wider dtype of the two."""
     for adapter in _active_adapters(module):
         change: Tensor = module.get_delta_weight(adapter)  # type: ignore[operator]
-        weight = weight + change.to(weight.dtype)
+        weight = weight + change
     return weight
 
 
@@ -333,7 +357,9 @@ def _active_adapters(module: nn.Module) -> list[str]:
     """The adapters of peft whose products are added to the weight of this layer."""
     if not hasattr(module, "get_delta_weight") or getattr(module, "merged", False):
         return []
-    held = getattr(module, "lora_A", ())
+    if getattr(module, "disable_adapters", False):
+        return []
+    held = {adapter for name in _HELD for adapter in getattr(module, name, ())}
     return [adapter for adapter in getattr(module, "active_adapters", ()) if adapter in held]
 
 
@@ -341,7 +367,8 @@ def _spectral_norm(module: nn.Module, leaf: str, stored: dict[str, Tensor]) -> T
     weight = stored[f"{leaf}_orig"]
     # copies, as a forward pass may change these buffers in place before the backward pass of this
     u, v = (stored[f"{leaf}_{name}"].clone() for name in "uv")
-    axis = 0 if weight.shape[0] == u.numel() else 1
+    hooks = module._forward_pre_hooks.values()
+    (axis,) = (one.dim for one in hooks if isinstance(one, SpectralNorm) and one.name == leaf)
     matrix = weight.movedim(axis, 0).flatten(1)
     return u @ (matrix @ v)
 

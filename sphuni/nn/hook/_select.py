@@ -21,6 +21,10 @@ DEFAULT_KINDS = ("linear", "conv", "lstm", "gru", "rnn", "attention", "bilinear"
 _CALLER = 4  # frames from a warning here to whoever called `regularize`
 _CLASSIFIERS = {"fc", "classifier", "head", "heads", "score", "logits", "output", "out",
                 "lm_head", "predictor", "readout", "proj_out", "fc_out", "last_linear"}  # fmt: skip
+# what adapters, checkpointing and torch.compile put between a layer and the name it was given
+_WRAPPED = re.compile(
+    r"(\.(base_layer|original_module|modules_to_save\.[^.]+|_orig_mod|_checkpoint_wrapped_module))+$"
+)
 
 
 def select(
@@ -105,7 +109,7 @@ def _output_layer(layers: list[Layer], wanted: str | None) -> int | None:
 
 
 def _depth_and_name(layer: Layer) -> tuple[int, str]:
-    path, _, name = layer.module.rpartition(".")
+    path, _, name = _WRAPPED.sub("", layer.module).rpartition(".")
     return path.count(".") + bool(path), name.lower()
 
 

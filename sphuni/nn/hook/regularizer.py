@@ -133,42 +133,29 @@ class Regularizer(nn.Module):
             optimizers share the tensors that one weight is computed from, the first to come adds.
         """
         model, factor = self.model, self._advance(optimizer) * scale
-        waiting: dict[int, tuple[Reading, Tensor]] = {}
-        for index in self._due(optimizer) if factor else ():
-            layer = self.layers[index]
-            with torch.enable_grad():
-                rows = read_rows(model, layer)
-                if not self._counts(index, rows):
-                    continue
-            objective: Any = self.objectives[index]
-            into = gradient_rows(model, layer) if objective.linear else None
-            if into is None:
-                self._add_by_autograd(index, rows, factor)
-                continue
-            with torch.no_grad():
-                reading = objective.read(rows)
-            if can_wait(objective, reading):
-                waiting[index] = reading, into
-            else:
-                self._add_to_rows({index: (reading, into)}, factor)
-        self._add_to_rows(waiting, factor)
+        due = self._due(optimizer) if factor else []
+        with torch.autocast(_device(model).type, enabled=False):
+            self._add_gradients(due, factor)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Call `add_gradients` before every step of `optimizer`, until `remove`.
 
         Several optimizers may be attached; each gets the gradients of the layers it has, and
         counts its calls on from those made so far. A fused optimizer under a GradScaler gets them
-        scaled. A copy of the regularizer, or one that was unpickled, is not attached.
+        scaled. A wrapper that holds its optimizer as `.optimizer`, such as that of accelerate,
+        stands for that one. A copy of the regularizer, or one that was unpickled, is not attached.
 
         Raises
         ------
         RuntimeError
             In mode "graph", if `optimizer` is attached already, and at a step with a closure,
             which would put the gradients back to zero.
+        TypeError
+            If `optimizer` cannot be told to do something before its steps.
         """
         if self.mode != "decoupled":
             raise RuntimeError("attach needs mode='decoupled'; with mode='graph' add reg() instead")
-
+        optimizer = _stepping(optimizer)
         if optimizer in self._attached:
             raise RuntimeError("this regularizer is attached to that optimizer already")
 
@@ -181,8 +168,14 @@ class Regularizer(nn.Module):
             scale = getattr(optimizer, "grad_scale", None)  # set by GradScaler if it is fused
             self.add_gradients(1.0 if scale is None else float(scale), optimizer=optimizer)
 
+        try:
+            self._attached[optimizer] = optimizer.register_step_pre_hook(before_step)
+        except AttributeError as error:
+            raise TypeError(
+                "optimizer must be a torch.optim.Optimizer, or hold one as `.optimizer`; got "
+                f"{type(optimizer).__name__}. Call reg.add_gradients() before its step instead"
+            ) from error
         self._calls_of.setdefault(optimizer, self.calls)
-        self._attached[optimizer] = optimizer.register_step_pre_hook(before_step)
 
     def remove(self) -> None:
         """Detach from optimizers and forget the model, which was never changed."""
@@ -312,6 +305,28 @@ class Regularizer(nn.Module):
         frozen = torch.is_grad_enabled() and not rows.requires_grad
         return self._coefficient(self.layers[index]) != 0 and not frozen
 
+    def _add_gradients(self, due: Sequence[int], factor: float) -> None:
+        """Add the gradients of the penalties of some layers, those in `.grad` at once together."""
+        waiting: dict[int, tuple[Reading, Tensor]] = {}
+        for index in due:
+            layer = self.layers[index]
+            with torch.enable_grad():
+                rows = read_rows(self.model, layer)
+                if not self._counts(index, rows):
+                    continue
+            objective: Any = self.objectives[index]
+            into = gradient_rows(self.model, layer) if objective.linear else None
+            if into is None:
+                self._add_by_autograd(index, rows, factor)
+                continue
+            with torch.no_grad():
+                reading = objective.read(rows)
+            if can_wait(objective, reading):
+                waiting[index] = reading, into
+            else:
+                self._add_to_rows({index: (reading, into)}, factor)
+        self._add_to_rows(waiting, factor)
+
     def _penalties(self, rows: dict[int, Tensor], factor: float) -> list[Tensor]:
         """The weighted penalties of some layers, given by their index."""
         objectives: dict[int, Any] = {i: self.objectives[i] for i in rows}
@@ -371,6 +386,13 @@ def _objective_text(objective: nn.Module) -> str:
     if inner is None:
         return objective.extra_repr()
     return f"{own} of {_objective_text(inner)}"
+
+
+def _stepping(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimizer that takes the steps: itself, or what a wrapper holds."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
+        optimizer = inner
+    return optimizer
 
 
 def _device(model: nn.Module) -> torch.device:

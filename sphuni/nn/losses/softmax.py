@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sphuni._numbers import positive
 from sphuni.nn._directions import unit
 from sphuni.nn._precision import widen
+from sphuni.nn.layers._lengths import tamed
 from sphuni.nn.layers.angular import angular, safe_angle
 from sphuni.nn.losses._labels import check_labels
 from sphuni.nn.losses.margin import check_g, psi
@@ -83,8 +84,7 @@ def angular_logits(
         if g == "cosine" and scale is None and (labels is None or m == 1):
             return x @ rows.T  # linear in x, so that features at the origin have a gradient too
         cosines = unit(x) @ rows.T
-        squared = x.square().sum(-1, keepdim=True)
-        length: Tensor | float = root(squared) if scale is None else scale
+        length: Tensor | float = _length(x) if scale is None else scale
         plain = cosines if g == "cosine" else angular(safe_angle(cosines), g, k=k)
         if labels is None or m == 1:
             return length * plain
@@ -383,6 +383,12 @@ class SSoftmaxLoss(GASoftmaxLoss):
             device=device,
             dtype=dtype,
         )
+
+
+def _length(x: Tensor) -> Tensor:
+    """Norms (batch, 1) of features, also of those too large to square."""
+    inputs, size = tamed(x)
+    return root(inputs.square().sum(-1, keepdim=True)) * size
 
 
 def _check_scale(scale: float | None) -> None:
