@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from sphuni._budget import limited
 
@@ -29,6 +29,7 @@ __all__ = [
     "UsageError",
     "add_common",
     "add_memory",
+    "check_inputs",
     "check_outputs",
     "guarded",
     "parse_count",
@@ -36,9 +37,13 @@ __all__ = [
     "parse_size",
     "prepare_streams",
     "progress_line",
+    "save",
     "say",
+    "take_all",
     "write",
 ]  # fmt: skip
+
+T = TypeVar("T")
 
 FAILED_RULE, USAGE, UNREADABLE, PARTIAL, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -105,6 +110,9 @@ def _message(error: Exception) -> str:
 
     foreseen = (UsageError, ValueError, OSError, MemoryError, ImportError, SphuniError)
     text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{str(error.filename)!r}: "
+        text = f"{place}{error.strerror}"
     if isinstance(error, foreseen):
         return f"error: {text}"
     return f"unexpected {type(error).__name__}: {text} (run again with --debug for the traceback)"
@@ -142,20 +150,69 @@ def write(show: Callable[[], None]) -> None:
     except BrokenPipeError:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        raise OSError(f"cannot write to standard output: {error.strerror}") from error
+
+
+def save(write_to: Callable[[Any], T], path: str | Path) -> T:
+    """Write a file by `write_to(path)`; the error names it, as that of a full disk does not."""
+    try:
+        return write_to(path)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        raise OSError(f"cannot write {str(path)!r}: {error.strerror}") from error
+
+
+def take_all(*steps: Callable[[], object]) -> None:
+    """Take every step though one of them fails, then raise the first error.
+
+    What took hours is still shown, and goes to the other files, where one cannot be written.
+    """
+    errors = []
+    for step in steps:
+        try:
+            step()
+        except OSError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def check_inputs(*paths: str) -> None:
+    """Refuse an empty path, which would be read as the current folder."""
+    if not all(paths):
+        raise UsageError("the path of the input is empty; name a file")
 
 
 def check_outputs(
-    outputs: Iterable[tuple[str, str | Path | None]], inputs: Iterable[str] = ()
+    outputs: Iterable[tuple[str, str | Path | None]],
+    inputs: Iterable[str] = (),
+    *,
+    printed: Iterable[str] = (),
 ) -> None:
-    """Refuse output paths, by option, before hours of work are spent for them."""
+    """Refuse output paths, by option, before hours of work are spent for them.
+
+    The options `printed` take "-" for standard output.
+    """
     taken = {os.path.realpath(path): "the input" for path in inputs if path != "-"}
     for option, path in outputs:
-        if path is None or str(path) == "-":
+        if path is None or (str(path) == "-" and option in printed):
             continue
+        _check_name(option, str(path))
         _check_folder(str(path))
         other = taken.setdefault(os.path.realpath(path), option)
         if other != option:
             raise UsageError(f"{option} and {other} name the same file, {path}; choose another")
+
+
+def _check_name(option: str, path: str) -> None:
+    if not path:
+        raise UsageError(f"{option} is empty; name a file")
+    if path == "-":
+        raise UsageError(
+            f"{option} cannot go to standard output; name a file, or ./- for that name"
+        )
 
 
 def _check_folder(path: str) -> None:

@@ -62,7 +62,7 @@ def read_sample(path: str, layout: Layout) -> Sample:
     values = _present(_chosen(values, names, layout, remarks), path, layout, remarks)
     points = _coordinates(values, layout) if layout.kind == "xyz" else _angles(values, layout)
     if len(points) < 2:
-        raise RefusedFileError(f"{path!r} holds one point; a test needs two or more")
+        raise RefusedFileError(f"{_named(path)} holds one point; a test needs two or more")
     return Sample(points, (*remarks, *_ties(points)))
 
 
@@ -90,7 +90,7 @@ def _array(path: str, wanted: str | None) -> "tuple[np.ndarray, list[str]]":
     loaded = found.numpy()
     if loaded.ndim == 1:
         loaded = loaded[:, None]
-    if loaded.ndim != 2 or loaded.dtype.kind not in "fiu":
+    if loaded.ndim != 2 or loaded.dtype.kind not in "fiu" or not loaded.size:
         raise RefusedFileError(f"{path!r} {expected}; got {loaded.dtype} of shape {loaded.shape}")
     return loaded.astype(np.float64), []
 
@@ -113,7 +113,7 @@ def _table(path: str) -> "tuple[np.ndarray, list[str]]":
 
     rows = list(_rows(path))
     if not rows:
-        raise RefusedFileError(f"{path!r} holds no rows")
+        raise RefusedFileError(f"{_named(path)} holds no rows")
     first = rows[0]
     named = all(_number(cell) is None for cell in first)
     names = first if named and not all(_missing(cell) for cell in first) else []
@@ -122,14 +122,27 @@ def _table(path: str) -> "tuple[np.ndarray, list[str]]":
     for line, row in enumerate(body, start=2 if names else 1):
         if len(row) != width:
             raise RefusedFileError(
-                f"row {line} of {path!r} has {len(row)} cells; the first row has {width}"
+                f"row {line} of {_named(path)} has {len(row)} cells; the first row has {width}"
             )
     if not body:
-        raise RefusedFileError(f"{path!r} holds a header and no rows")
+        raise RefusedFileError(f"{_named(path)} holds a header and no rows")
     values = np.array([[_value(cell) for cell in row] for row in body])
+    if np.isnan(values).all():
+        found = f"; {body[0][0]!r} is none: write a decimal point" if _comma(body[0][0]) else ""
+        raise RefusedFileError(f"{_named(path)} holds no numbers{found}")
     for column in np.flatnonzero(np.isnan(values).any(axis=0)):
         _check_column(path, body, names, int(column))
     return values, names
+
+
+def _named(path: str) -> str:
+    """A file as messages call it."""
+    return "standard input" if path == "-" else repr(path)
+
+
+def _comma(cell: str) -> bool:
+    """Tell whether a cell is a number with a decimal comma."""
+    return re.fullmatch(r"[+-]?\d*,\d+([eE][+-]?\d+)?", cell) is not None
 
 
 def _missing(cell: str) -> bool:
@@ -140,13 +153,14 @@ def _rows(path: str) -> Iterable[list[str]]:
     from sphuni._errors import UnreadableFileError
 
     try:
-        content = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
+        content = _standard_input() if path == "-" else Path(path).read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise UnreadableFileError(
-            f"cannot read {path!r} as text; give a .csv, .tsv, .npy or .npz file"
-        ) from error
+        remedy = "give a .csv, .tsv, .npy or .npz file, tables in UTF-8"
+        if path == "-":
+            remedy = "it takes a table in UTF-8; name .npy and .npz files"
+        raise UnreadableFileError(f"cannot read {_named(path)} as text; {remedy}") from error
     except OSError as error:
-        raise UnreadableFileError(f"cannot read {path!r}: {error.strerror}") from error
+        raise UnreadableFileError(f"cannot read {_named(path)}: {error.strerror}") from error
     content = content.removeprefix("\ufeff")
     lines = [line for line in content.splitlines() if line.strip() and line.lstrip()[0] != "#"]
     mark = next((d for d in _DELIMITERS if lines and d in lines[0]), None)
@@ -155,8 +169,14 @@ def _rows(path: str) -> Iterable[list[str]]:
     try:
         rows = list(csv.reader(lines, delimiter=mark))
     except csv.Error as error:
-        raise UnreadableFileError(f"cannot read {path!r} as a table: {error}") from error
+        raise UnreadableFileError(f"cannot read {_named(path)} as a table: {error}") from error
     return ([cell.strip() for cell in row] for row in rows)
+
+
+def _standard_input() -> str:
+    """Text of standard input: its bytes as UTF-8, as Python itself would let any byte pass."""
+    binary = getattr(sys.stdin, "buffer", None)
+    return sys.stdin.read() if binary is None else binary.read().decode("utf-8")
 
 
 def _check_column(path: str, body: list[list[str]], names: list[str], column: int) -> None:
@@ -171,8 +191,8 @@ def _check_column(path: str, body: list[list[str]], names: list[str], column: in
     if words and len(words) < len(body):
         line = words[0]
         raise RefusedFileError(
-            f"row {line + (2 if names else 1)} of {path!r} has {body[line][column]!r} in column "
-            f"{names[column] if names else column + 1}, where the others have numbers"
+            f"row {line + (2 if names else 1)} of {_named(path)} has {body[line][column]!r} in "
+            f"column {names[column] if names else column + 1}, where the others have numbers"
         )
 
 
@@ -246,7 +266,7 @@ def _present(values: "np.ndarray", path: str, layout: Layout, remarks: list[str]
     if not layout.drop_missing or bad.size == len(values):
         remedy = "" if layout.drop_missing else "; repair them or leave them out by --drop-missing"
         raise RefusedFileError(
-            f"{bad.size} of the {len(values)} points of {path!r} have a missing or infinite "
+            f"{bad.size} of the {len(values)} points of {_named(path)} have a missing or infinite "
             f"number, the first is point {bad[0] + 1}{remedy}"
         )
     remarks.append(f"dropped {bad.size} points with missing numbers")

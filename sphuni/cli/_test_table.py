@@ -129,7 +129,11 @@ def _left_out(skipped: dict[str, str], d: int) -> str:
 
 
 def _corrected(method: str, count: int) -> str:
-    return "not adjusted" if method == "none" else f"{method} over {count} tests"
+    return (
+        "not adjusted"
+        if method == "none"
+        else f"{method} over {count} test{'s' if count > 1 else ''}"
+    )
 
 
 def _probability(p: float) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sphuni.cli import _models, _output
@@ -50,8 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     rules = [parse_rule(text) for text in arguments.fail_on]
     if arguments.json == "-" and arguments.csv == "-":
         raise _output.UsageError("only one of --json and --csv can go to standard output")
-    outputs = ("html", arguments.html), ("json", arguments.json), ("csv", arguments.csv)
-    _output.check_outputs([(f"--{name}", path) for name, path in outputs], [arguments.path])
+    outputs = ("--html", arguments.html), ("--json", arguments.json), ("--csv", arguments.csv)
+    _output.check_inputs(arguments.path)
+    _output.check_outputs(outputs, [arguments.path], printed=("--json", "--csv"))
     _models.refuse_options_of_saved(arguments, arguments.path)
     report = _models.obtain_report(arguments.path, arguments)
     _write(report, arguments)
@@ -65,20 +67,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write(report: "ModelReport", arguments: argparse.Namespace) -> None:
     """Write the files, then the one thing that goes to standard output."""
+    wanted = (
+        (report.to_html, arguments.html),
+        (report.to_json, arguments.json),
+        (report.to_csv, arguments.csv),
+    )
+    files = [partial(_output.save, to, path) for to, path in wanted if path not in (None, "-")]
+    _output.take_all(*files, lambda: _output.write(lambda: _show(report, arguments)))
+
+
+def _show(report: "ModelReport", arguments: argparse.Namespace) -> None:
     from sphuni.analysis.table import print_table
 
-    if arguments.html:
-        report.to_html(arguments.html)
-    if arguments.json not in (None, "-"):
-        report.to_json(arguments.json)
-    if arguments.csv not in (None, "-"):
-        report.to_csv(arguments.csv)
     if arguments.json == "-":
-        _output.write(lambda: print(report.to_json(), end=""))
+        print(report.to_json(), end="")
     elif arguments.csv == "-":
-        _output.write(lambda: print(report.to_csv(), end=""))
+        print(report.to_csv(), end="")
     else:
-        _output.write(lambda: print_table(report, sys.stdout, top=arguments.top))
+        print_table(report, sys.stdout, top=arguments.top)
 
 
 def _fired(report: "ModelReport", rules: "list[Rule]") -> bool:

@@ -1,6 +1,7 @@
 """`sphuni compare`: what changed between two states of a model."""
 
 import argparse
+from functools import partial
 from typing import Any
 
 from sphuni.cli import _models, _output
@@ -33,7 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     from sphuni.analysis.comparison import compare_reports
 
     models = arguments.before, arguments.after
-    _output.check_outputs([("--html", arguments.html), ("--json", arguments.json)], models)
+    outputs = ("--html", arguments.html), ("--json", arguments.json)
+    _output.check_inputs(*models)
+    _output.check_outputs(outputs, models, printed=("--json",))
     _models.refuse_options_of_saved(arguments, *models)
     _models.refuse_other_options(arguments, *models)
     before = _models.obtain_report(arguments.before, arguments)
@@ -42,12 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _output.INTERRUPTED
     after = _models.obtain_report(arguments.after, arguments)
     comparison = compare_reports(before, after)
-    if arguments.html:
-        comparison.to_html(arguments.html)
-    if arguments.json not in (None, "-"):
-        comparison.to_json(arguments.json)
+    wanted = (comparison.to_html, arguments.html), (comparison.to_json, arguments.json)
+    files = [partial(_output.save, to, path) for to, path in wanted if path not in (None, "-")]
     text = comparison.to_json() if arguments.json == "-" else f"{comparison}\n"
-    _output.write(lambda: print(text, end=""))
+    _output.take_all(*files, lambda: _output.write(lambda: print(text, end="")))
     if after.partial:
         _output.say(f"partial comparison: {after.reason or 'interrupted'}")
     return _models.state_code(before, after)

@@ -14,13 +14,14 @@ __all__ = ["add_parser", "run"]
 
 _REQUIRED = (
     "numpy", "scipy", "torch", "matplotlib", "scikit-learn", "safetensors", "jaxtyping", "jinja2",
-    "numba",
+    "numba", "threadpoolctl",
 )  # fmt: skip
 _OPTIONAL = {
     "rich": "coloured tables",
     "onnx": "reading .onnx files",
     "pandas": "to_dataframe()",
     "pillow": "training on image files",
+    "tensorboard": "sphuni train --tensorboard",
     "fmm3dpy": "fast multipole sums",
     "triton": "fused sums over pairs on a GPU",
 }
@@ -76,7 +77,8 @@ def _devices() -> dict[str, str]:
     """Name the devices that torch can use."""
     import torch
 
-    devices = {"cpu": f"{platform.machine()}, {torch.get_num_threads()} threads"}
+    count = torch.get_num_threads()
+    devices = {"cpu": f"{platform.machine()}, {count} thread{'s' if count > 1 else ''}"}
     for k in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         devices[f"cuda:{k}"] = torch.cuda.get_device_name(k)
     if torch.backends.mps.is_available():

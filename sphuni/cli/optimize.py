@@ -3,6 +3,7 @@
 import argparse
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "run"]
 
 _FORMATS = ("npz", "csv", "xyz", "obj", "png", "svg", "pdf", "html")
+_PICTURES = (".png", ".svg", ".pdf")
+_NOT_SPACE = "pictures are drawn for d = 3"
 
 
 def add_parser(commands: Any) -> None:
@@ -49,10 +52,9 @@ def add_parser(commands: Any) -> None:
     add("--out", metavar="STEM", help="name of the files without suffix (default: by problem)")
     add(
         "--formats",
-        default="npz,png",
         metavar="LIST",
-        help=f"files to write, from {', '.join(_FORMATS)}, or none (default npz,png); html is a "
-        "sphere to turn in a browser",
+        help=f"files to write, from {', '.join(_FORMATS)}, or none (default npz, and png where "
+        "it can be drawn); html is a sphere to turn in a browser",
     )
     add("--json", action="store_true", help="print the result as JSON")
     _output.add_common(parser)
@@ -90,13 +92,29 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         if line is not None:
             line.clear()
-    written = [str(path) for path in files if _write(result, path)]
-    text = _as_json(result, written) if arguments.json else _describe(result, written)
-    _output.write(lambda: print(text))
+    written: list[str] = []
+    steps = [partial(_keep, result, path, written, arguments) for path in files]
+    _output.take_all(*steps, partial(_show, result, written, arguments))
     if result.status == "interrupted":
         _output.say("interrupted; the best so far is shown")
         return _output.INTERRUPTED
     return 0
+
+
+def _keep(
+    result: "OptimizeResult", path: Path, written: list[str], arguments: argparse.Namespace
+) -> None:
+    """Write one file and add its name to `written`, or say why a file asked for cannot be."""
+    reason = _output.save(partial(_write, result), path)
+    if not reason:
+        written.append(str(path))
+    elif arguments.formats is not None and not arguments.quiet:
+        _output.say(f"note: {path} was not written: {reason}")
+
+
+def _show(result: "OptimizeResult", written: list[str], arguments: argparse.Namespace) -> None:
+    text = _as_json(result, written) if arguments.json else _describe(result, written)
+    _output.write(lambda: print(text))
 
 
 def _shown(progress: "Progress") -> _output.Shown:
@@ -117,9 +135,11 @@ def _kernel(epsilon: float | None) -> "Kernel | None":
 
 def _files(arguments: argparse.Namespace) -> list[Path]:
     """Names of the files to write."""
-    if arguments.formats.strip().lower() == "none":
+    wanted = "npz,png" if arguments.formats is None else arguments.formats
+    if wanted.strip().lower() == "none":
         return []
-    suffixes = [part.strip().lower() for part in arguments.formats.split(",") if part.strip()]
+    parts = [part.strip().lower() for part in wanted.split(",") if part.strip()]
+    suffixes = list(dict.fromkeys(parts))
     unknown = [suffix for suffix in suffixes if suffix not in _FORMATS]
     if unknown:
         raise _output.UsageError(
@@ -135,31 +155,24 @@ def _files(arguments: argparse.Namespace) -> list[Path]:
         arcs = "-geodesic" if arguments.metric == "geodesic" else ""
         lines = "-lines" if arguments.antipodal else ""
         stem = f"{arguments.problem}-n{arguments.n}-d{arguments.d}{exponent}{width}{arcs}{lines}"
+    elif stem == "" or stem.endswith("/"):
+        raise _output.UsageError(
+            f"--out must be the name of the files without suffix, such as best; got {stem!r}"
+        )
     return [Path(f"{stem}.{suffix}") for suffix in suffixes]
 
 
-def _write(result: "OptimizeResult", path: Path) -> bool:
-    """Write one file; pictures and meshes exist for d = 3 only."""
-    if path.suffix in (".png", ".svg", ".pdf"):
-        if result.d != 3 or result.n < 4:
-            return False
-        from sphuni._files import atomic_writer
-        from sphuni.plots.configurations import configuration
-
-        try:
-            figure = configuration(result)
-        except ValueError:  # points in one plane have no cells
-            return False
-        with atomic_writer(path) as stream:
-            figure.savefig(stream, format=path.suffix[1:], dpi=160)
-        return True
+def _write(result: "OptimizeResult", path: Path) -> str:
+    """Write one file; return why it cannot be, or nothing."""
+    if path.suffix in _PICTURES:
+        return _draw(result, path)
     if path.suffix == ".html":
         if result.d != 3:
-            return False
+            return _NOT_SPACE
         from sphuni.plots import interactive
 
         interactive(result, path)
-        return True
+        return ""
     from sphuni.configurations.export import save_points
 
     try:
@@ -167,9 +180,26 @@ def _write(result: "OptimizeResult", path: Path) -> bool:
     except ValueError as error:  # points in one plane have no mesh
         if path.suffix != ".obj":
             raise
-        _output.say(f"note: {path} was not written: {error}")
-        return False
-    return True
+        return str(error)
+    return ""
+
+
+def _draw(result: "OptimizeResult", path: Path) -> str:
+    """Draw one picture; points in one plane have no cells."""
+    if result.d != 3:
+        return _NOT_SPACE
+    if result.n < 4:
+        return "pictures are drawn of 4 points or more"
+    from sphuni._files import atomic_writer
+    from sphuni.plots.configurations import configuration
+
+    try:
+        figure = configuration(result)
+    except ValueError as error:
+        return str(error)
+    with atomic_writer(path) as stream:
+        figure.savefig(stream, format=path.suffix[1:], dpi=160)
+    return ""
 
 
 def _as_json(result: "OptimizeResult", written: list[str]) -> str:

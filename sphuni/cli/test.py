@@ -4,6 +4,7 @@ import argparse
 import math
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sphuni.cli import _output, _samples
@@ -30,7 +31,7 @@ def add_parser(commands: Any) -> None:
             "standard input) are independent and uniform on the circle or sphere. The file holds "
             "one point a row: its unit coordinates, or angles in degrees."
         ),
-        epilog="example: sphuni test comets.csv --lonlat --tests all --alpha 0.05",
+        epilog="example: sphuni test comets.csv --colatitude --radians --tests all --alpha 0.05",
     )
     parser.add_argument("path", nargs="?", help="file of points")
     parser.add_argument("--list", action="store_true", help="list the tests and stop")
@@ -120,10 +121,10 @@ def run(arguments: argparse.Namespace) -> int:
         for remark in sample.remarks:
             _output.say(f"note: {remark}")
     outcome = Outcome.of(_table(sample.points, tests, arguments), arguments)
-    if arguments.picture:
-        _draw(sample.points, outcome, arguments)
     text = outcome.as_json(arguments) if arguments.json else outcome.as_text()
-    _output.write(lambda: print(text))
+    draw = partial(_draw, sample.points, outcome, arguments)
+    drawn = [] if arguments.picture is None else [partial(_output.save, draw, arguments.picture)]
+    _output.take_all(*drawn, lambda: _output.write(lambda: print(text)))
     return _output.FAILED_RULE if outcome.rejected else 0
 
 
@@ -131,6 +132,7 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse what cannot be meant before anything is read or computed."""
     if arguments.path is None:
         raise _output.UsageError("give a file of points, or --list for the names of the tests")
+    _output.check_inputs(arguments.path)
     if arguments.d is not None:
         raise _output.UsageError("-d goes with --list; the dimension of points is that of the file")
     if arguments.alpha is not None and not 0 < arguments.alpha < 1:
@@ -218,7 +220,7 @@ def _table(points: Any, tests: Any, arguments: argparse.Namespace) -> "TestTable
             line.clear()
 
 
-def _draw(points: Any, outcome: Outcome, arguments: argparse.Namespace) -> None:
+def _draw(points: Any, outcome: Outcome, arguments: argparse.Namespace, path: str) -> None:
     from pathlib import Path
 
     from sphuni._files import atomic_writer
@@ -231,8 +233,8 @@ def _draw(points: Any, outcome: Outcome, arguments: argparse.Namespace) -> None:
         xlabel=f"adjusted p ({outcome.tail} tail, {outcome.correction})",
         antipodal=arguments.antipodal,
     )
-    with atomic_writer(arguments.picture) as stream:
-        figure.savefig(stream, format=Path(arguments.picture).suffix[1:].lower(), dpi=160)
+    with atomic_writer(path) as stream:
+        figure.savefig(stream, format=Path(path).suffix[1:].lower(), dpi=160)
 
 
 def _list(arguments: argparse.Namespace) -> int:

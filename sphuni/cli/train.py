@@ -98,7 +98,7 @@ def _unpack(arguments: argparse.Namespace) -> int:
     """Write the runs of compressed logs into folders."""
     from sphuni.training.unpack import unpack
 
-    for log in unpack(Path(arguments.unpack), _made(arguments.out)):
+    for log in unpack(Path(arguments.unpack), _made("--out", arguments.out)):
         there = f", {log.kept} were there" if log.kept else ""
         _tell(arguments, [f"{log.name}: wrote {log.written} runs{there}"])
     return 0
@@ -157,13 +157,18 @@ def _tables(arguments: argparse.Namespace) -> int:
 
     found = read_results(Path(arguments.table))
     if arguments.pack:
-        folder = _made(arguments.pack)
+        folder = _made("--pack", arguments.pack)
         _tell(arguments, [f"wrote {pack(results, folder)}" for results in found])
     comparisons = [compare(results) for results in found]
     for name in arguments.write or ():
         page = Path(name)
         links = "" if page.parent.name == "experiments" else "docs/experiments/"
-        write_text(page, tables.insert(page.read_text(encoding="utf-8"), comparisons, links=links))
+        before = page.read_text(encoding="utf-8")
+        if "<!-- sphuni train:" not in before:
+            raise _output.UsageError(
+                f"--write: {name!r} has no place marked <!-- sphuni train: ..."
+            )
+        write_text(page, tables.insert(before, comparisons, links=links))
     if arguments.plots:
         _draw(arguments, found)
     _print(arguments, comparisons)
@@ -185,7 +190,7 @@ def _print(arguments: argparse.Namespace, comparisons: "list[Comparison]") -> No
 def _draw(arguments: argparse.Namespace, found: "list[Results]") -> None:
     from sphuni.training.curves import draw
 
-    folder = _made(arguments.plots)
+    folder = _made("--plots", arguments.plots)
     for results in found:
         _tell(arguments, [f"wrote {path}" for path in draw(results, folder)])
 
@@ -212,7 +217,7 @@ def _train(arguments: argparse.Namespace) -> int:
     try:
         outcomes = run_experiment(
             experiment,
-            _made(arguments.out),
+            _made("--out", arguments.out),
             seeds=arguments.seeds,
             data_folder=folder,
             device=device,
@@ -308,8 +313,11 @@ def _named_device(name: str) -> str:
     return name
 
 
-def _made(name: str) -> Path:
+def _made(option: str, name: str) -> Path:
+    """Make the folder that an option names, if need be."""
     folder = Path(name)
+    if not name or any(part.exists() and not part.is_dir() for part in (folder, *folder.parents)):
+        raise _output.UsageError(f"{option} must name a folder; got {name!r}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -3,6 +3,7 @@ import functools
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -135,6 +136,62 @@ def test_no_file_is_written_over_another(good, options, names, tmp_path, monkeyp
     assert main(["analyze", "model.json", *given]) == 2
     assert f"{names} name the same file" in capsys.readouterr().err
     assert Path("model.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["analyze", "m.pt", "--html", "-"],
+        ["compare", "a.pt", "b.pt", "--html", "-"],
+        ["optimize", "log", "-n", "5", "--formats", "none", "--checkpoint", "-"],
+    ],
+)
+def test_a_dash_is_no_file_name(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 2
+    assert "cannot go to standard output; name a file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["analyze", ""], "the path of the input is empty"),
+        (["compare", "m.pt", ""], "the path of the input is empty"),
+        (["test", ""], "the path of the input is empty"),
+        (["analyze", "m.pt", "--html", ""], "--html is empty"),
+        (["optimize", "log", "-n", "5", "--out", ""], "--out must be the name of the files"),
+        (["optimize", "log", "-n", "5", "--out", "a/"], "--out must be the name of the files"),
+    ],
+)
+def test_an_empty_name_is_no_folder(command, message, good, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("model.json").write_text(Path(good).read_text())
+    Path("a").mkdir()
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "model.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_a_full_disk_costs_no_other_output(good, tmp_path, capsys):
+    table = tmp_path / "a.csv"
+    assert main(["analyze", good, "--html", "/dev/full", "--csv", str(table)]) == 3
+    captured = capsys.readouterr()
+    assert captured.out.startswith("model.safetensors")
+    assert captured.err == "sphuni: error: cannot write '/dev/full': No space left on device\n"
+    assert table.read_text() == ModelReport.from_json(good).to_csv()
+    assert main(["compare", good, good, "--html", "/dev/full"]) == 3
+    assert "1 the same" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_a_full_standard_output_is_named(good):
+    command = [sys.executable, "-m", "sphuni.cli", "analyze", good]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "cannot write to standard output: No space left on device" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -333,6 +390,16 @@ def test_doctor_names_versions_and_engines(capsys):
     assert found["versions"]["torch"] in capsys.readouterr().out
 
 
+def test_doctor_looks_for_all_that_is_required():
+    from importlib import metadata
+
+    from sphuni.cli import doctor
+
+    required = [text for text in metadata.requires("sphuni") or () if "extra ==" not in text]
+    names = {re.match(r"[\w-]+", text)[0] for text in required}
+    assert names == set(doctor._REQUIRED)
+
+
 def test_doctor_reports_what_is_missing(monkeypatch, capsys):
     from sphuni.cli import doctor
 
@@ -451,6 +518,67 @@ def test_ctrl_c_ends_with_130(tmp_path):
     os.close(writer)
     assert process.returncode == 130
     assert err == "sphuni: interrupted; nothing was written\n"
+
+
+def test_optimize_says_what_it_could_not_write(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = ["optimize", "thomson", "-n", "5", "-d", "4", "--restarts", "1"]
+    assert main([*words, "--formats", "png,html,npz,npz"]) == 0
+    captured = capsys.readouterr()
+    stem = "thomson-n5-d4"
+    assert captured.err == "".join(
+        f"sphuni: note: {stem}.{suffix} was not written: pictures are drawn for d = 3\n"
+        for suffix in ("png", "html")
+    )
+    assert f"files            {stem}.npz\n" in captured.out
+    assert [path.name for path in tmp_path.iterdir()] == [f"{stem}.npz"]
+    assert main([*words, "--formats", "png", "--quiet"]) == 0
+    assert main(words) == 0
+    assert capsys.readouterr().err == ""
+    assert main(["optimize", "thomson", "-n", "3", "--formats", "svg,obj"]) == 0
+    said = capsys.readouterr().err
+    assert "svg was not written: pictures are drawn of 4 points or more" in said
+    assert "obj was not written: a mesh needs at least 4 points" in said
+
+
+def test_optimize_shows_what_it_found_though_a_file_fails(tmp_path, monkeypatch, capsys):
+    from sphuni.cli import optimize as command
+
+    monkeypatch.chdir(tmp_path)
+    write = command._write
+
+    def full(result, path):
+        if path.suffix == ".csv":
+            raise OSError(28, "No space left on device")
+        return write(result, path)
+
+    monkeypatch.setattr(command, "_write", full)
+    words = ["optimize", "thomson", "-n", "5", "--restarts", "1", "--formats", "csv,npz"]
+    assert main([*words, "--json"]) == 3
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["files"] == ["thomson-n5-d3.npz"]
+    assert "cannot write 'thomson-n5-d3.csv': No space left" in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["thomson-n5-d3.npz"]
+
+
+@pytest.mark.parametrize("name", ["", "file", "file/deeper"])
+def test_train_refuses_a_file_for_a_folder(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("kept")
+    assert main(["train", "conditioning", "--seeds", "1", "--out", name]) == 2
+    assert f"--out must name a folder; got {name!r}" in capsys.readouterr().err
+    assert Path("file").read_text() == "kept"
+
+
+def test_train_refuses_a_page_without_a_marked_place(tmp_path, monkeypatch, capsys):
+    from sphuni.training import archive
+
+    monkeypatch.setattr(archive, "read_results", lambda path: [])
+    page = tmp_path / "page.md"
+    page.write_text("# A page\n")
+    assert main(["train", "--table", str(tmp_path), "--write", str(page)]) == 2
+    assert "has no place marked <!-- sphuni train:" in capsys.readouterr().err
+    assert page.read_text() == "# A page\n"
 
 
 def test_entry_point_is_installed():

@@ -89,6 +89,54 @@ def test_a_table_on_standard_input(poles, capsys, monkeypatch):
     assert content["tests"][0]["statistic"] == 3.0
 
 
+def test_messages_call_standard_input_by_its_name(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("1 0\n0\n"))
+    assert refused(capsys, "-") == (
+        3, "sphuni: error: row 2 of standard input has 1 cells; the first row has 2\n"
+    )  # fmt: skip
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert refused(capsys, "-") == (3, "sphuni: error: standard input holds no rows\n")
+
+
+def test_an_array_on_standard_input_is_no_table(capsys, monkeypatch):
+    stream = io.BytesIO()
+    np.save(stream, np.eye(3))
+    text = io.TextIOWrapper(io.BytesIO(stream.getvalue()), "utf-8", errors="surrogateescape")
+    monkeypatch.setattr("sys.stdin", text)
+    code, said = refused(capsys, "-")
+    assert code == 3
+    assert "cannot read standard input as text" in said
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_an_array_without_numbers_is_refused(shape, tmp_path, capsys):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros(shape))
+    code, said = refused(capsys, str(path))
+    assert code == 3
+    assert f"got float64 of shape {shape}" in said
+
+
+def test_one_test_is_no_plural(poles, capsys):
+    assert main(["test", poles[0], "--lonlat", "--tests", "rayleigh"]) == 0
+    assert "holm over 1 test\n" in capsys.readouterr().out
+
+
+def test_a_picture_that_cannot_be_written_does_not_take_the_table_with_it(
+    poles, capsys, monkeypatch
+):
+    from sphuni.cli import test as command
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(command, "_draw", full)
+    assert main(["test", poles[0], "--lonlat", "--tests", "rayleigh", "--picture", "a.png"]) == 3
+    captured = capsys.readouterr()
+    assert "smallest adjusted p" in captured.out
+    assert captured.err == "sphuni: error: cannot write 'a.png': No space left on device\n"
+
+
 def test_a_byte_order_mark_is_no_part_of_the_table(poles, tmp_path, capsys, monkeypatch):
     marked = "\ufeff1,0\n0,1\n-1,0\n"
     (tmp_path / "marked.csv").write_text(marked, "utf-8")
@@ -193,6 +241,8 @@ def test_missing_numbers_are_refused_or_dropped(tmp_path, capsys):
         ("", (), 3, "holds no rows"),
         ("x,y\n", (), 3, "a header and no rows"),
         ("x,y\n1,0\n", (), 3, "holds one point"),
+        ("x;y\n0,6;0,8\n1,0;0,0\n", (), 3, "holds no numbers; '0,6' is none: write a decimal"),
+        ("a,b\nc,d\n", (), 3, "holds no numbers"),
         ("1,0\n0,1\n", ("--degrees",), 2, "--degrees is for --lonlat"),
         ("1,0\n0,1\n", ("--tests", "rayleig"), 2, "Did you mean 'rayleigh'"),
         ("1,0\n0,1\n", ("--tests", "riesz:t=1"), 2, "has no parameter 't'; it takes"),
