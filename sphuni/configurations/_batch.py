@@ -15,7 +15,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from sphuni._rng import numpy_generator
-from sphuni.configurations._clock import late
+from sphuni.configurations._clock import GRACE, OutOfTimeError, late, seconds_left
 from sphuni.configurations.problems import Array, Problem, Relaxed, random_starts
 from sphuni.pairwise import Engine
 
@@ -23,8 +23,9 @@ __all__ = ["Batch", "Outcome", "Stage", "run_batch"]
 
 _DISTINCT = 1e-11
 _PARENTS = 8
-_GRACE = 1.0
 _NEIGHBOURS_FROM = 2
+_EVALUATIONS = 4
+"""How many evaluations of the value the shortest polish takes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +95,10 @@ def _run(batch: Batch) -> Outcome:
     if stage is None:
         stage = Stage(len(batch.streams), _relax_starts(batch))
         _keep(batch, stage)
-    while stage.generation < task.generations and not late(batch.end):
+    while stage.generation < task.generations:
         found = _descend_again(batch, stage.found, stage.generation)
+        if found is None:
+            break
         stage = dataclasses.replace(stage, found=found, generation=stage.generation + 1)
         _keep(batch, stage)
     stage, cut = _polish(batch, stage)
@@ -132,41 +135,65 @@ def _relax_starts(batch: Batch) -> Relaxed:
 
 
 def _polish(batch: Batch, stage: Stage) -> tuple[Stage, bool]:
-    """Polish the best optima that differ; True if the clock ran out, which lets one be polished."""
+    """Polish the best optima that differ; True if the clock ran out, which lets one be polished.
+
+    A polish that comes to a step for which there is no time is cut short there.
+    """
     task = batch.task
     cut = late(batch.end)
-    end = max(batch.end, time.monotonic() + _GRACE) if cut else batch.end
     chosen = _distinct(task, stage.found.scores, task.polished_per_batch)
     for index in chosen[len(stage.polished) :]:
         if cut and stage.polished:
             break
-        candidate = _refined(task, stage.found.points[index], end, cut=cut)
-        cut = cut or late(batch.end)
-        value = task.value(candidate)
+        points = stage.found.points[index]
+        if cut:
+            candidate, value = _hurried(task, points)
+        else:
+            candidate, cut = _refined(task, points, batch.end)
+            value = task.value(candidate)
         first = not stage.polished
         stage = dataclasses.replace(stage, polished=(*stage.polished, value))
         if first or task.sign * (value - stage.value) < 0:
             stage = dataclasses.replace(stage, value=value, points=candidate)
-        _keep(batch, stage)
+        if not cut:
+            _keep(batch, stage)
     return stage, cut
 
 
-def _refined(task: Problem, points: Array, end: float, *, cut: bool) -> Array:
-    """Polished points, unless that made them worse where the clock `cut` the descent short."""
-    candidate = task.refine(points, end)
-    if not cut:
-        return candidate
-    worse = task.sign * (task.value(candidate) - task.value(points)) > 0
-    return points if worse else candidate
+def _refined(task: Problem, points: Array, end: float) -> tuple[Array, bool]:
+    """Polished points, and whether the clock cut that short."""
+    try:
+        return task.refine(points, end), late(end)
+    except OutOfTimeError as stopped:
+        return stopped.points, True
 
 
-def _descend_again(batch: Batch, found: Relaxed, generation: int) -> Relaxed:
-    """Vary the best local optima, one variation per lane, and relax again; keep all."""
+def _hurried(task: Problem, points: Array) -> tuple[Array, float]:
+    """Points whose descent the clock cut short, polished if that is quick and makes them better."""
+    end = time.monotonic() + GRACE
+    value = task.value(points)
+    taken = GRACE - seconds_left(end)
+    if _EVALUATIONS * taken > GRACE:
+        return points, value
+    candidate, _ = _refined(task, points, end)
+    again = task.value(candidate)
+    return (candidate, again) if task.sign * (again - value) <= 0 else (points, value)
+
+
+def _descend_again(batch: Batch, found: Relaxed, generation: int) -> Relaxed | None:
+    """Vary the best local optima, one variation per lane, and relax again; keep all.
+
+    None if the clock does not let all lanes be varied.
+    """
     task = batch.task
     parents = [found.points[index] for index in _distinct(task, found.scores, _PARENTS)]
-    rngs = [numpy_generator(stream + 3 + generation) for stream in batch.streams]
-    varied = np.stack([task.vary(parents[k % len(parents)], rng) for k, rng in enumerate(rngs)])
-    again = task.relax(varied, batch.streams, batch.engine, batch.end)
+    varied: list[Array] = []
+    for k, stream in enumerate(batch.streams):
+        if late(batch.end):
+            return None
+        rng = numpy_generator(stream + 3 + generation)
+        varied.append(task.vary(parents[k % len(parents)], rng))
+    again = task.relax(np.stack(varied), batch.streams, batch.engine, batch.end)
     return Relaxed(
         np.concatenate([found.points, again.points]),
         np.concatenate([found.scores, again.scores]),
@@ -181,11 +208,12 @@ def _hop(batch: Batch, stage: Stage) -> tuple[Stage, bool]:
     if stage.rng is not None:
         rng.bit_generator.state = stage.rng
     before = min(stage.polished, key=lambda value: task.sign * value)
-    while stage.hops < min(task.hops, len(batch.streams)):
-        if late(batch.end):
-            break
+    cut = late(batch.end)
+    while stage.hops < min(task.hops, len(batch.streams)) and not cut:
         assert stage.points is not None
-        candidate = task.refine(task.vary(stage.points, rng), batch.end)
+        candidate, cut = _refined(task, task.vary(stage.points, rng), batch.end)
+        if cut:
+            break
         value = task.value(candidate)
         if task.sign * (value - stage.value) < 0:
             stage = dataclasses.replace(stage, value=value, points=candidate)
@@ -194,7 +222,7 @@ def _hop(batch: Batch, stage: Stage) -> tuple[Stage, bool]:
         _keep(batch, stage)
     if stage.value != before:
         stage = dataclasses.replace(stage, polished=(*stage.polished, stage.value))
-    return stage, late(batch.end)
+    return stage, cut or late(batch.end)
 
 
 def _distinct(task: Problem, scores: Array, count: int) -> list[int]:

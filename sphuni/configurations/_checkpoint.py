@@ -4,7 +4,9 @@ import dataclasses
 import io
 import json
 import os
+import tokenize
 import zipfile
+import zlib
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,12 @@ __all__ = ["SAME_VALUE", "State", "load", "save"]
 
 _SCHEMA = "sphuni.optimize"
 _VERSION = 2
+_SIGNS_OF_DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, EOFError, OverflowError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error),
+    RuntimeError,  # of members that seem to be encrypted, or compressed in an unknown way
+    *(SyntaxError, tokenize.TokenError),  # of the headers of arrays
+)
 SAME_VALUE = 1e-11
 """Values closer than this, relative to their scale, are one optimum's."""
 
@@ -141,16 +149,18 @@ def load(path: str | os.PathLike[str], key: dict[str, Any]) -> State:
         cut_value, cut_points = _read_best("cut_", fields)
         state = State(
             done=int(fields["done"]),
-            scores=fields["scores"].tolist(),
-            polished=fields["polished"].tolist(),
+            scores=fields["scores"].astype(np.float64).tolist(),
+            polished=fields["polished"].astype(np.float64).tolist(),
             value=value,
             points=points,
             cut_value=cut_value,
             cut_points=cut_points,
             stage=_read_stage(fields),
         )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except _SIGNS_OF_DAMAGE as error:
         raise _damaged(name) from error
+    if not isinstance(found, dict):
+        raise _damaged(name)
     _check_key(name, json.loads(json.dumps(key)), found)
     if not _is_possible(state, key):
         raise _damaged(name)
@@ -171,10 +181,12 @@ def _is_possible(state: State, key: dict[str, Any]) -> bool:
         return False
     sets = [points for _, points in bests if points is not None]
     if state.stage is not None:
-        sets += [
-            *state.stage.found.points,
-            *([] if state.stage.points is None else [state.stage.points]),
-        ]
+        found, best = state.stage.found, state.stage.points
+        if (best is None) != (not state.stage.polished):
+            return False
+        if not len(found.points) == found.scores.size == found.converged.size:
+            return False
+        sets += [*found.points, *([] if best is None else [best])]
     return all(
         points.shape == (key["n"], key["d"])
         and bool(np.allclose(np.linalg.norm(points, axis=-1), 1.0, atol=1e-9))

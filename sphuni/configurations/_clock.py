@@ -7,14 +7,46 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
-__all__ = ["interrupted", "late", "minding_ctrl_c"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "GRACE",
+    "OutOfTimeError",
+    "interrupted",
+    "late",
+    "minding_ctrl_c",
+    "room_for",
+    "seconds_left",
+]
+
+GRACE = 1.0
+"""Seconds by which a search may overrun its limit to give a better account of what it has."""
 
 _asked = threading.Event()
+
+
+class OutOfTimeError(Exception):
+    """The next step of a polish would take far longer than there is time; how far it came."""
+
+    def __init__(self, points: NDArray[np.float64]) -> None:
+        super().__init__("the next step takes longer than there is time")
+        self.points = points
 
 
 def late(end: float) -> bool:
     """Whether `end` of the monotonic clock is past, or Ctrl-C was pressed."""
     return _asked.is_set() or time.monotonic() > end
+
+
+def seconds_left(end: float) -> float:
+    """Seconds until `end` of the monotonic clock, negative when it is past."""
+    return end - time.monotonic()
+
+
+def room_for(seconds: float, end: float) -> bool:
+    """Whether a step of so many seconds overruns `end` by no more than the grace."""
+    return seconds <= GRACE or seconds <= seconds_left(end) + GRACE
 
 
 def interrupted() -> bool:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni._typing import Points
+from sphuni.configurations._clock import late
 from sphuni.configurations._energies import EnergyProblem
 from sphuni.configurations._moves import shake_a_cap, turn_a_cap
 from sphuni.configurations.certificate import Certificate
@@ -16,6 +17,7 @@ from sphuni.configurations.minimize import minimize
 from sphuni.configurations.polish import (
     Smooth,
     newton,
+    newton_seconds,
     pair_derivatives,
     squared_distances,
     tangent_basis,
@@ -32,7 +34,7 @@ from sphuni.configurations.records import Record
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import design_residual, logdet_bound
 from sphuni.geometry.gram import safe_factor, terms_of
-from sphuni.kernels import Dirichlet, Gaussian, Kernel
+from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Kernel
 from sphuni.pairwise import Engine
 
 __all__ = ["DesignProblem", "MaxdetProblem"]
@@ -82,9 +84,14 @@ class MaxdetProblem(Problem):
             slack=1e-14,
             deadline=end,
         )
-        singular = safe_factor(_gram(self.kernel, found.points)[0], terms_of(self.kernel))[1]
-        scores = found.values.masked_fill(singular, math.inf)
-        return Relaxed(found.points.numpy(), scores.numpy(), found.converged.numpy())
+        scores = found.values.numpy()
+        some = False
+        for k in np.argsort(scores, kind="stable"):
+            left_out = some and late(end)  # one is enough to end with
+            if left_out or not math.isfinite(scores[k]) or self._singular(found.points[k]):
+                scores[k] = math.inf
+            some = some or math.isfinite(scores[k])
+        return Relaxed(found.points.numpy(), scores, found.converged.numpy())
 
     def refine(self, points: Array, end: float = math.inf) -> Array:
         """Apply Newton's method where the Hessian fits."""
@@ -104,11 +111,11 @@ class MaxdetProblem(Problem):
         """Log-determinant of the Gram matrix."""
         return -float(_minus_logdet(self.kernel)(as_tensor(points).T[..., None])[0])
 
-    def certify(self, points: Array) -> Certificate:
+    def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
         """Gradient, Hessian, moment bound, symmetry."""
         rows = as_tensor(points)
         smallest, flat = None, None
-        if self._newton_fits:
+        if self._newton_fits and newton_seconds(self.n * (self.d - 1)) <= seconds:
             state = newton(_logdet_derivatives(self.kernel), rows, iterations=0)
             residual, smallest, flat = state.gradient, state.smallest_eigenvalue, state.flat_modes
         else:
@@ -124,18 +131,31 @@ class MaxdetProblem(Problem):
             bound=bound.value,
             bound_method=bound.method,
             bound_attained=bound.attained,
-            symmetry_order=symmetry_order(points),
+            symmetry_order=symmetry_order(points, time_limit=seconds),
         )
 
     def best_known(self) -> Record | None:
         """Return the best known value for this kernel."""
         if isinstance(self.kernel, Gaussian):
             return find_record("gaussian", n=self.n, d=self.d, s=self.kernel.epsilon)
-        return super().best_known() if isinstance(self.kernel, Dirichlet) else None
+        return super().best_known() if self._is_that_of_the_tables else None
 
     def closed_form(self) -> Array | None:
         """Return one point; the circle has no special treatment here."""
         return super().closed_form() if self.n == 1 else None
+
+    @property
+    def _is_that_of_the_tables(self) -> bool:
+        """Whether the kernel is the Dirichlet kernel whose polynomials are n in number."""
+        kernel = self.kernel
+        if self.d != 3 or not isinstance(kernel, GegenbauerSeries) or kernel.d != 3:
+            return False
+        return kernel.coefficients == Dirichlet(math.isqrt(self.n) - 1).coefficients
+
+    def _singular(self, points: Tensor) -> bool:
+        """Whether the Gram matrix is, to within rounding."""
+        gram = _gram(self.kernel, points[None])[0]
+        return bool(safe_factor(gram, terms_of(self.kernel))[1].any())
 
     @property
     def _newton_fits(self) -> bool:
@@ -159,10 +179,10 @@ class DesignProblem(EnergyProblem):
         assert self.s is not None
         return float(design_residual(points, t=int(self.s)))
 
-    def certify(self, points: Array) -> Certificate:
+    def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
         """Replace the energy's bound by that of the residual, 0."""
         return dataclasses.replace(
-            super().certify(points),
+            super().certify(points, seconds),
             bound=0.0,
             bound_method="a residual is not negative",
             bound_attained=None,

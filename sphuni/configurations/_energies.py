@@ -10,14 +10,29 @@ import numpy as np
 import torch
 
 from sphuni.configurations import _opposites
+from sphuni.configurations._clock import late
 from sphuni.configurations._log_energy import minimize_log_energy, steepness
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations._packing_energy import minimize_packing_energy
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.minimize import Minima
-from sphuni.configurations.polish import Smooth, exact_sum, kernel_derivatives, newton
-from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
+from sphuni.configurations.polish import (
+    Smooth,
+    exact_sum,
+    kernel_derivatives,
+    newton,
+    newton_seconds,
+)
+from sphuni.configurations.problems import (
+    Array,
+    Problem,
+    Relaxed,
+    as_tensor,
+    find_record,
+    regular_set,
+    spacing,
+)
 from sphuni.configurations.records import Record
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import energy_bound
@@ -66,7 +81,8 @@ class EnergyProblem(Problem):
         if self._steep:
             return self._relax_steep(starts, end)
         found = self._descend(as_tensor(starts), engine, _TOLERANCE * self._gradient_scale, end)
-        if self._positive and self._typical < _TINY and not self._geodesic:
+        tiny = self._positive and self._typical < _TINY and not self._geodesic
+        if tiny and not late(end):
             finer = _TOLERANCE * float(found.values.min()) / self.n
             found = self._descend(found.points, engine, finer, end)
         return Relaxed(found.points.numpy(), found.values.numpy(), found.converged.numpy())
@@ -87,8 +103,16 @@ class EnergyProblem(Problem):
         return super().default_restarts if few else self.lanes * (1 + self.n // 50)
 
     def best_known(self) -> Record | None:
-        """Return the best known value; the tables are of chordal distances."""
-        return None if self._geodesic else super().best_known()
+        """Return the best known value of the kernel, however the problem was spelled.
+
+        The tables are of chordal distances.
+        """
+        if not isinstance(self.kernel, Riesz):
+            return super().best_known()
+        if self._geodesic:
+            return None
+        s = float(self.kernel.s)
+        return find_record("riesz", n=self.n, d=self.d, s=s, antipodal=self.antipodal)
 
     def vary(self, points: Array, rng: np.random.Generator) -> Array:
         """Move a hot point into a deep hole, or shake or turn a cap."""
@@ -108,7 +132,7 @@ class EnergyProblem(Problem):
             total = float(pair_reduce(rows, kernel=self._pair_kernel))
         return 2 * total + self.n * self.kernel.at_minus_one if self.antipodal else total
 
-    def certify(self, points: Array) -> Certificate:
+    def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
         """Gradient, Hessian, universal or linear-programming bound, symmetry.
 
         Lines have the energy of the doubled set, twice the sum over their pairs.
@@ -117,7 +141,7 @@ class EnergyProblem(Problem):
         size = self._size(rows)
         unit = doubled * size
         smallest, flat = None, None
-        if self._newton_fits:
+        if self._newton_fits and newton_seconds(self.n * (self.d - 1)) <= seconds:
             state = (
                 _opposites.state_of(self._riesz, rows)
                 if self._kinked
@@ -136,7 +160,7 @@ class EnergyProblem(Problem):
             bound=bound.value,
             bound_method=bound.method,
             bound_attained=bound.attained,
-            symmetry_order=symmetry_order(_doubled(points, self.antipodal)),
+            symmetry_order=symmetry_order(_doubled(points, self.antipodal), time_limit=seconds),
         )
 
     def closed_form(self) -> Array | None:
@@ -221,7 +245,11 @@ class EnergyProblem(Problem):
         for a in (*(a for a in _EXPONENTS if a < last), last):
             found = self._relax_log(rows, a, last, end)
             rows = found.points.numpy()
-        values = pair_reduce(found.points, kernel=self._pair_kernel).numpy()
+            if late(end):
+                break
+        begun = torch.isfinite(found.values)
+        values = np.full(len(rows), np.inf)
+        values[begun] = pair_reduce(found.points[begun], kernel=self._pair_kernel).numpy()
         if not (values > _UNDERFLOW).any():
             raise self._underflow()
         return Relaxed(rows, values, found.converged.numpy())

@@ -6,6 +6,7 @@ point moves, the other is its mirror image, and on such sets the energy is smoot
 the others exert on a tied pair, to part it, must not exceed c.
 """
 
+import dataclasses
 import math
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sphuni._typing import Points
-from sphuni.configurations._clock import late
+from sphuni.configurations._clock import OutOfTimeError, late
 from sphuni.configurations.polish import (
     Polished,
     Smooth,
@@ -81,7 +82,10 @@ def polish(kernel: Riesz, points: Points, deadline: float = math.inf) -> Tensor:
         if tried and late(deadline):
             break
         ties, rows = ties_of(points, within)
-        found = newton(_tied(kernel, ties), rows, deadline=deadline)
+        try:
+            found = newton(_tied(kernel, ties), rows, deadline=deadline)
+        except OutOfTimeError as stopped:
+            raise OutOfTimeError(best.numpy()) from stopped
         candidate = ties.points(found.points)
         energy = exact_sum(kernel, candidate)
         if math.isfinite(energy) and energy < least:
@@ -99,9 +103,7 @@ def state_of(kernel: Riesz, points: Points) -> Polished:
     gradient, _ = _derivatives(kernel, ties, ties.points(rows))
     force = torch.linalg.vector_norm(0.5 * (gradient[i] + gradient[j]), dim=1)
     excess = float((force - _slope_at_opposite(kernel)).max())
-    return Polished(
-        state.points, max(state.gradient, excess), state.smallest_eigenvalue, state.flat_modes
-    )
+    return dataclasses.replace(state, gradient=max(state.gradient, excess))
 
 
 def _slope_at_opposite(kernel: Riesz) -> float:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from sphuni._rng import numpy_generator
-from sphuni.configurations._clock import late
+from sphuni.configurations._clock import OutOfTimeError, late, room_for
 from sphuni.configurations._contacts import contacts, smallest_half_square
 from sphuni.configurations._moves import into_a_hole
 from sphuni.configurations._packing_energy import minimize_packing_energy
 from sphuni.configurations._slp import ascend
-from sphuni.configurations._tied import multipliers, second_order
+from sphuni.configurations._tied import dense_seconds, evidence, multipliers
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.problems import Array, Problem, Relaxed, regular_set, spacing
 from sphuni.configurations.symmetry import symmetry_order
@@ -87,7 +87,11 @@ class TammesProblem(Problem):
             rows = np.stack(
                 [self._shake(*one) for one in zip(rows, strength, generators, strict=True)]
             )
-        scores = np.array([-self._least(one) for one in rows])
+        scores = np.full(len(rows), np.inf)
+        for k, one in enumerate(rows):
+            if k and late(end):  # one is enough to end with
+                break
+            scores[k] = -self._least(one)
         return Relaxed(rows, scores, np.isfinite(scores))
 
     def closed_form(self) -> Array | None:
@@ -98,7 +102,12 @@ class TammesProblem(Problem):
         """Ascend by linear programmes on the contacts."""
         radius = 0.1 * spacing(self._size, self.d)
         found = ascend(self._family, points, radius=radius, deadline=end).points
-        if late(end) or multipliers(self._family(found, _TIED))[1] <= _STATIONARY:
+        if late(end):
+            return found
+        members = self._family(found, _TIED)
+        if not room_for(dense_seconds(members.values, found), end):
+            raise OutOfTimeError(found)
+        if multipliers(members)[1] <= _STATIONARY:
             return found
         return ascend(self._family, found, radius=_CLOSER, deadline=end).points
 
@@ -112,12 +121,11 @@ class TammesProblem(Problem):
         """Smallest angle, from differences of coordinates."""
         return 2 * math.asin(math.sqrt(min(1.0, self._least(points) / 2)))
 
-    def certify(self, points: Array) -> Certificate:
+    def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
         """Contacts, their multipliers, rattlers, the best upper bound on the angle, symmetry."""
         members = self._family(points, _TIED)
-        weights, residual = multipliers(members)
-        second = second_order(points, members, weights)
-        held = np.unique(members.labels[weights > 0])
+        weights, residual, second = evidence(points, members, seconds)
+        held = members.labels if weights is None else members.labels[weights > 0]
         bound = separation_bound(self.n, self.d, antipodal=self.antipodal)
         both = np.vstack([points, -points]) if self.antipodal else points
         return Certificate(
@@ -128,12 +136,12 @@ class TammesProblem(Problem):
             tied_moves=second.moves,
             active=members.labels,
             multipliers=weights,
-            free_points=self.n - len(held),
+            free_points=None if weights is None else self.n - len(np.unique(held)),
             spread=float(np.ptp(members.values)),
             bound=bound.value,
             bound_method=bound.method,
             bound_attained=bound.attained,
-            symmetry_order=symmetry_order(both),
+            symmetry_order=symmetry_order(both, time_limit=seconds),
         )
 
     @property

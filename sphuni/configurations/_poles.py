@@ -10,7 +10,7 @@ from sphuni._typing import Points
 from sphuni.configurations._members import Array, Members, tangents
 from sphuni.configurations._wells import native_wells
 from sphuni.geometry._hull import can_be_listed, facets
-from sphuni.kernels import Kernel
+from sphuni.kernels import Antipodal, Kernel
 from sphuni.sphere import unit_rows
 
 __all__ = ["lowest_poles", "pole_values"]
@@ -49,9 +49,11 @@ def lowest_poles(points: Points, kernel: Kernel, margin: float) -> Tensor:
 
     Safeguarded Newton descents start from the centres of the hull's facets, which are the
     farthest places from the points, from the points' antipodes and fixed random directions;
-    beyond d = 8 from the last two alone where the facets can be too many to go over.
+    beyond d = 8 from the last two alone where the facets can be too many to go over. Of lines the
+    hull is that of both ends, and one of two opposite minima is kept.
     """
-    native, starts = native_wells(kernel), _pole_starts(points)
+    lines = isinstance(kernel, Antipodal)
+    native, starts = native_wells(kernel), _line_starts(points) if lines else _pole_starts(points)
     if native is None:
         z = _descend(points, kernel, starts)
     else:
@@ -60,7 +62,8 @@ def lowest_poles(points: Points, kernel: Kernel, margin: float) -> Tensor:
     order = value.argsort()
     z, value = z[order], value[order]
     z = z[value <= value[0] + margin]
-    gap = 2 - 2 * (z @ z.T)
+    cosines = z @ z.T
+    gap = 2 - 2 * (cosines.abs() if lines else cosines)
     earlier = torch.tril(gap < _SAME, diagonal=-1).any(1)
     return z[~earlier]
 
@@ -69,15 +72,29 @@ def _pole_starts(points: Points) -> Tensor:
     n, d = points.shape
     generator = torch.Generator().manual_seed(n + 1000 * d)
     starts = torch.randn(8 * d, d, generator=generator, dtype=torch.float64)
+    return unit_rows(torch.cat([starts, -points, _centres(points)]))
+
+
+def _line_starts(points: Points) -> Tensor:
+    """One of two opposite places each; a line's own ends are the highest places of all."""
+    n, d = points.shape
+    generator = torch.Generator().manual_seed(n + 1000 * d)
+    starts = torch.randn(8 * d + n, d, generator=generator, dtype=torch.float64)
+    centres = _centres(torch.cat([points, -points]))
+    return unit_rows(torch.cat([starts, centres[centres[:, 0] >= 0]]))
+
+
+def _centres(points: Points) -> Tensor:
+    """Normals (m, d) of the hull's facets; none where there is no hull, or it is too large."""
+    n, d = points.shape
     rows = points.numpy()
     if not can_be_listed(n, d):
-        return unit_rows(torch.cat([starts, -points]))
+        return points[:0]
     try:
         corners = rows[facets(rows, spanning=True)]
-        normals = np.linalg.solve(corners, np.ones((len(corners), d, 1)))[..., 0]
+        return torch.from_numpy(np.linalg.solve(corners, np.ones((len(corners), d, 1)))[..., 0])
     except (QhullError, np.linalg.LinAlgError):
-        return unit_rows(torch.cat([starts, -points]))
-    return unit_rows(torch.cat([starts, -points, torch.from_numpy(normals)]))
+        return points[:0]
 
 
 def _descend(points: Points, kernel: Kernel, starts: Tensor) -> Tensor:

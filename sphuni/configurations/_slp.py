@@ -7,7 +7,7 @@ import time
 import numpy as np
 from scipy import optimize, sparse
 
-from sphuni.configurations._clock import late
+from sphuni.configurations._clock import OutOfTimeError, late, room_for
 from sphuni.configurations._members import (
     Array,
     Family,
@@ -17,7 +17,7 @@ from sphuni.configurations._members import (
     near,
     unturned,
 )
-from sphuni.configurations._tied import even_out, tied_step
+from sphuni.configurations._tied import dense_seconds, even_out, tied_seconds, tied_step
 
 __all__ = ["Ascent", "ascend"]
 
@@ -29,6 +29,7 @@ _DUAL = 1e-9
 _NEAR = 1e-4
 _AT_BOUND = 0.99
 _LEAST_SECONDS = 1.0
+_TIED = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,11 +65,16 @@ def ascend(
     precision : float, default 1e-16
         Ends when the programme promises no more than this.
     deadline : float, optional
-        Of the monotonic clock; no programme after the first begins later.
+        Of the monotonic clock; no programme begins later, and none takes a second more.
 
     Returns
     -------
     Ascent
+
+    Raises
+    ------
+    OutOfTimeError
+        If there is time left, but not enough for the next step.
 
     Notes
     -----
@@ -92,7 +98,7 @@ def ascend(
     members = near(family, points, radius)
     least = float(members.values.min())
     used = 0
-    while used < iterations and (used == 0 or not late(deadline)):
+    while used < iterations and not late(deadline):
         used += 1
         move, promised, weights = _linear_step(members, least, radius, deadline)
         if move is None or promised <= precision:
@@ -104,6 +110,8 @@ def ascend(
         rigid = np.count_nonzero(weights) + _turns(points) > len(held)
         close = promised < _NEAR * max(1.0, abs(least))
         if close and not rigid:
+            if not room_for(tied_seconds(points), deadline):
+                raise OutOfTimeError(points)
             second = tied_step(points, members, weights, radius)
             trials.append(attempt(family, points, second, margin))
         ratio = (trials[0].least - least) / promised
@@ -119,6 +127,8 @@ def ascend(
         if radius < _SMALLEST_RADIUS or (stuck and close and promised < 1e-9):
             break
     if not late(deadline):
+        if not room_for(dense_seconds(members.values <= least + _TIED, points), deadline):
+            raise OutOfTimeError(points)
         points, least = even_out(family, points, least)
     return Ascent(points, least, used)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from scipy.spatial import distance
 
-from sphuni.configurations._clock import late
+from sphuni.configurations._clock import OutOfTimeError, late, room_for
 from sphuni.configurations._members import (
     Array,
     Family,
@@ -32,6 +32,8 @@ _FLATTEST = 1e-5
 _RANK = 1e-8
 _TIED = (1e-8, 1e-10)
 _NEAR = 1e-4
+_SECONDS = 1e-8
+"""Roughly those of a programme, by functions and squared coordinates."""
 
 
 def climb(
@@ -55,11 +57,16 @@ def climb(
     iterations : int, default 200
         Quadratic programmes.
     deadline : float, optional
-        Of the monotonic clock; no programme after the first begins later.
+        Of the monotonic clock; no programme begins later.
 
     Returns
     -------
     Ascent
+
+    Raises
+    ------
+    OutOfTimeError
+        If there is time left, but not enough for the next programme.
 
     Notes
     -----
@@ -80,8 +87,10 @@ def climb(
     weights = _first_weights(members)
     used, last = 0, 0.0
     while used < iterations and radius > _SMALLEST_RADIUS:
-        if used and late(deadline):
+        if late(deadline):
             return Ascent(points, least, used)
+        if not room_for(_SECONDS * members.jacobian.shape[0] * points.size**2, deadline):
+            raise OutOfTimeError(points)
         used += 1
         jacobian = members.jacobian.toarray()
         curvature = _convex(jacobian, weights, -members.curvature(weights))

@@ -1,6 +1,7 @@
 """What the tied members of a family say: multipliers, the second-order step, evening out."""
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +9,17 @@ from scipy import optimize
 
 from sphuni.configurations._members import Array, Family, Members, attempt, rotations
 
-__all__ = ["SecondOrder", "even_out", "multipliers", "second_order", "tied_step"]
+__all__ = [
+    *("SecondOrder", "dense_seconds", "even_out", "evidence", "multipliers", "second_order"),
+    *("tied_seconds", "tied_step"),
+]
 
 _RIDGE = 1e-3
 _CARRYING = 1e-4
 _RANK = 1e-8
 _FLAT = 1e-8
 _LARGEST_HESSIAN = 1_200
+_SECONDS = 6e-10
 
 
 class SecondOrder(NamedTuple):
@@ -27,6 +32,27 @@ class SecondOrder(NamedTuple):
     """Of minus the Lagrangian's Hessian on these moves; None if there are none."""
     flat: int | None
     """Eigenvalues below 1e-8 of the Hessian's norm."""
+
+
+def dense_seconds(active: NDArray[Any], points: Array) -> float:
+    """Roughly the seconds of `multipliers` or `even_out`, which nothing interrupts."""
+    unknowns, count = points.shape[0] * (points.shape[1] - 1), np.count_nonzero(active)
+    return _SECONDS * unknowns * count * max(unknowns, count)
+
+
+def tied_seconds(points: Array) -> float:
+    """Roughly those of `tied_step`, however few the members."""
+    return float(_SECONDS * (points.shape[0] * (points.shape[1] - 1)) ** 3)
+
+
+def evidence(
+    points: Array, members: Members, seconds: float
+) -> tuple[Array | None, float, SecondOrder]:
+    """Multipliers, remainder and second order; None, nan and None where `seconds` are too few."""
+    if dense_seconds(members.values, points) > seconds:
+        return None, math.nan, SecondOrder(None, None, None)
+    weights, residual = multipliers(members)
+    return weights, residual, second_order(points, members, weights)
 
 
 def multipliers(members: Members) -> tuple[Array, float]:

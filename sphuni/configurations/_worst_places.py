@@ -17,7 +17,7 @@ from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations._poles import pole_values
 from sphuni.configurations._slp import ascend
 from sphuni.configurations._sqp import climb
-from sphuni.configurations._tied import multipliers, second_order
+from sphuni.configurations._tied import evidence
 from sphuni.configurations.certificate import Certificate, attained
 from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
 from sphuni.configurations.symmetry import symmetry_order
@@ -128,16 +128,17 @@ class WorstPlaceProblem(Problem):
         """Whether a theorem has the regular polygon on the circle."""
         return True
 
-    def certify(self, points: Array) -> Certificate:
+    def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
         """Active places and multipliers, the best bound known, symmetry."""
         bound = self.bound()
         if self.fits_a_half_sphere:
             return attained(bound.value, bound.reason)
         members = self.family(points, self.tied)
-        weights, residual = multipliers(members)
-        second = second_order(points, members, weights)
+        weights, residual, second = evidence(points, members, seconds)
         labelled = members.labels.shape[1] > 0
-        free = self.n - len(np.unique(members.labels[weights > 0])) if labelled else None
+        free = None
+        if labelled and weights is not None:
+            free = self.n - len(np.unique(members.labels[weights > 0]))
         both = np.vstack([points, -points]) if self.antipodal else points
         return Certificate(
             kind="max-min",
@@ -153,7 +154,7 @@ class WorstPlaceProblem(Problem):
             bound=bound.value,
             bound_method=bound.method,
             bound_attained=bound.attained,
-            symmetry_order=symmetry_order(both, tolerance=_ALIKE),
+            symmetry_order=symmetry_order(both, tolerance=_ALIKE, time_limit=seconds),
         )
 
 

@@ -22,12 +22,14 @@ class Certificate(Result):
         ``"theorem"`` (so few points that the optimum is known).
     residual : float
         Smooth: the largest tangent gradient of one point. Max-min: the largest entry of the
-        gradients of the active functions, weighted by `multipliers`. Zero at an optimum.
+        gradients of the active functions, weighted by `multipliers`. Zero at an optimum; nan
+        where there was no time for the multipliers.
     smallest_eigenvalue : float or None
         Smooth: of the Riemannian Hessian, rotations of the whole set left out; None where it is
-        too large. Max-min: of minus the Hessian of the Lagrangian on the moves that keep the
-        functions with positive multipliers equal, rotations left out; None where there are no
-        such moves. Positive means a strict local optimum up to rotation.
+        too large, or takes longer than a search that was cut short has left. Max-min: of minus the
+        Hessian of the Lagrangian on the moves that keep the functions with positive multipliers
+        equal, rotations left out; None where there are no such moves. Positive means a strict
+        local optimum up to rotation.
     flat_modes : int or None
         Eigenvalues that vanish (below 1e-9 of the largest; max-min: 1e-8 of the Hessian's norm),
         rotations left out: free points, or an optimum that is not strict to second order.
@@ -42,7 +44,7 @@ class Certificate(Result):
         local minimum of the potential.
     multipliers : array (m,) or None
         Weights >= 0 with sum 1 of the active functions; zeros mean that strict complementarity
-        fails there.
+        fails there. None where there was no time for them.
     free_points : int or None
         Points that no active function with a positive multiplier holds (rattlers).
     spread : float or None

@@ -8,6 +8,7 @@ while the others go on, and lanes that have finished are taken out.
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sphuni._typing import Points
-from sphuni.configurations._clock import late
+from sphuni.configurations._clock import GRACE, late, seconds_left
 
 __all__ = ["Minima", "Objective", "minimize"]
 
@@ -27,6 +28,8 @@ _ARMIJO = 1e-4
 _SHORTEST = 1e-9
 _TALLY = 1e-300
 _PATIENCE = 400
+_CROWDED = 4.0
+"""How much dearer a lane may be among others, where their pairs outgrow the cache together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +107,8 @@ def minimize(
         Increase of the value, relative to it, that the line search takes for rounding. Without
         it most lanes stop short of the tolerance where the value no longer resolves progress.
     deadline : float
-        `time.monotonic()` after which lanes are returned as they are.
+        `time.monotonic()` after which lanes are returned as they are; those that it did not let
+        begin have the value inf. The first with a finite value always begins.
     compiled : bool, default False
         Whether to compile the update (some seconds, once in a process).
 
@@ -130,7 +134,10 @@ def minimize(
     lanes = starts.repeat(pad, 1, 1)
     numbers = [parameter.repeat(pad) for parameter in parameters]
     limit = torch.as_tensor(tolerance, dtype=starts.dtype).expand(count).repeat(pad)
-    run = _Run(objective, lanes, numbers, limit, largest_step, memory, slack, compiled=compiled)
+    first = _first_values(objective, lanes, numbers, math.inf if compiled else deadline)
+    run = _Run(
+        objective, lanes, numbers, first, limit, largest_step, memory, slack, compiled=compiled
+    )
     for _ in range(max_iterations):
         if run.finish() or late(deadline):
             break
@@ -146,6 +153,7 @@ class _Run:
         objective: Objective,
         starts: Tensor,
         parameters: list[Tensor],
+        first: tuple[Tensor, Tensor],
         tolerance: Tensor,
         largest_step: float,
         memory: int,
@@ -158,7 +166,7 @@ class _Run:
         self.largest_step, self.slack = largest_step, slack
         x = starts.permute(2, 1, 0).contiguous()
         b = x.shape[2]
-        f, raw = objective(x, *parameters)
+        f, raw = first
         g = raw - (raw * x).sum(0) * x
         gamma = 0.1 * largest_step / _longest(g).clamp_min(_TALLY)
         self.state = _State(x, f, g, -gamma * g, torch.ones_like(f), gamma)
@@ -268,6 +276,32 @@ class _Run:
         weary = (self.ticks - tick > _PATIENCE) & ~self.done
         if bool(weary.any()):
             self._record(weary, converged=False)
+
+
+def _first_values(
+    objective: Objective, starts: Tensor, parameters: list[Tensor], deadline: float
+) -> tuple[Tensor, Tensor]:
+    """Values and gradients at the starts (b, n, d), lane by lane where all would take too long.
+
+    Lanes that the deadline leaves out have the value inf. Sums of one lane may round otherwise
+    than those of many, so lane by lane is only for what the clock will cut short.
+    """
+    x = starts.permute(2, 1, 0).contiguous()
+    if deadline == math.inf:
+        return objective(x, *parameters)
+    f, g = x.new_full((x.shape[2],), math.inf), torch.full_like(x, math.inf)
+    for k in range(x.shape[2]):
+        before = seconds_left(deadline)
+        lane = slice(k, k + 1)
+        f[lane], g[:, :, lane] = objective(
+            x[:, :, lane].contiguous(), *(parameter[lane] for parameter in parameters)
+        )
+        left = seconds_left(deadline)
+        if _CROWDED * (before - left) * x.shape[2] <= max(left, 0.0) + GRACE:
+            break
+        if late(deadline) and bool(torch.isfinite(f[: k + 1]).any()):
+            return f, g
+    return objective(x, *parameters)
 
 
 @functools.lru_cache(maxsize=2)

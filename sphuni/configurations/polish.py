@@ -1,6 +1,7 @@
 """Newton's method on the product of spheres: from a good minimum to full double precision."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni._typing import Points
-from sphuni.configurations._clock import late
+from sphuni.configurations._clock import OutOfTimeError, late, room_for
 from sphuni.configurations._members import rotations, tangents
 from sphuni.kernels import Kernel
 
@@ -18,6 +19,7 @@ __all__ = [
     "exact_sum",
     "kernel_derivatives",
     "newton",
+    "newton_seconds",
     "pair_derivatives",
     "rotation_modes",
     "squared_distances",
@@ -29,6 +31,7 @@ Smooth = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 _FLAT = 1e-9
 _TRUST = 0.1
+_SECONDS = 5e-10
 _NUMBERS_TOGETHER = 1 << 22  # differences of coordinates, 32 MB
 
 
@@ -39,10 +42,31 @@ class Polished:
     points: Points
     gradient: float
     """Largest norm of one point's tangent gradient."""
-    smallest_eigenvalue: float
-    """Of the Riemannian Hessian, rotations of the whole set left out; nan if there is no other."""
-    flat_modes: int
-    """Eigenvalues below 1e-9 of the largest, rotations left out."""
+    hessian: Tensor
+    """Riemannian Hessian in `tangent_basis`; not finite where points coincide."""
+
+    @property
+    def smallest_eigenvalue(self) -> float:
+        """Of the Hessian, rotations of the whole set left out; nan if there is no other."""
+        kept = self._values[: len(self._values) - self._turns]
+        return float(kept[0]) if len(kept) else math.nan
+
+    @property
+    def flat_modes(self) -> int:
+        """Eigenvalues below 1e-9 of the largest, rotations left out."""
+        values = self._values.abs()
+        return int((values[: len(values) - self._turns] <= _FLAT * values.max()).sum())
+
+    @functools.cached_property
+    def _values(self) -> Tensor:
+        """Eigenvalues, found when they are asked for: they cost as much as a step."""
+        if not bool(torch.isfinite(self.hessian).all()):
+            return self.hessian.new_full((1 + self._turns,), math.nan)
+        return _spectrum(self.points, self.hessian)[0]
+
+    @functools.cached_property
+    def _turns(self) -> int:
+        return rotation_modes(self.points).shape[1]
 
 
 def newton(
@@ -59,25 +83,32 @@ def newton(
     iterations : int, default 20
         At most so many steps; they end when the gradient no longer shrinks.
     deadline : float, optional
-        Of the monotonic clock; no step begins later.
+        Of the monotonic clock; no step begins later, or is begun that ends much later.
 
     Returns
     -------
     Polished
 
+    Raises
+    ------
+    OutOfTimeError
+        If there is time left, but not enough for the next step.
+
     Notes
     -----
     A direction of negative curvature is descended, a flat one (below 1e-9 of the largest
-    eigenvalue) is left alone. O((n d)^3) per step.
+    eigenvalue) is left alone. O((n d)^3) per step, about `newton_seconds`.
     """
     best = points
     gradient, hessian = derivatives(best)
     size = _longest(gradient)
     if not bool(torch.isfinite(hessian).all()):  # coincident points
-        return Polished(best, size, float("nan"), 0)
+        return Polished(best, size, hessian)
     for _ in range(iterations):
         if late(deadline):
             break
+        if not room_for(newton_seconds(len(hessian)), deadline):
+            raise OutOfTimeError(best.numpy())
         step = _newton_step(best, gradient, hessian)
         trial = best + step
         trial = trial / torch.linalg.vector_norm(trial, dim=-1, keepdim=True)
@@ -86,12 +117,12 @@ def newton(
         if not new_size < size or not bool(torch.isfinite(new_hessian).all()):
             break
         best, gradient, hessian, size = trial, new_gradient, new_hessian, new_size
-    values = _spectrum(best, hessian)[0]
-    modes = rotation_modes(best).shape[1]
-    kept = values[: len(values) - modes]
-    smallest = float(kept[0]) if len(kept) else float("nan")
-    flat = int((kept.abs() <= _FLAT * values.abs().max()).sum())
-    return Polished(best, size, smallest, flat)
+    return Polished(best, size, hessian)
+
+
+def newton_seconds(size: int) -> float:
+    """Roughly the seconds of the eigenvectors of a Hessian (size, size), which none interrupts."""
+    return _SECONDS * size**3
 
 
 def tangent_basis(points: Points) -> Tensor:

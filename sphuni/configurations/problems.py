@@ -73,7 +73,10 @@ class Problem(abc.ABC):
 
     @abc.abstractmethod
     def refine(self, points: Array, end: float = math.inf) -> Array:
-        """Polish one local optimum to full precision, or until `end` of the monotonic clock."""
+        """Polish one local optimum to full precision, or until `end` of the monotonic clock.
+
+        Raises `OutOfTimeError` if there is time left, but not enough for the next step.
+        """
 
     def vary(self, points: Array, rng: np.random.Generator) -> Array:
         """Change an optimum so that another one can be reached: shake every point."""
@@ -90,8 +93,8 @@ class Problem(abc.ABC):
         return self.value(points)
 
     @abc.abstractmethod
-    def certify(self, points: Array) -> Certificate:
-        """Collect the evidence for a polished configuration."""
+    def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
+        """Collect the evidence; the parts that take longer than some `seconds` are left out."""
 
     def scale(self, value: float) -> float:
         """What differences between values near `value` are relative to."""
@@ -140,8 +143,7 @@ class Problem(abc.ABC):
 
     def best_known(self) -> Record | None:
         """Return the best known value, or None if none is on record."""
-        name = "riesz" if self.name in ("thomson", "log") else self.name
-        return find_record(name, n=self.n, d=self.d, s=self.s, antipodal=self.antipodal)
+        return find_record(self.name, n=self.n, d=self.d, s=self.s, antipodal=self.antipodal)
 
     def neighbours(self) -> list[Array]:
         """Starts made from stored optima of one point more or fewer."""

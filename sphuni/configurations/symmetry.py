@@ -15,7 +15,9 @@ from sphuni.configurations._orbits import axis_of
 __all__ = ["PointGroup", "point_group", "symmetry_order"]
 
 _LONGEST = 10.0
-"""Seconds of trying maps after which a search is given up."""
+"""Seconds after which a search is given up."""
+_SECONDS_A_PAIR, _SECONDS_AN_AXIS = 2e-7, 4e-9
+"""Roughly those of setting a search up: n^2 products to sort, n d^2 numbers to find the span."""
 _LARGEST = 4_000
 _ROUNDING = 1e-15
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -51,7 +53,9 @@ class PointGroup(Result):
     axis: Array | None
 
 
-def symmetry_order(points: ArrayLike, *, tolerance: float = 1e-7) -> int | None:
+def symmetry_order(
+    points: ArrayLike, *, tolerance: float = 1e-7, time_limit: float = _LONGEST
+) -> int | None:
     """Return how many orthogonal maps, reflections included, permute the points.
 
     Parameters
@@ -61,13 +65,15 @@ def symmetry_order(points: ArrayLike, *, tolerance: float = 1e-7) -> int | None:
     tolerance : float, default 1e-7
         Inner products that differ by less are taken as equal; below 1. Points whose heights above
         a hyperplane through the centre have squares below it lie in that hyperplane.
+    time_limit : float, default 10
+        Seconds after which the search is given up; never more than ten.
 
     Returns
     -------
     int or None
         Order of the point group; None if it is infinite (the points span less than d - 1
-        dimensions), or the search was given up, as it is after some ten seconds and beyond 4,000
-        points.
+        dimensions), or the search was given up, as it is at the time limit, where n^2 or n d^2 is
+        so large that the set-up would take longer, and beyond 4,000 points.
 
     Raises
     ------
@@ -91,7 +97,10 @@ def symmetry_order(points: ArrayLike, *, tolerance: float = 1e-7) -> int | None:
     allowed = _allowed(tolerance)
     if len(rows) > _LARGEST:
         return None
-    search = _Search(rows, allowed)
+    try:
+        search = _Search(rows, allowed, time_limit)
+    except _GivenUpError:
+        return None
     missing = rows.shape[1] - len(search.basis)
     order = _chain(search) if missing <= 1 else None
     return None if order is None else order * (1 + missing)
@@ -143,7 +152,7 @@ def point_group(points: ArrayLike, *, tolerance: float = 1e-7) -> PointGroup | N
         )
     if len(rows) > _LARGEST:
         return None
-    search = _Search(rows, allowed)
+    search = _Search(rows, allowed, _LONGEST)
     if len(search.basis) == 1:
         both = len(np.unique(np.sign(search.rows))) == 2
         return PointGroup("D∞h" if both else "C∞v", None, None, 0, search.basis[0])
@@ -251,7 +260,12 @@ class _Search:
     map extends only if the labels of the frame's and of the images' side agree as multisets.
     """
 
-    def __init__(self, rows: Array, tolerance: float) -> None:
+    def __init__(self, rows: Array, tolerance: float, seconds: float) -> None:
+        n, d = rows.shape
+        seconds = min(seconds, _LONGEST)
+        if _SECONDS_A_PAIR * n**2 + _SECONDS_AN_AXIS * n * d**2 > seconds:
+            raise _GivenUpError
+        self.end = monotonic() + seconds
         gram = rows @ rows.T
         classes = _classes(gram, tolerance)
         distinct = np.unique((gram >= np.diagonal(gram) - tolerance).argmax(axis=1))
@@ -264,10 +278,11 @@ class _Search:
         self.labels = [self.kind]
         for point in self.frame:
             self.labels.append(self._refine(self.labels[-1], point))
-        self.sorted = [np.sort(labels) for labels in self.labels]
-        self.order = np.argsort(self.labels[-1])
-        self.told_apart = len(np.unique(self.sorted[-1])) == len(self.order)
-        self.end = monotonic() + _LONGEST
+        self.orders = [np.argsort(labels) for labels in self.labels]
+        self.sorted = [
+            labels[order] for labels, order in zip(self.labels, self.orders, strict=True)
+        ]
+        self.told_apart = [bool((np.diff(labels) > 0).all()) for labels in self.sorted]
 
     def stabilised(self, depth: int) -> list[int]:
         """Points that the frame's point number `depth` may go to when the earlier ones stay."""
@@ -282,21 +297,44 @@ class _Search:
         labels = self.kind
         for image in images:
             labels = self._refine(labels, image)
-        yield from self._maps(images, labels)
+        pending = [(images, labels)]  # not by recursion: there can be a thousand points to place
+        while pending:
+            if monotonic() > self.end:
+                raise _GivenUpError
+            images, labels = pending.pop()
+            depth = len(images)
+            order = np.argsort(labels)
+            if not np.array_equal(labels[order], self.sorted[depth]):
+                continue
+            if self.told_apart[depth]:
+                yield from self._only_map(depth, order)
+            elif depth < len(self.frame):
+                pending += [
+                    ([*images, image], self._refine(labels, image))
+                    for image in reversed(self._alike(labels, depth))
+                ]
+            else:
+                map_ = self._map(images)
+                if self._permutes(map_, order):
+                    yield map_
 
-    def _maps(self, images: list[int], labels: NDArray[np.uint64]) -> Iterator[Array]:
-        if monotonic() > self.end:
-            raise _GivenUpError
-        depth = len(images)
-        if not np.array_equal(np.sort(labels), self.sorted[depth]):
-            return
-        if depth < len(self.frame):
-            for image in self._alike(labels, depth):
-                yield from self._maps([*images, image], self._refine(labels, image))
-            return
-        map_ = np.asarray(np.linalg.solve(self.rows[self.frame], self.rows[images]).T)
-        if self._permutes(map_, np.argsort(labels)):
-            yield map_
+    def _only_map(self, depth: int, order: NDArray[np.int64]) -> Iterator[Array]:
+        """The one map there can be, as labels that all differ say where every point goes.
+
+        Without it a set without symmetry would take a step for each of d dimensions.
+        """
+        image = np.empty_like(order)
+        image[self.orders[depth]] = order
+        images = image[self.frame]
+        alike = self.classes[np.ix_(image, images)] == self.classes[:, self.frame]
+        if alike.all():
+            map_ = self._map(images)
+            if np.abs(self.rows @ map_.T - self.rows[image]).max() <= 100 * self.tolerance:
+                yield map_
+
+    def _map(self, images: ArrayLike) -> Array:
+        """The linear map that sends the frame to `images`."""
+        return np.asarray(np.linalg.solve(self.rows[self.frame], self.rows[images]).T)
 
     def _alike(self, labels: NDArray[np.uint64], depth: int) -> list[int]:
         wanted = self.labels[depth][self.frame[depth]]
@@ -310,14 +348,12 @@ class _Search:
     def _permutes(self, map_: Array, order: NDArray[np.int64]) -> bool:
         """Whether a linear map sends the set to itself; `order` sorts the labels of the images.
 
-        Labels pair points with images at once, unless different points share one.
+        Points that share a label may be paired with their images otherwise than by that order.
         """
         moved = self.rows @ map_.T
         slack = 100 * self.tolerance
-        if np.abs(moved[self.order] - self.rows[order]).max() <= slack:
+        if np.abs(moved[self.orders[-1]] - self.rows[order]).max() <= slack:
             return True
-        if self.told_apart:
-            return False
         nearest = (moved @ self.rows.T).argmax(axis=1)
         apart = np.abs(moved - self.rows[nearest]).max()
         return bool(apart <= slack and len(np.unique(nearest)) == len(nearest))

@@ -361,3 +361,26 @@ def test_rotations_are_the_moves_that_antisymmetric_matrices_make(n, d, kind):
 def test_rotations_of_few_points_in_high_dimension_are_few():
     """Those that leave every point alone are not gone over."""
     assert rotations(random_points(3, 400, rng=0)).shape == (3 * 399, 3 + 3 * 397)
+
+
+@pytest.mark.parametrize(("n", "d", "s"), [(6, 3, 1.0), (8, 3, -0.5), (7, 4, 2.0)])
+def test_no_pole_of_lines_is_overlooked(n, d, s):
+    field = random_points(20_000, d, rng=99)
+    for seed in range(4):
+        lines = random_points(n, d, rng=seed)
+        both = np.vstack([lines, -lines])
+        chords = np.linalg.norm(field[:, None] - both, axis=-1)
+        lowest = (np.sign(s) * chords**-s).sum(1).min()
+        members = pole_values(lines, 0.0, kernel=Riesz(s).antipodal())
+        assert members.values.min() <= lowest + 1e-12
+        assert members.values.min() == pytest.approx(
+            float(sphuni.polarization(lines, s=s, antipodal=True).value), rel=1e-9
+        )
+
+
+def test_the_six_lines_of_the_icosahedron_polarize_best():
+    result = optimize("polarization", n=6, s=1.0, antipodal=True, restarts=2)
+    icosahedron = sphuni.polarization(construct("icosahedron"), s=1.0)
+    assert result.value == pytest.approx(float(icosahedron.value), abs=1e-12)
+    assert result.certificate.residual < 1e-12
+    assert len(result.certificate.places) == 10

@@ -17,6 +17,7 @@ from sphuni.configurations import (
     polish,
     symmetry_order,
 )
+from sphuni.configurations._clock import OutOfTimeError
 from sphuni.configurations._determinants import MaxdetProblem, _logdet_derivatives, _minus_logdet
 from sphuni.configurations._log_energy import _Power, log_energy, steepness
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
@@ -426,3 +427,51 @@ def test_singular_matrices_are_no_optima():
     problem = MaxdetProblem("maxdet", 5, 3, kernel=GegenbauerSeries((0.0, 1.0), 3))
     found = problem.relax(random_points(5, 3, batch=16, rng=0), [], "blockwise", np.inf)
     assert np.isposinf(found.scores).all()
+
+
+def test_dear_starts_begin_until_the_deadline(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    plain = energy_objective(Riesz(1.0), 3, "blockwise")
+    widths = []
+
+    def dear(x):
+        widths.append(x.shape[2])
+        now[0] += x.shape[2]
+        return plain(x)
+
+    given = starts(12, 3, 8)
+    found = minimize(dear, given, deadline=2.5)
+    assert widths == [1, 1, 1]
+    assert torch.isfinite(found.values).tolist() == [True] * 3 + [False] * 5
+    assert not found.converged.any()
+    assert torch.equal(found.points, given)
+
+
+def test_cheap_starts_are_evaluated_together_and_give_the_same(monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    objective = energy_objective(Riesz(1.0), 3, "blockwise")
+    given = starts(12, 3, 8)
+    whole, limited = (minimize(objective, given, deadline=end) for end in (np.inf, 1.0))
+    assert torch.equal(whole.points, limited.points)
+
+
+def test_newton_looks_for_eigenvalues_when_asked_or_to_step(monkeypatch):
+    def refuse(*args):
+        raise AssertionError(args)
+
+    x = torch.from_numpy(random_points(6, 3, rng=0))
+    monkeypatch.setattr(polish, "_spectrum", refuse)
+    found = newton(kernel_derivatives(Riesz(1.0)), x, deadline=0.0)
+    assert torch.equal(found.points, x)
+    with pytest.raises(AssertionError):
+        _ = found.smallest_eigenvalue
+
+
+def test_newton_says_that_a_step_takes_longer_than_there_is_time(monkeypatch):
+    monkeypatch.setattr(polish, "_SECONDS", 1.0)
+    x = torch.from_numpy(random_points(6, 3, rng=0))
+    with pytest.raises(OutOfTimeError) as stopped:
+        newton(kernel_derivatives(Riesz(1.0)), x, deadline=time.monotonic() + 600)
+    assert np.array_equal(stopped.value.points, x.numpy())
+    assert not torch.equal(newton(kernel_derivatives(Riesz(1.0)), x).points, x)

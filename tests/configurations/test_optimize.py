@@ -14,10 +14,22 @@ import torch
 import sphuni
 from sphuni._errors import UnreadableFileError
 from sphuni._rng import seeds
-from sphuni.configurations import _checkpoint, _search, construct, optimize, record, symmetry_order
+from sphuni.configurations import (
+    _batch,
+    _checkpoint,
+    _search,
+    _tied,
+    _worst_places,
+    construct,
+    optimize,
+    polish,
+    record,
+    symmetry_order,
+)
 from sphuni.configurations._batch import Batch, _distinct, run_batch
 from sphuni.configurations._resolve import resolve
-from sphuni.kernels import Gaussian, Laplace, Riesz
+from sphuni.configurations.problems import Relaxed
+from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Laplace, Riesz
 
 
 @pytest.fixture(scope="module")
@@ -679,7 +691,10 @@ def test_starts_that_are_run_again_are_not_counted_twice(tmp_path):
         {"points": np.eye(3)},
         {"points": np.zeros((6, 3))},
         {"done": np.array(-16)},
+        {"done": np.array(np.inf)},
         {"value": np.array(np.nan)},
+        {"key": np.array("null")},
+        {"key": np.array("3")},
     ],
 )
 def test_checkpoints_that_no_search_wrote_are_refused(tmp_path, nonsense):
@@ -753,3 +768,157 @@ def test_tiny_optima_that_differ_are_told_apart():
     task = _tiny_problem()
     scores = task.unit * np.array([3.0, 1.0, 1.0 + 1e-13, math.inf, 2.0])
     assert _distinct(task, scores, 3) == [1, 4, 0]
+
+
+class Clock:
+    """A monotonic clock that moves by what the test says a step takes."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def charging(self, seconds, function):
+        """The function, each call of which takes so many seconds and is counted."""
+
+        def charged(*args, **options):
+            self.now += seconds
+            charged.calls += 1
+            return function(*args, **options)
+
+        charged.calls = 0
+        return charged
+
+
+def test_no_hull_but_one_is_begun_past_the_limit(monkeypatch):
+    task = resolve("covering", 12, 4, None, metric="chordal", kernel=None, antipodal=False)
+    clock = Clock(monkeypatch)
+    counted = clock.charging(2.0, _worst_places.holes)
+    monkeypatch.setattr(_worst_places, "holes", counted)
+    found = run_batch(Batch(task, 0, seeds(0, 16), "blockwise", end=1.0))
+    assert counted.calls <= 3  # the score of one start, and the shortest polish's look around
+    assert not found.complete
+    assert found.value == pytest.approx(float(sphuni.covering_radius(found.points).radius))
+
+
+def test_dear_values_leave_no_time_to_polish(monkeypatch):
+    task = resolve("covering", 12, 4, None, metric="chordal", kernel=None, antipodal=False)
+    clock = Clock(monkeypatch)
+    measure = clock.charging(2.0, _worst_places.covering_radius)
+    ascents = clock.charging(0.0, _worst_places.ascend)
+    monkeypatch.setattr(_worst_places, "covering_radius", measure)
+    monkeypatch.setattr(_worst_places, "ascend", ascents)
+    found = run_batch(Batch(task, 0, seeds(0, 16), "blockwise", end=-1.0))
+    assert (measure.calls, ascents.calls) == (1, 0)
+    assert not found.complete
+
+
+def test_optima_are_not_varied_past_the_limit(monkeypatch):
+    task = resolve("maxdet", 100, 3, None, metric="chordal", kernel=None, antipodal=False)
+    clock = Clock(monkeypatch)
+    varied = clock.charging(1.0, type(task).vary)
+    monkeypatch.setattr(type(task), "vary", lambda *args: varied(*args))
+    points = np.stack([sphuni.random_points(100, 3, rng=0)] * 2)
+    found = Relaxed(points, np.array([0.0, 1.0]), np.array([True, True]))
+    batch = Batch(task, 0, seeds(0, 16), "blockwise", end=2.5)
+    assert _batch._descend_again(batch, found, 0) is None
+    assert varied.calls == 3
+
+
+@pytest.mark.parametrize(
+    ("problem", "module"), [("thomson", polish), pytest.param("tammes", _tied)]
+)
+def test_a_polish_without_time_for_its_next_step_leaves_no_trace(
+    problem, module, monkeypatch, tmp_path
+):
+    options = {"n": 17, "restarts": 4}
+    path = tmp_path / "run.npz"
+    whole = optimize(problem, **options)
+    with monkeypatch.context() as slow:
+        slow.setattr(module, "_SECONDS", 1e3)
+        first = optimize(problem, time_limit=1e4, checkpoint=path, **options)
+    assert first.status == "time limit"
+    assert "cut short" in first.advice
+    assert first.certificate.smallest_eigenvalue is None
+    assert first.certificate.bound == whole.certificate.bound
+    assert np.linalg.norm(first.points, axis=1) == pytest.approx(1)
+    resumed = optimize(problem, checkpoint=path, resume=True, **options)
+    assert np.array_equal(resumed.points, whole.points)
+    assert (resumed.value, resumed.hits, resumed.tried) == (whole.value, whole.hits, whole.tried)
+
+
+def test_a_limit_that_is_far_away_changes_nothing():
+    for problem, n in (("thomson", 20), ("maxdet", 16), ("covering", 8)):
+        whole, limited = (
+            optimize(problem, n=n, restarts=2, time_limit=limit) for limit in (None, 1e6)
+        )
+        assert np.array_equal(whole.points, limited.points)
+        assert limited.status == whole.status == "finished"
+
+
+@pytest.mark.parametrize("s", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("n", [10, 12])
+def test_an_energy_by_its_kernel_has_the_record_of_that_energy(n, s):
+    spelled = [
+        resolve(name, n, 3, given, metric="chordal", kernel=kernel, antipodal=False).best_known()
+        for name, given, kernel in (("riesz", s, None), ("energy", None, Riesz(s)))
+    ]
+    assert spelled[0] == spelled[1]
+    assert spelled[0] is not None
+    assert optimize("energy", n=6, kernel=Riesz(1), restarts=2).gap == pytest.approx(0, abs=1e-11)
+
+
+def test_an_arc_length_has_no_record_of_chords():
+    for kernel in (Riesz(1.0, "geodesic"), Gaussian(1.0)):
+        task = resolve("energy", 12, 3, None, metric="chordal", kernel=kernel, antipodal=False)
+        assert task.best_known() is None
+
+
+def test_determinants_have_the_record_of_their_kernel():
+    def known(kernel):
+        task = resolve("maxdet", 16, 3, None, metric="chordal", kernel=kernel, antipodal=False)
+        return task.best_known()
+
+    assert known(None) == known(Dirichlet(3)) == record("maxdet", n=16)
+    assert known(GegenbauerSeries(Dirichlet(3).coefficients, d=3)) == record("maxdet", n=16)
+    assert known(Dirichlet(5)) is None
+
+
+def test_every_flipped_bit_is_harmless_or_damage(tmp_path):
+    path = tmp_path / "run.npz"
+    optimize("thomson", n=5, restarts=2, checkpoint=path)
+    whole = path.read_bytes()
+    key = _search.Search(
+        resolve("thomson", 5, 3, None, metric="chordal", kernel=None, antipodal=False),
+        2, 0, "blockwise", None, 0.0,
+    )._key  # fmt: skip
+    state = _checkpoint.load(path, key)
+    methods = [at + 10 for at in range(len(whole)) if whole[at : at + 4] == b"PK\x01\x02"]
+    places = {*range(0, len(whole), 37), *methods}
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            found = _checkpoint.load(path, key)
+        except UnreadableFileError:
+            continue
+        assert np.array_equal(found.points, state.points)
+
+
+def test_stages_that_no_search_wrote_are_refused(tmp_path):
+    path = tmp_path / "run.npz"
+    task = resolve("tammes", 7, 3, None, metric="chordal", kernel=None, antipodal=False)
+    stages = []
+    run_batch(Batch(task, 0, seeds(0, 2), "blockwise", math.inf, keep=stages.append))
+    good = stages[-1]
+    odd = dataclasses.replace(good.found, scores=good.found.scores[:1])
+    for stage, fine in (
+        (good, True),
+        (dataclasses.replace(good, found=odd), False),
+        (dataclasses.replace(good, polished=()), False),
+        (dataclasses.replace(good, points=None), False),
+    ):
+        _checkpoint.save(path, task.key, _checkpoint.State(stage=stage))
+        if fine:
+            assert _checkpoint.load(path, task.key).stage.hops == good.hops
+        else:
+            with pytest.raises(UnreadableFileError, match="damaged"):
+                _checkpoint.load(path, task.key)

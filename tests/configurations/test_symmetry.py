@@ -1,6 +1,8 @@
 """Point groups: known solids, made-up groups of every family, and the records' groups."""
 
+import inspect
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -217,3 +219,31 @@ def test_refusals():
             with pytest.raises(ValueError, match=r"tolerance must be in \[0, 1\)"):
                 find(np.eye(3), tolerance=tolerance)
     assert symmetry_order(random_points(4_001, 3, rng=0)) is None
+
+
+def test_the_set_up_is_under_the_limit_too(monkeypatch):
+    monkeypatch.setattr(symmetry._Search, "_choose_frame", lambda self: 1 / 0)
+    points = random_points(1_000, 3, rng=0)
+    assert symmetry_order(points, time_limit=0.01) is None
+    assert symmetry_order(random_points(3_000, 1_500, rng=0)) is None
+    with pytest.raises(ZeroDivisionError):
+        symmetry_order(points)
+
+
+def test_more_dimensions_than_calls_within_calls():
+    depth = len(inspect.stack())
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(depth + 90)
+    try:
+        first = next(symmetry._Search(np.eye(150), 1e-7, 10.0).maps([]))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert first @ first.T == pytest.approx(np.eye(150))
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 3), (60, 20), (300, 40)])
+def test_a_map_that_the_labels_leave_alone_must_keep_every_product(n, d):
+    generic = random_points(n, d, rng=1)
+    assert symmetry_order(generic) == 1
+    mirrored = np.vstack([generic, generic * np.append(-1.0, np.ones(d - 1))])
+    assert symmetry_order(mirrored) == 2

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import special
 
 from sphuni.configurations import available_constructions, records
 from sphuni.geometry.bounds import (
@@ -179,6 +180,21 @@ class TestDiscrepancyAndLogdet:
     def test_discrepancy_decays_at_the_optimal_rate(self):
         scaled = [discrepancy_bound(n).value * n**0.75 for n in (100, 1000, 10_000, 100_000)]
         assert np.ptp(scaled) < 0.01 * np.mean(scaled)
+
+    @pytest.mark.parametrize("n", [1_040_000, 1_100_000, 1_500_000, 10**7, 10**12, 10**18])
+    def test_discrepancy_keeps_its_rate_past_the_largest_rule(self, n):
+        bound = discrepancy_bound(n)
+        heat = (3 * math.sqrt(math.pi)) ** -0.5
+        assert heat * (1 - 1e-12) <= bound.value * n**0.75 < 0.44633
+
+    def test_heat_kernels_lie_below_the_expansion_of_the_distance(self):
+        degrees = np.arange(1, 200)
+        mixture = 0.5 * (degrees + 0.5) ** -3.0
+        nodes, weights = np.polynomial.legendre.leggauss(400)
+        r = (nodes + 1) * 1.0  # t = 1 - r^2 / 2, dt = r dr
+        legendre = special.eval_legendre(degrees[:, None], 1 - r**2 / 2)
+        coefficients = -0.5 * (legendre * r**2) @ weights
+        assert np.all(coefficients > mixture * (1 - 1e-9))
 
     @pytest.mark.parametrize("kernel", [Gaussian(1.0), Laplace(0.5), Poisson(0.3, 4)])
     @pytest.mark.parametrize(("n", "d"), [(1, 4), (2, 4), (4, 4), (5, 4), (40, 60)])
