@@ -135,6 +135,19 @@ def test_scatter_and_mean_direction_of_any_scale():
         np.testing.assert_array_equal(scaled, plain)
     assert D.von_mises_fisher(1, 3, kappa=1e10, mu=[0, 1e200, 0], rng=0)[0, 1] > 0.999
     assert D.von_mises_fisher(1, 3, kappa=1e10, mu=[0, 1e-200, 0], rng=0)[0, 1] > 0.999
+    for length in (1e200, 1e-200, 5.0):
+        assert D.clusters(1, 3, kappa=1e10, centres=[[0, length, 0]], rng=0)[0, 1] > 0.999
+
+
+def test_a_scatter_may_be_asymmetric_by_rounding():
+    """Where an entry is nearly zero its rounding is no small part of it."""
+    plain = D.angular_central_gaussian(5, 2, scatter=[[1.0, 0.0], [0.0, 4e-20]], rng=0)
+    for noise in (1e-17, 1e-13):
+        rounded = [[1.0, noise * 2e-10], [-noise * 1e-10, 4e-20]]
+        found = D.angular_central_gaussian(5, 2, scatter=rounded, rng=0)
+        np.testing.assert_allclose(found, plain, rtol=1e-9)
+    with pytest.raises(ValueError, match="scatter must be symmetric"):
+        D.angular_central_gaussian(5, 2, scatter=[[1.0, 1e-15], [0.0, 4e-20]], rng=0)
 
 
 def test_spherical_ensemble_repels():
@@ -171,6 +184,8 @@ def test_spherical_ensemble_repels():
             lambda: D.angular_central_gaussian(3, 2, scatter=[[1, 2], [2, 1]]),
             "positive definite; its least eigenvalue is -0.5",
         ),
+        (lambda: D.angular_central_gaussian(3, 2, scatter=np.zeros((2, 2))), "entries are zero"),
+        (lambda: D.clusters(3, 2, kappa=1.0, centres=[[0, 0]]), "centres must be finite and not"),
         (lambda: D.clusters(3, 3, kappa=1.0, centres=np.zeros((0, 3))), "with k >= 1; got .0, 3"),
         (lambda: D.random_points(3, 3, batch=-1), "batch must be at least 0; got -1"),
         (lambda: D.spherical_ensemble(5, 4), "lives in R\\^3"),
@@ -179,6 +194,26 @@ def test_spherical_ensemble_repels():
 def test_bad_arguments_are_named(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: D.von_mises_fisher(5, 3, kappa="1"), "kappa must be a number; got '1'"),
+        (lambda: D.watson(5, 3, kappa=None), "kappa must be a number; got None"),
+        (lambda: D.small_circle(5, 3, kappa=1.0, nu=[0.1, 0.2]), "nu must be a number; got"),
+        (lambda: D.clusters(5, 3, kappa=1.0, noise="0"), "noise must be a number; got '0'"),
+    ],
+)
+def test_parameters_are_single_numbers(call, match):
+    with pytest.raises(TypeError, match=match):
+        call()
+
+
+def test_numbers_of_any_library_are_parameters():
+    plain = D.von_mises_fisher(5, 3, kappa=2.0, rng=0)
+    for kappa in (np.float32(2.0), np.array(2.0), torch.tensor(2.0), 2):
+        np.testing.assert_array_equal(D.von_mises_fisher(5, 3, kappa=kappa, rng=0), plain)
 
 
 @pytest.mark.parametrize(

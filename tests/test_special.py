@@ -270,6 +270,14 @@ def test_dimensions_below_two_are_refused(call):
         call(1)
 
 
+def test_half_turns_of_single_precision_are_half_turns():
+    """In float32 pi is rounded up, and is the distance of antipodes."""
+    assert special.cap_measure(np.float32(np.pi), 3) == 1.0
+    assert special.cap_measure(np.array([0, np.pi], dtype=np.float32), 17).tolist() == [0.0, 1.0]
+    with pytest.raises(ValueError, match=r"theta must be an angle .* got np.float64\(3.14159274"):
+        special.cap_measure(float(np.float32(np.pi)), 3)
+
+
 def test_wrong_values_are_named():
     with pytest.raises(ValueError, match=r"theta must be an angle in \[0, pi\] radians; got"):
         special.cap_measure([0.1, 3.2], 3)

@@ -15,11 +15,13 @@ from sphuni._typing import Seed
 __all__ = [
     "about_axis",
     "angles",
+    "number",
     "reflect",
     "shape_of",
     "tangent_normal",
     "turned",
     "uniform_rows",
+    "unit",
 ]
 
 _TABLE = 20_000
@@ -33,6 +35,13 @@ def shape_of(n: int, d: int, batch: int | tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError(f"d must be an ambient dimension, at least 2 (the circle); got {d}")
     sizes = batch if isinstance(batch, Iterable) else (batch,)
     return (*(whole("batch", size, 0) for size in sizes), n, d)
+
+
+def number(name: str, value: Any) -> float:
+    """Return a parameter as a plain number, of whatever size."""
+    if isinstance(value, bool | str) or not hasattr(value, "__float__") or np.ndim(value):
+        raise TypeError(f"{name} must be a number; got {value!r}")
+    return float(value)
 
 
 def uniform_rows(shape: tuple[int, ...], generator: np.random.Generator) -> np.ndarray:
@@ -73,8 +82,15 @@ def turned(rows: np.ndarray, mu: ArrayLike | None, d: int) -> np.ndarray:
             f"mu must be finite and not zero to be a direction; got {axis[:3]}"
             f"{'...' if d > 3 else ''}. Leave it out for the last axis"
         )
-    scaled = np.ldexp(axis, -int(np.frexp(np.abs(axis).max())[1]))  # its square could overflow
-    return reflect(rows, np.broadcast_to(scaled / np.linalg.norm(scaled), rows.shape))
+    return reflect(rows, np.broadcast_to(unit(axis), rows.shape))
+
+
+def unit(axes: np.ndarray) -> np.ndarray:
+    """Directions of the finite rows of an array; nan for a row of zeros."""
+    exponent = np.frexp(np.abs(axes).max(axis=-1, keepdims=True))[1]
+    scaled = np.ldexp(axes, -exponent)  # their squares could overflow
+    with np.errstate(invalid="ignore"):
+        return np.asarray(scaled / np.linalg.norm(scaled, axis=-1, keepdims=True))
 
 
 def tangent_normal(

@@ -10,10 +10,12 @@ from sphuni._arrays import like_caller
 from sphuni._numbers import whole
 from sphuni._rng import numpy_generator
 from sphuni._typing import Seed
-from sphuni.distributions._sampling import reflect, shape_of, uniform_rows
+from sphuni.distributions._sampling import number, reflect, shape_of, uniform_rows, unit
 from sphuni.distributions.rotational import von_mises_fisher
 
 __all__ = ["angular_central_gaussian", "clusters"]
+
+_ASYMMETRY = 1e-10  # of the sizes of both axes: an entry near zero may be all rounding
 
 
 def angular_central_gaussian(
@@ -57,7 +59,8 @@ def angular_central_gaussian(
             raise ValueError("scatter must be positive definite; an entry is not positive")
         rows *= np.sqrt(matrix)
     else:
-        if not np.allclose(matrix, matrix.T, rtol=1e-10, atol=0):
+        sizes = np.sqrt(np.abs(np.diagonal(matrix)))
+        if np.any(np.abs(matrix - matrix.T) > _ASYMMETRY * np.outer(sizes, sizes)):
             raise ValueError("scatter must be symmetric; take (scatter + scatter.T) / 2")
         rows = rows @ _root(matrix).T
     return like_caller(rows / np.linalg.norm(rows, axis=-1, keepdims=True), like)
@@ -91,7 +94,7 @@ def clusters(
     -------
     array of shape (*batch, n, d)
     """
-    if not 0 <= noise <= 1:
+    if not 0 <= number("noise", noise) <= 1:
         raise ValueError(f"noise must be a share in [0, 1]; got {noise}")
     generator = numpy_generator(rng)
     shape = shape_of(n, d, batch)
@@ -101,10 +104,9 @@ def clusters(
         poles = np.asarray(centres, dtype=np.float64)
         if poles.ndim != 2 or poles.shape[1] != d or len(poles) == 0:
             raise ValueError(f"centres must have shape (k, {d}) with k >= 1; got {poles.shape}")
-        lengths = np.linalg.norm(poles, axis=1, keepdims=True)
-        if not np.all((lengths > 0) & np.isfinite(lengths)):
+        if not np.isfinite(poles).all() or not poles.any(axis=1).all():
             raise ValueError("centres must be finite and not zero; drop the rows that are not")
-        poles = np.broadcast_to(poles / lengths, (*shape[:-2], *poles.shape))
+        poles = np.broadcast_to(unit(poles), (*shape[:-2], *poles.shape))
     rows = von_mises_fisher(n, d, kappa=kappa, batch=batch, rng=generator)
     chosen = generator.integers(poles.shape[-2], size=shape[:-1])
     rows = reflect(rows, np.take_along_axis(poles, chosen[..., None], axis=-2))
@@ -115,6 +117,8 @@ def clusters(
 
 def _root(matrix: np.ndarray) -> np.ndarray:
     """Cholesky factor."""
+    if not matrix.any():
+        raise ValueError("scatter must be positive definite; all its entries are zero")
     try:
         return np.linalg.cholesky(matrix)
     except np.linalg.LinAlgError:

@@ -12,6 +12,7 @@ from sphuni._typing import Seed
 from sphuni.distributions._sampling import (
     about_axis,
     angles,
+    number,
     shape_of,
     tangent_normal,
     turned,
@@ -62,7 +63,7 @@ def von_mises_fisher(
     >>> float(von_mises_fisher(2000, 3, kappa=50.0, rng=0)[:, 2].mean())  # coth(50) - 1/50
     0.98
     """
-    _check_concentration(kappa)
+    kappa = _concentration(kappa)
     return about_axis(n, d, lambda t: kappa * t, mu=mu, fold=False, batch=batch, rng=rng, like=like)
 
 
@@ -102,6 +103,7 @@ def watson(
     >>> float(abs(x[:, 2]).min()) > 0.9
     True
     """
+    kappa = number("kappa", kappa)
     if not abs(kappa) <= _MOST_CONCENTRATED:
         raise ValueError(
             f"kappa must be a finite number, from {-_MOST_CONCENTRATED:g} to "
@@ -150,7 +152,7 @@ def small_circle(
     >>> float(small_circle(2000, 3, kappa=5000.0, nu=0.4, rng=0)[:, 2].mean())
     0.40
     """
-    _check_concentration(kappa)
+    kappa, nu = _concentration(kappa), number("nu", nu)
     if not -1 <= nu <= 1:
         raise ValueError(f"nu must be a cosine in [-1, 1]; got {nu}")
     return about_axis(
@@ -194,6 +196,7 @@ def spherical_cauchy(
     S. Kato, P. McCullagh, "Some properties of a Cauchy family on the sphere derived from the
     Möbius transformations", Bernoulli 26 (2020) 3224-3248, doi:10.3150/20-BEJ1222.
     """
+    rho = number("rho", rho)
     if not 0 <= rho < 1:
         raise ValueError(f"rho must lie in [0, 1); got {rho}")
     rows = uniform_rows(shape_of(n, d, batch), numpy_generator(rng))
@@ -235,6 +238,7 @@ def uniform_cap(
     >>> bool((uniform_cap(100, 5, angle=0.3, rng=0)[:, 4] >= np.cos(0.3)).all())
     True
     """
+    angle = number("angle", angle)
     if not 0 < angle <= np.pi:
         raise ValueError(f"angle must be a radius in (0, pi] radians; got {angle}")
     shape = shape_of(n, d, batch)
@@ -244,9 +248,11 @@ def uniform_cap(
     return like_caller(turned(tangent_normal(theta, shape, generator), mu, d), like)
 
 
-def _check_concentration(kappa: float) -> None:
+def _concentration(kappa: float) -> float:
+    kappa = number("kappa", kappa)
     if not 0 <= kappa <= _MOST_CONCENTRATED:
         raise ValueError(
             f"kappa must be a concentration, from 0 to {_MOST_CONCENTRATED:g}, beyond which "
             f"cosines have too few digits; got {kappa}"
         )
+    return kappa

@@ -105,11 +105,11 @@ class Kernel(abc.ABC):
 
     def mean(self, d: int) -> float:
         """E K(<x, y>) for independent uniform x, y on S^(d-1); inf where it diverges."""
-        return _cached_mean(self, d)
+        return _cached_mean(self, _moments.check_dimension(d))
 
     def variance(self, d: int) -> float:
         """Var K(<x, y>) for independent uniform x, y on S^(d-1); inf where it diverges."""
-        return _cached_variance(self, d)
+        return _cached_variance(self, _moments.check_dimension(d))
 
     def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
         """Coefficients a_0 .. a_L of K(t) = sum_l a_l P_l(t), P_l(1) = 1, in R^d.
@@ -119,6 +119,7 @@ class Kernel(abc.ABC):
         (E|K| for steep kernels), dim_l the number of harmonics of degree l, so high degrees in high
         dimension are noise; they are refused where dim_l is beyond float64.
         """
+        d, degree_max = _moments.check_dimension(d), _moments.check_degree(degree_max)
         return _moments.coefficients(self, d, degree_max)
 
     def __call__(self, t: Any) -> Any:

@@ -16,28 +16,46 @@ import scipy
 import torch
 from scipy import special
 
+from sphuni import _numbers
 from sphuni.kernels._graded import masses
 from sphuni.special import cosine_quadrature, gegenbauer, harmonic_dimension
 
 if TYPE_CHECKING:
     from sphuni.kernels._base import Kernel
 
-__all__ = ["coefficients", "dimension_ratios", "from_ratios", "mean", "variance"]
+__all__ = [
+    "check_degree",
+    "check_dimension",
+    "coefficients",
+    "dimension_ratios",
+    "from_ratios",
+    "mean",
+    "variance",
+]
 
 _GAUSS_FROM = 40
 _GAUSS_NODES = (200, 256)
 _AGREE = 1e-13
 _ROUNDING = 4 * np.finfo(np.float64).eps
 _FLAT = 40
-_STEEP_ORDER, _STEEP_RANGE = 20.0, 30.0
+_STEEP_ORDER, _STEEP_RANGE = 20.0, 20.0
 _GRADED_NODES = (16, 24)
 _CHUNK = 4096
 _TINIEST = np.finfo(np.float64).tiny
 
 
+def check_dimension(d: int) -> int:
+    """Return an ambient dimension as a plain int, or refuse what is none."""
+    return _numbers.whole("d", d, 2, "the ambient dimension")
+
+
+def check_degree(degree_max: int) -> int:
+    """Return a highest degree as a plain int, or refuse what is none."""
+    return _numbers.whole("degree_max", degree_max, 0)
+
+
 def mean(kernel: "Kernel", d: int) -> float:
     """E K, or inf where the kernel is not integrable."""
-    _check_dimension(d)
     if max(kernel.order_at_one, kernel.order_at_minus_one) >= d - 1:
         return float("inf")
     return _expectation(kernel, d, 0.0, power=1)
@@ -45,7 +63,6 @@ def mean(kernel: "Kernel", d: int) -> float:
 
 def variance(kernel: "Kernel", d: int) -> float:
     """Var K about its own mean, or inf where the kernel is not square integrable."""
-    _check_dimension(d)
     if 2 * max(kernel.order_at_one, kernel.order_at_minus_one) >= d - 1:
         return float("inf")
     return _expectation(kernel, d, kernel.mean(d), power=2)
@@ -53,7 +70,6 @@ def variance(kernel: "Kernel", d: int) -> float:
 
 def coefficients(kernel: "Kernel", d: int, degree_max: int) -> np.ndarray:
     """a_l = dim_l E[K(t) P_l(t)] by a rule for all degrees, adaptively where two do not agree."""
-    _check_dimension(d)
     if max(kernel.order_at_one, kernel.order_at_minus_one) >= d - 1:
         raise ValueError(f"{kernel.label} has no Gegenbauer series in R^{d}: its mean is infinite")
     dimensions = _dimensions(d, degree_max)
@@ -225,8 +241,3 @@ def _value(kernel: "Kernel", p: float, q: float) -> float:
     return float(
         kernel.value(torch.tensor(p, dtype=torch.float64), torch.tensor(q, dtype=torch.float64))
     )
-
-
-def _check_dimension(d: int) -> None:
-    if d < 2:
-        raise ValueError(f"d must be at least 2 (the ambient dimension); got {d}")

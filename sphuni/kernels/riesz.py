@@ -1,6 +1,8 @@
 """Riesz and logarithmic kernels of the chordal or the geodesic distance."""
 
 import dataclasses
+import math
+import numbers
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ __all__ = ["Riesz"]
 _HIGH = 40
 _SPREAD = 0.1
 _STIRLING_FROM = 16.0
+_SMALL_ANGLE = 0.4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,10 +58,9 @@ class Riesz(Kernel):
     metric: Metric = "chordal"
 
     def __post_init__(self) -> None:
-        real = int | float | np.integer | np.floating
-        if isinstance(self.s, bool) or not isinstance(self.s, real):
+        if isinstance(self.s, bool) or not isinstance(self.s, numbers.Real):
             raise TypeError(f"s must be a real number; got {type(self.s).__name__}")
-        if not np.isfinite(self.s):
+        if not math.isfinite(self.s):
             raise ValueError(f"s must be finite; got {self.s}. For s to infinity use separation")
         if self.metric not in ("chordal", "geodesic"):
             raise ValueError(f"metric must be 'chordal' or 'geodesic'; got {self.metric!r}")
@@ -90,6 +92,8 @@ class Riesz(Kernel):
         if self.metric == "chordal":
             return _factor(self.s) * (self.s + 2) * power(p, -self.s / 2 - 2)
         theta, sine = _angle(p, q), 0.5 * torch.sqrt(p * q)
+        if self.s == -2:
+            return -2 * _sine_less_arc(theta, sine, (q - p) / 4) / sine**3
         slope = -_factor(self.s) * power(theta, -self.s - 1)
         curvature = _factor(self.s) * (self.s + 1) * power(theta, -self.s - 2)
         return (curvature * sine - slope * (q - p) / 4) / sine**3
@@ -147,7 +151,8 @@ class Riesz(Kernel):
 
     def mean(self, d: int) -> float:
         """E K in closed form for the chord, by quadrature for the angle."""
-        if self.metric == "geodesic" or d < 2 or self.s >= d - 1:
+        d = _moments.check_dimension(d)
+        if self.metric == "geodesic" or self.s >= d - 1:
             return super().mean(d)
         if self.s == 0:
             return float(-np.log(2) + 0.5 * (special.digamma(d - 1) - special.digamma((d - 1) / 2)))
@@ -155,6 +160,7 @@ class Riesz(Kernel):
 
     def variance(self, d: int) -> float:
         """Var K, in closed form in high dimension where the squared mean is no large part of it."""
+        d = _moments.check_dimension(d)
         if self.metric == "geodesic" or self.s == 0 or d < _HIGH or 2 * self.s >= d - 1:
             return super().variance(d)
         log_square = _log_moment(2 * self.s, d)
@@ -165,7 +171,8 @@ class Riesz(Kernel):
 
     def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
         """Coefficients a_0 .. a_L in closed form (Funk-Hecke) for the chord."""
-        if self.metric == "geodesic" or d < 2 or self.s >= d - 1:
+        d, degree_max = _moments.check_dimension(d), _moments.check_degree(degree_max)
+        if self.metric == "geodesic" or self.s >= d - 1:
             return super().gegenbauer(d, degree_max)
         degree = np.arange(degree_max)
         ratios = _moments.dimension_ratios(d, degree_max)
@@ -216,6 +223,15 @@ def _stirling_rest(x: float) -> float:
 
 def _angle(p: Tensor, q: Tensor) -> Tensor:
     return 2 * torch.atan2(torch.sqrt(p), torch.sqrt(q))
+
+
+def _sine_less_arc(theta: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:
+    """sin(theta) - theta cos(theta), by its series at small angles, where the two nearly cancel."""
+    square = theta.square()
+    series = torch.zeros_like(theta)
+    for k in range(6, 0, -1):
+        series = 2 * k / math.factorial(2 * k + 1) - square * series
+    return torch.where(theta < _SMALL_ANGLE, theta**3 * series, sine - theta * cosine)
 
 
 def _factor(s: float) -> float:

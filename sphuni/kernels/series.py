@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sphuni import _numbers
+from sphuni.kernels import _moments
 from sphuni.kernels._base import Kernel
 
 __all__ = ["Dirichlet", "GegenbauerSeries"]
@@ -29,10 +31,8 @@ class GegenbauerSeries(Kernel):
     d: int = 3
 
     def __post_init__(self) -> None:
-        if len(self.coefficients) == 0 or not np.all(np.isfinite(self.coefficients)):
-            raise ValueError("coefficients must be a non-empty tuple of finite numbers")
         object.__setattr__(self, "d", _numbers.whole("d", self.d, 2))
-        object.__setattr__(self, "coefficients", tuple(float(a) for a in self.coefficients))
+        object.__setattr__(self, "coefficients", _finite_numbers(self.coefficients))
 
     @property
     def label(self) -> str:
@@ -58,10 +58,12 @@ class GegenbauerSeries(Kernel):
 
     def mean(self, d: int) -> float:
         """E K, which is a_0 in the series' own dimension."""
+        d = _moments.check_dimension(d)
         return self.coefficients[0] if d == self.d else super().mean(d)
 
     def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
         """The coefficients themselves in the series' own dimension, cut or padded with zeros."""
+        d, degree_max = _moments.check_dimension(d), _moments.check_degree(degree_max)
         if d != self.d:
             return super().gegenbauer(d, degree_max)
         padded = np.zeros(degree_max + 1)
@@ -109,6 +111,20 @@ class Dirichlet(GegenbauerSeries):
     def label(self) -> str:
         """A short name for tables and messages."""
         return f"Dirichlet degree={self.degree}"
+
+
+def _finite_numbers(coefficients: Iterable[float]) -> tuple[float, ...]:
+    """Coefficients as plain floats."""
+    wanted = "coefficients must be a non-empty tuple of finite numbers"
+    try:
+        plain = tuple(
+            _numbers.finite(f"coefficients[{place}]", a) for place, a in enumerate(coefficients)
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{wanted}: {error}") from None
+    if not plain:
+        raise ValueError(f"{wanted}; got none")
+    return plain
 
 
 def _differentiate(coefficients: np.ndarray, d: int) -> np.ndarray:

@@ -98,6 +98,7 @@ class Gaussian(_Decreasing):
 
     def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
         """Coefficients a_0 .. a_L: their ratios are those of modified Bessel functions."""
+        d, degree_max = _moments.check_dimension(d), _moments.check_degree(degree_max)
         first = self.mean(d)
         kappa = 2 * self.epsilon**2
         log_first = (
@@ -179,17 +180,17 @@ class Poisson(_Decreasing):
 
     def derivative(self, p: Tensor, q: Tensor) -> Tensor:
         """dK/dt, the derivative with respect to the cosine."""
-        return self.d * self._ratio * self._power(p, -0.5 * self.d - 1)
+        return self.d * self._power(p, -0.5 * self.d) * self._slope(p)
 
     def value_and_derivative(self, p: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
         """K and dK/dt together, with one power."""
         value = self._power(p, -0.5 * self.d)
-        return value, self.d * self._ratio * value / (1 + self._ratio * p)
+        return value, self.d * value * self._slope(p)
 
     def second(self, p: Tensor, q: Tensor) -> Tensor:
         """d^2K/dt^2, the second derivative with respect to the cosine."""
-        constant = self.d * (self.d + 2) * self._ratio**2
-        return constant * self._power(p, -0.5 * self.d - 2)
+        slope = self._slope(p)
+        return self.d * (self.d + 2) * self._power(p, -0.5 * self.d) * slope * slope
 
     def log_value(self, p: Tensor, q: Tensor) -> Tensor:
         """Log K."""
@@ -197,12 +198,14 @@ class Poisson(_Decreasing):
 
     def mean(self, d: int) -> float:
         """E K, in closed form where `d` is the kernel's own dimension."""
+        d = _moments.check_dimension(d)
         if d != self.d:
             return super().mean(d)
         return (1 - self.rho) ** (d - 1) / (1 + self.rho)
 
     def gegenbauer(self, d: int, degree_max: int) -> np.ndarray:
         """Coefficients in closed form where `d` is the kernel's own dimension."""
+        d, degree_max = _moments.check_dimension(d), _moments.check_degree(degree_max)
         if d != self.d:
             return super().gegenbauer(d, degree_max)
         log_first = (d - 1) * np.log1p(-self.rho) - np.log1p(self.rho)
@@ -214,6 +217,10 @@ class Poisson(_Decreasing):
         if self.d <= _FEW_FACTORS:
             return power(1 + self._ratio * p, exponent)
         return torch.exp(exponent * torch.log1p(self._ratio * p))
+
+    def _slope(self, p: Tensor) -> Tensor:
+        """Derivative of log(1 + ratio p); times K it stays in float32 where its parts do not."""
+        return self._ratio / (1 + self._ratio * p)
 
     @property
     def _ratio(self) -> float:

@@ -43,7 +43,7 @@ def heading(result: Any, n: int) -> str:
     """Name the problem and its size; of bare points, the size."""
     problem = getattr(result, "problem", None)
     if problem is None:
-        return f"{n} points on the sphere"
+        return f"{counted(n, 'point')} on the sphere"
     kind = "lines" if getattr(result, "antipodal", False) else "points"
     title = _TITLES.get(problem, str(problem))
     s = getattr(result, "s", None)

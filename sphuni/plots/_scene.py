@@ -21,6 +21,7 @@ __all__ = ["GREY", "PALE", "Scene", "dots", "facing", "fills", "finish", "key", 
 PALE = "#eceef1"
 GREY = "#8d97a5"
 _COLUMNS = 5
+_LETTER, _SWATCH, _WIDTH = 6.9, 49.0, 680.0  # points of a legend and of the discs above it
 _SETTLED = 1e-6
 """Where the optimum is not a vertex, solvers settle the points to about 1e-8 only."""
 
@@ -111,12 +112,22 @@ def finish(scene: Scene, result: Any, *, title: str = "", shading: float = 0.42)
 
 def key(scene: Scene, handles: "Sequence[Artist]") -> None:
     """Put a legend below the discs, its second row below the first."""
-    more_rows = (len(handles) - 1) // _COLUMNS
+    columns = _columns([len(str(handle.get_label())) for handle in handles])
+    more_rows = (len(handles) - 1) // columns
     scene.axes.legend(
         handles=list(handles), loc="lower center", bbox_to_anchor=(0.5, -0.07 * more_rows),
-        ncols=_COLUMNS, frameon=False, fontsize=12.5, handlelength=1.5, columnspacing=1.6,
+        ncols=columns, frameon=False, fontsize=12.5, handlelength=1.5, columnspacing=1.6,
         borderaxespad=0,
     )  # fmt: skip
+
+
+def _columns(letters: Sequence[int]) -> int:
+    """As many columns of labels of these lengths as have room side by side."""
+    for count in range(_COLUMNS, 1, -1):
+        widest = [part.max(initial=0) for part in np.array_split(np.array(letters), count)]
+        if sum(widest) * _LETTER + count * _SWATCH <= _WIDTH:
+            return count
+    return 1
 
 
 def _group_text(group: PointGroup | None) -> str:

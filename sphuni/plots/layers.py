@@ -254,7 +254,7 @@ def layer_map(
         )
     if not x.size:
         raise ValueError("rank_ratio must hold at least one layer to be placed; got none")
-    axes = axes_or_new(ax, 6.0, 4.0)
+    axes = axes_or_new(ax, 6.0, 4.4)
     known = y[np.isfinite(y)]
     y = np.minimum(y, max(3.0, 1.3 * float(known.max(initial=0.0))))
     for verdict, (marker, color) in MARKERS.items():
@@ -265,23 +265,38 @@ def layer_map(
             )
     for level, meaning in ((0.0, "optimum"), (1.0, "random")):
         axes.axhline(level, color=INK, lw=0.7, ls=(0, (3, 4)))
-        axes.text(0.01, level, meaning, style="italic", va="bottom", size="small")
+        axes.text(
+            1.01, level, meaning, transform=axes.get_yaxis_transform(), style="italic",
+            va="center", size="small",
+        )  # fmt: skip
     axes.axvline(1.0, color=INK, lw=0.7, ls=(0, (3, 4)))
     axes.set_yscale("asinh", linear_width=1.0)
-    axes.set_yticks([t for t in _MAP_TICKS if t <= max(3.0, y.max(initial=0.0))], minor=False)
+    axes.set_yticks(_map_ticks(max(3.0, float(y.max(initial=0.0)))), minor=False)
     axes.set_yticks([], minor=True)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set(xlim=(0, None), ylim=(min(-0.3, 1.1 * y.min(initial=0.0)), None))
     axes.set(xlabel="effective rank over random", ylabel="energy excess")
+    middle = 0.5 * axes.get_xlim()[1]
     for k in _apart(np.arcsinh(y), min(len(names), x.size), labels):
-        right = bool(x[k] > 0.55 * x.max())
+        right = bool(x[k] > middle)
         axes.annotate(
             names[k], (x[k], y[k]), xytext=(-8 if right else 8, 0), textcoords="offset points",
             ha="right" if right else "left", va="center", size="small", parse_math=False,
         )  # fmt: skip
     tidy(axes, left=True)
-    axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(
+        frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3
+    )
     return figure_of(axes)
+
+
+def _map_ticks(top: float) -> list[float]:
+    """Ticks from 0 to `top`, as many as have room between them on the axis."""
+    ticks = [0.0]
+    for tick in _MAP_TICKS[1:]:
+        if tick <= top and np.arcsinh(tick) - np.arcsinh(ticks[-1]) > 0.05 * np.arcsinh(top):
+            ticks.append(tick)
+    return ticks
 
 
 def _against_null(

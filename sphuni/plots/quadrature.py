@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["degree_residuals", "quadrature_weights"]
 
 _ROUNDING = 1e-8
+_SINGULAR = 1e-12
 _OFF = "#d5581e"
 
 
@@ -39,7 +40,7 @@ def quadrature_weights(result: Any, /, *, ax: "Axes | None" = None) -> "Figure":
     Raises
     ------
     ValueError
-        If n is not a square.
+        If n is not a square, or polynomials of degree L are not fixed by their values.
 
     Notes
     -----
@@ -57,10 +58,10 @@ def quadrature_weights(result: Any, /, *, ax: "Axes | None" = None) -> "Figure":
     from matplotlib.colors import Normalize
 
     frame = scene(result, ax)
+    cells = diagram(frame.points)
     share = _weights(frame.points) * len(frame.points) / (4 * np.pi)
     spread = max(float(np.abs(share - 1).max()), 0.01)
     colours = ScalarMappable(Normalize(1 - spread, 1 + spread), cmap="PuOr_r")
-    cells = diagram(frame.points)
     shapes = [polygon(cells.corners[cell]) for cell in cells.cells]
     rim = float(np.clip(10 / np.sqrt(len(share)), 0.4, 1.4))
     fills(frame, shapes, list(colours.to_rgba(share)), rim=rim)
@@ -103,6 +104,8 @@ def degree_residuals(
     l = 1..t exactly when the set is a spherical t-design. Random points have 1/sqrt(n) at every
     degree (dashed). What is below 1e-8 is rounding and is drawn there.
     """
+    from matplotlib.ticker import MaxNLocator
+
     points = rows_of(result)
     strength = getattr(result, "s", None) if getattr(result, "problem", "") == "design" else None
     if highest is None:
@@ -112,21 +115,20 @@ def degree_residuals(
     residual = np.maximum(_residuals(points, last), _ROUNDING)
     degrees = np.arange(1, last + 1)
     axes = axes_or_new(ax, 9.6, 5.4)
+    size = float(np.clip(500 / last, 3, 9))
     good = residual <= 10 * _ROUNDING
     kinds = ((good, OBSERVED, "o", "integrated exactly"), (~good, _OFF, "s", "not integrated"))
     for chosen, color, marker, meaning in kinds:
-        axes.vlines(degrees[chosen], _ROUNDING, residual[chosen], color=color, lw=3)
-        axes.plot(degrees[chosen], residual[chosen], marker, color=color, ms=9, label=meaning)
-    axes.axhline(len(points) ** -0.5, color=GREY, lw=1.2, ls=(0, (5, 4)))
-    axes.text(
-        0.6, 1.25 * len(points) ** -0.5, "random points", color=INK, fontsize=12, style="italic"
-    )
+        axes.vlines(degrees[chosen], _ROUNDING, residual[chosen], color=color, lw=size / 3)
+        axes.plot(degrees[chosen], residual[chosen], marker, color=color, ms=size, label=meaning)
+    axes.axhline(len(points) ** -0.5, color=GREY, lw=1.2, ls=(0, (5, 4)), label="random points")
     axes.set(yscale="log", ylim=(0.5 * _ROUNDING, 3.0), xlim=(0.4, last + 0.6))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("degree of the polynomials", fontsize=13)
     axes.set_ylabel("residual", fontsize=13)
     tidy(axes, left=True)
     axes.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=12.5
+        loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, frameon=False, fontsize=12.5
     )
     below = "  ·  ".join(filter(None, [value_text(result), gap_text(result)]))
     above = plain(heading(result, len(points)))
@@ -151,6 +153,13 @@ def _weights(points: Array) -> Array:
     gram = torch.from_numpy(2 - 2 * points @ points.T)
     values = kernel.value(gram, 4 - gram).numpy()
     np.fill_diagonal(values, kernel.at_one)
+    spectrum = np.linalg.eigvalsh(values)
+    if spectrum[0] < _SINGULAR * spectrum[-1]:
+        raise ValueError(
+            f"points must fix polynomials of degree {degree} by their values, which these do not "
+            "(sets that are symmetric in the centre never do): their weights are not unique. "
+            "Use sphuni.plots.voronoi_cells"
+        )
     return np.asarray(np.linalg.solve(values, np.ones(n)))
 
 

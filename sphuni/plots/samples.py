@@ -50,10 +50,9 @@ def circle(
     around = np.linspace(0, 2 * np.pi, 361)
     axes.plot(np.cos(around), np.sin(around), color=_GRID, lw=1.2, zorder=1)
     angles = np.arctan2(x[:, 1], x[:, 0])
-    reach = _stacked(axes, angles, color, filled=True)
-    if antipodal:
-        reach = max(reach, _stacked(axes, angles + np.pi, color, filled=False))
-    else:
+    behind = _stacked(axes, angles + np.pi, color, filled=False) if antipodal else 1.0
+    reach = max(behind, _stacked(axes, angles, color, filled=True))
+    if not antipodal:
         mean = x.mean(axis=0)
         axes.annotate(
             "", xy=(mean[0], mean[1]), xytext=(0, 0), arrowprops={"arrowstyle": "-|>", "color": INK}
@@ -64,6 +63,7 @@ def circle(
         axes.text(
             0.8 * np.cos(turn), 0.8 * np.sin(turn), f"{degrees}°",
             ha="center", va="center", fontsize="small", color=INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         )  # fmt: skip
     limit = reach + 0.05
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
@@ -110,7 +110,7 @@ def sphere(
         for turn in np.arange(0, np.pi, np.pi / 6):
             ray = np.array([-1.0, 1.0])
             axes.plot(shift + ray * np.cos(turn), ray * np.sin(turn), color=_GRID, lw=0.6)
-        for rows, filled in ((x, True), (-x, False)) if antipodal else ((x, True),):
+        for rows, filled in ((-x, False), (x, True)) if antipodal else ((x, True),):
             place = _lambert(rows[rows[:, 2] * side >= 0], side, shift)
             _dots(axes, place, len(x), color, filled=filled)
         axes.text(shift, -1.12, "+z" if side > 0 else "−z", ha="center", va="top", color=INK)
@@ -159,7 +159,7 @@ def mollweide(
         line = _mollweide(np.full_like(quarter, np.radians(degrees)), quarter)
         width = 1.2 if abs(degrees) == 180 else 0.6
         axes.plot(line[:, 0], line[:, 1], color=_GRID, lw=width, zorder=1)
-    for rows, filled in ((x, True), (-x, False)) if antipodal else ((x, True),):
+    for rows, filled in ((-x, False), (x, True)) if antipodal else ((x, True),):
         longitude = np.arctan2(rows[:, 1], rows[:, 0])
         place = _mollweide(longitude, np.arcsin(np.clip(rows[:, 2], -1, 1)))
         _dots(axes, place, len(x), color, filled=filled)
@@ -171,13 +171,15 @@ def mollweide(
 def _stacked(axes: "Axes", angles: _FLOAT, color: str, *, filled: bool) -> float:
     """Draw dots at their angles, each beyond those before it in the same bin; the outer radius."""
     bins = 120
-    place = np.floor(np.mod(angles, 2 * np.pi) / (2 * np.pi) * bins).astype(int) % bins
+    width = 2 * np.pi / bins
+    # whole multiples of the width, where round angles lie, are in the middle of their bins
+    place = np.rint(np.mod(angles, 2 * np.pi) / width).astype(int) % bins
     order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[order], place[order])
     rank = np.empty(len(angles))
     rank[order] = np.arange(len(angles)) - starts
     step = min(_STACK, 0.9 / max(rank.max(), 1.0))
-    shown = angles if rank.max() < 3 else (place + 0.5) * 2 * np.pi / bins
+    shown = angles if rank.max() < 3 else place * width
     radius = 1.0 + step * rank
     axes.plot(
         radius * np.cos(shown), radius * np.sin(shown), "o", color=color, zorder=3,

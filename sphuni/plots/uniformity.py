@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sphuni._rng import seeds
 from sphuni._rows import numpy_directions
 from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of, new_figure, tidy
 from sphuni.plots.samples import circle, mollweide
@@ -74,14 +75,17 @@ def projected_ecdf(
     null = 1.0 - np.asarray(cap_measure(np.arccos(t), d))
     low, high = _binomial_band(n, null)
     axes.fill_between(t, low, high, color=_BAND, alpha=0.35, lw=0, label="95 % of uniform sets")
-    heights = np.arange(1, n + 1) / n
-    random = np.random.default_rng(rng).standard_normal((n_directions, d))
+    heights = np.append(np.arange(n + 1) / n, 1.0)
+    # a stream of its own: points drawn with the same seed would be the directions themselves
+    random = np.random.default_rng(seeds(rng, 1)[0]).standard_normal((n_directions, d))
     for direction in random / np.linalg.norm(random, axis=1, keepdims=True):
-        axes.step(np.sort(x @ direction), heights, where="post", color=color, lw=0.4, alpha=0.25)
-    for label, direction, dash in _own_directions(x):
-        axes.step(np.sort(x @ direction), heights, where="post", color=color, ls=dash, label=label)
+        axes.step(_jumps(x, direction), heights, where="post", color=color, lw=0.4, alpha=0.25)
+    own = _own_directions(x)
+    for label, direction, dash in own:
+        axes.step(_jumps(x, direction), heights, where="post", color=color, ls=dash, label=label)
     axes.plot(t, null, color=INK, lw=1.6, label="uniform law")
-    half = min(1.0, 5.0 / np.sqrt(d))
+    farthest = max(float(np.abs(x @ direction).max()) for _, direction, _ in own)
+    half = min(1.0, max(5.0 / np.sqrt(d), 1.05 * farthest))
     axes.set(xlabel="projection on a direction", ylabel="share of points", xlim=(-half, half))
     axes.set_ylim(0, 1)
     tidy(axes, left=True)
@@ -192,9 +196,9 @@ def _pvalue_dots(axes: "Axes", pvalues: Mapping[str, float], alpha: float | None
     """One row a test, p on a logarithmic axis; what lies beyond it is drawn as an arrow."""
     values = np.array(list(pvalues.values()), dtype=np.float64)
     present = values[values > 0]
-    low = max(min(present.min(initial=1.0) / 3, 1e-3), 1e-12)
-    rows = np.arange(len(values))
     level = 0.0 if alpha is None else alpha
+    low = max(min(present.min(initial=1.0) / 3, level / 3 if level > 0 else 1.0, 1e-3), 1e-12)
+    rows = np.arange(len(values))
     for row, value in enumerate(values):
         if np.isnan(value):
             axes.text(1.0, row, "no p-value", ha="right", va="center", fontsize="small", color=INK)
@@ -204,12 +208,12 @@ def _pvalue_dots(axes: "Axes", pvalues: Mapping[str, float], alpha: float | None
         place = low if beyond else value
         axes.plot([place, 1.0], [row, row], color=shade, lw=1.0, alpha=0.35)
         axes.plot(place, row, "<" if beyond else "o", color=shade, ms=5, clip_on=False)
-    if alpha is not None:
-        axes.plot([alpha, alpha], [-0.7, len(values)], color=INK, lw=0.9, ls="--")
-        axes.text(alpha, -0.75, f"α = {alpha:g}", ha="center", va="bottom", fontsize="small")
+    if level >= low:
+        axes.plot([level, level], [-0.7, len(values)], color=INK, lw=0.9, ls="--")
+        axes.text(level, -0.75, f"α = {level:g}", ha="center", va="bottom", fontsize="small")
     axes.set_xscale("log")
     axes.set(xlim=(low, 1.15), ylim=(len(values) - 0.4, -1.0))
-    axes.set_yticks(rows, list(pvalues))
+    axes.set_yticks(rows, list(pvalues), parse_math=False)
     axes.tick_params(axis="y", length=0, labelsize="small")
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
@@ -224,6 +228,11 @@ def _own_directions(x: _FLOAT) -> list[tuple[str, _FLOAT, str]]:
     length = float(np.linalg.norm(mean))
     own = [("longest axis", most, "--"), ("shortest axis", least, ":")]
     return [("mean direction", mean / length, "-"), *own] if length > 1e-9 else own
+
+
+def _jumps(x: _FLOAT, direction: _FLOAT) -> _FLOAT:
+    """Places of the ecdf of projections, from the end where it is 0 to the end where it is 1."""
+    return np.concatenate([[-1.0], np.sort(np.clip(x @ direction, -1.0, 1.0)), [1.0]])
 
 
 def _binomial_band(n: int, null: _FLOAT) -> tuple[_FLOAT, _FLOAT]:

@@ -66,7 +66,7 @@ def cap_measure(theta: ArrayLike, d: int) -> Any:
     Parameters
     ----------
     theta : array_like
-        Angular radius in radians, in [0, pi], of any shape.
+        Angular radius in radians, in [0, pi], of any shape; pi as rounded to its dtype is pi.
     d : int
         Ambient dimension, at least 2.
 
@@ -99,10 +99,13 @@ def cap_measure(theta: ArrayLike, d: int) -> Any:
     array([0. , 0.5, 1. ])
     """
     d = check_dimension(d)
-    angle = np.asarray(theta, dtype=np.float64)
-    if np.any((angle < 0.0) | (angle > math.pi)):
-        worst = angle[(angle < 0.0) | (angle > math.pi)].flat[0]
+    given = np.asarray(theta)
+    angle = given.astype(np.float64)
+    end = _half_turn(given.dtype)
+    if np.any((angle < 0.0) | (angle > end)):
+        worst = angle[(angle < 0.0) | (angle > end)].flat[0]
         raise ValueError(f"theta must be an angle in [0, pi] radians; got {worst!r}.")
+    angle = np.minimum(angle, math.pi)
     tail = _half_tail(np.sin(angle) ** 2, np.cos(angle) ** 2, d)
     return np.where(angle <= 0.5 * math.pi, tail, 1.0 - tail)[()]
 
@@ -219,6 +222,11 @@ def log_gamma_half_step(x: float) -> float:
     if x < 100.0:
         return math.log(math.gamma(x + 0.5) / math.gamma(x))
     return 0.5 * math.log(x) - 1 / (8 * x) + 1 / (192 * x**3) - 1 / (640 * x**5)
+
+
+def _half_turn(dtype: np.dtype[Any]) -> float:
+    """Return pi as rounded to a dtype, which in single precision is above pi."""
+    return max(math.pi, float(dtype.type(math.pi))) if dtype.kind == "f" else math.pi
 
 
 def _half_tail(sine_squared: Any, cosine_squared: Any, d: int) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Zonal kernels: values, derivatives, limits, and what they refuse."""
 
+from fractions import Fraction
+
 import mpmath
 import numpy as np
 import pytest
@@ -118,6 +120,31 @@ def test_orders_bound_the_growth_at_the_end_points(kernel):
         assert scaled.max() < 25 + 5 * abs(np.log(theta[-1])) * ("log" in kernel.label)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_squared_angle_keeps_its_curvature_near_coincidence(dtype):
+    """-2 (sin - theta cos) / sin^3 tends to -2/3; the difference had lost all its digits."""
+    theta = np.array([1e-9, 1e-6, 1e-3, 0.1, 0.39, 0.41, 1.0])
+    with mpmath.workdps(40):
+        expected = [
+            float(-2 * (mpmath.sin(a) - a * mpmath.cos(a)) / mpmath.sin(a) ** 3)
+            for a in map(mpmath.mpf, theta)
+        ]
+    p, q = (torch.tensor(4 * f(theta / 2) ** 2, dtype=dtype) for f in (np.sin, np.cos))
+    found = Riesz(-2.0, "geodesic").second(p, q)
+    np.testing.assert_allclose(found, expected, rtol=100 * torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    "kernel", [Poisson(0.999, 10), Poisson(1 - 1e-9, 2), Poisson(1 - 1e-9, 100)]
+)
+def test_derivatives_of_narrow_kernels_in_single_precision(kernel):
+    """Their parts leave float32 where they themselves do not."""
+    p = torch.tensor([1e-12, 1e-6, 0.01, 1.0, 4.0], dtype=torch.float32)
+    for method in (kernel.derivative, kernel.second):
+        expected = method(p.double(), 4 - p.double())
+        torch.testing.assert_close(method(p, 4 - p).double(), expected, rtol=1e-4, atol=1e-37)
+
+
 @pytest.mark.parametrize(
     "kernel", [k for k in KERNELS if k.absolutely_monotone], ids=lambda kernel: kernel.label
 )
@@ -173,6 +200,7 @@ def test_kernels_compare_hash_and_answer_in_the_callers_library():
     assert hash(Riesz(1)) == hash(Riesz(1.0))
     assert Riesz(1.0) != Riesz(1.0, "geodesic")
     assert Riesz(np.float32(0.5)) == Riesz(0.5)
+    assert Riesz(Fraction(1, 2)) == Riesz(0.5)
     assert Riesz(1.0).antipodal() == Riesz(1.0).antipodal()
     assert isinstance(Riesz(1.0)(0.5), np.float64)
     assert isinstance(Riesz(1.0)([0.5, 0.1]), np.ndarray)
@@ -187,6 +215,8 @@ def test_kernels_compare_hash_and_answer_in_the_callers_library():
         (Laplace(np.float64(2.0)), Laplace(2.0)),
         (Poisson(np.float64(0.5), np.int64(12)), Poisson(0.5, 12)),
         (GegenbauerSeries(np.array([0.5, 0.5]), np.int64(12)), GegenbauerSeries((0.5, 0.5), 12)),
+        (GegenbauerSeries(torch.tensor([0.5, 0.5]), 12), GegenbauerSeries((0.5, 0.5), 12)),
+        (GegenbauerSeries([Fraction(1, 2)], 12), GegenbauerSeries((0.5,), 12)),
         (Dirichlet(degree=np.int64(2)), Dirichlet(degree=2)),
     ],
     ids=lambda kernel: kernel.label,
@@ -221,6 +251,15 @@ def test_numpy_numbers_are_as_good_as_plain_ones(given, plain):
         (lambda: Dirichlet(degree=-1), ValueError, "degree must be at least 0; got -1"),
         (lambda: Riesz().antipodal().antipodal(), ValueError, "antipodal already"),
         (lambda: Riesz(1.0).mean(1), ValueError, "d must be at least 2"),
+        (lambda: Riesz(1.0).mean("3"), TypeError, "d must be a whole number; got '3'"),
+        (lambda: Poisson(0.5, 3).mean(2.5), TypeError, "d must be a whole number; got 2.5"),
+        (lambda: Gaussian().variance(None), TypeError, "d must be a whole number; got None"),
+        (lambda: Riesz(1.0).gegenbauer(3, -1), ValueError, "degree_max must be at least 0; got -1"),
+        (lambda: Poisson(0.5, 3).gegenbauer(3, -1), ValueError, "degree_max must be at least 0"),
+        (lambda: Gaussian().gegenbauer(3, 2.0), TypeError, "degree_max must be a whole number"),
+        (lambda: Dirichlet(degree=2).gegenbauer(3, -1), ValueError, "degree_max must be at least"),
+        (lambda: GegenbauerSeries(1.0), TypeError, "coefficients must be a non-empty tuple"),
+        (lambda: GegenbauerSeries("12"), TypeError, r"coefficients\[0\] must be a number; got '1'"),
         (lambda: Gaussian().variance(1), ValueError, "d must be at least 2"),
         (lambda: Riesz(3.0).gegenbauer(3, 4), ValueError, "no Gegenbauer series in R.3"),
     ],

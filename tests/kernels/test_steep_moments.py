@@ -111,3 +111,10 @@ def test_coefficients_beyond_float64():
     for kernel in (Laplace(1.0), Poisson(0.5, 3)):
         with pytest.raises(OverflowError, match=r"degree_max = 600 is too high in R\^1000.*to 307"):
             kernel.gegenbauer(1000, 600)
+
+
+@pytest.mark.parametrize("rho", [0.9999, 1 - 1e-5, 1 - 1e-6, 1 - 1e-7])
+def test_the_mean_of_a_narrow_peak_on_a_long_tail(rho):
+    """In R^4 it is (1 - rho)^2, as 1 / (1 - 2 rho t + rho^2) is sum rho^l U_l."""
+    assert Poisson(rho, 2).mean(4) / (1 - rho) ** 2 == pytest.approx(1.0, **EXACT)
+    assert Poisson(rho, 2).gegenbauer(4, 1)[0] / (1 - rho) ** 2 == pytest.approx(1.0, **EXACT)

@@ -320,6 +320,24 @@ def test_degree_residuals_of_the_icosahedron(results):
     assert off.get_ydata()[0] == pytest.approx(legendre**0.5)
 
 
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_degrees_are_whole_numbers_and_nothing_is_written_over_them(n):
+    (axes,) = degree_residuals(sphuni.random_points(n, 3, rng=0)).axes
+    axes.figure.canvas.draw()
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    assert len(axes.texts) == 0
+    assert "random points" in words(axes.figure)
+
+
+@pytest.mark.parametrize("n", [30, 300, 3000])
+def test_keys_lie_within_the_figure(n):
+    figure = voronoi_cells(sphuni.random_points(n, 3, rng=0))
+    figure.canvas.draw()
+    box = figure.axes[0].get_legend().get_window_extent()
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
+
+
 def test_pictures_of_lines_show_both_ends():
     lines = optimize("tammes", n=6, restarts=2, antipodal=True, engine="blockwise")
     text = words(configuration(lines))
@@ -338,6 +356,8 @@ def test_captions():
     fake = type("R", (), {"problem": "riesz", "s": 2.5, "n": 7, "value": -1.5, "antipodal": False})
     assert heading(fake, 7) == "Riesz energy, s = 2.5: n = 7 points"
     assert value_text(fake) == "energy −1.5"
+    assert heading(None, 1) == "1 point on the sphere"
+    assert heading(None, 2) == "2 points on the sphere"
     fake.gap, fake.record = None, None
     assert gap_text(fake) == "no record for this size"
     fake.gap, fake.record = 1e-3, record
@@ -372,5 +392,8 @@ def test_refusals(points, message):
 def test_refusals_of_single_pictures():
     with pytest.raises(ValueError, match=r"points must be \(L \+ 1\)\^2 in number"):
         quadrature_weights(construct("icosahedron"))
+    half = sphuni.random_points(8, 3, rng=0)
+    with pytest.raises(ValueError, match="points must fix polynomials of degree 3 by their values"):
+        quadrature_weights(np.vstack([half, -half]))
     with pytest.raises(ValueError, match="s must be finite and above -2; got -2"):
         potential_map(construct("icosahedron"), s=-2.0)

@@ -160,6 +160,23 @@ def test_map_draws_every_layer_and_caps_infinity(tmp_path):
     assert all(np.isfinite(line.get_ydata()).all() for line in drawn)
 
 
+@pytest.mark.parametrize("top", [2.0, 30.0, 1e4, 1e8])
+def test_map_keeps_its_ticks_and_names_apart(top):
+    """Ticks had run into each other below a large excess, and names into the legend."""
+    names = [f"features.{k}.convolution.weight" for k in range(4)]
+    figure = plots.layer_map(
+        [0.05, 0.57, 0.9, 1.1], [0.0, 0.5, 1.0, top], verdicts=["uniform"] * 4, names=names
+    )
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    height = axes.get_window_extent().height
+    ticks = axes.transData.transform([(0, t) for t in axes.get_yticks()])[:, 1]
+    assert np.diff(ticks).min() > 0.04 * height
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    assert not any(axes.get_legend().get_window_extent().overlaps(box) for box in boxes)
+
+
 def test_given_axes_are_used(cosines):
     axes = Figure().add_subplot()
     assert plots.cosine_histogram(*cosines, d=D, ax=axes) is axes.figure

@@ -51,6 +51,57 @@ def test_circle_stacks_what_would_be_hidden():
     assert isinstance(plots.circle(torch.from_numpy(x), antipodal=True), Figure)
 
 
+def test_stacks_of_round_angles_stand_at_their_angle():
+    """Points at 90 degrees up to rounding had been stacked at 88.5 and 91.5."""
+    degrees = np.repeat([0.0, 45.0, 90.0, 213.0], 10)
+    angles = np.radians(degrees) + 1e-9 * (-1.0) ** np.arange(40)
+    places = dots(plots.circle(np.column_stack([np.cos(angles), np.sin(angles)])))
+    shown = np.degrees(np.arctan2(places[:, 1], places[:, 0])) % 360
+    assert np.abs((shown - degrees + 180) % 360 - 180).max() < 1e-6
+    assert len(np.unique(places.round(6), axis=0)) == 40
+
+
+@pytest.mark.parametrize("draw", [plots.sphere, plots.mollweide, plots.circle])
+def test_antipodes_do_not_hide_points(draw):
+    x = np.eye(2 if draw is plots.circle else 3)
+    last = draw(np.vstack([x, -x]), antipodal=True).axes[0]
+    filled = [
+        line.get_markerfacecolor() != "white" for line in last.lines if line.get_marker() == "o"
+    ]
+    assert filled == sorted(filled) or draw is plots.sphere
+    assert filled[-1]
+
+
+@pytest.mark.parametrize(("n", "d"), [(1, 3), (2, 50), (40, 1000)])
+def test_projections_rise_from_zero_to_one_within_the_picture(n, d):
+    """One point had no curve at all, and others began at 1/n or outside."""
+    x = random_points(n, d, rng=0)
+    axes = plots.projected_ecdf(x, n_directions=3).axes[0]
+    for line in axes.lines[:-1]:
+        places, heights = line.get_xydata().T
+        assert (heights[0], heights[-1]) == (0.0, 1.0)
+        assert np.abs(places[1:-1]).max() <= axes.get_xlim()[1] + 1e-12
+        assert np.diff(heights)[:-1] == pytest.approx(1 / n)
+
+
+def test_directions_are_not_the_points_of_the_same_seed():
+    x = random_points(60, 20, rng=0)
+    lines = plots.projected_ecdf(x, n_directions=60, rng=0).axes[0].lines[:60]
+    assert max(line.get_xdata()[-2] for line in lines) < 0.9
+
+
+def test_the_level_of_a_report_is_inside_it_and_names_are_no_mathematics():
+    names = {"$\\frac{a$": 0.5, "b$x_1$": 1.0}
+    for level in (1e-9, 0.05):
+        axes = plots.uniformity_report(np.eye(3), names, alpha=level).axes[1]
+        assert axes.get_xlim()[0] < level
+    axes = plots.uniformity_report(np.eye(3), names, alpha=0.0).axes[1]
+    axes.figure.canvas.draw()
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(names)
+    assert not any(label.get_parse_math() for label in axes.get_yticklabels())
+    assert len(axes.texts) == 0
+
+
 @pytest.mark.parametrize("d", [2, 3, 40])
 def test_projections_and_report(d):
     x = von_mises_fisher(50, d, kappa=2.0, rng=0)
