@@ -18,6 +18,9 @@ _HEADS = (
 )  # fmt: skip
 _LEFT = (0, 8)
 _NAME_WIDTH = 60
+_LEAST_NAME = 16
+_GIVEN_UP = (3, 6, 5, 7, 1, 4, 2)
+"""Columns that a narrow terminal does without, the first one first."""
 _STYLES = {
     "failed": "bold red",
     "dead neurons": "bold red",
@@ -214,6 +217,18 @@ def _rich_console(stream: Any) -> Any:
     return Console(file=stream, highlight=False, soft_wrap=False)
 
 
+def _fitting(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Columns that fit into so many characters, with names on several lines if need be."""
+    kept = list(range(len(_HEADS)))
+    widths = [max(len(row[k]) for row in (_HEADS, *rows)) for k in kept]
+    widths[0] = min(widths[0], _LEAST_NAME)
+    for k in _GIVEN_UP:
+        if sum(widths[i] + 2 for i in kept) - 1 <= width:
+            break
+        kept.remove(k)
+    return kept
+
+
 def _print_rich(console: Any, report: ModelReport, layers: Sequence[LayerReport]) -> None:
     """Draw the table in colour; cells are Text objects, so that no name is read as markup."""
     from rich.box import SIMPLE_HEAD
@@ -222,19 +237,21 @@ def _print_rich(console: Any, report: ModelReport, layers: Sequence[LayerReport]
 
     console.print(Text(_title(report), style="bold"))
     if layers:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-        for k, head in enumerate(_HEADS):
-            table.add_column(
-                head,
-                justify="left" if k in _LEFT else "right",
-                no_wrap=k > 0,
-                overflow="fold",
-            )
-        for layer in layers:
-            style = _STYLES[layer.verdict]
-            *cells, verdict = _row(layer)
-            table.add_row(*(Text(cell) for cell in cells), Text(verdict, style=style))
-        console.print(table)
+        rows = [_row(layer) for layer in layers]
+        columns = _fitting(rows, console.width)
+        gap = (0, 1, 0, 0)  # beside the one that stands for a rule
+        table = Table(box=SIMPLE_HEAD, padding=gap, show_edge=False, header_style="bold")
+        for k in columns:
+            justify: Any = "left" if k in _LEFT else "right"
+            table.add_column(_HEADS[k], justify=justify, no_wrap=k > 0, overflow="fold")
+        for row, layer in zip(rows, layers, strict=True):
+            styles = {len(_HEADS) - 1: _STYLES[layer.verdict]}
+            table.add_row(*(Text(row[k], style=styles.get(k, "")) for k in columns))
+        console.print("", table, "", sep="\n")
+        hidden = ", ".join(head for k, head in enumerate(_HEADS) if k not in columns)
+        if hidden:
+            text = f"No room for {hidden}: a wider terminal, --json and --html have them."
+            console.print(Text(text, style="dim"))
     for line in footer(report, layers):
         style = "bold red" if line.startswith(("PARTIAL", "failed")) else ""
         console.print(Text(line, style="dim" if line == LEGEND else style))

@@ -7,7 +7,7 @@ import sample_reports
 
 from sphuni.analysis._advice import headline, number, pvalue
 from sphuni.analysis._text import shorten, visible
-from sphuni.analysis.table import plain_table, print_table
+from sphuni.analysis.table import _HEADS, _row, plain_table, print_table
 
 
 class Terminal(io.StringIO):
@@ -69,6 +69,29 @@ def test_terminal_gets_colour_and_the_same_names(report, monkeypatch):
     print_table(report, stream)
     assert "\x1b[" in stream.getvalue()
     assert all(x.name in stream.getvalue() for x in report.layers if x.status != "skipped")
+
+
+@pytest.mark.parametrize("columns", [200, 100, 80, 60, 40])
+def test_narrow_terminals_do_without_columns_but_never_cut_a_cell(columns, report, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = Terminal()
+    print_table(report, stream)
+    text = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue())
+    lines = text.splitlines()
+    (rule,) = (k for k, line in enumerate(lines) if line.startswith("───"))
+    heads = [head for head in _HEADS if head in lines[rule - 1]]
+    assert (heads[0], heads[-1]) == ("layer", "verdict")
+    assert max(map(len, lines)) <= columns
+    missing = [head for head in _HEADS if head not in heads]
+    if missing:
+        assert f"No room for {', '.join(missing)}:" in " ".join(text.split())
+    shown = [_row(layer) for layer in report.worst_first() if layer.status != "skipped"]
+    table = lines[rule + 1 : rule + 1 + lines[rule + 1 :].index("")]
+    for row in shown:
+        kept = [cell for head, cell in zip(_HEADS, row, strict=True) if head in heads[1:]]
+        assert any(re.search(r"\s+".join(map(re.escape, kept)) + r"\s*$", line) for line in table)
 
 
 def test_no_color_is_honoured(report, monkeypatch):
