@@ -1,7 +1,9 @@
 """Tasks in, answers in the order of the tasks, whatever the number of processes."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -33,7 +35,8 @@ def ordered_map(
     With one worker nothing leaves this process. With more, `function` must be importable by name
     and tasks and answers must pickle; every process runs torch on one thread. Tasks carry their
     own seeds, so that the answers do not depend on `workers`. Closing the iterator early drops
-    the tasks that have not begun. On rank 0 of a job of torchrun the ranks are the workers.
+    the tasks that are not done. Ctrl-C is the business of this process; the others never see it.
+    On rank 0 of a job of torchrun the ranks are the workers.
     """
     ranks = rank_pool()
     if ranks is not None and len(tasks) > 1:
@@ -50,10 +53,14 @@ def ordered_map(
         initializer=_settle_in,
         initargs=(budget_share(count),),
     )
+    processes: list[multiprocessing.process.BaseProcess] = []
     try:
-        futures = [pool.submit(function, task) for task in tasks]
+        with _interruptions_held():  # processes keep the signals that are held as they begin
+            futures = [pool.submit(function, task) for task in tasks]
+            processes += pool._processes.values()
         for index, future in enumerate(futures):
             yield index, future.result()
+        processes.clear()
     except BrokenProcessPool as error:
         raise WorkerError(
             "a worker process died: killed, out of memory, or started by a script without "
@@ -61,6 +68,21 @@ def ordered_map(
         ) from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:  # what they still do is for nothing, and would outlive this one
+            process.terminate()
+
+
+@contextlib.contextmanager
+def _interruptions_held() -> Iterator[None]:
+    """Ctrl-C within the block counts at its end."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where each has a console of its own
+        yield
+        return
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def _settle_in(max_bytes: int) -> None:

@@ -1,4 +1,8 @@
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -40,3 +44,33 @@ def test_no_task_needs_no_process():
 def test_a_wrong_number_of_workers_is_named(workers, error):
     with pytest.raises(error, match="workers"):
         check_workers(workers)
+
+
+SLEEPERS = """
+import sys, time
+from sphuni._workers import ordered_map
+
+if __name__ == "__main__":
+    print("ready", flush=True)
+    list(ordered_map(time.sleep, [0.1, 600, 600], workers=2))
+"""
+
+
+@pytest.mark.parametrize("wait", [0.05, 0.6, 5.0])
+def test_an_interruption_ends_all_processes_without_a_word_from_the_workers(wait, tmp_path):
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS)
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as job:
+        assert job.stdout.readline() == "ready\n"
+        time.sleep(wait)
+        os.killpg(job.pid, signal.SIGINT)  # as a terminal does
+        _, said = job.communicate(timeout=60)  # all processes have closed their ends
+    assert job.returncode == -signal.SIGINT
+    assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1
+    assert "WorkerError" not in said
