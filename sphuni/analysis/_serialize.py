@@ -65,6 +65,8 @@ def _strict(value: Any) -> Any:
 def load_json(path: str | os.PathLike[str], schema: str, version: int) -> dict[str, Any]:
     """Read a JSON object and check that it is of the given schema."""
     shown = visible(str(path))
+    if not os.path.exists(path):
+        raise UnreadableFileError(f"{shown!r} does not exist")
     try:
         data = json.loads(Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:

@@ -26,7 +26,7 @@ _NUMBERS = (
     "effective_rank_ratio", "stable_rank", "mean_resultant_length", "smallest_p", "seconds",
 )  # fmt: skip
 _MAPPINGS = {
-    **dict.fromkeys(("energy", "optimum", "excess", "z"), ENERGY_KEYS),
+    **dict.fromkeys(("energy", "optimum", "excess", "excess_upper", "z"), ENERGY_KEYS),
     **dict.fromkeys(
         ("statistic", "effect_size", "p", "p_lower", "p_adjusted", "p_lower_adjusted"), TESTS
     ),
@@ -85,7 +85,8 @@ def parse_rule(text: str) -> Rule:
     text : str
         Comparisons ``key op value`` joined by ``and`` and ``or``, with parentheses; ``and`` binds
         tighter. ``op`` is one of ``< <= > >= == !=``. Keys are the numbers of `LayerReport`, its
-        mappings with an index (``excess[half:2]``, ``p_adjusted[rayleigh]``), ``dead`` (how many),
+        mappings with an index (``excess[half:2]``, ``p_adjusted[rayleigh]``), ``excess_upper`` (the
+        excess where it is over a bound that may not be attained), ``dead`` (how many),
         ``smallest_p``, and the words ``verdict``, ``status``, ``kind`` and ``name``, which are
         compared with quoted text by ``==`` or ``!=``.
 
@@ -238,6 +239,9 @@ def _reader(name: str, index: str) -> Callable[[LayerReport], float]:
     def read(layer: LayerReport) -> float:
         if layer.status != "analysed":
             return math.nan
+        if name == "excess_upper":
+            is_upper = layer.excess_is_upper.get(index, False)
+            return layer.excess.get(index, math.nan) if is_upper else math.nan
         value = getattr(layer, name)
         if name in _MAPPINGS:
             return float(value.get(index, math.nan))

@@ -45,6 +45,13 @@ def add_analysis_options(parser: argparse.ArgumentParser) -> None:
             help="split query, key and value weights (of these names) into K heads",
         ),
         add("--split-qkv", action="store_true", help="split fused query-key-value weights in 3"),
+        add(
+            "--max-seconds",
+            type=_output.parse_seconds,
+            default=120.0,
+            metavar="S",
+            help="sample layers whose pairs would take longer on one core (default 120)",
+        ),
     )
     parser.set_defaults(deciding=deciding)
     _output.add_memory(parser)
@@ -116,6 +123,7 @@ def obtain_report(path: str, arguments: argparse.Namespace) -> "ModelReport":
             heads=_by_name(arguments),
             split_qkv=arguments.split_qkv,
             max_bytes=arguments.max_bytes,
+            max_seconds=arguments.max_seconds,
             rng=arguments.seed,
             progress=line,
         )

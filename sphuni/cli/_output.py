@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import math
 import os
 import re
 import shutil
@@ -246,6 +247,17 @@ def parse_positive(text: str) -> int:
     if not re.fullmatch(r"0*[1-9]\d{0,17}", text):
         _refuse(f"expected a whole number, 1 or more; got {text!r}")
     return int(text)
+
+
+def parse_seconds(text: str) -> float:
+    """Read a positive number of seconds."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        _refuse(f"expected a positive number of seconds; got {text!r}")
+    return seconds
 
 
 def _refuse(text: str) -> NoReturn:

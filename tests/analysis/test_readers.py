@@ -241,6 +241,14 @@ def test_hub_cache_without_a_main_snapshot(tmp_path):
         read_tensors(home)
 
 
+def test_a_file_that_was_cut_short_is_to_be_copied_again(tmp_path):
+    save_file(STATE, tmp_path / "m.safetensors")
+    content = (tmp_path / "m.safetensors").read_bytes()
+    (tmp_path / "m.safetensors").write_bytes(content[:-5])
+    with pytest.raises(RefusedFileError, match="it was cut short; copy or download it again"):
+        read_tensors(tmp_path / "m.safetensors")
+
+
 def test_folders_prefer_safetensors_and_ask_when_in_doubt(tmp_path):
     write_torch(tmp_path / "pytorch_model.bin")
     save_file(STATE, tmp_path / "model.safetensors")
@@ -463,7 +471,7 @@ ADVICE = {
     "m.h5": (UnreadableFileError, "HDF5"),
     "m.pkl": (RefusedFileError, "can run code"),
     "m.pt2": (RefusedFileError, "carries code"),
-    "m.xyz": (UnreadableFileError, "of no format that is read"),
+    "m.xyz": (UnreadableFileError, r"of no format that is read; .*\.onnx.*: \.csv \.tsv \.txt$"),
 }
 
 

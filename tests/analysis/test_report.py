@@ -69,6 +69,11 @@ def test_json_is_strict_and_versioned(report):
     assert data["summary"] == report.summary()
 
 
+def test_missing_json_is_called_missing(tmp_path):
+    with pytest.raises(UnreadableFileError, match=r"none\.json' does not exist"):
+        ModelReport.from_json(tmp_path / "none.json")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

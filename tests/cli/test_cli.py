@@ -283,6 +283,8 @@ def test_options_reach_the_analysis(analyse):
         "--heads vision*=16 --heads 12 --split-qkv"
     )
     assert main(["analyze", "m.pt", *options.split(), "--max-bytes", "1.5GiB", "--seed", "7"]) == 0
+    assert main(["analyze", "m.pt", "--max-seconds", "2.5"]) == 0
+    assert calls.pop()[1]["max_seconds"] == 2.5
     assert calls == [
         (
             "m.pt",
@@ -295,6 +297,7 @@ def test_options_reach_the_analysis(analyse):
                 "heads": {"vision*": 16, "*": 12},
                 "split_qkv": True,
                 "max_bytes": 3 << 29,
+                "max_seconds": 120.0,
                 "rng": 7,
                 "progress": None,
             },
@@ -423,6 +426,12 @@ def test_sizes(text, size):
 def test_bad_sizes(text, capsys):
     assert main(["analyze", "m.pt", f"--max-bytes={text}"]) == 2
     assert "expected a number of bytes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "x", "inf", "nan"])
+def test_bad_seconds(text, capsys):
+    assert main(["analyze", "m.pt", f"--max-seconds={text}"]) == 2
+    assert "expected a positive number of seconds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "0", "x", "a=", "a=-1", "1.5"])

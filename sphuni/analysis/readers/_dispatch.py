@@ -96,7 +96,10 @@ def _read_file(path: Path, limits: ReadLimits) -> LoadedModel:
     if path.suffix.lower() in _OTHER:
         raise UnreadableFileError(f"{shown(path)} {_OTHER[path.suffix.lower()]}")
     known = " ".join(suffix for suffixes, _ in _READERS for suffix in suffixes)
-    raise UnreadableFileError(f"{shown(path)} is of no format that is read; known are {known}")
+    raise UnreadableFileError(
+        f"{shown(path)} is of no format that is read; known are {known}, and tables of points "
+        "with one row to a line: .csv .tsv .txt"
+    )
 
 
 def _sharded(index: Path, limits: ReadLimits) -> LoadedModel:

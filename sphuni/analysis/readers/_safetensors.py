@@ -119,10 +119,14 @@ def _check_entries(path: Path, entries: dict[str, Any], room: int, limits: ReadL
         for name in entries:
             checked_name(name, limits)
     total = sum(_entry_bytes(path, name, entry, limits) for name, entry in entries.items())
-    if total > min(room, limits.max_bytes):
+    if total > room:
         raise RefusedFileError(
-            f"{shown(path)} claims {total} bytes of tensors and holds {room}; max_bytes is "
-            f"{limits.max_bytes}"
+            f"{shown(path)} claims {total} bytes of tensors and holds {room}: it was cut short; "
+            "copy or download it again"
+        )
+    if total > limits.max_bytes:
+        raise RefusedFileError(
+            f"{shown(path)} claims {total} bytes of tensors; max_bytes is {limits.max_bytes}"
         )
 
 
