@@ -129,7 +129,7 @@ def _list(arguments: argparse.Namespace) -> int:
             }
         )
     if arguments.json:
-        _output.write(lambda: print(json.dumps(entries, indent=1)))
+        _output.write(lambda: print(_as_json("experiments", entries)))
         return 0
     _output.write(lambda: print("\n".join(_entry(entry) for entry in entries)))
     return 0
@@ -180,11 +180,16 @@ def _print(arguments: argparse.Namespace, comparisons: "list[Comparison]") -> No
     from sphuni.training import tables
 
     if arguments.json:
-        shown = json.dumps([tables.as_dict(one) for one in comparisons], indent=1, allow_nan=False)
+        shown = _as_json("comparisons", [tables.as_dict(one) for one in comparisons])
     else:
         layout = tables.markdown if arguments.markdown else tables.text
         shown = "\n\n\n".join(layout(one) for one in comparisons)
     _output.write(lambda: print(shown))
+
+
+def _as_json(what: str, entries: list[dict[str, Any]]) -> str:
+    content = {"schema": f"sphuni.{what}", "version": 1, what: entries}
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 def _draw(arguments: argparse.Namespace, found: "list[Results]") -> None:

@@ -30,7 +30,13 @@ def test_an_experiment_of_ones_own_from_run_to_page(config, tmp_path, capsys):
     assert capsys.readouterr().out == first
     assert "| method |" in page.read_text()
     assert main(["train", "--table", str(logs), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["experiment"] == "tiny"
+    assert shown("comparisons", capsys)[0]["experiment"] == "tiny"
+
+
+def shown(what, capsys):
+    content = json.loads(capsys.readouterr().out)
+    assert (content["schema"], content["version"]) == (f"sphuni.{what}", 1)
+    return content[what]
 
 
 def test_an_experiment_goes_on_from_its_packed_log(config, tmp_path, capsys, monkeypatch):
@@ -84,7 +90,7 @@ def test_no_seeds_are_no_run(config, tmp_path, capsys):
 def test_the_list_names_what_is_missing(capsys, monkeypatch):
     monkeypatch.delenv("SPHUNI_DATA", raising=False)
     assert main(["train", "--list", "--json"]) == 0
-    entries = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    entries = {entry["name"]: entry for entry in shown("experiments", capsys)}
     assert entries["digits-regularizers"]["missing"] == {}
     assert main(["train", "--list"]) == 0
     assert "digits-regularizers: Twelve regularizers" in capsys.readouterr().out
@@ -113,7 +119,7 @@ def test_all_data_missing(tmp_path, capsys, monkeypatch):
 def test_a_run_prints_its_tables_as_asked(config, tmp_path, capsys):
     command = ["train", config, "--seeds", "1", "--out", str(tmp_path / "runs"), "--quiet"]
     assert main([*command, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["experiment"] == "tiny"
+    assert shown("comparisons", capsys)[0]["experiment"] == "tiny"
     assert main([*command, "--markdown"]) == 0
     assert "| method |" in capsys.readouterr().out
 
