@@ -1,6 +1,6 @@
 """Draw the pictures of the pages on tests of uniformity.
 
-python docs/stats_pictures.py [comets.csv]     # node and inclination of orbits, in radians
+python docs/stats_pictures.py tests/data/comets_ccf09.csv     # inclinations and nodes, in radians
 """
 
 import sys
