@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 import operator
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,16 @@ __all__ = [
     "limit_memory",
     "limited",
     "memory_budget",
+    "read_bytes",
     "require",
     "share_memory",
     "stated_limit",
 ]
 
 _FALLBACK = 2 << 30
+_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_MOST = 1 << 60
 _CGROUP = Path("/sys/fs/cgroup")
 _GROUPS = (
     (_CGROUP / "memory.max", _CGROUP / "memory.current"),
@@ -30,7 +35,7 @@ _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("max_bytes",
 
 
 @contextlib.contextmanager
-def limit_memory(max_bytes: int) -> Iterator[None]:
+def limit_memory(max_bytes: int | str) -> Iterator[None]:
     """Limit the working memory of the calls of the library within a ``with`` block.
 
     For what would take more than its points and some tiles (of up to 8 MB): determinants, the
@@ -41,14 +46,15 @@ def limit_memory(max_bytes: int) -> Iterator[None]:
 
     Parameters
     ----------
-    max_bytes : int
-        Bytes. Outside such a block, a quarter of the memory that is free when a call begins. The
-        argument `max_bytes` of a function comes before it.
+    max_bytes : int or str
+        Bytes, or a text such as "500M" or "2GiB" (1M is 2^20 bytes), as the command line takes it.
+        Outside such a block, a quarter of the memory that is free when a call begins. The argument
+        `max_bytes` of a function comes before it.
 
     Raises
     ------
     TypeError, ValueError
-        If it is not a positive whole number.
+        If it is not a positive whole number or such a text.
 
     Examples
     --------
@@ -66,7 +72,7 @@ def limit_memory(max_bytes: int) -> Iterator[None]:
         _limit.reset(token)
 
 
-def limited(max_bytes: int | None) -> contextlib.AbstractContextManager[None]:
+def limited(max_bytes: int | str | None) -> contextlib.AbstractContextManager[None]:
     """`limit_memory`, or nothing where there is no limit of one's own."""
     return contextlib.nullcontext() if max_bytes is None else limit_memory(max_bytes)
 
@@ -81,12 +87,12 @@ def stated_limit() -> int | None:
     return _limit.get()
 
 
-def memory_budget(max_bytes: int | None = None) -> int:
+def memory_budget(max_bytes: int | str | None = None) -> int:
     """Return the working memory a call may take, in bytes.
 
     Parameters
     ----------
-    max_bytes : int, optional
+    max_bytes : int or str, optional
         The caller's own limit. Default: that of `limit_memory`, without one a quarter of the
         memory that is free now.
     """
@@ -97,20 +103,47 @@ def memory_budget(max_bytes: int | None = None) -> int:
     return _checked(max_bytes)
 
 
-def _checked(max_bytes: int) -> int:
-    if isinstance(max_bytes, bool) or not hasattr(max_bytes, "__index__"):
-        raise TypeError(f"max_bytes must be a whole number of bytes; got {max_bytes!r}")
-    if max_bytes < 1:
-        raise ValueError(f"max_bytes must be a positive number of bytes; got {max_bytes}")
-    return operator.index(max_bytes)
+def read_bytes(text: str) -> int:
+    """Read a number of bytes such as ``500M`` or ``2GiB``.
+
+    Raises
+    ------
+    ValueError
+        If the text is none.
+    """
+    match = _TEXT.fullmatch(text.strip())
+    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0.0
+    if not 1 <= size < _MOST:
+        raise ValueError(f"expected a number of bytes such as 500M or 2GiB; got {text!r}")
+    return int(size)
 
 
-def budget_share(count: int, max_bytes: int | None = None) -> int:
+def _checked(max_bytes: int | str) -> int:
+    if isinstance(max_bytes, str):
+        try:
+            return read_bytes(max_bytes)
+        except ValueError as error:
+            raise ValueError(f"max_bytes: {error}") from error
+    try:
+        size = None if isinstance(max_bytes, bool) else operator.index(max_bytes)
+    except TypeError:
+        size = None
+    if size is None:
+        raise TypeError(
+            "max_bytes must be a whole number of bytes, or a text such as '500M'; got "
+            f"{max_bytes!r}"
+        )
+    if size < 1:
+        raise ValueError(f"max_bytes must be a positive number of bytes; got {size}")
+    return size
+
+
+def budget_share(count: int, max_bytes: int | str | None = None) -> int:
     """What each of `count` processes may take of the budget, in bytes."""
     return max(1, memory_budget(max_bytes) // count)
 
 
-def require(needed: int, max_bytes: int | None, *, what: str, remedy: str) -> None:
+def require(needed: int, max_bytes: int | str | None, *, what: str, remedy: str) -> None:
     """Raise `BudgetError` if `needed` bytes exceed the budget; the message names both sizes."""
     allowed = memory_budget(max_bytes)
     if needed > allowed:

@@ -13,16 +13,24 @@ _SLACK, _SLACK_OF_BFLOAT16, _ROUNDING = 1e-3, 2.0**-5, 1e-12
 def numpy_rows(
     points: Any, *, d: int | None = None, least: int = 1, unit: bool = True
 ) -> NDArray[np.float64]:
-    """Rows (n, d) as NumPy float64, as they are.
+    """Rows (n, d) as NumPy float64, as they are; of a result that has points, these.
 
     Raises
     ------
+    TypeError
+        If they are no array.
     ValueError
         If there are fewer than `least`, they have another dimension than `d` or less than 2, or
         one is not of unit length to three digits (to its own digits, where these are bfloat16).
     """
+    points = getattr(points, "points", points)
     given = points.detach().cpu().double().numpy() if hasattr(points, "detach") else points
-    rows = np.asarray(given, dtype=np.float64)
+    try:
+        rows = np.asarray(given, dtype=np.float64)
+    except TypeError as error:
+        raise TypeError(
+            f"points must be an array of shape (n, {d or 'd'}); got {type(points).__name__}"
+        ) from error
     of_rows = rows.ndim == 2 and len(rows) >= least
     if not of_rows or (rows.shape[1] < 2 if d is None else rows.shape[1] != d):
         wanted = f"(n, {d or 'd'}) with n >= {least}" + (", d >= 2" if d is None else "")

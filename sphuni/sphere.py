@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from sphuni._arrays import array_function, check_finite, check_points, widen
+from sphuni._numbers import whole
 from sphuni._rng import torch_generator
 from sphuni._typing import Array, Seed
 
@@ -86,6 +87,7 @@ def chordal_distance(x: Tensor, y: Array, /) -> Tensor:
     Parameters
     ----------
     x, y : arrays of shape (..., d), broadcast against each other
+        Unit vectors.
 
     Returns
     -------
@@ -150,37 +152,93 @@ def closer_side(x: Tensor, y: Tensor) -> Tensor:
 
 @array_function("v")
 def project_tangent(x: Tensor, v: Array, /) -> Tensor:
-    """Remove from each row of `v` its component along the unit row of `x`."""
+    """Remove from each row of `v` its component along the row of `x`: project on the tangent space.
+
+    Parameters
+    ----------
+    x, v : arrays of shape (..., d), broadcast against each other
+        Unit vectors, and any vectors.
+
+    Returns
+    -------
+    array of shape (..., d)
+        v - <v, x> x, orthogonal to x.
+
+    Examples
+    --------
+    >>> import sphuni
+    >>> sphuni.sphere.project_tangent([1.0, 0.0], [3.0, 4.0])
+    array([0., 4.])
+    """
+    _check_rows(x, v, "v")
     return v - (v * x).sum(dim=-1, keepdim=True) * x
 
 
 @array_function("v")
 def exponential_map(x: Tensor, v: Array, /) -> Tensor:
-    """Walk from each unit row of `x` along the tangent row `v`, for the length of `v` radians."""
+    """Walk from each row of `x` along the great circle in direction `v`, |v| radians far.
+
+    Parameters
+    ----------
+    x, v : arrays of shape (..., d), broadcast against each other
+        Unit vectors, and vectors orthogonal to them, as `project_tangent` makes them.
+
+    Returns
+    -------
+    array of shape (..., d)
+        cos|v| x + sin|v| v/|v|: unit vectors, x itself where v is zero.
+
+    Examples
+    --------
+    >>> import math, sphuni
+    >>> sphuni.sphere.exponential_map([1.0, 0.0], [0.0, math.pi / 2]).round(12)
+    array([0., 1.])
+    """
+    _check_rows(x, v, "v")
     length = _norm(v).unsqueeze(-1)
     return torch.cos(length) * x + torch.sinc(length / torch.pi) * v
 
 
 def random_rotation(d: int, *, rng: Seed = None) -> Tensor:
-    """Draw a `(d, d)` float64 orthogonal matrix from the Haar measure of O(d), half reflections.
+    """Draw an orthogonal matrix from the Haar measure of O(d): half of them are reflections.
+
+    Parameters
+    ----------
+    d : int
+        Ambient dimension.
+    rng : int, generator of NumPy or torch, or None
+        The same seed gives the same matrix.
+
+    Returns
+    -------
+    float64 tensor of shape (d, d)
+        Rows of points are turned by ``points @ rotation.T``.
 
     References
     ----------
     F. Mezzadri, "How to generate random matrices from the classical compact groups", Notices of
     the AMS 54, 2007, 592-604. arXiv:math-ph/0609050.
     """
+    d = whole("d", d, 1)
     gaussian = torch.randn(d, d, generator=torch_generator(rng), dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
     return q * torch.sign(torch.diagonal(r))
 
 
-def _check_rows(x: Tensor, y: Tensor) -> None:
+def _check_rows(x: Tensor, y: Tensor, other: str = "y") -> None:
     """Refuse rows of different lengths, of which one would be broadcast against the other."""
     if x.ndim == 0 or y.ndim == 0 or x.shape[-1] != y.shape[-1]:
         raise ValueError(
-            "x and y must hold points of one space, shapes (..., d); "
+            f"x and {other} must hold points of one space, shapes (..., d); "
             f"got {tuple(x.shape)} and {tuple(y.shape)}"
         )
+    try:
+        torch.broadcast_shapes(x.shape, y.shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"x and {other} must have shapes that fit each other, row by row or one row against "
+            f"all; got {tuple(x.shape)} and {tuple(y.shape)}"
+        ) from error
 
 
 def root(squared: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The memory limit and its message."""
 
+import numpy as np
 import pytest
 
 import sphuni
@@ -51,13 +52,33 @@ def test_a_block_limits_every_call_within():
     assert _budget.memory_budget() > 1 << 20
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1", 1), ("1M", 1 << 20), ("2GiB", 2 << 30), (" 1.5 kb ", 1536), ("500M", 500 << 20)],
+)
+def test_a_block_takes_the_texts_of_the_command_line(text, size):
+    with sphuni.limit_memory(text):
+        assert _budget.memory_budget() == size
+    assert _budget.memory_budget(text) == size
+    assert _budget.read_bytes(text) == size
+    with pytest.raises(BudgetError, match="allows 1 KiB"):
+        sphuni.gram_logdet(sphuni.random_points(100, 3, rng=0), max_bytes="1K")
+
+
+@pytest.mark.parametrize("bad", ["", "0", "-1M", "M", "1 Q", "nan", "1e9", "9" * 400])
+def test_texts_that_are_no_size_are_refused(bad):
+    message = "max_bytes: expected a number of bytes such as 500M or 2GiB; got "
+    with pytest.raises(ValueError, match=message), sphuni.limit_memory(bad):
+        pass
+
+
 def test_the_limit_ends_with_its_block_whatever_happens():
     with pytest.raises(KeyError), sphuni.limit_memory(4096):
         raise KeyError
     assert _budget.memory_budget() > 4096
 
 
-@pytest.mark.parametrize("bad", [True, False])
+@pytest.mark.parametrize("bad", [True, False, 1e6, b"1M", np.array([1, 2]), np.True_])
 def test_a_block_wants_a_whole_number(bad):
     with pytest.raises(TypeError, match="whole number of bytes"), sphuni.limit_memory(bad):
         pass

@@ -191,3 +191,28 @@ def test_random_points_are_unit_and_uniform_in_the_mean():
         sphuni.random_points(0, 3)
     with pytest.raises(ValueError, match="d must be an ambient dimension, at least 2"):
         sphuni.random_points(3, 1)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        sphere.project_tangent,
+        sphere.exponential_map,
+        sphere.chordal_distance,
+        sphere.geodesic_distance,
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(function):
+    """Those of other lengths were broadcast, or raised an error of torch's own."""
+    other = "y" if "distance" in function.__name__ else "v"
+    with pytest.raises(ValueError, match=rf"x and {other} must hold points of one space"):
+        function(np.eye(3), np.ones((3, 1)))
+    with pytest.raises(ValueError, match=rf"x and {other} must have shapes that fit .*\(2, 3\)"):
+        function(np.eye(3), np.eye(3)[:2])
+    assert function(np.eye(3)[:1], np.eye(3)).shape[0] == 3
+
+
+@pytest.mark.parametrize(("d", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError)])
+def test_rotations_want_a_dimension(d, error):
+    with pytest.raises(error, match="d must be"):
+        sphere.random_rotation(d)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from sphuni._budget import limited
+from sphuni._budget import limited, read_bytes
 
 if TYPE_CHECKING:
     from sphuni.analysis.report import Progress
@@ -47,8 +47,6 @@ __all__ = [
 T = TypeVar("T")
 
 FAILED_RULE, USAGE, UNREADABLE, PARTIAL, INTERRUPTED = 1, 2, 3, 4, 130
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class UsageError(Exception):
@@ -228,11 +226,10 @@ def _check_folder(path: str) -> None:
 
 def parse_size(text: str) -> int:
     """Read a number of bytes such as `500M` or `2GiB`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0.0
-    if not 1 <= size < 1 << 60:
-        _refuse(f"expected a number of bytes such as 500M or 2GiB; got {text!r}")
-    return int(size)
+    try:
+        return read_bytes(text)
+    except ValueError as error:
+        _refuse(str(error))
 
 
 def parse_count(text: str) -> int:

@@ -11,11 +11,11 @@ from sphuni.cli import _output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sphuni.stats import TestInfo, TestTable, UniformityTestResult
+    from sphuni.stats import TestInfo, TestTable
 
 __all__ = ["TAILS", "Outcome", "catalogue_as_json"]
 
-TAILS = {"upper": "pvalue", "lower": "pvalue_lower", "two-sided": "pvalue_two_sided"}
+TAILS = {"upper": "adjusted", "lower": "adjusted_lower", "two-sided": "adjusted_two_sided"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,18 +32,16 @@ class Outcome:
 
     @classmethod
     def of(cls, table: "TestTable", arguments: argparse.Namespace) -> "Outcome":
-        """Adjust the p-values of the tail asked for, and compare them with alpha."""
-        from sphuni.stats import adjust_pvalues
-
+        """Compare the adjusted p-values of the tail asked for with alpha."""
         if not len(table):
             raise _output.UsageError("no test suits these points; see --list -d")
-        pvalues = [float(getattr(result, TAILS[arguments.tail])) for result in table]
-        adjusted = tuple(float(p) for p in adjust_pvalues(pvalues, method=arguments.correction))
-        labels = tuple(_label(result) for result in table)
+        adjusted = tuple(float(p) for p in getattr(table, TAILS[arguments.tail]))
+        labels = tuple(result.label for result in table)
         level = -math.inf if arguments.alpha is None else arguments.alpha
         rejected = tuple(name for name, p in zip(labels, adjusted, strict=True) if p < level)
-        tail, correction = arguments.tail, arguments.correction
-        return cls(table, labels, adjusted, rejected, tail, correction, arguments.alpha)
+        return cls(
+            table, labels, adjusted, rejected, arguments.tail, table.correction, arguments.alpha
+        )
 
     def as_text(self) -> str:
         """Lay out for reading."""
@@ -104,16 +102,6 @@ class Outcome:
             "skipped": self.table.skipped,
         }
         return json.dumps(_finite(content), indent=1, allow_nan=False)
-
-
-def _label(result: "UniformityTestResult") -> str:
-    """Name of the test, with the parameters that differ from their defaults."""
-    from sphuni.stats import build_test
-    from sphuni.stats._registry import parameter_texts
-
-    usual = build_test(result.test).parameters()
-    given = parameter_texts({k: v for k, v in result.parameters.items() if v != usual.get(k)})
-    return f"{result.test}({', '.join(given)})" if given else result.test
 
 
 def _left_out(skipped: dict[str, str], d: int) -> str:

@@ -160,31 +160,11 @@ def _tests(lists: "Sequence[str]", *, antipodal: bool) -> Any:
         return "all"
     if not names:
         raise _output.UsageError("--tests holds no name")
-    built = []
     lines = {"antipodal": True} if antipodal else {}
-    for text in names:
-        name, *settings = text.split(":")
-        try:
-            built.append(build_test(name, **lines, **dict(_setting(text, p) for p in settings)))
-        except TypeError as error:
-            raise _output.UsageError(str(error)) from error
-    return built
-
-
-def _setting(text: str, part: str) -> tuple[str, Any]:
-    """Read `key=value`: a number, true or false, or several numbers with slashes."""
-    key, equals, value = part.partition("=")
-    if not equals or not key.isidentifier():
-        raise _output.UsageError(f"write a test's parameters as name:key=value; got {text!r}")
-    if value.lower() in ("true", "false"):
-        return key, value.lower() == "true"
     try:
-        numbers = tuple(int(v) if v.lstrip("+-").isdigit() else float(v) for v in value.split("/"))
-    except ValueError as error:
-        raise _output.UsageError(
-            f"parameter {key} must be a number, or several with / between them; got {value!r}"
-        ) from error
-    return key, numbers if "/" in value else numbers[0]
+        return [build_test(name, **lines) for name in names]
+    except TypeError as error:
+        raise _output.UsageError(str(error)) from error
 
 
 def _table(points: Any, tests: Any, arguments: argparse.Namespace) -> "TestTable":
@@ -213,6 +193,7 @@ def _table(points: Any, tests: Any, arguments: argparse.Namespace) -> "TestTable
             rng=fixed if arguments.seed is None else arguments.seed,
             workers=arguments.workers,
             antipodal=arguments.antipodal and tests == "all",
+            correction=arguments.correction,
             progress=None if line is None else show,
         )
     finally:

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from sphuni._rng import numpy_generator
 from sphuni.configurations._clock import GRACE, OutOfTimeError, late, seconds_left
-from sphuni.configurations.problems import Array, Problem, Relaxed, random_starts
+from sphuni.configurations.problems import Array, Problem, Relaxed, random_starts, uniform_start
 from sphuni.pairwise import Engine
 
 __all__ = ["Batch", "Outcome", "Stage", "run_batch"]
@@ -79,6 +79,8 @@ class Outcome:
     points: Array
     complete: bool
     """False if the clock cut the batch short."""
+    bound: bool
+    """Whether the value is that of the worst place seen only."""
 
 
 def run_batch(batch: Batch) -> Outcome:
@@ -101,18 +103,18 @@ def _run(batch: Batch) -> Outcome:
             break
         stage = dataclasses.replace(stage, found=found, generation=stage.generation + 1)
         _keep(batch, stage)
-    stage, cut = _polish(batch, stage)
+    stage, cut, bound = _polish(batch, stage)
     if not cut:
         stage, cut = _hop(batch, stage)
     assert stage.points is not None
     scores = stage.found.scores[stage.found.converged].tolist()
     polished = list(stage.polished)
-    return Outcome(len(batch.streams), scores, polished, stage.value, stage.points, not cut)
+    return Outcome(len(batch.streams), scores, polished, stage.value, stage.points, not cut, bound)
 
 
 def _keep(batch: Batch, stage: Stage) -> None:
     """Hand over a stage, unless the clock may have cut it short."""
-    if not late(batch.end):
+    if stage.found.complete and not late(batch.end):
         batch.keep(stage)
 
 
@@ -125,6 +127,10 @@ def _relax_starts(batch: Batch) -> Relaxed:
             made, (-1, *starts.shape[1:])
         )
     found = task.relax(starts, batch.streams, batch.engine, batch.end)
+    if batch.first == 0 and not np.isfinite(found.scores).any():
+        # an exact code alone, some points of which are two ends of one line
+        starts[0] = uniform_start(task.n, task.d, batch.streams[0])
+        found = task.relax(starts, batch.streams, batch.engine, batch.end)
     if not np.isfinite(found.scores).any():
         raise ValueError(
             f"no start of {task.name!r} with n = {task.n} points in R^{task.d} has a finite value"
@@ -134,30 +140,34 @@ def _relax_starts(batch: Batch) -> Relaxed:
     return found
 
 
-def _polish(batch: Batch, stage: Stage) -> tuple[Stage, bool]:
+def _polish(batch: Batch, stage: Stage) -> tuple[Stage, bool, bool]:
     """Polish the best optima that differ; True if the clock ran out, which lets one be polished.
 
-    A polish that comes to a step for which there is no time is cut short there.
+    A polish that comes to a step for which there is no time is cut short there. The last is True
+    if there was not even the time to find the value of that one: it is a bound.
     """
-    task = batch.task
-    cut = late(batch.end)
+    task, bound = batch.task, False
+    cut = late(batch.end) or not stage.found.complete
     chosen = _distinct(task, stage.found.scores, task.polished_per_batch)
     for index in chosen[len(stage.polished) :]:
         if cut and stage.polished:
             break
         points = stage.found.points[index]
         if cut:
-            candidate, value = _hurried(task, points)
+            candidate, value, bound = _hurried(task, points)
         else:
             candidate, cut = _refined(task, points, batch.end)
-            value = task.value(candidate)
+            value, bound = _valued(task, candidate, batch.end)
+            cut = cut or bound
+            if bound and stage.polished:
+                return stage, True, False
         first = not stage.polished
         stage = dataclasses.replace(stage, polished=(*stage.polished, value))
         if first or task.sign * (value - stage.value) < 0:
             stage = dataclasses.replace(stage, value=value, points=candidate)
         if not cut:
             _keep(batch, stage)
-    return stage, cut
+    return stage, cut, bound
 
 
 def _refined(task: Problem, points: Array, end: float) -> tuple[Array, bool]:
@@ -168,16 +178,28 @@ def _refined(task: Problem, points: Array, end: float) -> tuple[Array, bool]:
         return stopped.points, True
 
 
-def _hurried(task: Problem, points: Array) -> tuple[Array, float]:
-    """Points whose descent the clock cut short, polished if that is quick and makes them better."""
+def _valued(task: Problem, points: Array, end: float) -> tuple[float, bool]:
+    """Value of the points, and whether for want of time it is a bound only."""
+    try:
+        return task.value(points, max(end, time.monotonic()) + GRACE), False
+    except OutOfTimeError as stopped:
+        return stopped.value, True
+
+
+def _hurried(task: Problem, points: Array) -> tuple[Array, float, bool]:
+    """Points whose descent the clock cut short, polished if that is quick and makes them better.
+
+    With their value, and whether that is a bound only.
+    """
     end = time.monotonic() + GRACE
-    value = task.value(points)
+    value, bound = _valued(task, points, -math.inf)
     taken = GRACE - seconds_left(end)
-    if _EVALUATIONS * taken > GRACE:
-        return points, value
+    if bound or _EVALUATIONS * taken > GRACE:
+        return points, value, bound
     candidate, _ = _refined(task, points, end)
-    again = task.value(candidate)
-    return (candidate, again) if task.sign * (again - value) <= 0 else (points, value)
+    again, unknown = _valued(task, candidate, -math.inf)
+    better = not unknown and task.sign * (again - value) <= 0
+    return (candidate, again, False) if better else (points, value, False)
 
 
 def _descend_again(batch: Batch, found: Relaxed, generation: int) -> Relaxed | None:

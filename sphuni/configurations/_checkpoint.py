@@ -21,6 +21,7 @@ __all__ = ["SAME_VALUE", "State", "load", "save"]
 
 _SCHEMA = "sphuni.optimize"
 _VERSION = 2
+_RELAXED = ("points", "scores", "converged")
 _SIGNS_OF_DAMAGE = (
     *(OSError, ValueError, KeyError, TypeError, EOFError, OverflowError, MemoryError),
     *(zipfile.BadZipFile, zlib.error),
@@ -48,11 +49,15 @@ class State:
     cut: list[float] = dataclasses.field(default_factory=list)
     cut_value: float | None = None
     cut_points: NDArray[np.float64] | None = None
+    cut_is_bound: bool = False
+    """Whether `cut_value` is that of the worst place seen only. Then it is no match for a value,
+    and is not stored."""
     stage: Stage | None = None
 
     def best(self, task: Problem) -> tuple[float, NDArray[np.float64]] | None:
         """Value and points of the best; whole batches come first."""
-        if self.cut_value is None or self.cut_points is None:
+        bound = self.cut_is_bound and self.value is not None
+        if bound or self.cut_value is None or self.cut_points is None:
             return None if self.value is None or self.points is None else (self.value, self.points)
         if self.value is not None and self.points is not None:
             gain = task.sign * (self.value - self.cut_value)
@@ -73,10 +78,14 @@ def save(path: str | os.PathLike[str], key: dict[str, Any], state: State) -> Non
         scores=np.array(state.scores, dtype=np.float64),
         polished=np.array(state.polished, dtype=np.float64),
         **_best_fields("", state.value, state.points),
-        **_best_fields("cut_", state.cut_value, state.cut_points),
+        **_best_fields("cut_", *_stored_cut(state)),
         **_stage_fields(state.stage),
     )
     write_bytes(path, stream.getvalue())
+
+
+def _stored_cut(state: State) -> tuple[float | None, NDArray[np.float64] | None]:
+    return (None, None) if state.cut_is_bound else (state.cut_value, state.cut_points)
 
 
 def _best_fields(
@@ -108,7 +117,7 @@ def _stage_fields(stage: Stage | None) -> dict[str, Any]:
     return {
         "stage": np.array(json.dumps(numbers)),
         "stage_points": np.empty((0, 0)) if stage.points is None else stage.points,
-        **{f"stage_found_{key}": value for key, value in vars(stage.found).items()},
+        **{f"stage_found_{key}": getattr(stage.found, key) for key in _RELAXED},
     }
 
 
@@ -117,8 +126,7 @@ def _read_stage(fields: dict[str, Any]) -> Stage | None:
         return None
     numbers = json.loads(str(fields["stage"]))
     numbers["polished"] = tuple(numbers["polished"])
-    names = [field.name for field in dataclasses.fields(Relaxed)]
-    found = {name: fields[f"stage_found_{name}"] for name in names}
+    found = {name: fields[f"stage_found_{name}"] for name in _RELAXED}
     points = fields["stage_points"] if fields["stage_points"].size else None
     return Stage(found=Relaxed(**found), points=points, **numbers)
 

@@ -1,6 +1,7 @@
 """When a search must end: at its time limit, or at the first Ctrl-C."""
 
 import contextlib
+import math
 import signal
 import threading
 import time
@@ -14,6 +15,7 @@ __all__ = [
     "GRACE",
     "OutOfTimeError",
     "interrupted",
+    "keeping",
     "late",
     "minding_ctrl_c",
     "room_for",
@@ -27,11 +29,22 @@ _asked = threading.Event()
 
 
 class OutOfTimeError(Exception):
-    """The next step of a polish would take far longer than there is time; how far it came."""
+    """The next step would take far longer than there is time; how far it came."""
 
-    def __init__(self, points: NDArray[np.float64]) -> None:
+    def __init__(self, points: NDArray[np.float64], value: float = math.nan) -> None:
         super().__init__("the next step takes longer than there is time")
         self.points = points
+        self.value = value
+        """Of an evaluation: that of the worst place seen, a bound on the value."""
+
+
+@contextlib.contextmanager
+def keeping(points: NDArray[np.float64]) -> Iterator[None]:
+    """Make points the outcome of a step that comes to an end within, for want of time."""
+    try:
+        yield
+    except OutOfTimeError as stopped:
+        raise OutOfTimeError(points) from stopped
 
 
 def late(end: float) -> bool:

@@ -40,7 +40,7 @@ from sphuni.geometry._hull import fits
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import Engine, pair_reduce
 
-__all__ = ["EnergyProblem"]
+__all__ = ["EnergyProblem", "both_ends"]
 
 _TOLERANCE = 1e-6
 _LARGEST_HESSIAN = 2_500
@@ -123,8 +123,9 @@ class EnergyProblem(Problem):
             return shake_a_cap(points, rng, _SHAKE * spacing(self.n, self.d))
         return turn_a_cap(points, rng)
 
-    def value(self, points: Array) -> float:
+    def value(self, points: Array, end: float = math.inf) -> float:
         """Sum the kernel over pairs, rounded once where n and d allow it."""
+        del end
         rows = as_tensor(points)
         if self.n <= _EXACT_SUM and self.n**2 * self.d <= _EXACT_COORDINATES:
             total = exact_sum(self._pair_kernel, rows)
@@ -160,7 +161,9 @@ class EnergyProblem(Problem):
             bound=bound.value,
             bound_method=bound.method,
             bound_attained=bound.attained,
-            symmetry_order=symmetry_order(_doubled(points, self.antipodal), time_limit=seconds),
+            symmetry_order=symmetry_order(
+                both_ends(points, antipodal=self.antipodal), time_limit=seconds
+            ),
         )
 
     def closed_form(self) -> Array | None:
@@ -330,5 +333,6 @@ class EnergyProblem(Problem):
         return float(torch.linalg.vector_norm(gradient, dim=-1).max())
 
 
-def _doubled(points: Array, antipodal: bool) -> Array:
+def both_ends(points: Array, *, antipodal: bool) -> Array:
+    """The points, or both ends of the lines."""
     return np.vstack([points, -points]) if antipodal else points

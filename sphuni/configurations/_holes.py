@@ -1,22 +1,30 @@
 """The deepest holes of a set, as a family of functions of its points."""
 
+import math
+
 import numpy as np
 
+from sphuni.configurations._clock import OutOfTimeError, room_for
 from sphuni.configurations._members import Array, Members, tangents
 from sphuni.configurations._sparse import add_blocks, block_rows
-from sphuni.geometry._hull import facets
+from sphuni.geometry._hull import facets, hull_seconds
 
 __all__ = ["circumcentres", "holes"]
 
 
-def holes(points: Array, margin: float, *, lines: bool = False) -> Members:
+def holes(
+    points: Array, margin: float, *, lines: bool = False, deadline: float = math.inf
+) -> Members:
     """Distances h = cos R of the hull's facets from the origin, those within a margin.
 
     With A the rows of a facet's vertices and A u = 1: h = 1/|u|, the normal is h u, and
-    dh = h sum_i w_i <normal, dx_i> with A^T w = normal.
+    dh = h sum_i w_i <normal, dx_i> with A^T w = normal. Raises `OutOfTimeError` if the hull takes
+    longer than there is until `deadline` of the monotonic clock.
     """
     n, d = points.shape
     both = np.vstack([points, -points]) if lines else points
+    if not room_for(hull_seconds(len(both), d), deadline):
+        raise OutOfTimeError(points)
     simplices = facets(both, spanning=True)
     corners = both[simplices]
     u = np.linalg.solve(corners, np.ones((len(corners), d, 1)))[..., 0]

@@ -117,8 +117,9 @@ class TammesProblem(Problem):
             return super().vary(points, rng)
         return super().vary(into_a_hole(points, rng), rng)
 
-    def value(self, points: Array) -> float:
+    def value(self, points: Array, end: float = math.inf) -> float:
         """Smallest angle, from differences of coordinates."""
+        del end
         return 2 * math.asin(math.sqrt(min(1.0, self._least(points) / 2)))
 
     def certify(self, points: Array, seconds: float = math.inf) -> Certificate:

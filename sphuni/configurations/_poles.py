@@ -1,5 +1,7 @@
 """The lowest potentials of a set, as a family of functions of its points."""
 
+import math
+
 import numpy as np
 import torch
 from scipy import sparse
@@ -7,13 +9,14 @@ from scipy.spatial import QhullError
 from torch import Tensor
 
 from sphuni._typing import Points
+from sphuni.configurations._clock import OutOfTimeError, late, room_for
 from sphuni.configurations._members import Array, Members, tangents
 from sphuni.configurations._wells import native_wells
-from sphuni.geometry._hull import can_be_listed, facets
+from sphuni.geometry._hull import can_be_listed, facets, hull_seconds
 from sphuni.kernels import Antipodal, Kernel
 from sphuni.sphere import unit_rows
 
-__all__ = ["lowest_poles", "pole_values"]
+__all__ = ["least_potential", "lowest_poles", "pole_values"]
 
 _STEPS = 60
 _REACH = 0.3
@@ -21,15 +24,20 @@ _CLOSE = 1e-5
 _SETTLED = 1e-11
 _TINY = 1e-12
 _SAME = 1e-12
+_TERMS_TOGETHER = 10_000_000  # entries of Hessians, summed over points: a twentieth of a second
+_PAIRS_TOGETHER = 1 << 24
 
 
-def pole_values(points: Array, margin: float, *, kernel: Kernel) -> Members:
+def pole_values(
+    points: Array, margin: float, *, kernel: Kernel, deadline: float = math.inf
+) -> Members:
     """Values of the potential at its lowest local minima, those within a margin.
 
-    By the envelope theorem the derivative is the partial one at the fixed pole.
+    By the envelope theorem the derivative is the partial one at the fixed pole. Raises
+    `OutOfTimeError` where the minima are not all known at `deadline` of the monotonic clock.
     """
     rows = torch.from_numpy(points)
-    poles = lowest_poles(rows, kernel, margin)
+    poles = lowest_poles(rows, kernel, margin, deadline)
     p, q = _squared(poles, rows)
     values = kernel.value(p, q).sum(1).numpy()
     slope, bend = kernel.derivative(p, q).numpy(), kernel.second(p, q).numpy()
@@ -44,52 +52,91 @@ def pole_values(points: Array, margin: float, *, kernel: Kernel) -> Members:
     return Members(values, jacobian, none, curvature, z)
 
 
-def lowest_poles(points: Points, kernel: Kernel, margin: float) -> Tensor:
+def least_potential(points: Points, kernel: Kernel, deadline: float = math.inf) -> float:
+    """Least potential at the local minima; `OutOfTimeError` has that of those seen in time."""
+    poles = lowest_poles(points, kernel, 0.0, deadline)
+    return float(kernel.value(*_squared(poles, points)).sum(1).min())
+
+
+def lowest_poles(
+    points: Points, kernel: Kernel, margin: float, deadline: float = math.inf
+) -> Tensor:
     """Distinct local minima (m, d) of the potential within a margin of the lowest.
 
     Safeguarded Newton descents start from the centres of the hull's facets, which are the
     farthest places from the points, from the points' antipodes and fixed random directions;
     beyond d = 8 from the last two alone where the facets can be too many to go over. Of lines the
     hull is that of both ends, and one of two opposite minima is kept.
+
+    Raises `OutOfTimeError` if at `deadline` not all descents have ended, or if the hull takes
+    longer than that; it has the least potential of the ends.
     """
     lines = isinstance(kernel, Antipodal)
-    native, starts = native_wells(kernel), _line_starts(points) if lines else _pole_starts(points)
-    if native is None:
-        z = _descend(points, kernel, starts)
-    else:
-        z = torch.from_numpy(native(points.numpy(), starts.numpy()))
-    value = kernel.value(*_squared(z, points)).sum(1)
+    both = torch.cat([points, -points]) if lines else points
+    hull = can_be_listed(*both.shape)
+    in_time = not hull or room_for(hull_seconds(*both.shape), deadline)
+    centres = _centres(both) if hull and in_time else points[:0]
+    starts = _line_starts(points, centres) if lines else _pole_starts(points, centres)
+    z, value = _settle(points, kernel, starts, deadline)
+    if len(z) < len(starts) or not in_time:
+        raise OutOfTimeError(points.numpy(), float(value.min()))
     order = value.argsort()
     z, value = z[order], value[order]
-    z = z[value <= value[0] + margin]
-    cosines = z @ z.T
-    gap = 2 - 2 * (cosines.abs() if lines else cosines)
-    earlier = torch.tril(gap < _SAME, diagonal=-1).any(1)
-    return z[~earlier]
+    return _distinct(z[value <= value[0] + margin], lines=lines)
 
 
-def _pole_starts(points: Points) -> Tensor:
+def _pole_starts(points: Points, centres: Tensor) -> Tensor:
     n, d = points.shape
     generator = torch.Generator().manual_seed(n + 1000 * d)
     starts = torch.randn(8 * d, d, generator=generator, dtype=torch.float64)
-    return unit_rows(torch.cat([starts, -points, _centres(points)]))
+    return unit_rows(torch.cat([starts, -points, centres]))
 
 
-def _line_starts(points: Points) -> Tensor:
+def _line_starts(points: Points, centres: Tensor) -> Tensor:
     """One of two opposite places each; a line's own ends are the highest places of all."""
     n, d = points.shape
     generator = torch.Generator().manual_seed(n + 1000 * d)
     starts = torch.randn(8 * d + n, d, generator=generator, dtype=torch.float64)
-    centres = _centres(torch.cat([points, -points]))
     return unit_rows(torch.cat([starts, centres[centres[:, 0] >= 0]]))
 
 
+def _settle(
+    points: Points, kernel: Kernel, starts: Tensor, deadline: float
+) -> tuple[Tensor, Tensor]:
+    """Ends (m, d) of the descents from the first m starts, all or those begun in time; values."""
+    native, (n, d) = native_wells(kernel), points.shape
+    ends: list[Tensor] = []
+    values: list[Tensor] = []
+    for some in starts.split(max(1, _TERMS_TOGETHER // (n * d * d))):
+        if ends and late(deadline):
+            break
+        if native is None:
+            z = _descend(points, kernel, some)
+        else:
+            z = torch.from_numpy(native(points.numpy(), some.numpy()))
+        ends.append(z)
+        values.append(kernel.value(*_squared(z, points)).sum(1))
+    return torch.cat(ends), torch.cat(values)
+
+
+def _distinct(z: Tensor, *, lines: bool) -> Tensor:
+    """Leave out the places (m, d) that lie where an earlier one does."""
+
+    def same(some: Tensor, others: Tensor) -> Tensor:
+        cosines = some @ others.T
+        return 2 - 2 * (cosines.abs() if lines else cosines) < _SAME
+
+    kept = z[:0]
+    for some in z.split(max(1, _PAIRS_TOGETHER // len(z))):
+        new = some[~same(some, kept).any(1)]
+        kept = torch.cat([kept, new[~torch.tril(same(new, new), diagonal=-1).any(1)]])
+    return kept
+
+
 def _centres(points: Points) -> Tensor:
-    """Normals (m, d) of the hull's facets; none where there is no hull, or it is too large."""
-    n, d = points.shape
+    """Normals (m, d) of the hull's facets; none where there is no hull."""
+    d = points.shape[1]
     rows = points.numpy()
-    if not can_be_listed(n, d):
-        return points[:0]
     try:
         corners = rows[facets(rows, spanning=True)]
         return torch.from_numpy(np.linalg.solve(corners, np.ones((len(corners), d, 1)))[..., 0])

@@ -59,10 +59,10 @@ def resolve(
         return CoveringProblem(name, n, d, None, antipodal)
     if name == "polarization":
         return _polarization(name, n, d, s, antipodal=antipodal)
-    if name in ("maxdet", "design"):
-        if antipodal:
-            raise ValueError(f"antipodal must be False for {name!r}")
-        return _maxdet(name, n, d, kernel) if name == "maxdet" else _design(name, n, d, s)
+    if name == "maxdet":
+        return _maxdet(name, n, d, kernel, antipodal=antipodal)
+    if name == "design":
+        return _design(name, n, d, s, antipodal=antipodal)
     if kernel is not None:
         return _energy(name, n, d, None, kernel, antipodal=antipodal)
     exponent = _exponent(name, s)
@@ -86,8 +86,13 @@ def _polarization(name: str, n: int, d: int, s: float | None, *, antipodal: bool
     return PolarizationProblem(name, n, d, float(s), antipodal)
 
 
-def _maxdet(name: str, n: int, d: int, kernel: Kernel | None) -> Problem:
+def _maxdet(name: str, n: int, d: int, kernel: Kernel | None, *, antipodal: bool) -> Problem:
     if kernel is None:
+        if antipodal:
+            raise ValueError(
+                "kernel must be given for 'maxdet' with antipodal=True, such as Gaussian(1.0), or "
+                "--epsilon 1: the Dirichlet kernel of n points has too few functions for 2n"
+            )
         degree = math.isqrt(n) - 1
         if d != 3 or (degree + 1) ** 2 != n:
             raise ValueError(
@@ -97,21 +102,30 @@ def _maxdet(name: str, n: int, d: int, kernel: Kernel | None) -> Problem:
         kernel = Dirichlet(degree=degree)
     if not math.isfinite(kernel.at_one):
         raise ValueError(f"kernel must be bounded at coincident points; {kernel.label} is not")
-    if kernel.at_one > 0 and logdet_bound(n, d, kernel=kernel).value == -math.inf:
+    highest = kernel.at_one > 0 and logdet_bound(n, d, kernel=kernel, antipodal=antipodal).value
+    if highest == -math.inf:
+        things = f"{n} lines, with both their ends," if antipodal else f"n = {n} points"
         raise ValueError(
-            f"n must be smaller for {kernel.label}: the Gram matrix of n = {n} points in R^{d} is "
+            f"n must be smaller for {kernel.label}: the Gram matrix of {things} in R^{d} is "
             "singular whatever the points. Lower n, or take a kernel of higher degree"
         )
-    return MaxdetProblem(name, n, d, None, kernel=kernel)
+    return MaxdetProblem(name, n, d, None, antipodal, kernel=kernel)
 
 
-def _design(name: str, n: int, d: int, s: float | None) -> Problem:
+def _design(name: str, n: int, d: int, s: float | None, *, antipodal: bool) -> Problem:
     if s is None or not 1 <= finite("s", s) <= 200 or s != int(s):
         raise ValueError(
             f"s must be the strength of the design, a whole number from 1 to 200; got {s}"
         )
-    kernel = GegenbauerSeries((0.0, *[1.0] * int(s)), d=d)
-    return DesignProblem(name, n, d, float(s), kernel=kernel)
+    if antipodal and s < 2:
+        raise ValueError(
+            "s must be at least 2 for 'design' with antipodal=True: any lines, with both their "
+            f"ends, are a design of strength 1; got {s}"
+        )
+    degrees = range(1, int(s) + 1)
+    coefficients = [0.0 if antipodal and degree % 2 else 1.0 for degree in degrees]
+    kernel = GegenbauerSeries((0.0, *coefficients), d=d)
+    return DesignProblem(name, n, d, float(s), antipodal, kernel=kernel)
 
 
 def _energy(

@@ -143,7 +143,11 @@ class Search:
         state, sign = self.state, self.task.sign
         if not outcome.complete:
             return dataclasses.replace(
-                state, cut=outcome.polished, cut_value=outcome.value, cut_points=outcome.points
+                state,
+                cut=outcome.polished,
+                cut_value=outcome.value,
+                cut_points=outcome.points,
+                cut_is_bound=outcome.bound,
             )
         better = state.value is None or sign * (outcome.value - state.value) < 0
         return dataclasses.replace(

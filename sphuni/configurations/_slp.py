@@ -7,7 +7,7 @@ import time
 import numpy as np
 from scipy import optimize, sparse
 
-from sphuni.configurations._clock import OutOfTimeError, late, room_for
+from sphuni.configurations._clock import OutOfTimeError, keeping, late, room_for
 from sphuni.configurations._members import (
     Array,
     Family,
@@ -105,7 +105,8 @@ def ascend(
             break
         first = radius * unturned(points, move)
         margin = 2 * margin_of(members, radius)
-        trials = [attempt(family, points, first, margin)]
+        with keeping(points):
+            trials = [attempt(family, points, first, margin)]
         held = np.unique(members.jacobian[weights > 0].indices)
         rigid = np.count_nonzero(weights) + _turns(points) > len(held)
         close = promised < _NEAR * max(1.0, abs(least))
@@ -113,7 +114,8 @@ def ascend(
             if not room_for(tied_seconds(points), deadline):
                 raise OutOfTimeError(points)
             second = tied_step(points, members, weights, radius)
-            trials.append(attempt(family, points, second, margin))
+            with keeping(points):
+                trials.append(attempt(family, points, second, margin))
         ratio = (trials[0].least - least) / promised
         value, trial, seen = max(trials, key=lambda one: one.least)
         gain = value - least
@@ -129,7 +131,8 @@ def ascend(
     if not late(deadline):
         if not room_for(dense_seconds(members.values <= least + _TIED, points), deadline):
             raise OutOfTimeError(points)
-        points, least = even_out(family, points, least)
+        with keeping(points):
+            points, least = even_out(family, points, least)
     return Ascent(points, least, used)
 
 

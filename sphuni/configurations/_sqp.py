@@ -3,9 +3,10 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial import distance
 
-from sphuni.configurations._clock import OutOfTimeError, late, room_for
+from sphuni.configurations._clock import OutOfTimeError, keeping, late, room_for
 from sphuni.configurations._members import (
     Array,
     Family,
@@ -17,7 +18,7 @@ from sphuni.configurations._members import (
 )
 from sphuni.configurations._quadratic import best_rise
 from sphuni.configurations._slp import Ascent
-from sphuni.configurations._tied import even_out, multipliers, tied_step
+from sphuni.configurations._tied import dense_seconds, even_out, multipliers, tied_step
 
 __all__ = ["climb"]
 
@@ -84,6 +85,8 @@ def climb(
     """
     members = near(family, points, radius)
     least = float(members.values.min())
+    if not room_for(dense_seconds(_lower(members), points), deadline):
+        raise OutOfTimeError(points)
     weights = _first_weights(members)
     used, last = 0, 0.0
     while used < iterations and radius > _SMALLEST_RADIUS:
@@ -98,11 +101,13 @@ def climb(
         bend = float(rise.move @ curvature @ rise.move)
         promised = radius * (rise.level - 0.5 * radius * bend)
         margin = 2 * margin_of(members, radius)
-        trials = [attempt(family, points, radius * unturned(points, rise.move), margin)]
+        with keeping(points):
+            trials = [attempt(family, points, radius * unturned(points, rise.move), margin)]
         if promised < _CLOSE * max(1.0, abs(least)):
             carried = _prominent(rise.weights, _LEAST_WEIGHT)
             second = tied_step(points, members, carried, radius)
-            trials.append(attempt(family, points, second, margin))
+            with keeping(points):
+                trials.append(attempt(family, points, second, margin))
         value, trial, seen = max(trials, key=lambda one: one[0])
         gain = value - least
         ratio = float(max(gain, trials[0][0] - least) / max(promised, 1e-300))
@@ -120,8 +125,10 @@ def climb(
         elif ratio > 0.7 and longest > 0.9:
             radius = min(2 * radius, _LARGEST_RADIUS)
     for width in _TIED:
-        points, least = _settle(family, points, least, width * max(1.0, abs(least)))
-    points, least = even_out(family, points, least)
+        with keeping(points):
+            points, least = _settle(family, points, least, width * max(1.0, abs(least)))
+    with keeping(points):
+        points, least = even_out(family, points, least)
     return Ascent(points, least, used)
 
 
@@ -141,11 +148,15 @@ def _settle(family: Family, points: Array, least: float, width: float) -> tuple[
 
 def _first_weights(members: Members) -> Array:
     """Multipliers of the lower half of the members."""
-    low = members.values <= np.median(members.values)
+    low = _lower(members)
     weights = np.zeros(len(low))
     lower = members._replace(values=members.values[low], jacobian=members.jacobian[low])
     weights[low] = multipliers(lower)[0]
     return weights
+
+
+def _lower(members: Members) -> NDArray[np.bool_]:
+    return np.asarray(members.values <= np.median(members.values))
 
 
 def _handed_on(members: Members, weights: Array, new: Members) -> Array:

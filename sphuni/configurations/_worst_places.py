@@ -4,17 +4,18 @@ import abc
 import dataclasses
 import functools
 import math
+import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from sphuni._rng import numpy_generator
-from sphuni.configurations._clock import late
+from sphuni.configurations._clock import OutOfTimeError, late, room_for
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import Family
 from sphuni.configurations._moves import into_a_hole
 from sphuni.configurations._objectives import minimize_energy
-from sphuni.configurations._poles import pole_values
+from sphuni.configurations._poles import least_potential, pole_values
 from sphuni.configurations._slp import ascend
 from sphuni.configurations._sqp import climb
 from sphuni.configurations._tied import evidence
@@ -28,13 +29,25 @@ from sphuni.geometry import (
     polarization,
     polarization_bound,
 )
-from sphuni.geometry._hull import ALWAYS_LISTED, MOST_LISTED, can_be_listed, most_facets
+from sphuni.geometry._hull import (
+    ALWAYS_LISTED,
+    MOST_LISTED,
+    can_be_listed,
+    hull_bytes,
+    hull_seconds,
+    most_facets,
+    typical_facets,
+)
+from sphuni.geometry.polarization import PolarizationMethod
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import Engine
 
 __all__ = ["CoveringProblem", "PolarizationProblem"]
 
 _NOISE = 0.4
+_LONGEST_HULL = 600.0
+_MATRICES = 6
+_CERTIFIED_AT_ONCE = 100
 _ALIKE = 1e-6
 """Where an optimum is not a vertex, ascent settles the points to about 1e-8 only."""
 
@@ -45,10 +58,18 @@ class WorstPlaceProblem(Problem):
 
     polished_per_batch = 6
 
-    @property
+    def __post_init__(self) -> None:
+        if self._lists_facets and self._hull_seconds > _LONGEST_HULL:
+            raise ValueError(
+                f"n = {self.n}, d = {self.d}: {self._hull_in_words}, and all of them are gone over "
+                f"for every set that is looked at. Finding them takes about "
+                f"{self._hull_seconds / 60:,.0f} minutes and {self._hull_gigabytes} of memory. "
+                "Lower n or d"
+            )
+
     @abc.abstractmethod
-    def family(self) -> Family:
-        """The functions whose least is maximised."""
+    def family(self, end: float = math.inf) -> Family:
+        """The functions whose least is maximised; see `OutOfTimeError` for `end`."""
 
     @property
     @abc.abstractmethod
@@ -69,6 +90,39 @@ class WorstPlaceProblem(Problem):
         """Starts of a batch; the best six are polished."""
         return 16
 
+    @property
+    def working_bytes(self) -> int:
+        """Memory of the starts and of one hull."""
+        hull = hull_bytes(self._size, self.d) if self._lists_facets else 0
+        return super().working_bytes + hull
+
+    @property
+    def working_size(self) -> str:
+        """What that memory is for."""
+        hull = f", where {self._hull_in_words}," if self._lists_facets else ""
+        return f"{super().working_size} in R^{self.d}{hull}"
+
+    @property
+    def _size(self) -> int:
+        return 2 * self.n if self.antipodal else self.n
+
+    @property
+    def _lists_facets(self) -> bool:
+        return can_be_listed(self._size, self.d)
+
+    @property
+    def _hull_seconds(self) -> float:
+        return hull_seconds(self._size, self.d)
+
+    @property
+    def _hull_gigabytes(self) -> str:
+        return f"{hull_bytes(self._size, self.d) / 2**30:,.0f} GiB"
+
+    @property
+    def _hull_in_words(self) -> str:
+        count = typical_facets(self._size, self.d)
+        return f"the hull has about {float(f'{count:.2g}'):,.0f} facets"
+
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
         """Minimise an energy roughly, shake, and note how good the worst place is."""
         kernel = self.start_kernel.antipodal() if self.antipodal else self.start_kernel
@@ -87,16 +141,28 @@ class WorstPlaceProblem(Problem):
             size = _NOISE * rng.uniform() * spacing(self.n, self.d) / self.d**0.5
             moved = rows[k] + size * rng.standard_normal(rows[k].shape)
             rows[k] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
-        scores = np.full(len(rows), np.inf)
+        scores, whole = self._scores(rows, end)
+        return Relaxed(rows, scores, np.isfinite(scores), whole)
+
+    def _scores(self, rows: Array, end: float) -> tuple[Array, bool]:
+        """How bad the worst place of each set is; False if the clock lets not all be looked at.
+
+        One is enough to end with, even if its hull would take too long.
+        """
+        family, scores = self.family(end), np.full(len(rows), np.inf)
         for k, one in enumerate(rows):
-            if k and late(end):  # one is enough to end with
-                break
-            scores[k] = -float(self.family(one, 0.0).values.min())
-        return Relaxed(rows, scores, np.isfinite(scores))
+            if k and late(end):
+                return scores, False
+            try:
+                scores[k] = -float(family(one, 0.0).values.min())
+            except OutOfTimeError:
+                scores[0] = min(scores[0], 0.0)
+                return scores, False
+        return scores, True
 
     def refine(self, points: Array, end: float = math.inf) -> Array:
         """Ascend by linear programmes."""
-        return ascend(self.family, points, radius=self._reach, deadline=end).points
+        return ascend(self.family(end), points, radius=self._reach, deadline=end).points
 
     @property
     def _reach(self) -> float:
@@ -133,13 +199,22 @@ class WorstPlaceProblem(Problem):
         bound = self.bound()
         if self.fits_a_half_sphere:
             return attained(bound.value, bound.reason)
-        members = self.family(points, self.tied)
+        try:
+            members = self.family(time.monotonic() + seconds)(points, self.tied)
+        except OutOfTimeError:
+            return Certificate(
+                kind="max-min",
+                residual=math.nan,
+                bound=bound.value,
+                bound_method=bound.method,
+                bound_attained=bound.attained,
+                symmetry_order=self._symmetry(points, seconds),
+            )
         weights, residual, second = evidence(points, members, seconds)
         labelled = members.labels.shape[1] > 0
         free = None
         if labelled and weights is not None:
             free = self.n - len(np.unique(members.labels[weights > 0]))
-        both = np.vstack([points, -points]) if self.antipodal else points
         return Certificate(
             kind="max-min",
             residual=residual,
@@ -154,8 +229,12 @@ class WorstPlaceProblem(Problem):
             bound=bound.value,
             bound_method=bound.method,
             bound_attained=bound.attained,
-            symmetry_order=symmetry_order(both, tolerance=_ALIKE, time_limit=seconds),
+            symmetry_order=self._symmetry(points, seconds),
         )
+
+    def _symmetry(self, points: Array, seconds: float) -> int | None:
+        both = np.vstack([points, -points]) if self.antipodal else points
+        return symmetry_order(both, tolerance=_ALIKE, time_limit=seconds)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,18 +244,17 @@ class CoveringProblem(WorstPlaceProblem):
     hops = 12
 
     def __post_init__(self) -> None:
-        count = 2 * self.n if self.antipodal else self.n
-        if not can_be_listed(count, self.d):
+        if not self._lists_facets:
             raise ValueError(
                 f"n = {self.n}, d = {self.d}: the hull of that many points of R^{self.d} can have "
-                f"{most_facets(count, self.d):,} facets, all of which a search for coverings goes "
-                f"over; at most {MOST_LISTED:,} beyond d = {ALWAYS_LISTED}. Lower n or d"
+                f"{most_facets(self._size, self.d):,} facets, all of which a search for coverings "
+                f"goes over; at most {MOST_LISTED:,} beyond d = {ALWAYS_LISTED}. Lower n or d"
             )
+        super().__post_init__()
 
-    @property
-    def family(self) -> Family:
+    def family(self, end: float = math.inf) -> Family:
         """Cosines of the circumradii of the hull's facets."""
-        return functools.partial(holes, lines=self.antipodal)
+        return functools.partial(holes, lines=self.antipodal, deadline=end)
 
     @property
     def start_kernel(self) -> Kernel:
@@ -187,9 +265,24 @@ class CoveringProblem(WorstPlaceProblem):
         """Return the covering bound."""
         return covering_bound(self.n, self.d, antipodal=self.antipodal)
 
-    def value(self, points: Array) -> float:
-        """Covering radius in radians, exact by the convex hull."""
-        return float(covering_radius(points, antipodal=self.antipodal).radius)
+    def value(self, points: Array, end: float = math.inf) -> float:
+        """Covering radius in radians, exact by the convex hull.
+
+        Where the measure leaves hulls of that size to a search, which may miss the deepest hole,
+        all holes are gone over here.
+        """
+        del end
+        measured = covering_radius(points, antipodal=self.antipodal)
+        radius = float(measured.radius)
+        if measured.exact:
+            return radius
+        return max(radius, math.acos(float(self.family()(points, 0.0).values.min())))
+
+    def verify(self, points: Array, seconds: float = math.inf) -> float:
+        """Nothing where the hull takes longer: the value is that of a whole hull already."""
+        if not room_for(self._hull_seconds, time.monotonic() + seconds):
+            return math.nan
+        return self.value(points)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,9 +299,13 @@ class PolarizationProblem(WorstPlaceProblem):
         return Riesz(self.s)
 
     @property
-    def family(self) -> Family:
+    def working_bytes(self) -> int:
+        """That of the quadratic programmes too, which are dense."""
+        return super().working_bytes + _MATRICES * 8 * (self.n * (self.d - 1)) ** 2
+
+    def family(self, end: float = math.inf) -> Family:
         """Potentials at the local minima."""
-        return functools.partial(pole_values, kernel=self._potential)
+        return functools.partial(pole_values, kernel=self._potential, deadline=end)
 
     @property
     def _potential(self) -> Kernel:
@@ -226,7 +323,7 @@ class PolarizationProblem(WorstPlaceProblem):
 
     def refine(self, points: Array, end: float = math.inf) -> Array:
         """Ascend by quadratic programmes."""
-        return climb(self.family, points, radius=self._reach, deadline=end).points
+        return climb(self.family(end), points, radius=self._reach, deadline=end).points
 
     def bound(self) -> BoundResult:
         """Return the polarization bound."""
@@ -239,13 +336,16 @@ class PolarizationProblem(WorstPlaceProblem):
         assert self.s is not None
         return self.s >= -1
 
-    def value(self, points: Array) -> float:
+    def value(self, points: Array, end: float = math.inf) -> float:
         """Least potential at the local minima."""
         if self.fits_a_half_sphere:
             return self.verify(points)
-        return float(self.family(points, 0.0).values.min())
+        return least_potential(as_tensor(points), self._potential, end)
 
-    def verify(self, points: Array) -> float:
-        """Least potential by the certifying search of the measure."""
+    def verify(self, points: Array, seconds: float = math.inf) -> float:
+        """Least potential by the measure's search, which certifies it where there is time."""
         assert self.s is not None
-        return float(polarization(points, s=self.s, antipodal=self.antipodal).value)
+        certifying = seconds == math.inf or self.n <= _CERTIFIED_AT_ONCE
+        method: PolarizationMethod = "auto" if certifying else "bounds"
+        found = polarization(points, s=self.s, method=method, antipodal=self.antipodal)
+        return float(found.value)

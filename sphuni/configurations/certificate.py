@@ -57,6 +57,10 @@ class Certificate(Result):
     symmetry_order : int or None
         Order of the group of orthogonal maps that permute the points; None where the points do
         not span the space or the search would take too long.
+    value_is_bound : bool
+        Polarization: True where a search that was cut short could not look at all places that may
+        be the worst; the value is then that of the worst one seen, which the set's own polarization
+        does not exceed.
     """
 
     kind: str
@@ -73,6 +77,7 @@ class Certificate(Result):
     bound_method: str
     bound_attained: bool | None
     symmetry_order: int | None = None
+    value_is_bound: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain Python numbers and lists, nan as None."""

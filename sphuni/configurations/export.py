@@ -31,9 +31,16 @@ def save_points(points: ArrayLike, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    TypeError
+        If the first argument is a name: the points come first.
     ValueError
         If the suffix is none of these, or the format needs d = 3.
     """
+    if isinstance(points, str | os.PathLike):
+        raise TypeError(
+            f"points must be an array of shape (n, d); got the name {os.fspath(points)!r}. "
+            "The points come first: save_points(points, path)"
+        )
     rows = numpy_rows(points, unit=False)
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:

@@ -25,6 +25,7 @@ __all__ = [
     "random_starts",
     "regular_set",
     "spacing",
+    "uniform_start",
 ]
 
 Array = NDArray[np.float64]
@@ -40,6 +41,8 @@ class Relaxed:
     points: Array
     scores: Array
     converged: NDArray[np.bool_]
+    complete: bool = True
+    """False if there was no time to look at all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +88,19 @@ class Problem(abc.ABC):
         return np.asarray(moved / np.linalg.norm(moved, axis=1, keepdims=True))
 
     @abc.abstractmethod
-    def value(self, points: Array) -> float:
-        """Evaluate the objective, as the records state it."""
+    def value(self, points: Array, end: float = math.inf) -> float:
+        """Evaluate the objective, as the records state it.
 
-    def verify(self, points: Array) -> float:
-        """Evaluate the objective again, more dearly where `value` is a search."""
+        Where that is a long search it ends at `end` of the monotonic clock; the `OutOfTimeError`
+        then has the value of the worst place seen.
+        """
+
+    def verify(self, points: Array, seconds: float = math.inf) -> float:
+        """Evaluate the objective again, more dearly where `value` is a search.
+
+        Within some `seconds` if that can be done, or not at all: nan.
+        """
+        del seconds
         return self.value(points)
 
     @abc.abstractmethod
@@ -118,6 +129,11 @@ class Problem(abc.ABC):
     def working_bytes(self) -> int:
         """Memory that the starts of a batch take side by side."""
         return _COPIES * 8 * self.lanes * self.n * self.d
+
+    @property
+    def working_size(self) -> str:
+        """What that memory is for."""
+        return f"a batch of {self.lanes} starts of n = {self.n} points"
 
     @property
     def default_restarts(self) -> int:
@@ -216,6 +232,12 @@ def random_starts(n: int, d: int, first: int, streams: Sequence[int]) -> Array:
             if orbits is not None:
                 rows[k] = orbits + 1e-3 * spacing(n, d) * rows[k]
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def uniform_start(n: int, d: int, stream: int) -> Array:
+    """The uniform start (n, d) of a stream."""
+    rows = numpy_generator(stream).standard_normal((n, d))
+    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True))
 
 
 def _exact(n: int, d: int) -> Array | None:

@@ -102,6 +102,8 @@ def record(
     49.165253057629
     >>> record("tammes", n=24, d=4).status
     'proven'
+    >>> round(record("tammes", n=6, d=3, antipodal=True).value, 12)  # diagonals of the icosahedron
+    1.107148717794
     """
     problem, s = _canonical(problem, s)
     n, d = whole("n", n), whole("d", d)
@@ -112,7 +114,13 @@ def record(
     return found
 
 
-def records(problem: str, *, d: int | None = None, s: float | None = None) -> tuple[Record, ...]:
+def records(
+    problem: str,
+    *,
+    d: int | None = None,
+    s: float | None = None,
+    antipodal: bool | None = None,
+) -> tuple[Record, ...]:
     """List every record of a problem.
 
     Parameters
@@ -123,6 +131,8 @@ def records(problem: str, *, d: int | None = None, s: float | None = None) -> tu
         Keep one ambient dimension only.
     s : float, optional
         Keep one exponent (or strength of a design) only.
+    antipodal : bool, optional
+        Keep records of lines {x, -x} only, or those of points only.
 
     Returns
     -------
@@ -143,7 +153,10 @@ def records(problem: str, *, d: int | None = None, s: float | None = None) -> tu
     rows = [
         row
         for row in _table().values()
-        if row.problem == problem and d in (None, row.d) and s in (None, row.s)
+        if row.problem == problem
+        and d in (None, row.d)
+        and s in (None, row.s)
+        and antipodal in (None, row.antipodal)
     ]
     return tuple(sorted(rows, key=lambda row: (row.d, row.s or 0.0, row.n, row.antipodal)))
 

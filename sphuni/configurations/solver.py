@@ -136,13 +136,16 @@ def optimize(
         Kernel of ``"energy"``, and of ``"maxdet"`` where it is not the Dirichlet kernel.
     antipodal : bool, default False
         The n points stand for the 2n points {x, -x}: half-space energies, packings of lines.
+        ``"maxdet"`` then needs a `kernel`.
     restarts : int, optional
         Number of starts; by default enough for moderate n.
     rng : int, generator or None, default 0
         Seed; start i has a stream of its own.
     time_limit : float, optional
         Seconds after which the search ends with what it has, at most one more or an evaluation of
-        the starts side by side later; parts of the certificate that take longer are left out.
+        the starts side by side later; parts of the certificate that take longer are left out. A
+        polarization whose worst place was not found by then is a bound, and the certificate's
+        `value_is_bound` says so.
         Compiling (``engine``), once in a process, is not cut short.
     target : float, optional
         The search ends as soon as the value is as good as this, up to rounding (``"design"``:
@@ -168,8 +171,10 @@ def optimize(
     Raises
     ------
     ValueError
-        If the arguments do not describe a problem, the checkpoint is another search's, or the
-        energies asked for underflow.
+        If the arguments do not describe a problem, the checkpoint is another search's, the
+        energies asked for underflow, or one hull of so many points takes more than ten minutes.
+    BudgetError
+        If the starts side by side, or one hull, do not fit into memory.
     UnreadableFileError
         If the checkpoint is damaged; it is left as it is.
 
@@ -222,7 +227,7 @@ def optimize(
     require(
         task.working_bytes,
         None,
-        what=f"a batch of {task.lanes} starts of n = {task.n} points",
+        what=task.working_size,
         remedy="lower n or d",
     )
     seed = _seed(rng)
@@ -242,9 +247,11 @@ def optimize(
     best = state.best(task)
     assert best is not None
     found, points = best
-    value = _worse(task, found, task.verify(points))
     spare = GRACE if status in ("time limit", "interrupted") else math.inf
+    value = _worse(task, found, task.verify(points, spare))
     certificate = trivial(value) if task.n == 1 else task.certify(points, spare)
+    if state.cut_is_bound and state.value is None:
+        certificate = dataclasses.replace(certificate, value_is_bound=True)
     hits, tried = count_hits(task, state)
     gap = None if record is None else task.sign * (value - record.value)
     return OptimizeResult(
@@ -272,6 +279,8 @@ def optimize(
 
 def _worse(task: Problem, first: float, second: float) -> float:
     """Two evaluations of the same points: the more modest, where they differ beyond rounding."""
+    if math.isnan(second):
+        return first
     same = abs(first - second) <= 1e-13 * task.scale(first)
     return first if same or task.sign * (second - first) < 0 else second
 
@@ -287,6 +296,8 @@ def _advice(
     """Say what the outcome suggests."""
     if status == "closed form" or _at_bound(task, value, certificate):
         return "optimal: the value is known in closed form or equals a certified bound"
+    if certificate.value_is_bound:
+        return "cut short before the worst place was found: the value is a bound; give it more time"
     smooth = certificate.kind == "smooth"
     scale = task.slope(value) if smooth else 1.0
     stationary = certificate.residual <= (1e-9 if smooth else 1e-6) * scale

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sphuni._arrays import array_function, check_points, result_function, widen
+from sphuni._errors import NumericalWarning
 from sphuni._result import Result
 from sphuni._typing import Array
 from sphuni.geometry._ascent import deep_holes, starting_poles
@@ -137,6 +139,11 @@ def mesh_ratio(points: Tensor, /, *, antipodal: bool = False) -> Tensor:
     ValueError
         For one point, whose separation is infinite.
 
+    Warns
+    -----
+    NumericalWarning
+        Where the ratio is a lower bound only, with what it is at most.
+
     Examples
     --------
     >>> import numpy as np, sphuni
@@ -151,10 +158,25 @@ def mesh_ratio(points: Tensor, /, *, antipodal: bool = False) -> Tensor:
     closest = distance.amin(dim=-1)
     if antipodal:  # a point and its own antipode are a pair of the doubled set
         closest = closest.clamp_max(torch.pi)
-    radius = covering(rows, method="auto", antipodal=antipodal).radius
+    found = covering(rows, method="auto", antipodal=antipodal)
     apart = closest > 0
-    ratio = torch.where(apart, 2 * radius / torch.where(apart, closest, 1.0), torch.inf)
+    half = torch.where(apart, 0.5 * closest, 1.0)
+    ratio = torch.where(apart, found.radius / half, torch.inf)
+    _warn_of_bounds(found.radius / half, found.upper / half, apart & ~found.exact)
     return ratio.to(points.dtype)
+
+
+def _warn_of_bounds(lower: Tensor, upper: Tensor, inexact: Tensor) -> None:
+    """Say that mesh ratios are lower bounds, and for the first how far up it may lie."""
+    if not bool(inexact.any()):
+        return
+    low, high = (float(bound[inexact][0]) for bound in (lower, upper))
+    warnings.warn(
+        f"the mesh ratio is a lower bound, as the covering radius is not exact: {low:.4g}, and at "
+        f"most {high:.4g}. covering_radius gives both bounds",
+        NumericalWarning,
+        stacklevel=4,
+    )
 
 
 def covering(points: Tensor, *, method: CoveringMethod, antipodal: bool) -> CoveringResult:

@@ -1,5 +1,7 @@
 """Discrepancy and integration error: how well averages over the points match the sphere."""
 
+import numbers
+
 import numpy as np
 import torch
 from scipy.special import gammaln
@@ -91,7 +93,9 @@ def worst_case_error(points: Tensor, /, *, smoothness: float) -> Tensor:
     """
     check_points(points)
     d = points.shape[-1]
-    exponent = 2 * smoothness - d + 1
+    if isinstance(smoothness, bool) or not isinstance(smoothness, numbers.Real):
+        raise TypeError(f"smoothness must be a real number; got {type(smoothness).__name__}")
+    exponent = 2 * float(smoothness) - d + 1
     if not 0 < exponent < 2:
         raise ValueError(
             f"smoothness must lie strictly between {(d - 1) / 2:g} and {(d + 1) / 2:g} for "

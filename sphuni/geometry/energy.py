@@ -156,10 +156,18 @@ def potential(
         Weight of each source.
     antipodal : bool, default False
         Sources at {x, -x}.
+    engine : str, default "auto"
+        What does the sums: see `sphuni.pairwise.pair_reduce`.
 
     Returns
     -------
     array of shape (..., m)
+        In the caller's library and dtype.
+
+    Raises
+    ------
+    ValueError
+        If the two sets differ in batch shape or d, or `weights` in shape from the points.
 
     Notes
     -----

@@ -27,7 +27,7 @@ def gram_logdet(
     kernel: Kernel = Gaussian(1.0),  # noqa: B008  (frozen, so it cannot be changed by a call)
     jitter: float = 0.0,
     antipodal: bool = False,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
 ) -> Tensor:
     """Log-determinant of the kernel Gram matrix; higher is more uniform.
 
@@ -44,7 +44,7 @@ def gram_logdet(
         polynomial kernel has dimensions) has log-determinant -inf.
     antipodal : bool, default False
         The Gram matrix of the 2n points {x, -x}, by two n x n factorisations.
-    max_bytes : int, optional
+    max_bytes : int or str, optional
         Memory limit: at least 8 n x n matrices, twice that for `antipodal` and about three times
         where a gradient is wanted, must fit at once. The refusal names the size.
 

@@ -43,9 +43,9 @@ class Scene:
 def scene(result: Any, ax: "Axes | None", *, loose: Index | None = None) -> Scene:
     """Check and turn the points, prepare the axes; `loose` points don't count for symmetry."""
     points = rows_of(result, least=4)
+    axes = axes_or_new(ax, 9.6, 5.4)
     fixed = points if loose is None else np.delete(points, loose, axis=0)
     group = point_group(fixed, tolerance=_SETTLED)
-    axes = axes_or_new(ax, 9.6, 5.4)
     for view in (FRONT, BACK):
         draw_globe(axes, view, ground=PALE)
     return Scene(axes, points @ facing(fixed, group).T, group)

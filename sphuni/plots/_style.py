@@ -32,8 +32,24 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def axes_or_new(ax: "Axes | None", width: float, height: float) -> "Axes":
-    """Return the given axes, or those of a new figure of that size, in inches."""
-    return new_figure(width, height).add_subplot() if ax is None else ax
+    """Return the given axes, or those of a new figure of that size, in inches.
+
+    Raises
+    ------
+    TypeError
+        If they are no axes, or those of a projection: 3d, polar, a map.
+    """
+    if ax is None:
+        return new_figure(width, height).add_subplot()
+    from matplotlib.axes import Axes
+
+    if not isinstance(ax, Axes) or ax.name != "rectilinear":
+        projection = f" (projection={ax.name!r})" if isinstance(ax, Axes) else ""
+        raise TypeError(
+            "ax must be one plain Axes, as figure.add_subplot() makes without a projection; got "
+            f"{type(ax).__name__}{projection}. Leave ax out for a new figure"
+        )
+    return ax
 
 
 def figure_of(axes: "Axes") -> "Figure":

@@ -1,5 +1,6 @@
 """Pictures of the rows of a weight matrix, each against what uniform random rows would show."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ __all__ = [
     "singular_values",
 ]
 
+_TITLE_WIDTH = 0.94
 _MAP_TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e5, 1e6)
 
 
@@ -70,6 +72,7 @@ def cosine_histogram(
     marks = np.asarray(worst, dtype=np.float64)
     axes.plot(marks, np.zeros_like(marks), "^", color=color, ms=5, clip_on=False)
     axes.set(xlabel="cosine of a pair of rows", ylabel="density, square-root scale")
+    axes.locator_params(axis="x", nbins=6)
     return figure_of(axes)
 
 
@@ -161,6 +164,7 @@ def singular_values(
     axes.semilogy(place, np.maximum(ordered, floor), color=color, lw=2.4, label="observed")
     axes.semilogy(rank, np.maximum(null, floor), color=INK, lw=1.3, label="Marchenko–Pastur")
     axes.set(xlabel="relative rank", ylabel="singular value")
+    _plain_numbers(axes)
     tidy(axes, left=True)
     axes.legend(frameon=False, fontsize="small")
     return figure_of(axes)
@@ -190,7 +194,7 @@ def layer_panel(
     worst : array_like, optional
         Cosines to mark.
     title : str, optional
-        Written above; never read as mathematics.
+        Written above, in several lines if it is long; never read as mathematics.
     color : str, optional
         Any matplotlib colour.
 
@@ -204,7 +208,7 @@ def layer_panel(
     nearest_angles(*nearest, n=n, d=d, color=color, ax=middle)
     singular_values(spectrum, n=n, d=d, color=color, ax=right)
     if title:
-        figure.suptitle(title, parse_math=False)
+        _write_title(figure, title)
     return figure
 
 
@@ -254,7 +258,10 @@ def layer_map(
         )
     if not x.size:
         raise ValueError("rank_ratio must hold at least one layer to be placed; got none")
+    from matplotlib.patheffects import withStroke
+
     axes = axes_or_new(ax, 6.0, 4.4)
+    halo = [withStroke(linewidth=3, foreground=axes.get_facecolor())]  # lines end at a name
     known = y[np.isfinite(y)]
     y = np.minimum(y, max(3.0, 1.3 * float(known.max(initial=0.0))))
     for verdict, (marker, color) in MARKERS.items():
@@ -282,12 +289,39 @@ def layer_map(
         axes.annotate(
             names[k], (x[k], y[k]), xytext=(-8 if right else 8, 0), textcoords="offset points",
             ha="right" if right else "left", va="center", size="small", parse_math=False,
+            path_effects=halo,
         )  # fmt: skip
     tidy(axes, left=True)
     axes.legend(
         frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3
     )
     return figure_of(axes)
+
+
+def _plain_numbers(axes: "Axes") -> None:
+    """Ticks of a logarithmic axis without powers, also where it spans less than a decade."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullLocator
+
+    low, high = axes.get_ylim()
+    decades = np.log10(high / low)
+    near = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+    far = LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2 else (1.0,))
+    axes.yaxis.set_major_locator(near if decades < 1 else far)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%.7g"))
+
+
+def _write_title(figure: "Figure", title: str) -> None:
+    """Break a title that is wider than the figure, which grows by every line but the first."""
+    text = figure.suptitle(title, parse_math=False)
+    width, height = figure.get_size_inches() * figure.dpi
+    lines, own = title.splitlines(), text.get_window_extent().width
+    if own > _TITLE_WIDTH * width:
+        letters = max(1, int(max(map(len, lines)) * _TITLE_WIDTH * width / own))
+        lines = [part for line in lines for part in textwrap.wrap(line, letters) or [""]]
+        text.set_text("\n".join(lines))
+    added = text.get_window_extent().height * (1 - 1 / len(lines))
+    figure.set_figheight((height + added) / figure.dpi)
 
 
 def _map_ticks(top: float) -> list[float]:

@@ -1,6 +1,6 @@
 """A test's null law with the observed statistic marked."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from sphuni.stats import UniformityTest, UniformityTestResult
     from sphuni.stats._base import LawChoice
 
 __all__ = ["null_density"]
 
 _FLOAT = NDArray[np.float64]
+_Found: TypeAlias = "tuple[UniformityTest, LawChoice, float, tuple[float, float]]"
+_TEST = "bingham"
 _GRID = 400
 _DOUBLINGS = 200
 
@@ -24,7 +27,7 @@ _DOUBLINGS = 200
 def null_density(
     points: Any,
     /,
-    test: str = "bingham",
+    test: str = _TEST,
     *,
     null: str = "auto",
     n_resamples: int | None = None,
@@ -36,10 +39,10 @@ def null_density(
 
     Parameters
     ----------
-    points : array_like of shape (n, d)
-        Unit rows.
+    points : array_like of shape (n, d) or UniformityTestResult
+        Unit rows, or what `sphuni.stats.uniformity_test` found of one set.
     test, null, n_resamples, **parameters
-        As in `sphuni.stats.uniformity_test`.
+        As in `sphuni.stats.uniformity_test`. A result has its own.
     color : str, optional
         Any matplotlib colour.
     ax : matplotlib.axes.Axes, optional
@@ -51,20 +54,22 @@ def null_density(
 
     Notes
     -----
-    A simulated law is a histogram, a known one a curve. The smaller tail is filled.
+    A simulated law is a histogram, a known one a curve. The smaller tail is filled. The p-value of
+    a result is the one it has; a simulated law is simulated again.
     """
-    import torch
+    from sphuni.stats import UniformityTestResult
 
-    from sphuni.stats import build_test
-    from sphuni.stats._null import Null, choose
-
-    x = numpy_directions(points)
-    n, d = x.shape
-    built = build_test(test, **parameters)
-    built.check(n, d)
-    choice = choose(built, n, d, Null(null, n_resamples))
-    statistic = float(built.statistic(torch.from_numpy(x)))
     axes = axes_or_new(ax, 4.8, 3.2)
+    if isinstance(points, UniformityTestResult):
+        _refuse_options(test, null, n_resamples, parameters)
+        built, choice, statistic, (upper, lower) = _of_result(points)
+        n, d = points.n, points.d
+    else:
+        x = numpy_directions(points)
+        n, d = x.shape
+        built, choice, statistic, (upper, lower) = _of_points(
+            x, test, null, n_resamples, parameters
+        )
     edges = _edges(choice, discrete=built.discrete)
     middle = 0.5 * (edges[1:] + edges[:-1])
     density = _density(choice, edges)
@@ -72,8 +77,6 @@ def null_density(
         axes.stairs(density, edges, color=INK, lw=1.1)
     else:
         axes.plot(middle, density, color=INK, lw=1.5)
-    tails = choice.law.tails(np.array([statistic]))
-    upper, lower = float(tails.upper[0]), float(tails.lower[0])
     beyond = edges[1:] > statistic if upper <= lower else edges[:-1] < statistic
     axes.stairs(np.where(beyond, density, 0.0), edges, fill=True, color=color, alpha=0.45)
     _mark(axes, statistic, upper, lower, density.max(), color)
@@ -83,6 +86,57 @@ def null_density(
     axes.locator_params(axis="x", nbins=6)
     tidy(axes)
     return figure_of(axes)
+
+
+def _of_points(
+    x: _FLOAT, test: str, null: str, n_resamples: int | None, parameters: dict[str, Any]
+) -> _Found:
+    """The test, its law, the statistic, and both tails."""
+    import torch
+
+    from sphuni.stats import build_test
+    from sphuni.stats._null import Null, choose
+
+    n, d = x.shape
+    built = build_test(test, **parameters)
+    built.check(n, d)
+    choice = choose(built, n, d, Null(null, n_resamples))
+    statistic = float(built.statistic(torch.from_numpy(x)))
+    tails = choice.law.tails(np.array([statistic]))
+    return built, choice, statistic, (float(tails.upper[0]), float(tails.lower[0]))
+
+
+def _of_result(result: "UniformityTestResult") -> _Found:
+    """The same of a result: the law is of the kind that it was read against."""
+    from sphuni.stats import build_test
+    from sphuni.stats._null import Null, choose
+
+    shape = tuple(result.statistic.shape)
+    if shape:
+        raise ValueError(
+            f"points must be the result of one set; got one of a batch of shape {shape}. Give the "
+            "points of one set"
+        )
+    built = build_test(result.test, **result.parameters)
+    best = built.best_law(result.n, result.d)
+    simulated = result.n_resamples is not None
+    usual = best is None if simulated else best is not None and best.kind == result.null
+    asked = Null("auto" if usual else result.null, result.n_resamples)
+    tails = float(result.pvalue), float(result.pvalue_lower)
+    return built, choose(built, result.n, result.d, asked), float(result.statistic), tails
+
+
+def _refuse_options(
+    test: str, null: str, n_resamples: int | None, parameters: dict[str, Any]
+) -> None:
+    """Refuse what would ask a result for another test than its own."""
+    given = {"test": test != _TEST, "null": null != "auto", "n_resamples": n_resamples is not None}
+    names = [name for name, here in given.items() if here] + list(parameters)
+    if names:
+        raise TypeError(
+            f"{', '.join(names)} cannot be given with a result, which has its own test and law; "
+            "give the points instead"
+        )
 
 
 def _edges(choice: "LawChoice", *, discrete: bool) -> _FLOAT:

@@ -112,9 +112,9 @@ def degree_residuals(
         last = int(2 * strength + 2) if strength else int(2 * len(points) ** 0.5) + 1
     else:
         last = whole("highest", highest, 1, "leave it out for the default")
+    axes = axes_or_new(ax, 9.6, 5.4)
     residual = np.maximum(_residuals(points, last), _ROUNDING)
     degrees = np.arange(1, last + 1)
-    axes = axes_or_new(ax, 9.6, 5.4)
     size = float(np.clip(500 / last, 3, 9))
     good = residual <= 10 * _ROUNDING
     kinds = ((good, OBSERVED, "o", "integrated exactly"), (~good, _OFF, "s", "not integrated"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sphuni.stats import PowerResult
+    from sphuni.stats import PowerResult, TestTable, UniformityTestResult
 
 __all__ = ["power_curves", "projected_ecdf", "uniformity_report"]
 
@@ -123,10 +123,22 @@ def power_curves(
     -------
     matplotlib.figure.Figure
     """
+    if not isinstance(curves, Mapping):
+        raise TypeError(
+            "curves must map names to lists of what power returned; got "
+            f"{type(curves).__name__}. Write power_curves({{'rayleigh': results}}, x)"
+        )
+    if not curves:
+        raise ValueError("curves must hold at least one test; got none")
     places = np.asarray(x, dtype=np.float64)
     axes = axes_or_new(ax, 4.8, 3.4)
     alpha = None
     for index, (label, results) in enumerate(curves.items()):
+        if not hasattr(results, "__len__"):
+            raise TypeError(
+                f"curves[{label!r}] must be a list of results, one per entry of x; got "
+                f"{type(results).__name__}"
+            )
         if len(results) != len(places):
             raise ValueError(
                 f"curves[{label!r}] must have one result per entry of x ({len(places)}); "
@@ -151,7 +163,7 @@ def power_curves(
 def uniformity_report(
     points: Any,
     /,
-    pvalues: Mapping[str, float],
+    pvalues: "Mapping[str, float] | TestTable | UniformityTestResult",
     *,
     alpha: float | None = None,
     xlabel: str = "p-value",
@@ -163,8 +175,9 @@ def uniformity_report(
     ----------
     points : array_like of shape (n, d)
         Unit rows. d = 2 is drawn as a circle, d = 3 as a map, others by their projections.
-    pvalues : mapping of str to float
-        p-value of each test, drawn in this order from the top; nan where there is none.
+    pvalues : mapping of str to float, TestTable or UniformityTestResult
+        p-value of each test, drawn in this order from the top; nan where there is none. Of results
+        of one set: the p-values of the upper tail, not adjusted.
     alpha : float, optional
         Level to mark.
     xlabel : str
@@ -177,6 +190,7 @@ def uniformity_report(
     matplotlib.figure.Figure
     """
     x = numpy_directions(points)
+    pvalues = _named_pvalues(pvalues)
     height = max(3.4, 0.22 * len(pvalues) + 1.0)
     figure = new_figure(9.6, height)
     left, right = figure.subplots(1, 2, width_ratios=(1.35, 1.0))
@@ -190,6 +204,27 @@ def uniformity_report(
     _pvalue_dots(right, pvalues, alpha)
     right.set_xlabel(xlabel)
     return figure
+
+
+def _named_pvalues(given: Any) -> Mapping[str, float]:
+    """The p-values of a mapping or of results by the names of their tests."""
+    from sphuni.stats import TestTable, UniformityTestResult
+
+    if isinstance(given, Mapping):
+        return given
+    if not isinstance(given, TestTable | UniformityTestResult):
+        raise TypeError(
+            "pvalues must map names of tests to numbers, or be what uniformity_test or "
+            f"uniformity_tests returned; got {type(given).__name__}"
+        )
+    results = (given,) if isinstance(given, UniformityTestResult) else given.results
+    for result in results:
+        if tuple(result.pvalue.shape):
+            raise ValueError(
+                "pvalues must be those of one set; got the results of a batch of shape "
+                f"{tuple(result.pvalue.shape)}"
+            )
+    return {result.label: float(result.pvalue) for result in results}
 
 
 def _pvalue_dots(axes: "Axes", pvalues: Mapping[str, float], alpha: float | None) -> None:

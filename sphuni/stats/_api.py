@@ -24,6 +24,7 @@ from sphuni.stats._result import TestTable, UniformityTestResult
 from sphuni.stats._simulate import Progress
 from sphuni.stats._sums import kernel_sums
 from sphuni.stats.laws import Law, SequentialTable, TailedTable
+from sphuni.stats.multiplicity import adjusted, check_method
 
 __all__ = ["test_from_summary", "uniformity_test", "uniformity_tests"]
 
@@ -52,7 +53,7 @@ def uniformity_test(
     points : array of shape (..., n, d)
         Unit rows.
     test : str, default "bingham"
-        A name listed by `available_tests`.
+        A name listed by `available_tests`; parameters may follow it, as in "riesz:s=0.5".
     null : {"auto", "exact", "asymptotic", "monte-carlo"}, default "auto"
         The law the statistic is read against. "auto" takes the exact law, else the limit law
         corrected to finite n where its size is right, else a simulated table.
@@ -136,6 +137,7 @@ def uniformity_tests(
     rng: Seed = None,
     workers: int = 1,
     antipodal: bool = False,
+    correction: str = "holm",
     max_pairs: int | None = None,
     progress: Progress | None = None,
 ) -> TestTable:
@@ -146,17 +148,21 @@ def uniformity_tests(
     points : array of shape (..., n, d)
         Unit rows.
     tests : "all" or sequence of str, default "all"
-        Names listed by `available_tests`; "all" takes those that suit n, d and `null`, and whose
-        null law takes no more than some seconds to simulate.
+        Names listed by `available_tests`, perhaps with parameters, such as "riesz:s=0.5" or
+        "sobolev:weights=1/0/2"; "all" takes those that suit n, d and `null`, and whose null law
+        takes no more than some seconds to simulate.
     antipodal : bool, default False
         Take points as lines.
+    correction : {"holm", "hochberg", "bonferroni", "bh", "by", "none"}, default "holm"
+        Adjustment of the p-values for the number of tests, as in `adjust_pvalues`; `joint_tests`
+        adjusts by the joint null law, which loses less.
     null, n_resamples, rng, workers, max_pairs, progress
         As in `uniformity_test`; all tests share the random pairs and the simulated sets.
 
     Returns
     -------
     TestTable
-        One `UniformityTestResult` per test.
+        One `UniformityTestResult` per test, and the adjusted p-values.
 
     Examples
     --------
@@ -166,6 +172,7 @@ def uniformity_tests(
     ['rayleigh', 'bingham']
     """
     check_points(points)
+    check_method("correction", correction)
     n, d = points.shape[-2:]
     check_max_pairs(max_pairs)
     every = isinstance(tests, str) and tests == "all"
@@ -192,7 +199,18 @@ def uniformity_tests(
         if test not in statistics:
             statistics[test] = test.statistic_with(points, d, sums, statistics)
         results.append(_result(test, statistics[test], n, d, choice, points.dtype))
-    return TestTable(tuple(results), skipped)
+    upper, lower, either = (
+        _adjusted([getattr(result, tail) for result in results], correction, points)
+        for tail in ("pvalue", "pvalue_lower", "pvalue_two_sided")
+    )
+    return TestTable(tuple(results), upper, lower, either, correction, skipped)
+
+
+def _adjusted(pvalues: Sequence[Tensor], method: str, points: Points) -> Tensor:
+    """Adjust the p-values of several tests, along a new last axis."""
+    if not pvalues:
+        return points.new_empty((*points.shape[:-2], 0))
+    return adjusted(torch.stack(tuple(pvalues), dim=-1), method)
 
 
 @result_function()

@@ -112,8 +112,8 @@ def _without_simulation(
         return None
     if asked.null == "auto":
         return test.best_law(n, d)
-    law = test.asymptotic_law(n, d) if asked.null == "asymptotic" else test.best_law(n, d)
-    if law is None or (asked.null == "exact" and law.kind != "exact"):
+    law = _of_kind(test, n, d, asked.null)
+    if law is None:
         return ValueError(
             f"test {test.name!r} has no {asked.null} null law at n = {n}, d = {d}; "
             "use null='auto' or null='monte-carlo'"
@@ -122,6 +122,15 @@ def _without_simulation(
         words = f"the limit law may be far off at n = {n}, d = {d}: null='auto' simulates there"
         return law._replace(caution=words)
     return law
+
+
+def _of_kind(test: UniformityTest, n: int, d: int, kind: str) -> LawChoice | None:
+    """The limit law, or of the laws that are right at n and d one of this kind."""
+    limit = test.asymptotic_law(n, d) if kind == "asymptotic" else None
+    if limit is not None:
+        return limit
+    best = test.best_law(n, d)
+    return best if best is not None and best.kind == kind else None
 
 
 def _seed(rng: Seed) -> int:

@@ -1,5 +1,6 @@
 """Results of tests of uniformity."""
 
+import contextlib
 import dataclasses
 import html
 from collections.abc import Iterator
@@ -7,13 +8,14 @@ from typing import Any, ClassVar
 
 from sphuni._result import Result
 from sphuni._typing import Array
+from sphuni.stats._registry import build, label, read
 
 __all__ = ["TestTable", "UniformityTestResult"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class UniformityTestResult(Result):
-    """One test of uniformity.
+    """One test of uniformity; ``statistic, pvalue = result`` unpacks it as results of SciPy.
 
     Attributes
     ----------
@@ -73,6 +75,14 @@ class UniformityTestResult(Result):
     mc_standard_error: Array | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """Name of the test with the parameters that differ from their defaults."""
+        return label(self.test, self.parameters)
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter((self.statistic, self.pvalue))
+
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>"
@@ -90,20 +100,35 @@ class TestTable(Result):
     ----------
     results : tuple of UniformityTestResult
         In the order asked for.
+    adjusted, adjusted_lower, adjusted_two_sided : array of shape (..., number of tests)
+        The p-values of each tail, adjusted for the number of tests.
+    correction : str
+        How they were adjusted.
     skipped : dict
         Tests of "all" that were left out, with the reason.
     """
 
     results: tuple[UniformityTestResult, ...]
+    adjusted: Array
+    adjusted_lower: Array
+    adjusted_two_sided: Array
+    correction: str = "holm"
     skipped: dict[str, str] = dataclasses.field(default_factory=dict)
 
     __test__: ClassVar[bool] = False
 
     def __getitem__(self, test: str) -> UniformityTestResult:
+        """The first result of this name, label, or name with parameters such as "riesz:s=0.5"."""
         for result in self.results:
-            if result.test == test:
+            if test in (result.test, result.label):
                 return result
-        raise KeyError(f"{test!r} is not among {[result.test for result in self.results]}")
+        with contextlib.suppress(TypeError, ValueError):
+            built, (_, given) = build(test, {}), read(test)
+            wanted = {k: v for k, v in built.parameters().items() if k in given}
+            for result in self.results:
+                if result.test == built.name and wanted.items() <= result.parameters.items():
+                    return result
+        raise KeyError(f"{test!r} is not among {[result.label for result in self.results]}")
 
     def __iter__(self) -> Iterator[UniformityTestResult]:
         return iter(self.results)
@@ -113,19 +138,22 @@ class TestTable(Result):
 
     def __repr__(self) -> str:
         lines = [f"TestTable(n={self.results[0].n}, d={self.results[0].d})" if len(self) else ""]
-        for r in self.results:
+        for place, r in enumerate(self.results):
             lines.append(
-                f"  {r.test:<16} statistic={_short(r.statistic)} p={_short(r.pvalue)} "
-                f"p_lower={_short(r.pvalue_lower)} ({r.null})"
+                f"  {r.label:<16} statistic={_short(r.statistic)} p={_short(r.pvalue)} "
+                f"p_lower={_short(r.pvalue_lower)} p_{self.correction}="
+                f"{_short(self.adjusted[..., place])} ({r.null})"
             )
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in ("test", "statistic", "p", "p lower", "null"))
+        heads = ("test", "statistic", "p", "p lower", f"p, {self.correction}", "null")
+        head = "".join(f"<th>{name}</th>" for name in heads)
         body = "".join(
-            f"<tr><td>{html.escape(r.test)}</td><td>{_short(r.statistic)}</td>"
-            f"<td>{_short(r.pvalue)}</td><td>{_short(r.pvalue_lower)}</td><td>{r.null}</td></tr>"
-            for r in self.results
+            f"<tr><td>{html.escape(r.label)}</td><td>{_short(r.statistic)}</td>"
+            f"<td>{_short(r.pvalue)}</td><td>{_short(r.pvalue_lower)}</td>"
+            f"<td>{_short(self.adjusted[..., place])}</td><td>{r.null}</td></tr>"
+            for place, r in enumerate(self.results)
         )
         return f"<table><tr>{head}</tr>{body}</table>"
 

@@ -121,7 +121,9 @@ def _over_pairs(
         total = pair_reduce(points, kernel=kernels)
         return dict(zip(kernels, total.unbind(-1), strict=True)), {}
     total, smallest, largest = binned_sums(points, kernels, d)
-    extreme = [test for test in (*tests, Packing()) if isinstance(test, Packing)]
+    # those two are parts of other tests, and cost nothing here
+    each = (*tests, Packing(), Packing(antipodal=True))
+    extreme = [test for test in each if isinstance(test, Packing)]
     known: dict[UniformityTest, Tensor] = {
         test: test.from_summary(test.closest(smallest, largest), n, d) for test in extreme
     }

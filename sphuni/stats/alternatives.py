@@ -11,9 +11,10 @@ from torch import Tensor
 
 from sphuni import distributions
 from sphuni._arrays import like_caller
+from sphuni._numbers import whole
 from sphuni._rng import numpy_generator
 from sphuni._typing import Seed
-from sphuni.distributions._sampling import about_axis, reflect, shape_of, uniform_rows
+from sphuni.distributions._sampling import about_axis, number, reflect, shape_of, uniform_rows
 from sphuni.kernels import Riesz
 from sphuni.pairwise import pair_reduce
 from sphuni.special import gegenbauer
@@ -203,7 +204,7 @@ def local_alternative(
     >>> round(float(x[:, 2].mean()), 1)  # strength / d
     0.2
     """
-    factors = np.asarray(weights, dtype=np.float64)
+    factors, strength = np.asarray(weights, dtype=np.float64), number("strength", strength)
 
     def density(t: np.ndarray) -> np.ndarray:
         degrees = gegenbauer(factors.size, t, d)
@@ -256,7 +257,7 @@ def antipodal_dependent(
     >>> bool((x[::2] == -x[1::2]).all())
     True
     """
-    if not kappa >= 0:
+    if not number("kappa", kappa) >= 0:
         raise ValueError(f"kappa must be a concentration, at least 0; got {kappa}")
     generator = numpy_generator(rng)
     shape = shape_of(n, d, batch)
@@ -312,7 +313,7 @@ def minimum_energy(
     >>> round(float((x @ x.T)[0, 1:].mean()), 2)  # a tetrahedron
     -0.33
     """
-    if n < 2 or steps < 0:
+    if n < 2 or whole("steps", steps) < 0:
         raise ValueError(f"n must be at least 2 and steps at least 0; got n = {n}, steps = {steps}")
     x = torch.from_numpy(distributions.random_points(n, d, batch=batch, rng=rng))
     kernel = Riesz(s)

@@ -62,6 +62,15 @@ class RayleighM(SobolevTest):
     def __post_init__(self) -> None:
         whole("m", self.m, 1, "a number of modes")
 
+    def check(self, n: int, d: int) -> None:
+        """Refuse other dimensions by both names that the test has."""
+        if d != 2:
+            raise ValueError(
+                f"test 'rayleigh' with m = {self.m} ('rayleigh_m') is defined on the circle "
+                f"(d = 2) only; the points have d = {d}. Leave out m for a common direction"
+            )
+        super().check(n, d)
+
     def summary(self, points: Points, d: int) -> Tensor:
         """Length of the sum of e^(i m theta), by complex powers."""
         x = points.double()

@@ -14,7 +14,7 @@ from sphuni._numbers import whole
 from sphuni._typing import Points
 from sphuni.special import cosine_cdf, cosine_density
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._sorted import ascending, turns_of
+from sphuni.stats._sorted import ascending, doubled, turns_of
 from sphuni.stats.circle_pairs import Watson, watson_of_turns
 from sphuni.stats.line import ecdf_distance
 
@@ -27,13 +27,17 @@ _LIMIT_AT = 500
 
 @dataclasses.dataclass(frozen=True)
 class _Directional(UniformityTest):
-    """Directions are part of the test: fixed by `seed`, or given."""
+    """Directions are part of the test: fixed by `seed`, or given.
+
+    With `antipodal` projections are taken so that they are the same for x and -x.
+    """
 
     invariant: ClassVar[bool] = False
     pairwise: ClassVar[bool] = False
     in_all: ClassVar[bool] = False
     directions: Any = 50
     seed: int = 0
+    antipodal: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.directions, int | np.integer):
@@ -65,12 +69,16 @@ class _Directional(UniformityTest):
 class CuestaAlbertos(_Directional):
     r"""Largest Kolmogorov distance :math:`\sqrt n \max_g |F_{n,g} - F|` over k directions g.
 
+    With `antipodal` the laws are those of the absolute values of the projections.
+
     Parameters
     ----------
     directions : int or array of shape (k, d), default 50
         How many directions are drawn uniformly from `seed`, or the directions themselves.
     seed : int, default 0
         Seed of the directions.
+    antipodal : bool, default False
+        Take points as lines.
 
     Notes
     -----
@@ -94,7 +102,11 @@ class CuestaAlbertos(_Directional):
     def summary(self, points: Points, d: int) -> Tensor:
         """The largest distance."""
         axes = torch.as_tensor(_axes(self.directions, self.seed, d), device=points.device)
-        share = projection_cdf(axes @ points.double().mT, d)
+        projections = axes @ points.double().mT
+        if self.antipodal:
+            share = 2.0 * projection_cdf(projections.abs(), d) - 1.0
+        else:
+            share = projection_cdf(projections, d)
         return ecdf_distance(ascending(share)).amax(-1)
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
@@ -108,7 +120,8 @@ class SlicedWasserstein(_Directional):
 
     The points are projected on k planes through the origin and, in each, radially on the circle;
     the statistic is n times the mean of the squared 2-Wasserstein distances of these circles from
-    uniformity. In one plane that is Watson's :math:`U^2`.
+    uniformity. In one plane that is Watson's :math:`U^2`. With `antipodal` the angles are doubled,
+    which makes lines into points.
 
     Parameters
     ----------
@@ -116,6 +129,8 @@ class SlicedWasserstein(_Directional):
         How many planes are drawn uniformly from `seed`, or orthonormal pairs that span them.
     seed : int, default 0
         Seed of the planes.
+    antipodal : bool, default False
+        Take points as lines.
 
     References
     ----------
@@ -132,7 +147,9 @@ class SlicedWasserstein(_Directional):
         """Watson's statistic of every plane, averaged."""
         planes = torch.as_tensor(_planes(self.directions, self.seed, d), device=points.device)
         x, y = (planes[:, side] @ points.double().mT for side in (0, 1))
-        return watson_of_turns(ascending(turns_of(x, y))).mean(-1)
+        turns = turns_of(x, y)
+        u = doubled(turns) if self.antipodal else ascending(turns)
+        return watson_of_turns(u).mean(-1)
 
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """As it is."""

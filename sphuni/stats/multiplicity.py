@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sphuni._arrays import array_function
 
-__all__ = ["adjust_pvalues", "combine_pvalues"]
+__all__ = ["adjust_pvalues", "adjusted", "check_method", "combine_pvalues"]
 
 _ADJUST = ("bonferroni", "holm", "hochberg", "bh", "by", "none")
 _LARGEST = 0.999
@@ -51,23 +51,8 @@ def adjust_pvalues(pvalues: Tensor, /, method: str = "bh") -> Tensor:
     array([0.03, 0.04, 0.9 ])
     """
     _check(pvalues)
-    if method not in _ADJUST:
-        raise ValueError(f"method must be one of {', '.join(map(repr, _ADJUST))}; got {method!r}")
-    if method == "none" or pvalues.shape[-1] == 0:
-        return pvalues.clone()
-    missing = pvalues.isnan()
-    count = (~missing).sum(-1, keepdim=True).to(pvalues.dtype)
-    if method == "bonferroni":
-        return (pvalues * count).clamp(max=1.0)
-    ordered, order = pvalues.masked_fill(missing, torch.inf).sort(dim=-1)
-    rank = torch.arange(1, pvalues.shape[-1] + 1, dtype=pvalues.dtype, device=pvalues.device)
-    scaled = ordered * _factor(method, rank, count)
-    if method == "holm":
-        steps = scaled.cummax(dim=-1).values
-    else:
-        steps = scaled.flip(-1).cummin(dim=-1).values.flip(-1)
-    adjusted = torch.empty_like(steps).scatter(-1, order, steps.clamp(max=1.0))
-    return adjusted.masked_fill(missing, torch.nan)
+    check_method("method", method)
+    return adjusted(pvalues, method)
 
 
 @array_function()
@@ -139,6 +124,31 @@ def combine_pvalues(pvalues: Tensor, /, method: str = "cauchy") -> Tensor:
     statistic = -pvalues.log().sum(-1)
     half = torch.full_like(statistic, float(count))
     return torch.special.gammaincc(half, statistic)
+
+
+def check_method(name: str, method: str) -> None:
+    """Refuse adjustments that there are not."""
+    if method not in _ADJUST:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, _ADJUST))}; got {method!r}")
+
+
+def adjusted(pvalues: Tensor, method: str) -> Tensor:
+    """P-values (..., m) adjusted for their number."""
+    if method == "none" or pvalues.shape[-1] == 0:
+        return pvalues.clone()
+    missing = pvalues.isnan()
+    count = (~missing).sum(-1, keepdim=True).to(pvalues.dtype)
+    if method == "bonferroni":
+        return (pvalues * count).clamp(max=1.0)
+    ordered, order = pvalues.masked_fill(missing, torch.inf).sort(dim=-1)
+    rank = torch.arange(1, pvalues.shape[-1] + 1, dtype=pvalues.dtype, device=pvalues.device)
+    scaled = ordered * _factor(method, rank, count)
+    if method == "holm":
+        steps = scaled.cummax(dim=-1).values
+    else:
+        steps = scaled.flip(-1).cummin(dim=-1).values.flip(-1)
+    back = torch.empty_like(steps).scatter(-1, order, steps.clamp(max=1.0))
+    return back.masked_fill(missing, torch.nan)
 
 
 def _factor(method: str, rank: Tensor, count: Tensor) -> Tensor:

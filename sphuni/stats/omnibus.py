@@ -53,7 +53,13 @@ class Omnibus(UniformityTest):
     as 0.999, so that one test cannot outvote the others.
 
     The five see a common direction, a common axis, every departure (twice, with weight on low
-    and on local harmonics), and close pairs.
+    and on local harmonics), and close pairs. With `antipodal` they are four: `rayleigh` sees
+    nothing of lines.
+
+    Parameters
+    ----------
+    antipodal : bool, default False
+        Take points as lines.
 
     References
     ----------
@@ -67,11 +73,14 @@ class Omnibus(UniformityTest):
     detects: ClassVar[str] = "what any of rayleigh, bingham, gine_fn, pad and packing detects"
     reference: ClassVar[str] = "Liu & Xie 2020, doi:10.1080/01621459.2018.1554485"
     one_number: ClassVar[bool] = False
+    antipodal: bool = False
 
     @property
     def parts(self) -> tuple[UniformityTest, ...]:
         """The tests that are combined."""
-        return Rayleigh(), Bingham(), GineFn(), PAD(), Packing()
+        lines = self.antipodal
+        each = Bingham(lines), GineFn(lines), PAD(lines), Packing(lines)
+        return each if lines else (Rayleigh(), *each)
 
     def kernels(self, d: int) -> tuple[Kernel, ...]:
         """Those of all parts."""
@@ -105,7 +114,8 @@ class Omnibus(UniformityTest):
 
     def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
         """Exponential, if the combination were exact."""
-        return LawChoice(_Exponential(), "asymptotic", "Cauchy combination of five p-values")
+        words = f"Cauchy combination of {len(self.parts)} p-values"
+        return LawChoice(_Exponential(), "asymptotic", words)
 
     def simulated_at(self, n: int) -> int:
         """Beyond n = 50 the lower tail hardly moves: it is simulated there."""

@@ -100,7 +100,15 @@ class MaxAngle(Packing):
     name: ClassVar[str] = "max_angle"
     aliases: ClassVar[tuple[str, ...]] = ("cfj_max",)
     detects: ClassVar[str] = "a nearly antipodal pair"
-    antipodal: bool = dataclasses.field(default=False, init=False)
+
+    def check(self, n: int, d: int) -> None:
+        """Refuse lines, each of which holds an antipodal pair."""
+        super().check(n, d)
+        if self.antipodal:
+            raise ValueError(
+                "test 'max_angle' is constant for points taken as lines, where x and -x are the "
+                "most opposite pair; leave out antipodal=True or take test='packing'"
+            )
 
     def summary(self, points: Points, d: int) -> Tensor:
         """The smallest length of a sum of two points."""

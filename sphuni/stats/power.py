@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from sphuni._numbers import finite, whole
 from sphuni._result import Result
 from sphuni._rng import seeds
 from sphuni._typing import Seed
@@ -229,11 +230,12 @@ def power_table(
     >>> [round(result.upper, 1) for result in table]
     [0.2, 1.0]
     """
+    whole("n", n, 1)
+    whole("d", d, 2, "the circle")
+    whole("n_sets", n_sets, 1)
     for alpha in alphas:
-        if not 0 < alpha < 1:
+        if not 0 < finite("alpha", alpha) < 1:
             raise ValueError(f"alpha must be a level strictly between 0 and 1; got {alpha}")
-    if n_sets < 1:
-        raise ValueError(f"n_sets must be at least 1; got {n_sets}")
     sampler, name = alternatives.find(alternative)
     chosen, skipped = _chosen(tests, n, d)
     counted = _Counted(progress, n_sets)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ class Sobolev(SobolevTest):
 
     Parameters
     ----------
-    weights : tuple of float, default (0, 0, 1)
+    weights : sequence of float, default (0, 0, 1)
         Non-negative weights v_k^2 of degrees 1, 2, ...
 
     References
@@ -45,10 +45,20 @@ class Sobolev(SobolevTest):
     name: ClassVar[str] = "sobolev"
     detects: ClassVar[str] = "the harmonics with positive weight"
     reference: ClassVar[str] = "Jupp 2008, doi:10.1214/009053607000000541"
-    weights: tuple[float, ...] = (0.0, 0.0, 1.0)
+    weights: Any = (0.0, 0.0, 1.0)
 
     def __post_init__(self) -> None:
-        weights = tuple(float(w) for w in self.weights)
+        try:
+            given = np.asarray(self.weights, dtype=np.float64)
+        except (TypeError, ValueError):
+            given = np.empty(())
+        if given.ndim != 1:
+            raise ValueError(
+                f"weights must be one row of numbers, v_k^2 of degrees 1, 2, ...; got "
+                f"{self.weights!r}. Rows are tests of their own: uniformity_tests(points, "
+                "['sobolev:weights=0/0/1', 'sobolev:weights=1/0/0'])"
+            )
+        weights = tuple(given.tolist())
         if not weights or not all(0 <= w < math.inf for w in weights) or sum(weights) == 0:
             raise ValueError(
                 f"weights must be non-negative numbers, one of them positive; got {self.weights}"
@@ -116,7 +126,7 @@ class Stein(Sobolev):
     name: ClassVar[str] = "stein"
     detects: ClassVar[str] = "low harmonics, second ones most"
     reference: ClassVar[str] = "Axmann, Ebner & García-Portugués 2026, arXiv:2602.20896"
-    weights: tuple[float, ...] = dataclasses.field(default=(1.0,), init=False)
+    weights: Any = dataclasses.field(default=(1.0,), init=False)
     K: int = 10
     cf: bool = False
 

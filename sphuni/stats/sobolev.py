@@ -352,7 +352,10 @@ def _pair_law(test: SobolevTest, n: int, d: int) -> PairSums:
     places, shares = pair_rule(d)
     psi = test.at_pairs(d)
     pairs = 0.5 * n * (n - 1)
-    low = _shared_degrees(eigen, dimensions, float(np.minimum(psi**2, n * n) @ shares))
+    second = test.moments(d).second
+    if not math.isfinite(second):  # of kernels of order 1: closer pairs than those are rare
+        second = float(np.minimum(psi**2, n * n) @ shares)
+    low = _shared_degrees(eigen, dimensions, second)
     cosines = 0.25 * (places[1] - places[0]).numpy()
     shared = scale * values[:low] @ gegenbauer(max(low, 1), cosines, d)[1 : low + 1]
     kept = np.flatnonzero(eigen[:low] > 0)

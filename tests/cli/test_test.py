@@ -175,6 +175,11 @@ def test_lines_and_what_all_leaves_out(tmp_path, capsys):
     flipped = write_csv(tmp_path / "y.csv", -random_points(30, 70, rng=0))
     again = answer(capsys, flipped, "--tests", "bingham,packing", "--antipodal")[1]
     assert again["tests"][1]["statistic"] == pytest.approx(content["tests"][1]["statistic"])
+    code, content = answer(capsys, path, "--tests", "ccf09,bingham", "--antipodal")
+    assert (code, [test["test"] for test in content["tests"]]) == (0, ["ccf09", "bingham"])
+    assert all(test["parameters"]["antipodal"] for test in content["tests"])
+    code, message = refused(capsys, path, "--tests", "max_angle,bingham", "--antipodal")
+    assert (code, "take test='packing'" in message) == (2, True)
     code, message = refused(capsys, path, "--tests", "ajne", "--antipodal")
     assert code == 2
     assert "odd harmonics only" in message

@@ -7,6 +7,7 @@ import sphuni
 from sphuni import random_points
 from sphuni._errors import BudgetError
 from sphuni.configurations import _poles, construct, optimize
+from sphuni.configurations._clock import OutOfTimeError
 from sphuni.configurations._contacts import contacts
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import rotations, step_along, tangents, unturned
@@ -15,9 +16,10 @@ from sphuni.configurations._quadratic import best_rise
 from sphuni.configurations._resolve import resolve
 from sphuni.configurations._slp import ascend
 from sphuni.configurations._sparse import add_blocks
+from sphuni.configurations._sqp import climb
 from sphuni.configurations._tied import multipliers
 from sphuni.configurations._wells import native_wells
-from sphuni.geometry._hull import can_be_listed, deepest_facet, facets
+from sphuni.geometry._hull import can_be_listed, deepest_facet, facets, typical_facets
 from sphuni.kernels import Gaussian, Riesz
 
 
@@ -127,6 +129,20 @@ def test_a_rise_without_curvature_is_that_of_the_linear_programme():
     )
     rise = best_rise(offsets, jacobian, np.zeros((4, 4)))
     assert rise.level == pytest.approx(-linear.fun, rel=2e-4)
+
+
+@pytest.mark.parametrize(("n", "d"), [(3, 3), (4, 3), (50, 3), (7, 6), (30, 5), (60, 8)])
+def test_a_hull_has_about_as_many_facets_as_is_said(n, d):
+    counts = [len(facets(random_points(n, d, rng=k))) for k in range(3)] if n > d else [0]
+    assert typical_facets(n, d) == pytest.approx(np.mean(counts), rel=0.1)
+    if d == 3 < n:
+        assert typical_facets(n, d) == pytest.approx(2 * n - 4, rel=1e-9)
+    assert typical_facets(d + 1, d) == pytest.approx(d + 1, rel=1e-9)
+
+
+def test_many_points_have_as_many_facets_as_the_simplices_of_random_points_in_space():
+    for k, simplices in ((2, 2.0), (3, 24 * np.pi**2 / 35)):  # per point, of Delaunay's cells
+        assert typical_facets(10**9, k + 1) / 10**9 == pytest.approx(simplices, rel=1e-2)
 
 
 def test_facets_of_a_cube_leave_out_slivers():
@@ -317,6 +333,35 @@ def test_a_late_search_for_coverings_looks_at_one_hull():
     assert np.isfinite(problem.relax(starts, list(range(16)), "blockwise", 0.0).scores).sum() == 1
     later = problem.relax(starts, list(range(16)), "blockwise", np.inf)
     assert np.isfinite(later.scores).all()
+
+
+def test_descents_end_at_the_deadline(monkeypatch):
+    monkeypatch.setattr(_poles, "_TERMS_TOGETHER", 1)
+    points = random_points(12, 4, rng=0)
+    rows, kernel = torch.from_numpy(points), Riesz(2.0)
+    least = _poles.least_potential(rows, kernel)
+    with pytest.raises(OutOfTimeError) as stopped:
+        pole_values(points, 0.0, kernel=kernel, deadline=0.0)
+    assert stopped.value.value >= least
+    with pytest.raises(OutOfTimeError) as stopped:
+        climb(
+            lambda x, margin: pole_values(x, margin, kernel=kernel, deadline=0.0),
+            points,
+            radius=0.1,
+        )
+    assert np.array_equal(stopped.value.points, points)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_descents_and_comparisons_in_parts_change_nothing(lines, monkeypatch):
+    rows = torch.from_numpy(random_points(20, 3, rng=1))
+    kernel = Riesz(4.0).antipodal() if lines else Riesz(4.0)
+    whole = lowest_poles(rows, kernel, np.inf)
+    monkeypatch.setattr(_poles, "_TERMS_TOGETHER", 2_000)
+    monkeypatch.setattr(_poles, "_PAIRS_TOGETHER", 500)
+    parts = lowest_poles(rows, kernel, np.inf)
+    assert len(whole) > 3
+    assert parts.numpy() == pytest.approx(whole.numpy(), abs=1e-12)
 
 
 @pytest.mark.parametrize("n", [30, 60])

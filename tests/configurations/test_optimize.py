@@ -12,11 +12,13 @@ import pytest
 import torch
 
 import sphuni
-from sphuni._errors import UnreadableFileError
+from sphuni._errors import BudgetError, UnreadableFileError
 from sphuni._rng import seeds
 from sphuni.configurations import (
     _batch,
     _checkpoint,
+    _holes,
+    _poles,
     _search,
     _tied,
     _worst_places,
@@ -27,6 +29,10 @@ from sphuni.configurations import (
     symmetry_order,
 )
 from sphuni.configurations._batch import Batch, _distinct, run_batch
+from sphuni.configurations._checkpoint import State
+from sphuni.configurations._determinants import _logdet_derivatives
+from sphuni.configurations._holes import holes
+from sphuni.configurations._members import step_along, tangents
 from sphuni.configurations._resolve import resolve
 from sphuni.configurations.problems import Relaxed
 from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Laplace, Riesz
@@ -182,6 +188,65 @@ def test_varying_a_packing_moves_one_point_far():
         nearest = np.linalg.norm(points[:, None] - varied, axis=-1).min(axis=0)
         stayed.append(int((nearest < 0.5).sum()))
     assert set(stayed) == {8, 9}  # the deepest hole may be the place that was left
+
+
+def test_lines_are_compared_with_the_lines_on_record():
+    found = optimize("tammes", n=6, antipodal=True, restarts=4)
+    assert found.record.antipodal is True
+    assert found.gap == pytest.approx(0.0, abs=1e-14)
+    assert optimize("tammes", n=3, antipodal=True).gap == pytest.approx(0.0, abs=1e-15)
+
+
+def test_determinant_of_lines_is_that_of_the_doubled_set():
+    result = optimize("maxdet", n=6, kernel=Gaussian(1.0), antipodal=True, restarts=4)
+    both = np.vstack([result.points, -result.points])
+    assert result.value == pytest.approx(float(sphuni.gram_logdet(both)), abs=1e-13)
+    icosahedron = float(sphuni.gram_logdet(construct("icosahedron")))
+    assert result.value == pytest.approx(icosahedron, abs=1e-12)
+    assert result.certificate.residual < 1e-13
+    assert result.certificate.smallest_eigenvalue > 1
+    assert result.certificate.symmetry_order == 120
+    assert result.value <= result.certificate.bound
+    assert result.record is None
+
+
+@pytest.mark.parametrize("d", [2, 3, 5])
+def test_lines_at_right_angles_have_the_greatest_determinant(d):
+    result = optimize("maxdet", n=d, d=d, kernel=Laplace(1.0), antipodal=True, restarts=2)
+    assert np.abs(result.points @ result.points.T) == pytest.approx(np.eye(d), abs=1e-7)
+    assert result.value == pytest.approx(result.certificate.bound, abs=1e-12)
+    assert "optimal" in result.advice
+
+
+@pytest.mark.parametrize("kernel", [Gaussian(0.7), Laplace(1.0)])
+def test_derivatives_of_the_determinant_of_lines(kernel):
+    points = sphuni.random_points(5, 4, rng=1)
+    move = np.random.default_rng(0).standard_normal((5, 3))
+    h = 1e-4
+    high, least, low = (
+        -float(sphuni.gram_logdet(step_along(points, k * h * move), kernel=kernel, antipodal=True))
+        for k in (1, 0, -1)
+    )
+    gradient, hessian = _logdet_derivatives(kernel, lines=True)(torch.from_numpy(points))
+    along = np.einsum("nde,ne->nd", tangents(points), move)
+    assert (gradient.numpy() * along).sum() == pytest.approx((high - low) / (2 * h), rel=1e-5)
+    bend = (high - 2 * least + low) / h**2
+    assert move.ravel() @ hessian.numpy() @ move.ravel() == pytest.approx(bend, rel=1e-4)
+
+
+def test_a_lone_start_is_no_code_whose_points_are_opposite():
+    for problem, options in (("riesz", {"s": 1.0}), ("maxdet", {"kernel": Gaussian(1.0)})):
+        result = optimize(problem, n=6, antipodal=True, restarts=1, **options)
+        cosines = np.abs(result.points @ result.points.T)[np.triu_indices(6, 1)]
+        assert cosines == pytest.approx(5**-0.5, abs=1e-9)
+
+
+@pytest.mark.parametrize(("n", "d", "s"), [(6, 3, 5), (6, 3, 4), (3, 3, 3), (12, 4, 5)])
+def test_designs_of_lines(n, d, s):
+    result = optimize("design", n=n, d=d, s=s, antipodal=True, restarts=2)
+    both = np.vstack([result.points, -result.points])
+    assert result.value == pytest.approx(float(sphuni.design_residual(both, t=s)), abs=1e-12)
+    assert result.value < 1e-7
 
 
 def test_lines_in_space():
@@ -527,7 +592,15 @@ def test_resume_needs_a_checkpoint():
         ({"problem": "polarization", "n": 5, "s": -2.0}, r"in \(-2, 50\]; got -2"),
         ({"problem": "maxdet", "n": 5}, "n must be a square"),
         ({"problem": "maxdet", "n": 5, "kernel": Riesz(1.0)}, "kernel must be bounded"),
-        ({"problem": "maxdet", "n": 9, "antipodal": True}, "antipodal must be False"),
+        ({"problem": "maxdet", "n": 9, "antipodal": True}, "kernel must be given for 'maxdet'"),
+        (
+            {"problem": "maxdet", "n": 6, "kernel": Dirichlet(2), "antipodal": True},
+            "Gram matrix of 6 lines, with both their ends, in R.3 is singular",
+        ),
+        (
+            {"problem": "design", "n": 6, "s": 1, "antipodal": True},
+            "s must be at least 2 .* any lines, with both their ends, are a design of strength 1",
+        ),
         ({"problem": "design", "n": 9, "s": 2.5}, "s must be the strength"),
         ({"problem": "thomson", "n": 5, "restarts": 0}, "restarts must be at least 1"),
         ({"problem": "thomson", "n": 5, "time_limit": 0.0}, "time_limit must be positive"),
@@ -707,6 +780,32 @@ def test_checkpoints_that_no_search_wrote_are_refused(tmp_path, nonsense):
         optimize("thomson", n=6, restarts=2, checkpoint=path, resume=True)
 
 
+@pytest.mark.parametrize("problem", ["covering", "polarization"])
+def test_hulls_that_nobody_could_wait_for_are_refused(problem):
+    s = 2.0 if problem == "polarization" else None
+    text = (
+        r"n = 20000, d = 8: the hull has about 130,000,000 facets, .* takes about \d+ minutes and "
+        r"132 GiB of memory. Lower n or d"
+    )
+    with pytest.raises(ValueError, match=text):
+        optimize(problem, n=20_000, d=8, s=s, time_limit=10.0)
+    with (
+        sphuni.limit_memory(1 << 28),
+        pytest.raises(BudgetError, match=r"R\^8, where the hull has about 580,000 facets, needs"),
+    ):
+        optimize(problem, n=300, d=8, s=s, time_limit=10.0)
+
+
+def test_a_covering_is_no_better_than_its_deepest_hole():
+    points = sphuni.random_points(250, 8, rng=0)
+    deepest = math.acos(holes(points, 0.0).values.min())
+    measured = sphuni.covering_radius(points)
+    assert not measured.exact
+    assert measured.radius < deepest - 1e-6
+    task = resolve("covering", 250, 8, None, metric="chordal", kernel=None, antipodal=False)
+    assert task.value(points) == pytest.approx(deepest, abs=1e-15)
+
+
 def test_coverings_with_too_many_facets_are_refused():
     with pytest.raises(ValueError, match=r"points of R\^9 can have 682,110 facets"):
         optimize("covering", n=60, d=9)
@@ -810,6 +909,59 @@ def test_dear_values_leave_no_time_to_polish(monkeypatch):
     found = run_batch(Batch(task, 0, seeds(0, 16), "blockwise", end=-1.0))
     assert (measure.calls, ascents.calls) == (1, 0)
     assert not found.complete
+
+
+def test_a_hull_that_does_not_fit_in_is_not_begun(monkeypatch):
+    task = resolve("covering", 12, 4, None, metric="chordal", kernel=None, antipodal=False)
+    clock = Clock(monkeypatch)
+    counted = clock.charging(20.0, _holes.facets)
+    monkeypatch.setattr(_holes, "facets", counted)
+    monkeypatch.setattr(_holes, "hull_seconds", lambda n, d: 20.0)
+    kept = []
+    found = run_batch(Batch(task, 0, seeds(0, 16), "blockwise", 30.0, keep=kept.append))
+    assert counted.calls == 1  # the second would end ten seconds too late
+    assert (found.complete, found.bound, kept) == (False, False, [])
+    assert found.value == pytest.approx(float(sphuni.covering_radius(found.points).radius))
+
+
+def test_a_covering_without_time_for_another_hull_says_what_it_does_not_know(monkeypatch):
+    monkeypatch.setattr(_worst_places, "hull_seconds", lambda n, d: 500.0)
+    monkeypatch.setattr(_holes, "hull_seconds", lambda n, d: 500.0)
+    result = optimize("covering", n=12, d=4, restarts=2, time_limit=100.0)
+    assert result.status == "time limit"
+    assert result.value == pytest.approx(float(sphuni.covering_radius(result.points).radius))
+    assert math.isnan(result.certificate.residual)
+    assert result.certificate.multipliers is None
+    assert result.certificate.value_is_bound is False
+    assert "cut short" in result.advice
+
+
+def test_a_potential_that_was_not_searched_in_time_is_a_bound(monkeypatch, tmp_path):
+    options = {"n": 12, "d": 5, "s": 2.0, "restarts": 2}
+    path = tmp_path / "run.npz"
+    whole = optimize("polarization", **options)
+    with monkeypatch.context() as slow:
+        slow.setattr(_poles, "hull_seconds", lambda n, d: 500.0)
+        cut = optimize("polarization", time_limit=100.0, checkpoint=path, **options)
+    assert cut.status == "time limit"
+    assert cut.certificate.value_is_bound is True
+    assert math.isnan(cut.certificate.residual)
+    assert cut.certificate.places is None
+    assert "the value is a bound" in cut.advice
+    exact = _poles.least_potential(torch.from_numpy(cut.points), Riesz(2.0))
+    assert cut.value >= exact - 1e-12
+    resumed = optimize("polarization", checkpoint=path, resume=True, **options)
+    assert np.array_equal(resumed.points, whole.points)
+    assert resumed.value == whole.value
+    assert resumed.certificate.value_is_bound is False
+
+
+def test_a_bound_is_no_match_for_a_value():
+    task = resolve("polarization", 4, 3, 2.0, metric="chordal", kernel=None, antipodal=False)
+    points = construct("simplex_3")
+    state = State(value=2.5, points=points, cut_value=9.0, cut_points=-points, cut_is_bound=True)
+    assert state.best(task)[0] == 2.5
+    assert dataclasses.replace(state, cut_is_bound=False).best(task)[0] == 9.0
 
 
 def test_optima_are_not_varied_past_the_limit(monkeypatch):

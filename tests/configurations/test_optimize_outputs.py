@@ -3,6 +3,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -152,6 +153,13 @@ def test_save_points_refuses(tmp_path, points, name, message):
     with pytest.raises(ValueError, match=message):
         save_points(points, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("swapped", ["a.npz", Path("a.npz")])
+def test_save_points_with_swapped_arguments_says_so(swapped):
+    message = r"got the name 'a.npz'. The points come first: save_points\(points, path\)"
+    with pytest.raises(TypeError, match=message):
+        save_points(swapped, np.eye(3))
 
 
 def test_a_checkpoint_is_not_overwritten_by_the_answer(tmp_path, capsys):

@@ -40,7 +40,8 @@ def test_the_tables_hold_what_they_should():
     assert counts["maxdet", "3"] == 27
     assert counts["design", "3"] == 70
     assert counts["covering", "3"] == 15
-    assert len(PUBLISHED) == 503
+    assert sum(row["antipodal"] == "false" for row in PUBLISHED) == 503
+    assert sum(row["antipodal"] == "true" for row in PUBLISHED) == 61
     assert len(ALL) == len(_table()) >= 503
 
 
@@ -168,7 +169,7 @@ def test_the_largest_cosine_of_tammes_records_satisfies_its_polynomial():
 
 def test_records_are_monotone_in_n_where_theory_says_so():
     for problem in ("tammes", "covering"):
-        values = [entry.value for entry in records(problem, d=3)]
+        values = [entry.value for entry in records(problem, d=3, antipodal=False)]
         assert all(after <= before + 1e-12 for before, after in itertools.pairwise(values))
     thomson = [entry.value / (entry.n * (entry.n - 1)) for entry in records("thomson", d=3)]
     assert all(after > before for before, after in itertools.pairwise(thomson))
@@ -186,6 +187,9 @@ def test_records_can_be_narrowed():
     assert {entry.s for entry in records("polarization", s=2)} == {2.0}
     assert records("tammes", d=99) == ()
     assert [entry.n for entry in records("covering")][:4] == [4, 5, 6, 7]
+    lines, points = (records("tammes", d=3, antipodal=kind) for kind in (True, False))
+    assert [entry.n for entry in lines] == [2, 3, 4, 6, 7]
+    assert sorted(map(str, lines + points)) == sorted(map(str, records("tammes", d=3)))
 
 
 def test_a_record_is_plain_data():
@@ -193,6 +197,35 @@ def test_a_record_is_plain_data():
     assert entry.to_dict()["value"] == entry.value
     assert entry.s is None
     assert entry.antipodal is False
+
+
+@pytest.mark.parametrize(
+    "entry", records("tammes", antipodal=True), ids=lambda entry: f"{entry.n}d{entry.d}"
+)
+def test_records_of_lines_equal_a_bound_that_no_lines_exceed(entry):
+    bound = sphuni.separation_bound(entry.n, entry.d, antipodal=True)
+    assert entry.value == pytest.approx(bound.value, rel=1e-15)
+    assert entry.status == "proven"
+    if (entry.n, entry.d) == (7, 3):  # not on the list of lines that attain it
+        cube = construct("cube_3")
+        lines = np.vstack([np.eye(3), cube[cube[:, 0] > 0]])
+        cosines = np.abs(lines @ lines.T)[np.triu_indices(7, 1)]
+        assert math.acos(cosines.max()) == pytest.approx(entry.value, rel=1e-15)
+    else:
+        assert bound.attained is True
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "square"),
+    [
+        *((3, 2, 1 / 4), (6, 3, 1 / 5), (10, 5, 1 / 9), (16, 6, 1 / 9), (28, 7, 1 / 9)),
+        *((276, 23, 1 / 25), (4, 4, 0.0), (12, 4, 1 / 4), (120, 8, 1 / 4)),
+    ],
+)
+def test_lines_known_by_their_cosine(n, d, square):
+    entry = record("tammes", n=n, d=d, antipodal=True)
+    assert entry.antipodal is True
+    assert math.cos(entry.value) ** 2 == pytest.approx(square, abs=1e-15)
 
 
 def test_antipodal_rows_are_read():

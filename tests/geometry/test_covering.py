@@ -216,3 +216,18 @@ def test_the_bounds_hold_where_a_hemisphere_is_just_missed_and_no_hull_fits():
     assert result.lower <= np.pi / 2 - gap + 1e-13
     assert result.upper >= np.pi / 2 - gap - 1e-13
     assert result.upper - result.lower < 1e-9
+
+
+def test_a_mesh_ratio_that_is_a_bound_says_so():
+    """It was given without a word, though only the covering radius has a field for that."""
+    points = sphuni.random_points(60, 20, rng=0)
+    found = sphuni.covering_radius(points)
+    assert not bool(found.exact)
+    closest = float(sphuni.separation(points).distance)
+    low, high = (2 * float(bound) / closest for bound in (found.lower, found.upper))
+    message = f"lower bound, as the covering radius is not exact: {low:.4g}, and at most {high:.4g}"
+    with pytest.warns(sphuni.NumericalWarning, match=message) as caught:
+        assert sphuni.mesh_ratio(points) == pytest.approx(low)
+    assert caught[0].filename == __file__
+    with pytest.warns(sphuni.NumericalWarning, match=message):
+        sphuni.mesh_ratio(np.stack([points, np.vstack([points[:-1], points[:1]])]))

@@ -154,3 +154,9 @@ def test_float32_keeps_what_is_left_of_sums_that_cancel():
         found = measure(narrow, **given)
         assert found.dtype == torch.float32
         assert float(found) == pytest.approx(float(measure(wide, **given)), rel=1e-6)
+
+
+@pytest.mark.parametrize("bad", ["2", None, np.ones(2), True])
+def test_a_smoothness_that_is_no_number_is_refused_by_name(bad):
+    with pytest.raises(TypeError, match="smoothness must be a real number; got"):
+        sphuni.worst_case_error(np.eye(3), smoothness=bad)

@@ -7,7 +7,7 @@ from exact_codes import moved
 
 import sphuni
 from sphuni.configurations import construct
-from sphuni.geometry import _ascent
+from sphuni.geometry import _ascent, _branch
 from sphuni.geometry._branch import lowest_potential
 from sphuni.kernels import Riesz
 
@@ -128,6 +128,20 @@ def test_bad_options_are_refused_by_name():
         sphuni.polarization(np.eye(3), s=-3.0)
     with pytest.raises(ValueError, match=r"s must be at least -2.*got nan"):
         sphuni.polarization(np.eye(3), s=float("nan"))
+    for bad in ("2", np.ones(2), True, None):
+        with pytest.raises(TypeError, match="s must be a real number; got"):
+            sphuni.polarization(np.eye(3), s=bad)
+
+
+@pytest.mark.parametrize("antipodal", [False, True])
+@pytest.mark.parametrize("s", [1e3, 1e4])
+def test_potentials_beyond_the_largest_number_are_infinite(s, antipodal):
+    """Newton's equations then hold no numbers, which LAPACK refused; inf is not exact."""
+    points = sphuni.random_points(500, 3, rng=0)
+    result = sphuni.polarization(points, s=s, antipodal=antipodal)
+    assert result.value == np.inf
+    assert 0 <= result.lower < np.inf
+    assert not bool(result.exact)
 
 
 @pytest.mark.parametrize("antipodal", [False, True])
@@ -187,3 +201,74 @@ def test_steep_kernels_are_certified():
     result = sphuni.polarization(points, s=20.0)
     assert bool(result.exact)
     assert result.lower == pytest.approx(8.835117406307342, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "s", "antipodal"),
+    [(300, 4, 2.0, False), (300, 4, 6.0, False), (200, 4, 1.0, True), (2000, 3, 4.0, False)],
+)
+def test_many_points_are_certified(n, d, s, antipodal):
+    result = sphuni.polarization(sphuni.random_points(n, d, rng=0), s=s, antipodal=antipodal)
+    assert bool(result.exact)
+    assert result.lower == pytest.approx(result.value, rel=1e-9)
+
+
+@pytest.mark.parametrize("s", [-1.0, 2.0])
+def test_flat_and_many_minima_take_few_cells(s, monkeypatch):
+    """Tangents alone leave 70 cells around each minimum, and more around flat ones."""
+    monkeypatch.setattr(_branch, "_MOST_CELLS", 1 << 16)
+    assert bool(sphuni.polarization(construct("24-cell"), s=s).exact)
+
+
+def test_worst_poles_on_a_circle_end_with_a_bound(monkeypatch):
+    monkeypatch.setattr(_branch, "_MOST_CELLS", 1 << 16)
+    turns = np.array([0.1, 1.3, 2.5, 3.8, 5.0])
+    flat = np.column_stack([np.cos(turns), np.sin(turns), 0 * turns, 0 * turns])
+    result = sphuni.polarization(flat, s=2.0)
+    assert not bool(result.exact)
+    expected = sphuni.polarization(flat[:, :3], s=2.0).value
+    assert result.value == pytest.approx(expected, rel=1e-12)
+    assert expected * (1 - 1e-4) < result.lower < expected
+
+
+@pytest.mark.parametrize(
+    ("s", "antipodal", "cells"), [(1.0, False, 2000), (2.0, False, 3000), (2.0, True, 8000)]
+)
+def test_a_search_that_ends_early_keeps_what_it_has_shown(s, antipodal, cells, monkeypatch):
+    points = sphuni.random_points(150, 4, rng=1)
+    whole = float(sphuni.polarization(points, s=s, antipodal=antipodal).value)
+    lower = [float(sphuni.polarization(points, s=s, method="bounds", antipodal=antipodal).lower)]
+    for most in (200, 800, cells):
+        monkeypatch.setattr(_branch, "_MOST_CELLS", most)
+        found = sphuni.polarization(points, s=s, antipodal=antipodal)
+        assert not bool(found.exact)
+        lower.append(float(found.lower))
+    assert lower[0] <= lower[1] <= lower[2] < lower[3] < whole
+
+
+@pytest.mark.parametrize("antipodal", [False, True])
+@pytest.mark.parametrize("s", [-1.0, 0.0, 3.0])
+@pytest.mark.parametrize("d", [2, 3, 4])
+def test_bounds_of_cells_hold_within_them(d, s, antipodal):
+    """Points at centres, corners and antipodes of cells included."""
+    kernel = Riesz(s).antipodal() if antipodal else Riesz(s)
+    special = np.eye(d)[:1] if antipodal else np.vstack([np.eye(d)[:1], -np.eye(d)[:1]])
+    points = torch.from_numpy(np.vstack([special, sphuni.random_points(9, d, rng=d)]))
+    corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=torch.float64)] * (d - 1))
+    corners = corners.reshape(-1, d - 1)
+    cells = _branch._faces(d, -np.inf)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range({2: 8, 3: 5, 4: 3}[d]):
+        cells = cells.parts(corners)
+        bounds, values = _branch._cell_bounds(points, kernel, cells, corners, 1e-12)
+        within = torch.rand(30, d - 1, generator=generator, dtype=torch.float64) * 2 - 1
+        inside = torch.cat([torch.zeros_like(corners[:1]), corners, within])
+        places = cells.centre[:, None] + cells.half[:, None, None] * inside
+        cosines = _branch._poles(cells.face, places) @ points.T
+        true = kernel.value((2 - 2 * cosines).clamp_min(0), (2 + 2 * cosines).clamp_min(0)).sum(-1)
+        assert bool((bounds <= true.amin(dim=1) + 1e-12 * len(points)).all())
+        met = values.isfinite()
+        curved = _branch._curved_bounds(points, kernel, cells[met], corners)
+        assert bool((curved <= true[met].amin(dim=1) + 1e-12 * len(points)).all())
+        torch.testing.assert_close(values[met], true[met, 0])
+    assert bool((curved > bounds[met]).any())

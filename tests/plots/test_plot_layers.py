@@ -160,6 +160,53 @@ def test_map_draws_every_layer_and_caps_infinity(tmp_path):
     assert all(np.isfinite(line.get_ydata()).all() for line in drawn)
 
 
+@pytest.mark.parametrize("letters", [10, 100, 200, 700])
+def test_titles_of_any_length_lie_within_the_panel(letters, rows, cosines, nearest):
+    """200 letters were cut at both sides."""
+    spectrum = np.linalg.svd(rows, compute_uv=False)
+    title = ("decoder.layers.11.attention.weight:" * 20)[:letters]
+    heights = []
+    for text in ("one line", title, f"two\n{title}"):
+        figure = plots.layer_panel(
+            cosines=cosines, nearest=nearest, spectrum=spectrum, n=N, d=D, title=text
+        )
+        figure.draw_without_rendering()
+        heights.append(figure.axes[0].get_window_extent().height)
+        extent = figure.texts[0].get_window_extent()
+        width, height = figure.get_size_inches() * figure.dpi
+        assert extent.x0 >= 0
+        assert extent.x1 <= width
+        assert extent.y1 <= height
+        assert figure.texts[0].get_text().replace("\n", "") == text.replace("\n", "")
+    assert min(heights) > 0.9 * heights[0]
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "values"),
+    [(20_000, 200, [9.75, 10.1]), (10**3, 10**9, [1.0, 1.0001]), (10, 10, [1e-4, 3.0])],
+)
+def test_ticks_of_singular_values_are_plain_numbers(n, d, values):
+    """A narrow range had labels such as 9.75 x 10^0."""
+    axes = plots.singular_values(values, n=n, d=d).axes[0]
+    axes.figure.draw_without_rendering()
+    low, high = axes.get_ylim()
+    ticks = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    shown = [float(text) for text in labels]
+    assert 2 <= len(ticks) <= 8
+    assert shown == pytest.approx(list(axes.get_yticks()), rel=1e-6)
+    assert not axes.yaxis.get_minorticklocs().size
+
+
+def test_names_on_a_reference_line_are_not_struck_through():
+    figure = plots.layer_map(
+        [0.5, 0.6], [0.0, 1.0], verdicts=["uniform", "uniform"], names=["a", "b"]
+    )
+    for name in figure.axes[0].texts[-2:]:
+        (halo,) = name.get_path_effects()
+        assert halo._gc == {"linewidth": 3, "foreground": figure.axes[0].get_facecolor()}
+
+
 @pytest.mark.parametrize("top", [2.0, 30.0, 1e4, 1e8])
 def test_map_keeps_its_ticks_and_names_apart(top):
     """Ticks had run into each other below a large excess, and names into the legend."""

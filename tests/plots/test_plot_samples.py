@@ -1,13 +1,16 @@
 """Pictures of samples and tests: what is drawn where."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 
 from sphuni import plots, random_points
+from sphuni.configurations import optimize
 from sphuni.distributions import von_mises_fisher
-from sphuni.stats import power, uniformity_test
+from sphuni.stats import power, uniformity_test, uniformity_tests
 
 
 def dots(figure):
@@ -193,3 +196,113 @@ def test_points_of_any_precision_are_drawn(dtype):
     points = torch.nn.functional.normalize(torch.randn(12, 3), dim=-1).to(dtype).requires_grad_()
     for picture in (plots.sphere, plots.mollweide):
         assert picture(points) is not None
+
+
+SET = random_points(20, 3, rng=0)
+POWER = power("rayleigh", "von_mises_fisher", n=10, d=3, kappa=1.0, n_sets=20, rng=0)
+COUNTS = np.ones(4), np.linspace(-1, 1, 5)
+DRAWN = {
+    "circle": lambda ax: plots.circle(random_points(9, 2, rng=0), ax=ax),
+    "sphere": lambda ax: plots.sphere(SET, ax=ax),
+    "mollweide": lambda ax: plots.mollweide(SET, ax=ax),
+    "null_density": lambda ax: plots.null_density(SET, ax=ax),
+    "projected_ecdf": lambda ax: plots.projected_ecdf(SET, ax=ax),
+    "power_curves": lambda ax: plots.power_curves({"a": [POWER]}, [1.0], ax=ax),
+    "configuration": lambda ax: plots.configuration(SET, ax=ax),
+    "voronoi_cells": lambda ax: plots.voronoi_cells(SET, ax=ax),
+    "contact_graph": lambda ax: plots.contact_graph(SET, ax=ax),
+    "deepest_holes": lambda ax: plots.deepest_holes(SET, ax=ax),
+    "potential_map": lambda ax: plots.potential_map(SET, ax=ax),
+    "quadrature_weights": lambda ax: plots.quadrature_weights(random_points(9, 3, rng=0), ax=ax),
+    "degree_residuals": lambda ax: plots.degree_residuals(SET, ax=ax),
+    "cosine_histogram": lambda ax: plots.cosine_histogram(*COUNTS, d=3, ax=ax),
+    "nearest_angles": lambda ax: plots.nearest_angles(COUNTS[0], np.arange(5.0), n=9, d=3, ax=ax),
+    "singular_values": lambda ax: plots.singular_values([1.0, 2.0], n=9, d=3, ax=ax),
+    "layer_map": lambda ax: plots.layer_map([1.0], [1.0], verdicts=["uniform"], ax=ax),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_axes_that_cannot_be_drawn_into_are_refused(name):
+    """Those of a projection raised whatever matplotlib raised, or drew nonsense."""
+    for projection, kind in (("3d", "Axes3D"), ("polar", "PolarAxes")):
+        axes = Figure().add_subplot(projection=projection)
+        message = rf"ax must be one plain Axes, .*got {kind} \(projection='{projection}'\). Leave"
+        with pytest.raises(TypeError, match=message):
+            DRAWN[name](axes)
+        assert not axes.lines
+    with pytest.raises(TypeError, match=r"ax must be one plain Axes, .*got ndarray. Leave ax out"):
+        DRAWN[name](Figure().subplots(1, 2))
+    figure = Figure()
+    assert DRAWN[name](figure.add_subplot()) is figure
+
+
+def test_every_picture_that_takes_axes_is_tested_for_them():
+    takes = [
+        name for name in plots.__all__ if "ax" in inspect.signature(getattr(plots, name)).parameters
+    ]
+    assert sorted(takes) == sorted(DRAWN)
+
+
+@pytest.mark.parametrize(
+    ("test", "options"),
+    [
+        ("rayleigh", {}),
+        ("rayleigh", {"null": "asymptotic"}),
+        ("bingham", {"null": "monte-carlo", "n_resamples": 199, "rng": 0}),
+        ("riesz", {"s": 0.5, "n_resamples": 999}),
+        ("packing", {}),
+    ],
+)
+def test_null_densities_of_results_show_what_the_result_says(test, options):
+    result = uniformity_test(SET, test, **options)
+    of_result = plots.null_density(result).axes[0]
+    p, lower = float(result.pvalue), float(result.pvalue_lower)
+    words = f"p = {p:.3g}" if p <= lower else f"p lower = {lower:.3g}"
+    assert [text.get_text() for text in of_result.texts] == [f"{result.statistic:.4g}\n{words}"]
+    kind = "simulated" if result.null == "monte-carlo" else result.null
+    assert of_result.get_ylabel() == f"null density ({kind})"
+    if "rng" not in options:
+        of_points = plots.null_density(SET, test, **options).axes[0]
+        assert of_points.get_xlabel() == of_result.get_xlabel()
+        for one, other in zip(of_points.lines, of_result.lines, strict=True):
+            np.testing.assert_array_equal(one.get_xydata(), other.get_xydata())
+
+
+def test_results_that_are_not_of_one_test_of_one_set_are_refused():
+    table = uniformity_tests(SET, tests=["rayleigh", "bingham"])
+    with pytest.raises(TypeError, match=r"points must be an array of shape .*; got TestTable"):
+        plots.null_density(table)
+    batch = uniformity_test(random_points(9, 3, batch=(2,), rng=0), "rayleigh")
+    with pytest.raises(ValueError, match=r"result of one set; got one of a batch of shape \(2,\)"):
+        plots.null_density(batch)
+    with pytest.raises(ValueError, match=r"those of one set; .* batch of shape \(2,\)"):
+        plots.uniformity_report(SET, batch)
+    with pytest.raises(TypeError, match="null, s cannot be given with a result"):
+        plots.null_density(table["rayleigh"], null="asymptotic", s=1.0)
+    with pytest.raises(TypeError, match=r"points must be an array .*got UniformityTestResult"):
+        plots.sphere(table["rayleigh"])
+    with pytest.raises(TypeError, match=r"pvalues must map names of tests to numbers.*got list"):
+        plots.uniformity_report(SET, [0.5])
+    with pytest.raises(TypeError, match=r"curves must map names to lists .*got list"):
+        plots.power_curves([], [])
+    with pytest.raises(TypeError, match=r"curves\['a'\] must be a list of results.*got float"):
+        plots.power_curves({"a": 0.5}, [1.0])
+    with pytest.raises(ValueError, match="curves must hold at least one test; got none"):
+        plots.power_curves({}, [])
+
+
+def test_a_report_takes_the_results_of_tests():
+    table = uniformity_tests(SET, tests=["rayleigh", "riesz:s=0.5"])
+    for given in (table, table["rayleigh"]):
+        axes = plots.uniformity_report(SET, given).axes[1]
+        results = table.results if given is table else (given,)
+        names = [label.get_text() for label in axes.get_yticklabels()]
+        assert names == [result.label for result in results]
+        shown = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
+        assert shown == [float(result.pvalue) for result in results]
+
+
+def test_points_of_a_result_are_drawn():
+    found = optimize("thomson", n=12, d=3, restarts=2, rng=0)
+    assert len(dots(plots.mollweide(found))) == 12

@@ -1,5 +1,6 @@
 """Tests that the stored output of sphunif covers only in part, against their definitions."""
 
+import contextlib
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import stats
 
 import sphuni.stats as st
 from sphuni.distributions import random_points, von_mises_fisher
+from sphuni.stats._null import Null, choose
 from sphuni.stats._simulate import evaluate, simulate_tests
 from sphuni.stats.laws.line import KolmogorovLaw, anderson_law, cramer_law
 from sphuni.stats.laws.rayleigh import RayleighLaw
@@ -145,11 +147,76 @@ def test_wasserstein_distance_of_two_points_by_hand():
     assert ours == pytest.approx(2 / 48)
 
 
-def test_omnibus_combines_its_parts():
+@pytest.mark.parametrize("d", [2, 3, 8, 40])
+@pytest.mark.parametrize("name", ["ccf09", "sliced_wasserstein", "omnibus"])
+def test_statistics_of_lines_do_not_see_signs(name, d):
+    x = random_points(37, d, rng=1)
+    signs = np.where(np.random.default_rng(0).random((37, 1)) < 0.5, -1.0, 1.0)
+    test = st.build_test(name, antipodal=True)
+    ours, flipped = (float(test.statistic(torch.from_numpy(y))) for y in (x, signs * x))
+    assert flipped == pytest.approx(ours, rel=1e-9)
+    assert float(st.build_test(name).statistic(torch.from_numpy(x))) != pytest.approx(ours)
+
+
+@pytest.mark.parametrize("d", [2, 3, 5, 40])
+def test_projections_of_lines_against_their_definition(d):
+    x = random_points(37, d, rng=1)
+    axes = random_points(7, d, rng=2)
+    square = stats.beta(0.5, 0.5 * (d - 1))
+    expected = max(
+        math.sqrt(37) * stats.kstest(square.cdf((axis @ x.T) ** 2), "uniform").statistic
+        for axis in axes
+    )
+    test = st.build_test("ccf09", directions=axes, antipodal=True)
+    assert float(test.statistic(torch.from_numpy(x))) == pytest.approx(expected, rel=1e-9)
+    planes = np.linalg.qr(np.random.default_rng(3).normal(size=(4, d, 2)))[0].swapaxes(1, 2)
+    middle = (np.arange(37) + 0.5) / 37
+    distances = []
+    for plane in planes:
+        u = np.sort(np.arctan2(*(plane[::-1] @ x.T)) / math.pi % 1)
+        distances.append(((u - middle - (u - middle).mean()) ** 2).sum() + 1 / (12 * 37))
+    test = st.build_test("ssw", directions=planes, antipodal=True)
+    assert float(test.statistic(torch.from_numpy(x))) == pytest.approx(np.mean(distances), rel=1e-9)
+
+
+def test_sliced_wasserstein_of_lines_of_the_circle_is_watson():
+    x = random_points(40, 2, rng=2)
+    ours, watson = (
+        st.uniformity_test(x, name, antipodal=True) for name in ("sliced_wasserstein", "watson")
+    )
+    assert ours.statistic == pytest.approx(watson.statistic, rel=1e-12)
+    assert ours.pvalue == pytest.approx(watson.pvalue, rel=1e-9)
+
+
+def test_tests_that_are_constant_for_lines_are_left_out_with_the_reason():
+    x = random_points(12, 3, rng=0)
+    table = st.uniformity_tests(
+        x, antipodal=True, null="monte-carlo", n_resamples=19, rng=0, correction="none"
+    )
+    names = [result.test for result in table]
+    assert {"ccf09", "sliced_wasserstein", "omnibus", "packing", "bingham"} <= set(names)
+    assert "test='packing'" in table.skipped["max_angle"]
+    assert "odd harmonics only" in table.skipped["rayleigh"]
+    assert all(result.parameters["antipodal"] is True for result in table)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "d"), [(8, 2), (10, 3), (50, 3), (60, 10)])
+@pytest.mark.parametrize("name", ["ccf09", "sliced_wasserstein", "omnibus"])
+def test_tests_of_lines_have_their_size(name, n, d):
+    for alpha, slack in ((0.05, 0.007), (0.01, 0.0035)):  # of 10,000 sets: 3 standard errors
+        r = st.size(name, n=n, d=d, antipodal=True, alpha=alpha, n_sets=10_000, rng=5)
+        assert abs(r.upper - alpha) < slack
+        assert abs(r.lower - alpha) < slack
+
+
+@pytest.mark.parametrize("antipodal", [False, True])
+def test_omnibus_combines_its_parts(antipodal):
     x = random_points(60, 3, rng=5)
-    omnibus = st.build_test("omnibus")
+    omnibus = st.build_test("omnibus", antipodal=antipodal)
+    assert len(omnibus.parts) == (4 if antipodal else 5)
     p = [float(st.uniformity_test(x, part, null="auto").pvalue) for part in omnibus.parts]
-    ours = st.uniformity_test(x, "omnibus", null="asymptotic")
+    ours = st.uniformity_test(x, omnibus, null="asymptotic")
     combined = float(st.combine_pvalues(np.minimum(p, 0.99), method="cauchy"))
     assert ours.pvalue == pytest.approx(combined, rel=1e-2)
     axial = np.concatenate([von_mises_fisher(30, 3, kappa=9.0, rng=0), -x[:0]])
@@ -198,11 +265,95 @@ def test_binned_simulation_agrees_with_the_statistics():
         (lambda x: st.uniformity_test(x, "mmd", bandwidth=0.0), "bandwidth must be a positive"),
         (lambda x: st.uniformity_test(x, "quadratik_u", rho=1.0), "rho must lie strictly"),
         (lambda x: st.uniformity_test(x, "ks"), "on the circle"),
+        (lambda x: st.uniformity_test(x, "max_angle", antipodal=True), "take test='packing'"),
+        (lambda x: st.uniformity_test(x, "sobolev", weights=np.eye(2)), "weights must be one row"),
+        (lambda x: st.uniformity_test(x, "sobolev", weights=[[1], [0, 1]]), "must be one row"),
+        (lambda x: st.uniformity_test(x, "sobolev", weights=["a", "b"]), "weights must be one row"),
+        (lambda x: st.uniformity_test(x, "riesz", s=[0.5, 1.0]), "s must be one number"),
+        (lambda x: st.uniformity_test(x, "softmax", kappa=np.ones(2)), "kappa must be one number"),
+        (lambda x: st.uniformity_test(x, "riesz:s"), "as name:key=value; got 'riesz:s'"),
+        (lambda x: st.uniformity_test(x, "riesz:s=a"), "parameter s must be a number, or several"),
+        (lambda x: st.uniformity_test(x, "riesz:s=1:s=2"), "parameter s is given twice"),
+        (lambda x: st.uniformity_test(x, "reisz:s=1"), "test 'reisz' is not known. Did you mean"),
+        (lambda x: st.uniformity_test(x, "rayleigh", m=2), r"'rayleigh' with m = 2 .* the circle"),
+        (lambda x: st.uniformity_test(x, "rayleigh", m=0), "m must be at least 1"),
     ],
 )
 def test_refusals(call, match):
     with pytest.raises(ValueError, match=match):
         call(random_points(10, 3, rng=0))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "match"),
+    [
+        ("riesz", {"s": None}, "s must be a number; got None"),
+        ("prt", {"t": "half"}, "t must be a number; got 'half'"),
+        ("bingham", {"antipodal": "no"}, "antipodal must be a number; got 'no'"),
+        ("riesz:s=0.5", {"s": 1.0}, "test 'riesz:s=0.5' is given s = 1.0 besides"),
+        (st.build_test("riesz"), {"rho": 1.0}, "'riesz' has no parameter 'rho'; it takes"),
+    ],
+)
+def test_parameters_of_another_kind_are_refused(name, parameters, match):
+    with pytest.raises(TypeError, match=match):
+        st.uniformity_test(random_points(10, 3, rng=0), name, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "parameters"),
+    [
+        ("riesz:s=0.5", "riesz", {"s": 0.5}),
+        ("Energy: s = 0.5", "riesz", {"s": 0.5}),
+        ("sobolev:weights=1/0/2", "sobolev", {"weights": (1, 0, 2)}),
+        ("stein:K=4:cf=true", "stein", {"K": 4, "cf": True}),
+        ("bingham:antipodal=true", "bingham", {"antipodal": True}),
+        ("rayleigh:m=3", "rayleigh_m", {"m": 3}),
+    ],
+)
+def test_parameters_may_follow_the_name(text, name, parameters):
+    assert st.build_test(text) == st.build_test(name, **parameters)
+    assert st.build_test(text, **parameters) == st.build_test(name, **parameters)
+
+
+def test_one_mode_is_rayleighs_test_in_every_dimension():
+    for d in (2, 3, 5):
+        x = random_points(20, d, rng=0)
+        ours, plain = st.uniformity_test(x, "rayleigh", m=1), st.uniformity_test(x, "rayleigh")
+        assert (ours.test, ours.pvalue) == ("rayleigh", plain.pvalue)
+    modes = st.uniformity_test(random_points(20, 2, rng=0), "rayleigh_m", m=1)
+    plain = st.uniformity_test(random_points(20, 2, rng=0), "rayleigh")
+    assert modes.statistic == pytest.approx(plain.statistic, rel=1e-12)
+
+
+@pytest.mark.parametrize("d", [2, 3, 4, 512])
+def test_null_laws_of_the_catalogue_can_be_asked_for(d):
+    for info in st.available_tests(d):
+        test = st.build_test(info.name)
+        try:
+            test.check(1000, d)
+        except ValueError:
+            continue  # its default parameters do not suit this dimension
+        for kind in ("exact", "asymptotic"):
+            given = False
+            for n in (10, 100, 1000):
+                with contextlib.suppress(ValueError):
+                    given |= choose(test, n, d, Null(kind)).kind == kind
+            assert given == (kind in info.null_laws), (info.name, kind)
+        assert info.null_laws[-1] == "monte-carlo"
+
+
+def test_the_catalogue_of_a_dimension_lists_its_own_laws():
+    laws = {info.name: info.null_laws for info in st.available_tests(3)}
+    assert laws["sliced_wasserstein"] == ("monte-carlo",)
+    everywhere = {info.name: info.null_laws for info in st.available_tests()}
+    assert "asymptotic" in everywhere["sliced_wasserstein"]
+    # on S^2 the stereographic kernel has no variance, but a law of single pairs from n = 201 on
+    assert laws["stereo"] == ("asymptotic", "monte-carlo")
+    x = random_points(300, 3, rng=0)
+    asked, best = (st.uniformity_test(x, "stereo", null=null) for null in ("asymptotic", "auto"))
+    assert (asked.null, asked.pvalue) == ("asymptotic", best.pvalue)
+    with pytest.raises(ValueError, match="no asymptotic null law at n = 30, d = 3"):
+        st.uniformity_test(x[:30], "stereo", null="asymptotic")
 
 
 def test_the_catalogue_prints_as_a_table():

@@ -145,6 +145,26 @@ def test_tests_simulated_together_have_the_tables_they_have_alone():
     assert together == pytest.approx(alone, rel=1e-12)
 
 
+@pytest.mark.parametrize("degree", [6, 12])
+def test_laws_of_high_harmonics_do_not_depend_on_the_size_of_the_weights(degree):
+    """A weight of 1 on a degree of many harmonics makes a kernel of order 10^4 and more."""
+    tails = []
+    for weight in (1e-8, 1.0, 1e8):
+        test = st.build_test("sobolev", weights=(0.0,) * (degree - 1) + (weight,))
+        law = test.best_law(220, 64).law
+        tails.append(law.tails(law.mean + law.variance**0.5 * np.array([-1.5, 1.5, 3.5])))
+    for other in tails:
+        assert other.log_upper == pytest.approx(tails[0].log_upper, rel=1e-6)
+    sample = simulate_tests([test], 220, 64, 1000, rng=1)[:, 0]
+    assert 0.03 < np.mean(law.tails(sample).upper <= 0.05) < 0.072
+    assert 0.03 < np.mean(law.tails(sample).lower <= 0.05) < 0.072
+
+
+@pytest.mark.parametrize("name", ["poisson:rho=0.9", "softmax:kappa=100"])
+def test_spikes_that_no_grid_resolves_have_no_law_in_formulas(name):
+    assert st.build_test(name).best_law(220, 64) is None
+
+
 @pytest.mark.slow
 def test_close_pairs_are_counted_one_by_one():
     """On S^2 the stereographic kernel has no variance; its law beyond n = 200 is still right."""

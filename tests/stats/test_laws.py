@@ -36,6 +36,14 @@ def test_tail_far_below_the_smallest_float():
     assert law.tails(np.array(8000.0)).log_upper == pytest.approx(-2000.0, rel=1e-12)
 
 
+def test_many_equal_values_have_the_tails_of_one():
+    law = WeightedChi2(np.array([1e-40, 2e-40]), np.array([3.0, 4.0]))
+    for value in (1e-40, 1.7e-39, 1e-37):
+        one, many = law.tails(np.array([value])), law.tails(np.full(600, value))
+        assert many.log_upper == pytest.approx(np.full(600, one.log_upper[0]), rel=1e-10)
+        assert many.log_lower == pytest.approx(np.full(600, one.log_lower[0]), rel=1e-10)
+
+
 def test_weights_of_equal_size_add_their_degrees():
     x = np.array([0.2, 3.0, 40.0])
     one = WeightedChi2(np.array([0.3]), np.array([9.0])).tails(x)

@@ -75,6 +75,25 @@ def test_parameters_that_an_alternative_does_not_have_are_refused():
         power("bingham", "watson", n=20, d=3, kapa=1.0, n_sets=10, rng=0)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": [20, 30]}, "n must be a whole number"),
+        ({"d": 1}, "d must be at least 2"),
+        ({"alpha": [0.05, 0.1]}, "alpha must be a number"),
+        ({"n_sets": 1.5}, "n_sets must be a whole number"),
+        ({"alternative": "watson", "kappa": [0.0, 1.0]}, "kappa must be a number"),
+        ({"alternative": "antipodal_dependent", "kappa": [1.0]}, "kappa must be a number"),
+        ({"alternative": "local_alternative", "strength": [0.1, 0.2]}, "strength must be a number"),
+        ({"alternative": "minimum_energy", "steps": [1, 2]}, "steps must be a whole number"),
+    ],
+)
+def test_several_values_where_one_is_wanted_are_refused(options, message):
+    given = {"alternative": "uniform", "n": 20, "d": 3, "n_sets": 10, "rng": 0} | options
+    with pytest.raises((TypeError, ValueError), match=message):
+        power("rayleigh", **given)
+
+
 def test_every_set_has_clusters_of_its_own():
     """One draw of the centres for all sets would make each run's power another number."""
     given = {"n": 30, "d": 3, "kappa": 20.0, "n_sets": 1000}

@@ -278,6 +278,56 @@ def test_refusals(points, call, error, match):
         call(points)
 
 
+def test_results_unpack_as_those_of_scipy(points):
+    result = st.uniformity_test(points, "gine_fn")
+    statistic, pvalue = result
+    assert (statistic, pvalue) == (result.statistic, result.pvalue)
+
+
+@pytest.mark.parametrize("correction", ["holm", "bh", "none"])
+def test_a_table_adjusts_its_p_values(points, correction):
+    table = st.uniformity_tests(points, ["rayleigh", "bingham", "pad"], correction=correction)
+    for ours, tail in (
+        (table.adjusted, "pvalue"),
+        (table.adjusted_lower, "pvalue_lower"),
+        (table.adjusted_two_sided, "pvalue_two_sided"),
+    ):
+        plain = [float(getattr(result, tail)) for result in table]
+        assert ours.tolist() == st.adjust_pvalues(plain, method=correction).tolist()
+    content = table.to_dict()
+    assert (content["adjusted"], content["correction"]) == (table.adjusted.tolist(), correction)
+    assert f"p_{correction}={table.adjusted[1]:.6g}" in repr(table)
+    assert f"<th>p, {correction}</th>" in table._repr_html_()
+
+
+def test_a_batch_is_adjusted_set_by_set():
+    x = torch.from_numpy(random_points(20, 3, batch=(2, 3), rng=0)).float().requires_grad_()
+    names = ["rayleigh", "bingham"]
+    table = st.uniformity_tests(x, names)
+    assert (table.adjusted.shape, table.adjusted.dtype) == ((2, 3, 2), torch.float32)
+    alone = st.uniformity_tests(x[1, 2], names)
+    torch.testing.assert_close(table.adjusted[1, 2], alone.adjusted)
+    (slope,) = torch.autograd.grad(table.adjusted.sum(), x)
+    assert bool(torch.isfinite(slope).all())
+    assert st.uniformity_tests(x, []).adjusted.shape == (2, 3, 0)
+    with pytest.raises(ValueError, match=r"correction must be one of .*; got 'holmes'"):
+        st.uniformity_tests(x, names, correction="holmes")
+
+
+def test_a_table_is_read_by_name_and_by_parameters(points):
+    table = st.uniformity_tests(points, ["riesz:s=0.5", "riesz", "sobolev:weights=1/0/2"])
+    assert [r.label for r in table] == ["riesz(s=0.5)", "riesz", "sobolev(weights=1/0/2)"]
+    assert table["riesz"].parameters["s"] == 0.5  # the first of that name
+    assert table["riesz:s=1"].parameters["s"] == 1.0
+    assert table["energy:s=0.50"] is table["riesz(s=0.5)"] is table["riesz"]
+    assert table["sobolev:weights=1/0/2"].test == "sobolev"
+    for name in ("riesz:s=0.7", "pad", "none", "riesz:q=1"):
+        with pytest.raises(KeyError, match="is not among"):
+            table[name]
+    alone = st.uniformity_test(points, "riesz:s=0.5")
+    assert table["riesz"].statistic == pytest.approx(alone.statistic, rel=1e-12)
+
+
 def test_result_is_frozen(points):
     with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign"):
         st.uniformity_test(points).pvalue = 0.0

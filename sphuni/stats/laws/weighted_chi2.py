@@ -117,8 +117,9 @@ class WeightedChi2:
         upper[~regular], lower[~regular] = self._chunked(x[~regular])
         if regular.any():
             place = np.log(x[regular] + start)
-            ends = place.min() - 1e-12, place.max() + 1e-12
-            grid = np.linspace(*ends, _MANY)
+            # equal values need a grid too, whose steps are not lost in rounding
+            margin = 1e-12 * max(1.0, float(np.abs(place).max()))
+            grid = np.linspace(place.min() - margin, place.max() + margin, _MANY)
             known = self._chunked(np.exp(grid) - start)
             upper[regular], lower[regular] = (
                 np.minimum(scipy.interpolate.CubicSpline(grid, side)(place), 0.0) for side in known
