@@ -7,7 +7,8 @@ import inspect
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from sphuni.analysis.measure import measure_layer
 from sphuni.analysis.report import ModelReport, Totals
 from sphuni.analysis.sources import Source, open_source, selected
 from sphuni.analysis.verdict import adjust_and_judge
-from sphuni.nn.neurons import NeuronView, Skipped
+from sphuni.nn.neurons import Heads, NeuronView, Skipped, split_of_nothing
 from sphuni.pairwise import PairScan
 
 __all__ = ["analyze", "compare"]
@@ -44,9 +45,9 @@ def analyze(
     baseline: Baseline = "uniform",
     center: bool = False,
     remove_top: int = 0,
-    heads: int | Mapping[str, int] | None = None,
+    heads: Heads = None,
     split_qkv: bool = False,
-    max_bytes: int | None = None,
+    max_bytes: int | str | None = None,
     max_seconds: float = 120.0,
     rng: Seed = 0,
     progress: ProgressCallback | None = None,
@@ -66,12 +67,13 @@ def analyze(
         Subtract the mean row first (embeddings).
     remove_top : int, default 0
         Remove that many leading principal components first (embeddings).
-    heads : int or mapping of name pattern to int, optional
-        Split query, key and value weights into that many heads.
+    heads : int, pair of int, or mapping of name pattern to those, optional
+        Split query, key and value weights into that many heads; a pair (queries, keys) is for keys
+        and values of fewer heads.
     split_qkv : bool, default False
         Split fused query-key-value matrices of Linear layers.
-    max_bytes : int, optional
-        Working memory; default a quarter of what is free.
+    max_bytes : int or str, optional
+        Working memory, as a number or as text ("4G"); default a quarter of what is free.
     max_seconds : float, default 120
         Per layer. Layers whose pairs would take longer on one core are sampled, and say so.
     rng : int, generator or None, default 0
@@ -92,6 +94,11 @@ def analyze(
     TypeError, ValueError
         If an argument is wrong.
 
+    Warns
+    -----
+    UserWarning
+        If `heads` or `split_qkv` splits nothing.
+
     Examples
     --------
     >>> import torch
@@ -111,6 +118,7 @@ def analyze(
     source = open_source(model, heads=heads, split_qkv=split_qkv)
     wanted, unwanted = _as_list(layers), _as_list(exclude)
     _check_patterns(source, wanted)
+    _check_split(source, heads, split_qkv)
     todo = {
         k: item
         for k, item in enumerate(source.items)
@@ -124,7 +132,7 @@ def analyze(
         own = budget_share(ranks.size, max_bytes)
         options = dataclasses.replace(options, max_bytes=own)
         measured = measure_shared(
-            todo, opening(os.fspath(model), heads, split_qkv), options, _measure
+            todo, opening(os.fspath(model), _by_pattern(heads), split_qkv), options, _measure
         )
     with limited(max_bytes):
         reports, partial = _run(
@@ -314,11 +322,14 @@ def _as_list(patterns: Iterable[str] | str | None) -> list[str] | None:
     return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
-def _by_pattern(heads: int | Mapping[str, int] | None) -> dict[str, int] | None:
+def _by_pattern(heads: Heads) -> dict[str, int | list[int]] | None:
     """Numbers of heads as they are recorded, the same for every way to say them."""
     if heads is None:
         return None
-    return {"*": heads} if isinstance(heads, int) else dict(heads)
+    named = heads if isinstance(heads, Mapping) else {"*": heads}
+    return {
+        name: list(one) if isinstance(one, Sequence) else int(one) for name, one in named.items()
+    }
 
 
 def _check_patterns(source: Source, wanted: list[str] | None) -> None:
@@ -327,3 +338,13 @@ def _check_patterns(source: Source, wanted: list[str] | None) -> None:
     if wanted is not None and not any(selected(name, wanted, None) is None for name in views):
         shown = ", ".join(views[:10]) + (", ..." if len(views) > 10 else "")
         raise ValueError(f"layers={wanted} matches no layer; there are: {shown or 'none'}")
+
+
+def _check_split(source: Source, heads: Heads, split_qkv: bool) -> None:
+    """Warn where nothing is called as query, key and value weights usually are."""
+    views = [(item.kind, item.name) for item in source.items if isinstance(item, NeuronView)]
+    nothing = split_of_nothing(views, heads, split_qkv)
+    if nothing is not None:
+        warnings.warn(
+            f"{nothing}: none is called as query, key and value weights usually are", stacklevel=3
+        )

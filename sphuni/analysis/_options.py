@@ -26,7 +26,7 @@ class Options:
     baseline: str = "uniform"
     center: bool = False
     remove_top: int = 0
-    max_bytes: int | None = None
+    max_bytes: int | str | None = None
     max_seconds: float = 120.0
     seed: int = 0
 

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from sphuni.analysis._passes import scan_slab, slab_count, slabs
 from sphuni.analysis._rows import NotMeasurable, prepare
 from sphuni.analysis._sampling import sample_rows
 from sphuni.analysis.sources import Source, open_source
-from sphuni.nn.neurons import NeuronView
+from sphuni.nn.neurons import Heads, NeuronView
 from sphuni.pairwise import PairScan, ScanPart, merge_scans
 
 __all__ = ["Opening", "measure_shared", "opening"]
@@ -26,7 +27,7 @@ class Opening(NamedTuple):
     """How a process opens the model for itself."""
 
     path: str
-    heads: int | tuple[tuple[str, int], ...] | None
+    heads: str
     split_qkv: bool
 
 
@@ -40,9 +41,9 @@ class _Piece(NamedTuple):
     slab: int | None = None
 
 
-def opening(path: str, heads: int | Mapping[str, int] | None, split_qkv: bool) -> Opening:
+def opening(path: str, heads: Heads, split_qkv: bool) -> Opening:
     """Say how to open the model in a form that can be sent and compared."""
-    return Opening(path, tuple(heads.items()) if isinstance(heads, Mapping) else heads, split_qkv)
+    return Opening(path, json.dumps(heads), split_qkv)
 
 
 def measure_shared(
@@ -80,8 +81,7 @@ def _run(piece: _Piece) -> LayerReport | ScanPart | None:
 
 @functools.lru_cache(maxsize=1)
 def _open(opening: Opening) -> Source:
-    heads = dict(opening.heads) if isinstance(opening.heads, tuple) else opening.heads
-    return open_source(opening.path, heads=heads, split_qkv=opening.split_qkv)
+    return open_source(opening.path, heads=json.loads(opening.heads), split_qkv=opening.split_qkv)
 
 
 def _view(opening: Opening, item: int) -> NeuronView:

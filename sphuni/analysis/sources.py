@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sphuni._arrays import to_tensor
 from sphuni.analysis import readers
-from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, tensor_neurons
+from sphuni.nn.neurons import Heads, NeuronView, Skipped, module_neurons, tensor_neurons
 
 __all__ = ["Source", "collect_features", "open_source", "selected"]
 
@@ -26,9 +26,7 @@ class Source(NamedTuple):
     items: list[NeuronView | Skipped]
 
 
-def open_source(
-    model: Any, *, heads: int | Mapping[str, int] | None = None, split_qkv: bool = False
-) -> Source:
+def open_source(model: Any, *, heads: Heads = None, split_qkv: bool = False) -> Source:
     """Read whatever a user calls a model.
 
     Parameters
@@ -149,7 +147,7 @@ def collect_features(
     return torch.cat(rows)[:max_rows]
 
 
-def _open_path(path: Path, heads: Any, split_qkv: bool) -> Source:
+def _open_path(path: Path, heads: Heads, split_qkv: bool) -> Source:
     if path.suffix.lower() in _TEXT:
         return Source(str(path), _points(path.name, readers.read_points(path)))
     loaded = readers.read_tensors(path)

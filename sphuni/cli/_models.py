@@ -41,8 +41,9 @@ def add_analysis_options(parser: argparse.ArgumentParser) -> None:
             "--heads",
             type=_heads,
             action="append",
-            metavar="[GLOB=]K",
-            help="split query, key and value weights (of these names) into K heads",
+            metavar="[GLOB=]Q[,K]",
+            help="split query, key and value weights (of these names) into Q heads, "
+            "or queries into Q and keys and values into K",
         ),
         add("--split-qkv", action="store_true", help="split fused query-key-value weights in 3"),
         add(
@@ -58,14 +59,16 @@ def add_analysis_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=_output.parse_count, default=0, help="seed of what is random (default 0)")
 
 
-def _heads(text: str) -> tuple[str, int]:
-    """Read a number of heads, with the layers it is for."""
-    pattern, _, count = text.rpartition("=")
-    if not count.isdecimal() or int(count) < 1:
+def _heads(text: str) -> tuple[str, int | list[int]]:
+    """Read numbers of heads, with the layers they are for."""
+    pattern, _, found = text.rpartition("=")
+    counts = found.split(",")
+    if len(counts) > 2 or not all(one.isdecimal() and int(one) > 0 for one in counts):
         raise argparse.ArgumentTypeError(
-            f"expected a number of heads such as 12, or GLOB=12; got {text!r}"
+            "expected a number of heads such as 12, 32,8 for fewer heads of keys than of queries, "
+            f"or GLOB=12; got {text!r}"
         )
-    return pattern or "*", int(count)
+    return pattern or "*", int(found) if len(counts) == 1 else [int(one) for one in counts]
 
 
 def refuse_options_of_saved(arguments: argparse.Namespace, *paths: str) -> None:
@@ -95,7 +98,7 @@ def refuse_other_options(arguments: argparse.Namespace, *paths: str) -> None:
         check_same_options(ModelReport.from_json(path).settings, given, names=names)
 
 
-def _by_name(arguments: argparse.Namespace) -> dict[str, int] | None:
+def _by_name(arguments: argparse.Namespace) -> dict[str, int | list[int]] | None:
     return None if arguments.heads is None else dict(arguments.heads)
 
 

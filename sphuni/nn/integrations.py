@@ -19,7 +19,7 @@ __all__ = ["FeatureUniformity", "lightning_callback", "trainer_callback", "with_
 _CHANGEABLE = ("weight", "output_weight", "schedule", "mode")  # without a part in the state
 
 
-def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
+def lightning_callback(method: str = "hs-mhe", *, name: str | None = None, **options: Any) -> Any:
     """Return a Lightning callback that regularises the module it is trained with.
 
     Parameters
@@ -27,15 +27,17 @@ def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
     method, **options
         As in `sphuni.nn.regularize`; `mode` is "decoupled", so the loss that is logged is the
         module's own.
+    name : str, optional
+        Tells callbacks apart that differ in nothing else than weights or schedule.
 
     Returns
     -------
     lightning.pytorch.Callback
         Gradients are added before every optimizer step and before gradient clipping. Its
         regularizer is `.regularizer` from the start of training on; penalties per layer are
-        logged under "sphuni/" every `log_every_n_steps`. Its state is part of the checkpoints,
-        under method and options, so several callbacks may differ in either; weights and schedule
-        may be changed between trainings.
+        logged under "sphuni/", or "sphuni/name/", every `log_every_n_steps`. Its state is part of
+        the checkpoints, under method, name and options, so several callbacks may differ in any of
+        them; weights and schedule may be changed between trainings.
 
     Raises
     ------
@@ -44,6 +46,8 @@ def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
     """
     base: Any = _lightning().Callback
     options = {**options, "mode": "decoupled"}
+    settings = [*_settings(options), *_named(name)]
+    prefix = "sphuni/" if name is None else f"sphuni/{name}/"
 
     class HypersphericalCallback(base):
         """Adds the penalty's gradient before every optimizer step."""
@@ -55,7 +59,7 @@ def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
 
         @property
         def state_key(self) -> str:
-            return f"HypersphericalCallback({', '.join([repr(method), *_settings(options)])})"
+            return f"HypersphericalCallback({', '.join([repr(method), *settings])})"
 
         def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
             self.regularizer = regularize(pl_module, method, **options)
@@ -68,8 +72,8 @@ def lightning_callback(method: str = "hs-mhe", **options: Any) -> Any:
                 return
             self.regularizer.add_gradients(optimizer=optimizer)
             if trainer.global_step % max(1, trainer.log_every_n_steps) == 0:
-                for name, value in self.regularizer.stats.items():
-                    pl_module.log(f"sphuni/{name}", value)
+                for layer, value in self.regularizer.stats.items():
+                    pl_module.log(prefix + layer, value)
 
         def state_dict(self) -> dict[str, Any]:
             return {} if self.regularizer is None else dict(self.regularizer.state_dict())
@@ -89,20 +93,22 @@ def _lightning() -> Any:
     raise ImportError("lightning_callback needs Lightning: pip install lightning")
 
 
-def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
+def trainer_callback(method: str = "hs-mhe", *, name: str | None = None, **options: Any) -> Any:
     """Return a callback that regularises the model of a Hugging Face Trainer.
 
     Parameters
     ----------
     method, **options
         As in `sphuni.nn.regularize`; `mode` is "decoupled".
+    name : str, optional
+        Tells callbacks apart that differ in nothing else than weights or schedule.
 
     Returns
     -------
     transformers.TrainerCallback
         Gradients are added right before every optimizer step, after clipping; the logged loss is
         the model's own. Its regularizer is `.regularizer` from the start of training on, and its
-        state is part of the Trainer's checkpoints, in a file named after method, layers and
+        state is part of the Trainer's checkpoints, in a file named after method, layers, name and
         options but for weights and schedule. With float16 loss scaling take `with_regularizer`
         instead.
 
@@ -125,7 +131,8 @@ def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
         ) from error
     options = {**options, "mode": "decoupled"}
     chosen = {"include", "exclude"}  # what they come to are the layers, which are in the name
-    settings = _settings({name: one for name, one in options.items() if name not in chosen})
+    others = {option: one for option, one in options.items() if option not in chosen}
+    settings = [*_settings(others), *_named(name)]
 
     class HypersphericalCallback(base):
         """Adds the penalty's gradient before every optimizer step."""
@@ -146,6 +153,10 @@ def trainer_callback(method: str = "hs-mhe", **options: Any) -> Any:
 def _settings(options: dict[str, Any]) -> list[str]:
     """The options that tell regularizers apart, in words that are the same in every run."""
     return [f"{name}={options[name]!r}" for name in sorted(options) if name not in _CHANGEABLE]
+
+
+def _named(name: str | None) -> list[str]:
+    return [] if name is None else [f"name={name!r}"]
 
 
 def _state_keeper() -> Any:

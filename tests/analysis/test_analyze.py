@@ -1,6 +1,7 @@
 """The whole path: what can be analysed, what is skipped and why, interruption, errors."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -96,6 +97,26 @@ def test_complex_points_are_not_read_as_their_real_parts(rng):
     with pytest.raises(TypeError, match="must be an array of real numbers; got dtype complex128"):
         analyze(points)
     assert analyze(torch.as_tensor(points)).layers[0].reason.startswith("complex numbers")
+
+
+def test_keys_of_fewer_heads_are_recorded_as_they_are_saved(tmp_path):
+    state = {"q_proj.weight": torch.randn(8, 6), "k_proj.weight": torch.randn(4, 6)}
+    report = analyze(state, heads=(4, 2))
+    assert [layer.n for layer in report.layers] == [2] * 6
+    report.to_json(tmp_path / "a.json")
+    saved = ModelReport.from_json(tmp_path / "a.json")
+    assert saved.settings["heads"] == {"*": [4, 2]}
+    assert compare(saved, state, heads=(4, 2)).summary()["same"] == 6
+
+
+@pytest.mark.parametrize("options", [{"heads": 7}, {"heads": {"x*": (4, 2)}}, {"split_qkv": True}])
+def test_a_split_of_nothing_is_said(options):
+    (name,) = options
+    with pytest.warns(UserWarning, match=rf"{name}=.* splits no layer: none is called as query"):
+        analyze(nn.Linear(6, 4), **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        analyze(nn.MultiheadAttention(8, 2), split_qkv=True)
 
 
 def test_heads_are_recorded_however_they_were_said(tmp_path):

@@ -280,7 +280,7 @@ def test_options_reach_the_analysis(analyse):
     calls = analyse(sample_reports.model((sample_reports.layer("a"),)))
     options = (
         "--layers a* --layers b* --exclude c --baseline init --center --remove-top 2 "
-        "--heads vision*=16 --heads 12 --split-qkv"
+        "--heads vision*=16 --heads text*=32,8 --heads 12 --split-qkv"
     )
     assert main(["analyze", "m.pt", *options.split(), "--max-bytes", "1.5GiB", "--seed", "7"]) == 0
     assert main(["analyze", "m.pt", "--max-seconds", "2.5"]) == 0
@@ -294,7 +294,7 @@ def test_options_reach_the_analysis(analyse):
                 "baseline": "init",
                 "center": True,
                 "remove_top": 2,
-                "heads": {"vision*": 16, "*": 12},
+                "heads": {"vision*": 16, "text*": [32, 8], "*": 12},
                 "split_qkv": True,
                 "max_bytes": 3 << 29,
                 "max_seconds": 120.0,
@@ -434,7 +434,7 @@ def test_bad_seconds(text, capsys):
     assert "expected a positive number of seconds" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "0", "x", "a=", "a=-1", "1.5"])
+@pytest.mark.parametrize("text", ["", "0", "x", "a=", "a=-1", "1.5", "4,", "4,0", "4,2,2"])
 def test_bad_heads(text, capsys):
     assert main(["analyze", "m.pt", f"--heads={text}"]) == 2
     assert "expected a number of heads such as 12" in capsys.readouterr().err

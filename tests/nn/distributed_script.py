@@ -75,6 +75,22 @@ def compare_all(rank):
     return worst
 
 
+def compare_draws_apart(rank):
+    """Ranks that draw for themselves are averaged, as the projections of one process would be."""
+    plain, x = network().double(), torch.randn(8, 40, dtype=torch.float64)
+    options = {"k": 5, "C": 2, "rank_seeds": True, "project_first": True}
+    reg = snn.regularize(plain, "rp-comhe", **options)
+    own = {name: g.clone() for name, g in backward(plain, reg, x).items()}
+    expected = {}
+    for name, gradient in own.items():
+        dist.all_reduce(total := gradient.clone())
+        expected[name] = total / 2
+    model = DistributedDataParallel(network().double())
+    got = backward(model, snn.regularize(model, "rp-comhe", **options), x)
+    assert compare(got, expected) < LIMITS[torch.float64]
+    assert compare(got, own) > 1e-3
+
+
 def compare(got, expected):
     """Largest difference of an entry, relative to the largest gradient of its parameter."""
     assert set(got) == set(expected), set(got) ^ set(expected)
@@ -110,6 +126,7 @@ def main(rank, store, killed_after=None):
         train_until_killed(rank, int(killed_after))
         return
     worst = compare_all(rank)
+    compare_draws_apart(rank)
     gc.collect()  # reducers must be gone before the process group they use
     dist.barrier()
     dist.destroy_process_group()

@@ -228,3 +228,47 @@ def test_adapters_of_peft_are_part_of_the_weight_as_used():
         expected = torch.autograd.grad(snn.mhe(used), layer.lora_B["default"].weight)[0]
         torch.testing.assert_close(layer.lora_B["default"].weight.grad, expected)
         assert layer.base_layer.weight.grad is None
+
+
+@pytest.mark.parametrize("kind", ["dora", "ia3 rows", "ia3 inputs", "hra"])
+def test_the_weight_as_used_is_the_one_that_peft_merges(kind):
+    peft = pytest.importorskip("peft")
+    torch.manual_seed(0)
+    configs = {
+        "dora": lambda: peft.LoraConfig(
+            target_modules=["0"], r=2, use_dora=True, init_lora_weights=False
+        ),
+        "ia3 rows": lambda: peft.IA3Config(target_modules=["0"], feedforward_modules=[]),
+        "ia3 inputs": lambda: peft.IA3Config(target_modules=["0"], feedforward_modules=["0"]),
+        "hra": lambda: peft.HRAConfig(target_modules=["0"], r=2, init_weights=False),
+    }
+    plain = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    model = peft.get_peft_model(plain, configs[kind]())
+    for name, parameter in model.named_parameters():
+        if "ia3_l" in name or "magnitude" in name:
+            nn.init.uniform_(parameter, 0.5, 2.0)
+    reg = snn.regularize(model, "so" if kind != "hra" else "mhe", include="0", output_layer=None)
+    (layer,) = reg.layers
+    with torch.no_grad():  # a frozen layer has no penalty beside others that are trained
+        reg()
+    value = reg.stats[layer.name]
+    merged = model.merge_and_unload()[0].weight
+    expected = snn.so(merged) if kind != "hra" else snn.mhe(merged)
+    torch.testing.assert_close(value, expected.detach())
+
+
+def test_heads_and_experts_of_transformers():
+    transformers = pytest.importorskip("transformers", minversion="5.0")
+    sizes = {"hidden_size": 16, "intermediate_size": 20, "num_hidden_layers": 1, "vocab_size": 20}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2}
+    config = transformers.MixtralConfig(**sizes, num_local_experts=3)
+    model = transformers.MixtralForCausalLM(config)
+    reg = snn.regularize(model, "mhe", heads=(4, 2))
+    shapes = {r.name.removeprefix("model.layers.0."): (r.n, r.d) for r in reg.describe().rows}
+    assert shapes["self_attn.q_proj.weight[head 3]"] == (4, 16)
+    assert shapes["self_attn.v_proj.weight[head 1]"] == (4, 16)
+    assert shapes["mlp.experts.gate_up_proj[expert 2]"] == (40, 16)
+    assert shapes["mlp.experts.down_proj[expert 2]"] == (16, 20)
+    config = transformers.GPT2Config(n_embd=12, n_layer=1, n_head=3, vocab_size=20, n_positions=8)
+    reg = snn.regularize(transformers.GPT2Model(config), "mhe", heads=3, include="c_attn")
+    assert [(row.n, row.d) for row in reg.describe().rows] == [(4, 12)] * 9

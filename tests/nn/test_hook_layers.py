@@ -173,6 +173,87 @@ def test_adapters_keep_their_digits_beside_a_base_in_half_precision():
     assert reg().item() == pytest.approx(F.mhe(exact).item(), rel=1e-6)
 
 
+def used_weight(adapted):
+    """The weight that merging gives, from a base and the parameters of an adapter."""
+    base, change = adapted.base_layer.weight, getattr(adapted, adapted.factor)["default"]
+    if adapted.fan_in_fan_out:
+        base = base.t()
+    if adapted.factor == "ia3_l":
+        return base * change
+    whole = base + (change.t() if adapted.fan_in_fan_out else change)
+    lengths = adapted.lora_magnitude_vector["default"].weight
+    return lengths[:, None] * whole / whole.norm(dim=1, keepdim=True)
+
+
+class Conv1D(nn.Module):
+    """As the one of transformers, which stores (in, out)."""
+
+    def __init__(self, nx, nf):
+        super().__init__()
+        self.nf, self.weight = nf, nn.Parameter(torch.randn(nx, nf))
+
+
+@pytest.mark.parametrize("mode", ["graph", "decoupled"])
+@pytest.mark.parametrize("base", [lambda: nn.Linear(6, 5), lambda: Conv1D(6, 5)])
+@pytest.mark.parametrize("kind", ["dora", "ia3 rows", "ia3 inputs"])
+def test_adapters_that_scale_a_weight_are_part_of_it(kind, base, mode):
+    model = nn.Sequential(Adapted(base(), "lora_A" if kind == "dora" else "ia3_l"))
+    adapted = model[0]
+    adapted.fan_in_fan_out = isinstance(adapted.base_layer, Conv1D)
+    n, d = 5, 6
+    if kind == "dora":
+        learned = nn.Module()
+        learned.weight = nn.Parameter(torch.linspace(0.5, 2.0, n))
+        adapted.lora_magnitude_vector = nn.ModuleDict({"default": learned})
+        trained = [adapted.lora_A["default"], learned.weight]
+    else:
+        shape = (n, 1) if kind == "ia3 rows" else (1, d)
+        adapted.ia3_l["default"] = nn.Parameter(torch.linspace(0.5, 2.0, max(shape)).view(shape))
+        trained = [adapted.ia3_l["default"]]
+    reg = snn.regularize(model, "so", weight=1.0, output_layer=None, mode=mode)
+    assert [row.name for row in reg.describe().rows] == ["0.base_layer.weight"]
+    rows = used_weight(adapted)
+    torch.testing.assert_close(read_rows(model, reg.layers[0]), rows)
+    expected = torch.autograd.grad(F.so(rows), trained)
+    if mode == "graph":
+        reg().backward()
+    else:
+        reg.add_gradients()
+    for parameter, gradient in zip(trained, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_lengths_of_dora_on_a_convolution():
+    model = nn.Sequential(Adapted(nn.Conv2d(3, 4, 2), "lora_A"))
+    learned = nn.Module()
+    learned.weight = nn.Parameter(torch.linspace(0.5, 2.0, 4).view(1, 4, 1, 1))
+    model[0].lora_magnitude_vector = nn.ModuleDict({"default": learned})
+    (layer,) = snn.regularize(model, "so", include="base_layer").layers
+    lengths = read_rows(model, layer).norm(dim=1)
+    torch.testing.assert_close(lengths, learned.weight.flatten())
+
+
+@pytest.mark.parametrize("factor", ["oft_R", "boft_R", "hra_u"])
+def test_adapters_that_turn_all_rows_are_left_out(factor):
+    model = nn.Sequential(Adapted(nn.Linear(6, 5), factor))
+    reg = snn.regularize(model, "mhe", include="0")
+    assert [layer.name for layer in reg.layers] == ["0.base_layer.weight"]
+    assert torch.equal(read_rows(model, reg.layers[0]), model[0].base_layer.weight)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    "scripted", [torch.jit.script, lambda model: torch.jit.trace(model, torch.ones(2, 4))]
+)
+def test_script_modules_are_refused_with_what_to_do(scripted):
+    model = perceptron(4, 5, 3)
+    other = scripted(model)
+    with pytest.raises(TypeError, match=r"model is a ScriptModule.*give the module that it was"):
+        snn.regularize(other, "mhe")
+    snn.regularize(model, "mhe")().backward()
+    assert next(other.parameters()).grad.abs().max() > 0
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("axis", [0, 1])
 def test_weights_of_older_spectral_normalisation_are_read_along_their_own_axis(axis):
@@ -218,3 +299,129 @@ def test_layers_without_a_shape_yet_are_left_out_which_is_said():
     assert snn.regularize(model, "mhe").left_out == (
         ("0.weight", "not initialised yet: run one batch through the lazy module first"),
     )
+
+
+class Attention(nn.Module):
+    """Attention of 2 heads in every form: fused, one for each, stored (in, out), by experts."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.c_attn = nn.Linear(6, 18), Conv1D(6, 18)
+        self.q_proj, self.k_proj = nn.Linear(6, 8), nn.Linear(6, 4)
+        self.gate_up_proj = nn.Parameter(torch.randn(3, 6, 10))
+        self.down_proj = nn.Parameter(torch.randn(3, 5, 6))
+        self.proj = nn.Linear(6, 6)
+
+
+def parts_of(model):
+    """The sets of neurons of `Attention` with 2 heads of queries and 1 of keys, by hand."""
+    found = {}
+    names = ["q head 0", "q head 1", "k head 0", "k head 1", "v head 0", "v head 1"]
+    for owner, weight in [("qkv", model.qkv.weight), ("c_attn", model.c_attn.weight.t())]:
+        for name, part in zip(names, weight.chunk(6), strict=True):
+            found[f"{owner}.weight[{name}]"] = part
+    for i, part in enumerate(model.q_proj.weight.chunk(2)):
+        found[f"q_proj.weight[head {i}]"] = part
+    found["k_proj.weight[head 0]"] = model.k_proj.weight
+    for name in ("gate_up_proj", "down_proj"):
+        for i, stored in enumerate(getattr(model, name)):
+            found[f"{name}[expert {i}]"] = stored.t()
+    found["proj.weight"] = model.proj.weight
+    return found
+
+
+HEADS = {"?_proj.weight": (2, 1), "*": 2}
+
+
+@pytest.mark.parametrize("mode", ["graph", "decoupled"])
+@pytest.mark.parametrize("method", ["mhe", "mhp"])
+def test_heads_and_experts_are_sets_of_their_own(method, mode):
+    torch.manual_seed(0)
+    model = Attention()
+    parts = parts_of(model)
+    reg = snn.regularize(model, method, heads=HEADS, mode=mode, output_layer=None)
+    rows = {row.name: (row.n, row.d) for row in reg.describe().rows}
+    assert rows == {name: tuple(part.shape) for name, part in parts.items()}
+    assert set(rows) == {row.name for row in reg.summary().rows}
+    twin = snn.regularize(model, method, heads=HEADS, output_layer=None)
+    total = sum(
+        twin.weights[0] * objective(parts[layer.name])
+        for layer, objective in zip(twin.layers, twin.objectives, strict=True)
+    )
+    trained = [p for name, p in model.named_parameters() if "bias" not in name]
+    expected = torch.autograd.grad(total, trained)
+    if mode == "graph":
+        reg().backward()
+    else:
+        reg.add_gradients()
+    for parameter, gradient in zip(trained, expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_heads_resume_where_they_were_saved():
+    model, options = Attention(), {"heads": HEADS, "k": 2, "C": 2, "project_first": True}
+    reg = snn.regularize(model, "rp-comhe", **options)
+    for _ in range(3):
+        reg()
+    resumed = snn.regularize(model, "rp-comhe", **options)
+    resumed.load_state_dict(reg.state_dict())
+    assert torch.equal(resumed(), reg())
+
+
+def test_fused_weights_are_split_in_three_where_that_is_asked_for():
+    model = Attention()
+    whole = {layer.name for layer in snn.regularize(model, "mhe").layers}
+    assert {"qkv.weight", "c_attn.weight"} <= whole
+    reg = snn.regularize(model, "mhe", split_qkv=True, include=["qkv", "c_attn"])
+    names = [f"{owner}.weight[{part}]" for owner in ("qkv", "c_attn") for part in "qkv"]
+    assert [row.name for row in reg.describe().rows] == names
+    (k,) = (layer for layer in reg.layers if layer.name == "c_attn.weight[k]")
+    assert torch.equal(read_rows(model, k), model.c_attn.weight.t()[6:12])
+    with pytest.raises(ValueError, match=r"'qkv.weight' has 18 rows for 12 parts"):
+        snn.regularize(model, "mhe", heads=4)
+
+
+@pytest.mark.parametrize("output_layer", ["auto", "qkv", "qkv.weight"])
+def test_all_parts_of_a_weight_have_one_role(output_layer):
+    model = nn.ModuleDict({"c_attn": nn.Linear(6, 18), "mid": nn.Linear(6, 5)})
+    model["qkv"] = nn.Linear(5, 12)
+    reg = snn.regularize(model, "mhe", split_qkv=True, output_layer=output_layer)
+    roles = [layer.role for layer in reg.layers]
+    assert roles == ["first"] * 3 + ["hidden"] + ["output"] * 3
+    alone = snn.regularize(nn.ModuleDict({"qkv": nn.Linear(6, 18)}), "mhe", split_qkv=True)
+    assert [layer.role for layer in alone.layers] == ["first"] * 3
+
+
+class Counted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, weight):
+        self.calls += 1
+        return weight.sin()
+
+
+@pytest.mark.parametrize("mode", ["graph", "decoupled"])
+def test_a_weight_that_is_computed_is_so_once_for_all_its_parts(mode):
+    model = nn.ModuleDict({"qkv": nn.Linear(6, 18)})
+    parametrize.register_parametrization(model["qkv"], "weight", Counted())
+    reg = snn.regularize(model, "mhe", heads=3, mode=mode)
+    counted = model["qkv"].parametrizations.weight[0]
+    counted.calls = 0
+    if mode == "graph":
+        reg().backward()
+    else:
+        reg.add_gradients()
+    assert counted.calls == 1
+    weight = model["qkv"].parametrizations.weight.original
+    total = sum(F.mhe(part) for part in weight.sin().chunk(9))
+    (expected,) = torch.autograd.grad(total, weight)
+    torch.testing.assert_close(weight.grad, expected)
+
+
+@pytest.mark.parametrize("options", [{"heads": 2}, {"heads": {"q": 2}}, {"split_qkv": True}])
+def test_a_split_of_nothing_is_said(options):
+    (name,) = options
+    with pytest.warns(UserWarning, match=rf"{name}=.* splits no layer.*Its layers are 0.weight"):
+        snn.regularize(perceptron(4, 8, 6), "mhe", **options)

@@ -466,3 +466,53 @@ def test_half_precision_gradients_of_the_opaque_operation_are_clamped():
         for name, value in gradients(model).items():
             assert got[name].isfinite().all()
             torch.testing.assert_close(got[name], value, rtol=5e-3, atol=6e-8 * factor)
+
+
+def on_rank(monkeypatch, rank):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("rp-comhe", {"k": 3, "C": 2}), ("group-comhe", {"k": 3, "C": 2}), ("hs-mhe", {"rows": 3})],
+)
+def test_ranks_draw_for_themselves_where_that_is_asked_for(method, options, monkeypatch):
+    model, options = net(), {**options, "project_first": True}
+
+    def penalty(rank, **more):
+        on_rank(monkeypatch, rank)
+        return snn.regularize(model, method, **options, **more)().item()
+
+    assert penalty(0) == penalty(1)
+    apart = [penalty(rank, rank_seeds=True) for rank in (0, 1, 1, 2)]
+    assert apart[0] == penalty(0)
+    assert apart[1] == apart[2]
+    assert len(set(apart)) == 3
+
+
+def test_a_state_of_another_rank_leaves_a_rank_its_own_draws(monkeypatch):
+    model, options = net(), {"k": 3, "C": 2, "rank_seeds": True}
+    on_rank(monkeypatch, 0)
+    saved = snn.regularize(model, "rp-comhe", **options)
+    saved()
+    state = saved.state_dict()
+    on_rank(monkeypatch, 1)
+    gone_on, resumed = (snn.regularize(model, "rp-comhe", **options) for _ in range(2))
+    gone_on()
+    resumed.load_state_dict(state)
+    assert resumed().item() == gone_on().item()
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("rp-comhe", {"mode": "decoupled"}, "rank_seeds needs mode='graph'"),
+        ("hs-mhe", {}, r"for random projections .* and rows=.*'hs-mhe' with these layers"),
+        ("ap-comhe", {"k": 3}, "without poles or learned projections; 'ap-comhe'"),
+        ("rp-comhe", {"k": 3, "objective": "hs-mhp"}, "without poles or learned projections"),
+    ],
+)
+def test_ranks_must_agree_where_their_draws_are_remembered(method, options, message):
+    with pytest.raises(ValueError, match=message):
+        snn.regularize(net(), method, rank_seeds=True, **options)

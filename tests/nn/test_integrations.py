@@ -66,8 +66,19 @@ def test_lightning_callbacks_have_keys_of_their_own_which_last():
     assert key(include=nn.Linear, s=1.0, weight=2.0) == (
         "HypersphericalCallback('mhe', include=<class 'torch.nn.modules.linear.Linear'>, s=1.0)"
     )
-    assert len({key(), key("mhs"), key(s=0), key(include="0")}) == 4
+    assert len({key(), key("mhs"), key(s=0), key(include="0"), key(name="a")}) == 5
+    assert key(name="a", weight=1.0) == key(name="a") != key(name="b")
     assert key(schedule=lambda call: 1.0, weight=1.0) == key(output_weight=2.0)
+
+
+@pytest.mark.usefixtures("lightning")
+def test_lightning_callbacks_with_a_name_log_under_it():
+    module, trainer = Module(), types.SimpleNamespace(global_step=0, log_every_n_steps=1)
+    for name in (None, "late"):
+        callback = lightning_callback("mhe", name=name, include="net.0")
+        callback.on_fit_start(trainer, module)
+        callback.on_before_optimizer_step(trainer, module, None)
+    assert set(module.logged) == {"sphuni/net.0.weight", "sphuni/late/net.0.weight"}
 
 
 def test_lightning_is_named_where_it_is_missing(monkeypatch):
@@ -135,6 +146,8 @@ KINDS = {
     # the same method on the same layers, with other options
     "mhe  ": {"include": "^head", "s": 0.0},
     "mhe   ": {"include": "^head", "every": 2},
+    # the same but for the weight, and a name
+    "mhe    ": {"include": "^head", "weight": 2.0, "name": "strong"},
 }
 
 
@@ -151,9 +164,9 @@ def test_several_trainer_callbacks_resume_each_from_its_own_state(tmp_path):
     for callback in before:
         callback.on_save(args, at_step(7), None)
     names = sorted(file.name for file in (tmp_path / "checkpoint-7").iterdir())
-    assert len(names) == 6
+    assert len(names) == 7
     after = [begun(k.strip(), args, 7, model, **options) for k, options in KINDS.items()]
-    assert [callback.regularizer.calls for callback in after] == [1, 2, 3, 4, 5, 6]
+    assert [callback.regularizer.calls for callback in after] == [1, 2, 3, 4, 5, 6, 7]
     assert torch.equal(
         after[0].regularizer.objectives[0].poles, before[0].regularizer.objectives[0].poles
     )

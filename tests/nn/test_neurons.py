@@ -298,6 +298,130 @@ def test_heads_that_do_not_divide():
         list(tensor_neurons(state, heads=3))
 
 
+def test_keys_of_fewer_heads_have_a_number_of_their_own():
+    state = {f"{name}.weight": torch.randn(n, 6) for name, n in [("wq", 8), ("to_k", 4), ("v", 4)]}
+    found = views(tensor_neurons(state, heads=(4, 2)))
+    assert [v.matrix.shape[0] for v in found.values()] == [2] * 8
+    assert list(found)[-1] == "v.weight[head 1]"
+
+
+def test_fused_weights_of_fewer_key_heads():
+    weight = torch.arange(96.0).reshape(16, 6)
+    pair = {"*": (4, 2)}
+    found = views(tensor_neurons({"qkv_proj.weight": weight}, heads=pair))
+    order = [*(f"q head {i}" for i in range(4)), "k head 0", "k head 1", "v head 0", "v head 1"]
+    assert list(found) == [f"qkv_proj.weight[{part}]" for part in order]
+    assert torch.equal(torch.cat([v.matrix for v in found.values()]), weight)
+    grouped = views(tensor_neurons({"query_key_value.weight": weight}, heads=pair))
+    order = ["q head 0", "q head 1", "k head 0", "v head 0"]
+    order += ["q head 2", "q head 3", "k head 1", "v head 1"]
+    assert list(grouped) == [f"query_key_value.weight[{part}]" for part in order]
+    assert torch.equal(torch.cat([v.matrix for v in grouped.values()]), weight)
+    one = views(tensor_neurons({"c_attn.weight": torch.randn(12, 8)}, heads=(4, 1)))
+    assert [v.matrix.shape for v in one.values()] == [(2, 8)] * 6
+
+
+@pytest.mark.parametrize(
+    ("heads", "error", "message"),
+    [
+        (
+            4,
+            ValueError,
+            r"'a.qkv.weight' has 16 rows for 12 parts.*heads={pattern: \(queries, keys",
+        ),
+        ((4, 3), ValueError, "so 4 heads of queries cannot have 3 of keys"),
+        ((4, 2, 2), ValueError, r"heads must be a number, or one .*; got \(4, 2, 2\)"),
+        (0, ValueError, "heads must be at least 1; got 0"),
+        ("4", TypeError, "heads must be a whole number; got '4'"),
+        ({"*": 2.5}, TypeError, "heads must be a whole number; got 2.5"),
+    ],
+)
+def test_bad_numbers_of_heads(heads, error, message):
+    with pytest.raises(error, match=message):
+        list(tensor_neurons({"a.qkv.weight": torch.randn(16, 6)}, heads=heads))
+
+
+def test_thirds_that_do_not_exist():
+    state = {"a.qkv.weight": torch.randn(16, 6)}
+    with pytest.raises(ValueError, match=r"split_qkv takes a third .*'a.qkv.weight' has"):
+        list(tensor_neurons(state, split_qkv=True))
+    assert len(list(tensor_neurons(state, split_qkv=True, heads={"a.*": (6, 1)}))) == 8
+
+
+@pytest.mark.parametrize("name", ["in_proj", "c_attn"])
+def test_projections_of_other_use_are_not_split(name):
+    model = nn.ModuleDict({name: nn.Linear(6, 12, bias=False)})
+    for options in ({"split_qkv": True}, {"heads": 3}):
+        assert list(views(module_neurons(model, **options))) == [f"{name}.weight"]
+    model[name] = nn.Linear(6, 18, bias=False)
+    assert len(views(module_neurons(model, split_qkv=True))) == 3
+
+
+@pytest.mark.parametrize("wrapper", ["base_layer", "_orig_mod", "modules_to_save.default"])
+def test_wrapped_attention_weights_are_split(wrapper):
+    inner = nn.Linear(6, 18, bias=False)
+    for part in reversed(wrapper.split(".")):
+        inner = nn.ModuleDict({part: inner})
+    name = f"qkv.{wrapper}.weight"
+    parts = [f"{name}[{part}]" for part in "qkv"]
+    model = nn.ModuleDict({"qkv": inner})
+    assert list(views(module_neurons(model, split_qkv=True))) == parts
+    assert list(views(tensor_neurons(model.state_dict(), split_qkv=True))) == parts
+
+
+@pytest.mark.parametrize(
+    "make", [module_neurons, lambda m, **o: tensor_neurons(m.state_dict(), **o)]
+)
+def test_patterns_choose_among_layers_of_multihead_attention(make):
+    model = nn.ModuleList([nn.MultiheadAttention(8, 4), nn.MultiheadAttention(8, 4, kdim=6)])
+    only = views(make(model, heads={"0.in_proj_weight": 4}))
+    assert [name for name in only if "head" in name] == [
+        f"0.in_proj_weight[{part} head {i}]" for part in "qkv" for i in range(4)
+    ]
+    other = views(make(model, heads={"1.k_proj_weight": 4}))
+    assert [name for name in other if "head" in name] == [
+        f"1.k_proj_weight[head {i}]" for i in range(4)
+    ]
+
+
+class Experts(nn.Module):
+    """Stacks as transformers keeps them, of 3 experts with 6 inputs and 5 hidden neurons."""
+
+    def __init__(self, first, across, *, said=None):
+        super().__init__()
+        hidden = 10 if first == "gate_up_proj" else 5
+        for name, n, d in [(first, hidden, 6), ("down_proj", 6, 5)]:
+            shape = (3, d, n) if across else (3, n, d)
+            self.register_parameter(name, nn.Parameter(torch.randn(shape)))
+        if said is not None:
+            self.is_transposed = said
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("make", [module_neurons, lambda m: tensor_neurons(m.state_dict())])
+def test_every_expert_is_a_set_in_the_order_that_the_shapes_allow(make, across):
+    model = nn.ModuleDict({"experts": Experts("gate_up_proj", across)})
+    found = views(make(model))
+    assert list(found) == [
+        f"experts.{name}[expert {i}]" for name in ("gate_up_proj", "down_proj") for i in range(3)
+    ]
+    assert {v.kind for v in found.values()} == {"experts"}
+    assert [v.matrix.shape for v in found.values()] == [(10, 6)] * 3 + [(6, 5)] * 3
+    stack = model["experts"].down_proj.detach()
+    expected = stack[1].t() if across else stack[1]
+    assert torch.equal(found["experts.down_proj[expert 1]"].matrix, expected)
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_experts_without_gates_say_themselves_how_they_are_stored(across):
+    found = views(module_neurons(Experts("up_proj", across, said=across)))
+    assert [v.matrix.shape for v in found.values()] == [(5, 6)] * 3 + [(6, 5)] * 3
+    silent = Experts("up_proj", across)
+    assert not views(module_neurons(silent))
+    records = skipped(tensor_neurons({f"experts.{k}": v for k, v in silent.state_dict().items()}))
+    assert "which axis holds the neurons is not known" in records["experts.up_proj"].reason
+
+
 def test_gpt2_weights_are_turned():
     state = {
         "h.0.attn.c_attn.weight": torch.randn(4, 12),

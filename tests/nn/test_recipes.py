@@ -72,7 +72,8 @@ ELSEWHERE = {
 
 
 def test_every_recipe_is_known_and_short():
-    assert set(RECIPES) == {*HERE, *ELSEWHERE, "An ensemble by `torch.func`"}
+    others = {"An ensemble by `torch.func`", "Attention, head by head"}
+    assert set(RECIPES) == {*HERE, *ELSEWHERE, *others}
     assert all(len(recipe.splitlines()) <= 12 for recipe in RECIPES.values())
 
 
@@ -97,6 +98,17 @@ def test_recipe_of_an_ensemble():
     scope["x"], scope["y"] = torch.randn(4, 6), torch.randint(3, (4,))
     exec(RECIPES["An ensemble by `torch.func`"], scope)
     assert scope["gradients"]["0.weight"].shape == (3, 9, 6)
+
+
+def test_recipe_of_attention():
+    scope = {}
+    exec(MODEL, scope)
+    scope["model"] = torch.nn.Sequential()
+    scope["model"].add_module("qkv", torch.nn.Linear(6, 24))
+    scope["model"].add_module("out", torch.nn.Linear(24, 3))
+    exec(RECIPES["Attention, head by head"], scope)
+    assert scope["reg"].calls == 4
+    assert len(scope["reg"].layers) == 13
 
 
 @pytest.mark.slow

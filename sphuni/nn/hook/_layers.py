@@ -1,6 +1,8 @@
 """The layers of a model that can be regularised, and how their rows are read with a gradient."""
 
+import itertools
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -9,7 +11,16 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from sphuni.nn.neurons import NeuronView, Skipped, module_neurons, transposed_rows
+from sphuni.nn.hook import _adapters
+from sphuni.nn.neurons import (
+    Heads,
+    NeuronView,
+    Skipped,
+    expert_matrices,
+    module_neurons,
+    module_stores_across,
+    transposed_rows,
+)
 from sphuni.nn.neurons._screen import TIED
 from sphuni.nn.regularizers.methods import Role
 
@@ -19,15 +30,13 @@ __all__ = [
     "class_name",
     "find_layers",
     "gradient_rows",
+    "read_all",
     "read_rows",
     "trained_tensors",
+    "weight_of",
 ]
 
 _ADDED_DIRECTLY = (torch.float32, torch.float64)
-_BASE = "base_layer"  # what an adapter of peft calls the layer that it changes
-# what peft calls the factors of adapters that add to a weight, and where each keeps one for sure
-_FACTORS = ("lora", "hada_", "lokr_", "vera_")
-_HELD = ("lora_A", "lora_embedding_A", "hada_w1_a", "lokr_w1", "lokr_w1_a", "vera_lambda_b")
 _PART = re.compile(r"^(.*?)(\[[^\]]*\])?$")
 
 
@@ -48,7 +57,7 @@ class Layer:
     n, d : int
         Size of the set; 0 for a layer that has a place in the network but nothing to regularise.
     part, parts : int
-        Which of how many equal blocks of rows.
+        Which of how many equal blocks of rows, or of how many experts.
     role : {"first", "hidden", "output"}
     """
 
@@ -84,12 +93,17 @@ class Found(NamedTuple):
         return [layer for layer in self.network if layer.n]
 
 
-def find_layers(model: nn.Module) -> Found:
+def find_layers(model: nn.Module, *, heads: Heads = None, split_qkv: bool = False) -> Found:
     """Find every set of neurons that can be read with a gradient, and why others cannot."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(
+            "model is a ScriptModule, which does not tell its layers apart; give the module that "
+            "it was scripted or traced from, whose parameters it shares"
+        )
     views: dict[str, list[NeuronView]] = {}
     network: list[Layer] = []
     skipped: list[tuple[str, str]] = []
-    for item in module_neurons(model):
+    for item in module_neurons(model, heads=heads, split_qkv=split_qkv):
         if isinstance(item, NeuronView):
             views.setdefault(_base(item.name), []).append(item)
             continue
@@ -97,10 +111,10 @@ def find_layers(model: nn.Module) -> Found:
             skipped.append((item.name, item.reason))
         if not item.reason.startswith(TIED):
             network += _idle(model, item.name, item.kind)
-    heads = _linear_heads(model)
+    tied = _linear_heads(model)
     for siblings in views.values():
         for part, view in enumerate(siblings):
-            head = heads.get(view.name)
+            head = tied.get(view.name)
             view = view if head is None else replace(view, name=f"{head}.weight", kind="linear")
             sets, reason = _sets_of(model, view, part, len(siblings))
             network += sets
@@ -120,7 +134,7 @@ def _sets_of(
     model: nn.Module, view: NeuronView, part: int, parts: int
 ) -> tuple[list[Layer], str | None]:
     """The sets of neurons of a view, or why there are none."""
-    if _adapts(model, view.name):
+    if _adapters.is_factor(model, view.name):
         return [], "part of the weight as used, which is the layer's own"
     layer = _locate(model, view, part, parts)
     if layer is None:
@@ -157,22 +171,8 @@ def trained_tensors(model: nn.Module, layer: Layer) -> list[Tensor]:
     found: list[Tensor] = [stored[name] for name in names if name in stored]
     if parametrize.is_parametrized(module, layer.leaf):
         found += module.parametrizations[layer.leaf].parameters()  # type: ignore[union-attr, index]
-    adapted = _owner(model, layer)
-    for adapter in _active_adapters(adapted):
-        factors = adapted.named_parameters()
-        found += [p for name, p in factors if _is_factor(name, adapter)]
+    found += _adapters.factors(_adapters.owner(model, layer.module))
     return [tensor for tensor in found if tensor.requires_grad]
-
-
-def _is_factor(name: str, adapter: str) -> bool:
-    kind, _, rest = name.partition(".")
-    return kind.startswith(_FACTORS) and rest.split(".")[0] == adapter
-
-
-def _owner(model: nn.Module, layer: Layer) -> nn.Module:
-    """The module that uses a layer's weight: itself, or what adapts it."""
-    path, _, own = layer.module.rpartition(".")
-    return model.get_submodule(path if own == _BASE else layer.module)
 
 
 def _linear_heads(model: nn.Module) -> dict[str, str]:
@@ -211,22 +211,6 @@ def _by_group(layer: Layer, groups: int) -> list[Layer]:
     ]
 
 
-def _adapts(model: nn.Module, name: str) -> bool:
-    """Whether a tensor is a factor of what an adapter adds to the weight of some layer."""
-    path = name.split(".")
-    return any(
-        part.startswith(_FACTORS) and hasattr(_submodule(model, path[:i]), _BASE)
-        for i, part in enumerate(path)
-    )
-
-
-def _submodule(model: nn.Module, path: list[str]) -> nn.Module | None:
-    try:
-        return model.get_submodule(".".join(path))
-    except AttributeError:
-        return None
-
-
 def _locate(model: nn.Module, view: NeuronView, part: int, parts: int) -> Layer | None:
     """Find the attribute that holds the view, or None if reading it gives something else."""
     path, _, leaf = _base(view.name).rpartition(".")
@@ -258,18 +242,38 @@ def read_rows(model: nn.Module, layer: Layer) -> Tensor:
 
     Outside autocast, in which products of parametrizations and adapters would lose their digits.
     """
+    return next(read_all(model, [layer]))
+
+
+def read_all(model: nn.Module, layers: Iterable[Layer]) -> Iterator[Tensor]:
+    """Read the rows of several layers; the sets of one weight, if in a row, from one reading."""
+    for (path, _), sets in itertools.groupby(layers, key=weight_of):
+        first, *others = sets
+        weight = _read_weight(model, first)
+        module = model.get_submodule(path)
+        for layer in (first, *others):
+            yield _as_rows(module, weight, layer)
+
+
+def weight_of(layer: Layer) -> tuple[str, str]:
+    """Which weight a set of neurons belongs to."""
+    return layer.module, layer.leaf
+
+
+def _read_weight(model: nn.Module, layer: Layer) -> Tensor:
     try:
         module = model.get_submodule(layer.module)
         with torch.autocast(_device_type(module), enabled=False):
-            weight = _adapted(_owner(model, layer), _effective(module, layer.leaf))
+            weight = _adapters.adapted(
+                _adapters.owner(model, layer.module), _effective(module, layer.leaf)
+            )
     except AttributeError as error:
         raise RuntimeError(
             f"layer {layer.name!r} is no longer in the model ({error}); make a new regularizer "
             "after layers were replaced by others"
         ) from error
-    if hasattr(weight, "full_tensor"):
-        weight = weight.full_tensor()
-    return _as_rows(module, weight, layer)
+    whole: Tensor = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+    return whole
 
 
 def _device_type(module: nn.Module) -> str:
@@ -284,7 +288,7 @@ def gradient_rows(model: nn.Module, layer: Layer) -> Tensor | None:
     """
     module = model.get_submodule(layer.module)
     weight = dict(module.named_parameters(recurse=False)).get(layer.leaf)
-    if _owner(model, layer) is not module:
+    if _adapters.owner(model, layer.module) is not module:
         return None
     if weight is None or hasattr(weight, "full_tensor") or weight._backward_hooks:
         return None
@@ -299,6 +303,8 @@ def gradient_rows(model: nn.Module, layer: Layer) -> Tensor | None:
 
 
 def _as_rows(module: nn.Module, weight: Tensor, layer: Layer) -> Tensor:
+    if layer.kind == "experts":
+        return expert_matrices(weight, bool(module_stores_across(module, layer.leaf)))[layer.part]
     rows = _neurons(module, weight, layer)
     size = rows.shape[0] // layer.parts
     return rows if layer.parts == 1 else rows[layer.part * size : (layer.part + 1) * size]
@@ -343,24 +349,6 @@ def _effective(module: nn.Module, leaf: str) -> Tensor:
     if not isinstance(weight, Tensor):
         raise AttributeError(f"{leaf} of {type(module).__name__} is not a tensor")
     return weight
-
-
-def _adapted(module: nn.Module, weight: Tensor) -> Tensor:
-    """The weight with what the active adapters of peft add to it, in the wider dtype of the two."""
-    for adapter in _active_adapters(module):
-        change: Tensor = module.get_delta_weight(adapter)  # type: ignore[operator]
-        weight = weight + change
-    return weight
-
-
-def _active_adapters(module: nn.Module) -> list[str]:
-    """The adapters of peft whose products are added to the weight of this layer."""
-    if not hasattr(module, "get_delta_weight") or getattr(module, "merged", False):
-        return []
-    if getattr(module, "disable_adapters", False):
-        return []
-    held = {adapter for name in _HELD for adapter in getattr(module, name, ())}
-    return [adapter for adapter in getattr(module, "active_adapters", ()) if adapter in held]
 
 
 def _spectral_norm(module: nn.Module, leaf: str, stored: dict[str, Tensor]) -> Tensor:

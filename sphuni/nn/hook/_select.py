@@ -9,22 +9,19 @@ from typing import TypeAlias
 
 from torch import nn
 
-from sphuni.nn.hook._layers import Layer, class_name
+from sphuni.nn.hook._layers import Layer, class_name, weight_of
+from sphuni.nn.neurons import Heads, split_of_nothing, unwrapped
 from sphuni.nn.regularizers.methods import Role
 
-__all__ = ["DEFAULT_KINDS", "Pattern", "assign_roles", "in_their_roles", "select"]
+__all__ = ["DEFAULT_KINDS", "Pattern", "assign_roles", "check_split", "in_their_roles", "select"]
 
 Pattern: TypeAlias = str | type[nn.Module]
 _Test: TypeAlias = Callable[[Layer], bool]
 
-DEFAULT_KINDS = ("linear", "conv", "lstm", "gru", "rnn", "attention", "bilinear")
+DEFAULT_KINDS = ("linear", "conv", "lstm", "gru", "rnn", "attention", "bilinear", "experts")
 _CALLER = 4  # frames from a warning here to whoever called `regularize`
 _CLASSIFIERS = {"fc", "classifier", "head", "heads", "score", "logits", "output", "out",
                 "lm_head", "predictor", "readout", "proj_out", "fc_out", "last_linear"}  # fmt: skip
-# what adapters, checkpointing and torch.compile put between a layer and the name it was given
-_WRAPPED = re.compile(
-    r"(\.(base_layer|original_module|modules_to_save\.[^.]+|_orig_mod|_checkpoint_wrapped_module))+$"
-)
 
 
 def select(
@@ -56,6 +53,17 @@ def select(
     return chosen
 
 
+def check_split(layers: list[Layer], heads: Heads, split_qkv: bool) -> None:
+    """Warn if what was to be split into heads, or in three, is not in the model."""
+    nothing = split_of_nothing(((one.kind, one.name) for one in layers), heads, split_qkv)
+    if nothing is not None:
+        warnings.warn(
+            f"{nothing}: none is called as query, key and value weights usually are. "
+            f"{_inventory(layers)}",
+            stacklevel=3,
+        )
+
+
 def in_their_roles(
     network: list[Layer], chosen: list[Layer], output_layer: str | None
 ) -> list[Layer]:
@@ -66,21 +74,21 @@ def in_their_roles(
 
 
 def assign_roles(layers: list[Layer], output_layer: str | None) -> list[Layer]:
-    """Mark the first layer, all sets of neurons of its tensor, and the classifier.
+    """Mark the first layer and the classifier, each with all sets of neurons of its tensor.
 
     The classifier is the last linear layer whose own name says so among those that are nested
     least; or else the last layer if that is linear. Layers without anything to regularise take
     these roles like others. A model of one layer has no classifier.
     """
-    output = _output_layer(layers, output_layer)
-    roles: list[Role] = ["hidden"] * len(layers)
-    first = next((layer for i, layer in enumerate(layers) if i != output), None)
-    for i, layer in enumerate(layers):
-        if first is not None and (layer.module, layer.leaf) == (first.module, first.leaf):
-            roles[i] = "first"
-    if output is not None:
-        roles[output] = "output"
-    return [replace(layer, role=role) for layer, role in zip(layers, roles, strict=True)]
+    found = _output_layer(layers, output_layer)
+    output = None if found is None else weight_of(layers[found])
+    weights = [weight_of(layer) for layer in layers]
+    first = next((one for one in weights if one != output), None)
+    roles: dict[tuple[str, str] | None, Role] = {first: "first", output: "output"}
+    return [
+        replace(layer, role=roles.get(one, "hidden"))
+        for layer, one in zip(layers, weights, strict=True)
+    ]
 
 
 def _usual(layer: Layer) -> bool:
@@ -93,12 +101,12 @@ def _output_layer(layers: list[Layer], wanted: str | None) -> int | None:
     names = [layer.name for layer in layers]
     if wanted != "auto":
         for i, layer in enumerate(layers):
-            if wanted in (layer.name, layer.module):
+            if wanted in (layer.name, layer.module, ".".join(filter(None, weight_of(layer)))):
                 return i
         raise ValueError(
             f"output_layer must be 'auto', None or one of {', '.join(names)}; got {wanted!r}"
         )
-    if len(layers) < 2:
+    if len(set(map(weight_of, layers))) < 2:
         return None
     linear = [(i, *_depth_and_name(one)) for i, one in enumerate(layers) if one.kind == "linear"]
     least = min((depth for _, depth, _ in linear), default=0)
@@ -109,7 +117,7 @@ def _output_layer(layers: list[Layer], wanted: str | None) -> int | None:
 
 
 def _depth_and_name(layer: Layer) -> tuple[int, str]:
-    path, _, name = _WRAPPED.sub("", layer.module).rpartition(".")
+    path, _, name = unwrapped(layer.module).rpartition(".")
     return path.count(".") + bool(path), name.lower()
 
 

@@ -10,10 +10,12 @@ from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
 from sphuni.nn._preset import Preset
 from sphuni.nn.hook._layers import Layer, find_layers
-from sphuni.nn.hook._select import Pattern, in_their_roles, select
+from sphuni.nn.hook._select import Pattern, check_split, in_their_roles, select
 from sphuni.nn.hook.regularizer import Mode, Regularizer, Schedule
+from sphuni.nn.neurons import Heads
 from sphuni.nn.regularizers import Objective, build, find_method
 from sphuni.nn.regularizers.methods import coefficients
+from sphuni.nn.regularizers.projections import RandomProjection
 
 __all__ = ["regularize"]
 
@@ -27,6 +29,8 @@ def regularize(
     include: Pattern | Sequence[Pattern] | None = None,
     exclude: Pattern | Sequence[Pattern] | None = None,
     output_layer: str | None = "auto",
+    heads: Heads = None,
+    split_qkv: bool = False,
     every: int = 1,
     rows: int | None = None,
     mode: Mode = "graph",
@@ -34,6 +38,7 @@ def regularize(
     preset: Preset = "paper",
     project_first: bool = False,
     seed: int = 0,
+    rank_seeds: bool = False,
     **options: Any,
 ) -> Regularizer:
     """Regularise every layer of a network towards uniform directions.
@@ -57,6 +62,13 @@ def regularize(
         Name of the classifier, which gets `output_weight`, full space and no projection. "auto"
         takes the last linear layer with a usual name, else the last layer if it is linear. Where
         that has a single row there is nothing to regularise, and no other layer takes its role.
+    heads : int, pair of int, or mapping of name pattern to those, optional
+        Regularise every attention head by itself: split query, key and value weights into that many
+        sets of neurons. A pair (queries, keys) is for keys and values of fewer heads; a mapping
+        gives the number per weight name (`fnmatch` patterns, the first match counts).
+    split_qkv : bool, default False
+        Split a Linear, or Conv1D of transformers, that holds query, key and value in one matrix
+        (`qkv`, `c_attn`, ...), a third of its rows each. `nn.MultiheadAttention` is always split.
     every : int, default 1
         Evaluate on every that many calls only, with the penalty multiplied by as much.
     rows : int, optional
@@ -75,6 +87,10 @@ def regularize(
         without it.
     seed : int, default 0
         Of everything random. Ranks of a distributed job use the same, so that they agree.
+    rank_seeds : bool, default False
+        Let every rank draw random rows, and the projections of "rp-comhe" and "group-comhe", of its
+        own: under DDP, which averages gradients, W ranks then look at W times as many. Needs mode
+        "graph", as gradients that are added after the exchange would part the ranks.
     **options
         Of the method: `s`, `metric`, `minimum`, `epsilon`, `n_aux`, `k`, `C`, `objective`, ...
 
@@ -86,14 +102,14 @@ def regularize(
     ------
     ValueError
         If the method is unknown, a pattern of `include` matches nothing, or no layer is left; the
-        message lists what exists.
+        message lists what exists. If `heads` or `split_qkv` do not divide the rows of a layer.
     TypeError
-        If an option is unknown or `model` is not a module.
+        If an option is unknown, or `model` is not a module or a ScriptModule.
 
     Warns
     -----
     UserWarning
-        If a pattern of `exclude` matches nothing.
+        If a pattern of `exclude` matches nothing, or `heads` or `split_qkv` splits nothing.
 
     Examples
     --------
@@ -106,13 +122,14 @@ def regularize(
     >>> loss.backward()
     """
     found = find_method(method)
-    inventory = find_layers(model)
+    inventory = find_layers(model, heads=heads, split_qkv=split_qkv)
     layers, skipped = inventory.layers, inventory.skipped
     if not layers and any("meta device" in reason for _, reason in skipped):
         raise ValueError(
             "model is on the meta device and has no values; materialise it first, for example "
             "with model.to_empty(device='cpu') and its state dict"
         )
+    check_split(layers, heads, split_qkv)
     chosen = in_their_roles(inventory.network, select(layers, include, exclude), output_layer)
     if project_first:
         chosen = [replace(one, role="hidden") if one.role == "first" else one for one in chosen]
@@ -124,6 +141,8 @@ def regularize(
     objectives = [
         _build(found.name, layer, i, seed, rows, preset, options) for i, layer in enumerate(chosen)
     ]
+    if rank_seeds:
+        _draw_apart(objectives, found.name, mode)
     names = {layer.name for layer in chosen}
     others = [(layer.name, "not selected") for layer in layers if layer.name not in names]
     return Regularizer(
@@ -159,6 +178,24 @@ def _build(
         preset=preset,
         **options,
     )
+
+
+def _draw_apart(objectives: Sequence[Objective], method: str, mode: Mode) -> None:
+    """Give ranks draws of their own, where no inner problem would part them."""
+    if mode != "graph":
+        raise ValueError(
+            "rank_seeds needs mode='graph': gradients that ranks add after the exchange must agree"
+        )
+    parts = [part for one in objectives for part in one.modules() if isinstance(part, Objective)]
+    random = [part for part in parts if isinstance(part, RandomProjection) or part.rows is not None]
+    if not random or any(list(part.buffers()) for part in parts):
+        raise ValueError(
+            "rank_seeds is for random projections ('rp-comhe', 'group-comhe') and rows=, without "
+            f"poles or learned projections; {method!r} with these layers and options has none, or "
+            "has such a state"
+        )
+    for part in random:
+        part.rank_seeds = True
 
 
 def _shown(options: Mapping[str, Any]) -> Riesz:

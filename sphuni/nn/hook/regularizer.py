@@ -1,5 +1,6 @@
 """The penalty of a whole network."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
 from sphuni.nn.hook import _opaque
-from sphuni.nn.hook._layers import Layer, gradient_rows, read_rows, trained_tensors
+from sphuni.nn.hook._layers import Layer, gradient_rows, read_all, trained_tensors, weight_of
 from sphuni.nn.hook._tables import Plan, PlanRow, Summary, measure_layer
 from sphuni.nn.regularizers import Objective, find_method
 from sphuni.nn.regularizers._base import Reading
@@ -69,8 +70,10 @@ class Regularizer(nn.Module):
         self._shared: dict[int, tuple[torch.optim.Optimizer, set[torch.optim.Optimizer]]] = {}
         self._token = _opaque.register(self)
         with torch.no_grad():
-            for layer, objective in zip(layers, objectives, strict=True):
-                objective.allocate(layer.n, layer.d, like=read_rows(model, layer))
+            for layer, objective, one in zip(
+                layers, objectives, read_all(model, layers), strict=True
+            ):
+                objective.allocate(layer.n, layer.d, like=one)
 
     @property
     def model(self) -> nn.Module:
@@ -88,13 +91,13 @@ class Regularizer(nn.Module):
                 "optimizer.step(), or reg.attach(optimizer) once, and leave reg() out of the loss"
             )
         if torch.compiler.is_compiling():
-            every = [read_rows(model, layer) for layer in self.layers]
+            every = list(read_all(model, self.layers))
             return _opaque.penalty(
                 [one if self._counts(i, one) else one[:0] for i, one in enumerate(every)],
                 self._token,
             )
         factor = self._advance()
-        read = ((i, read_rows(model, layer)) for i, layer in enumerate(self.layers))
+        read = enumerate(read_all(model, self.layers))
         rows = {i: one for i, one in read if self._counts(i, one)} if factor else {}
         total: Tensor | None = None
         for value in self._penalties(rows, factor):
@@ -187,8 +190,8 @@ class Regularizer(nn.Module):
     def describe(self) -> Plan:
         """Return the plan: every layer with its role, size, objective and coefficient."""
         plan = []
-        for layer, objective in zip(self.layers, self.objectives, strict=True):
-            rows = read_rows(self.model, layer)
+        read = read_all(self.model, self.layers)
+        for layer, objective, rows in zip(self.layers, self.objectives, read, strict=True):
             plan.append(
                 PlanRow(
                     layer.name,
@@ -211,15 +214,16 @@ class Regularizer(nn.Module):
         In float64 and without random parts, so it takes longer than a step. The bound of a
         geodesic kernel is a linear programme per layer.
         """
+        read = read_all(self.model, self.layers)
         rows = tuple(
             measure_layer(
-                read_rows(self.model, layer),
+                one,
                 name=layer.name,
                 role=layer.role,
                 kernel=self.shown,
                 half_space=layer.role != "output" and _as_lines(self.method, objective),
             )
-            for layer, objective in zip(self.layers, self.objectives, strict=True)
+            for layer, objective, one in zip(self.layers, self.objectives, read, strict=True)
         )
         return Summary(self.shown.s, self.shown.metric, rows)
 
@@ -308,23 +312,28 @@ class Regularizer(nn.Module):
     def _add_gradients(self, due: Sequence[int], factor: float) -> None:
         """Add the gradients of the penalties of some layers, those in `.grad` at once together."""
         waiting: dict[int, tuple[Reading, Tensor]] = {}
-        for index in due:
-            layer = self.layers[index]
+        for _, group in itertools.groupby(due, key=lambda index: weight_of(self.layers[index])):
+            members = list(group)
             with torch.enable_grad():
-                rows = read_rows(self.model, layer)
-                if not self._counts(index, rows):
+                read = read_all(self.model, [self.layers[index] for index in members])
+                rows = {
+                    i: one for i, one in zip(members, read, strict=True) if self._counts(i, one)
+                }
+            computed: dict[int, Tensor] = {}
+            for index, one in rows.items():
+                objective: Any = self.objectives[index]
+                layer = self.layers[index]
+                into = gradient_rows(self.model, layer) if objective.linear else None
+                if into is None:
+                    computed[index] = one
                     continue
-            objective: Any = self.objectives[index]
-            into = gradient_rows(self.model, layer) if objective.linear else None
-            if into is None:
-                self._add_by_autograd(index, rows, factor)
-                continue
-            with torch.no_grad():
-                reading = objective.read(rows)
-            if can_wait(objective, reading):
-                waiting[index] = reading, into
-            else:
-                self._add_to_rows({index: (reading, into)}, factor)
+                with torch.no_grad():
+                    reading = objective.read(one)
+                if can_wait(objective, reading):
+                    waiting[index] = reading, into
+                else:
+                    self._add_to_rows({index: (reading, into)}, factor)
+            self._add_by_autograd(computed, factor)
         self._add_to_rows(waiting, factor)
 
     def _penalties(self, rows: dict[int, Tensor], factor: float) -> list[Tensor]:
@@ -342,12 +351,14 @@ class Regularizer(nn.Module):
             weighted.append(factor * self._coefficient(self.layers[i]) * value)
         return weighted
 
-    def _add_by_autograd(self, index: int, rows: Tensor, factor: float) -> None:
-        """Add the gradient of one layer's penalty to whatever parameters its rows come from."""
-        parameters = trained_tensors(self.model, self.layers[index])
+    def _add_by_autograd(self, rows: dict[int, Tensor], factor: float) -> None:
+        """Add the gradients of one weight's penalties to whatever parameters it comes from."""
+        if not rows:
+            return
+        parameters = trained_tensors(self.model, self.layers[min(rows)])
         with torch.enable_grad():
-            (value,) = self._penalties({index: rows}, factor)
-        gradients = torch.autograd.grad(value, parameters, allow_unused=True)
+            values = self._penalties(rows, factor)
+        gradients = torch.autograd.grad(values, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is None:
                 continue

@@ -1,13 +1,13 @@
 """From the layout of a stored weight to matrices whose rows are neurons."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from sphuni._numbers import whole
 from sphuni.nn.neurons._records import Layout
 
 __all__ = [
@@ -17,24 +17,32 @@ __all__ = [
     "columns",
     "divide_transposed",
     "fused_heads",
+    "heads_of",
     "rows",
     "split_gates",
     "split_heads",
+    "split_of_nothing",
     "transposed",
     "transposed_rows",
+    "unwrapped",
     "without_leading_ones",
 ]
 
 GATES = {4: ("i", "f", "g", "o"), 3: ("r", "z", "n")}
 """Order in which torch stacks the gates of an LSTM (4) and a GRU (3)."""
 
-Heads = int | Mapping[str, int] | None
+Heads = int | Sequence[int] | Mapping[str, int | Sequence[int]] | None
 
 _ONE_OF_QKV = re.compile(
-    r"(^|[._])(q|k|v|query|key|value|wq|wk|wv|to_q|to_k|to_v|[qkv]_(proj|lin)|(query|key|value)_proj)$"
+    r"(^|[._])(?:to_|w)?(q|k|v|query|key|value|[qkv]_(proj|lin)|(query|key|value)_proj)$"
 )
-_FUSED = re.compile(r"(^|[._])(qkv|to_qkv|wqkv|qkv_proj|in_proj|c_attn|w_pack|qkv_linear)$", re.I)
+_FUSED = re.compile(r"(^|[._])(qkv|to_qkv|wqkv|qkv_proj|w_pack|qkv_linear)$", re.I)
+_PERHAPS_FUSED = re.compile(r"(^|[._])(in_proj|c_attn)$")
 _INTERLEAVED = re.compile(r"(^|[._])query_key_value$")
+# what adapters, checkpointing and torch.compile put between a layer and the name it was given
+_WRAPPED = re.compile(
+    r"(\.(base_layer|original_module|modules_to_save\.[^.]+|_orig_mod|_checkpoint_wrapped_module))+$"
+)
 
 
 def rows(weight: Tensor) -> list[tuple[str, Tensor]]:
@@ -124,35 +132,85 @@ def split_gates(names: tuple[str, ...]) -> Layout:
     return lambda weight: _stack(weight.flatten(1), names)
 
 
+def unwrapped(path: str) -> str:
+    """The name that a layer was given, without what wrappers have put behind it."""
+    return _WRAPPED.sub("", path)
+
+
 def attention_layout(name: str, shape: torch.Size, *, heads: Heads, split_qkv: bool) -> Layout:
     """Layout of a Linear weight: split into q, k, v and heads where that was asked for."""
-    owner = name.removesuffix(".weight")
-    count = _heads_of(name, heads)
+    owner = unwrapped(re.sub("[._]weight$", "", name))
+    count = heads_of(name, heads)
     if count is not None and _INTERLEAVED.search(owner):
-        return partial(_interleaved, count=_checked(name, shape[0], 3 * count) // 3)
-    if _FUSED.search(owner) and (split_qkv or count is not None) and shape[0] % 3 == 0:
-        if count is None:
-            return split_gates(("q", "k", "v"))
-        return fused_heads(_checked(name, shape[0], 3 * count) // 3)
-    if count is not None and _ONE_OF_QKV.search(owner):
-        return split_heads(_checked(name, shape[0], count))
+        _check_heads(name, shape[0], count[0] + 2 * count[1])
+        return _grouped_heads(*count)
+    one = _ONE_OF_QKV.search(owner)
+    if count is not None and one is not None:
+        queries, keys = count
+        number = queries if one[2].startswith("q") else keys
+        _check_heads(name, shape[0], number)
+        return split_heads(number)
+    if not _is_fused(owner, shape, count):
+        return rows
+    if count is not None:
+        _check_heads(name, shape[0], count[0] + 2 * count[1])
+        return fused_heads(*count)
+    if split_qkv:
+        _check_thirds(name, shape[0])
+        return split_gates(("q", "k", "v"))
     return rows
+
+
+def split_of_nothing(sets: Iterable[tuple[str, str]], heads: Heads, split_qkv: bool) -> str | None:
+    """Say which split was asked for that none of these (kind, name) of sets of neurons is from."""
+    parts = [name.partition("[")[2] for kind, name in sets if kind in ("linear", "attention")]
+    if heads is not None and not any("head " in part for part in parts):
+        return f"heads={heads!r} splits no layer"
+    if split_qkv and not any(parts):
+        return "split_qkv=True splits no layer"
+    return None
 
 
 def split_heads(count: int) -> Layout:
     """One matrix per attention head."""
-    return lambda weight: _stack(weight, tuple(f"head {i}" for i in range(count)))
+    return split_gates(tuple(f"head {i}" for i in range(count)))
 
 
-def fused_heads(count: int) -> Layout:
+def fused_heads(queries: int, keys: int) -> Layout:
     """One matrix per head of each of q, k and v, stored one after the other."""
-    return split_gates(tuple(f"{part} head {i}" for part in "qkv" for i in range(count)))
+    counts = {"q": queries, "k": keys, "v": keys}
+    return split_gates(tuple(f"{part} head {i}" for part in "qkv" for i in range(counts[part])))
 
 
-def _interleaved(weight: Tensor, *, count: int) -> list[tuple[str, Tensor]]:
-    """Split q, k, v stored head by head, as GPT-NeoX and BLOOM do."""
-    names = tuple(f"{part} head {i}" for i in range(count) for part in "qkv")
-    return _stack(weight, names)
+def _grouped_heads(queries: int, keys: int) -> Layout:
+    """Queries stored beside the key and value that they share, as GPT-NeoX and Falcon do."""
+    share = queries // keys
+    return split_gates(
+        tuple(
+            name
+            for i in range(keys)
+            for name in (
+                *(f"q head {j}" for j in range(i * share, (i + 1) * share)),
+                f"k head {i}",
+                f"v head {i}",
+            )
+        )
+    )
+
+
+def _is_fused(owner: str, shape: torch.Size, count: tuple[int, int] | None) -> bool:
+    """Whether a matrix holds q, k and v one after the other.
+
+    The projection into a state space layer is called `in_proj` too, and that to keys and values
+    `c_attn`: names that tell only together with the shape.
+    """
+    if _FUSED.search(owner):
+        return True
+    match = _PERHAPS_FUSED.search(owner)
+    if match is None:
+        return False
+    uneven = count is not None and count[0] != count[1]
+    return shape[0] == 3 * shape[1] or (match[2] == "c_attn" and uneven)
 
 
 def _stack(weight: Tensor, names: tuple[str, ...]) -> list[tuple[str, Tensor]]:
@@ -166,19 +224,46 @@ def _chunks(weight: Tensor, count: int) -> list[Tensor]:
     return [weight[i * size : (i + 1) * size] for i in range(count)]
 
 
-def _heads_of(name: str, heads: Heads) -> int | None:
-    if heads is None or isinstance(heads, int):
-        return heads
+def heads_of(name: str, heads: Heads) -> tuple[int, int] | None:
+    """How many heads the queries and the keys of a layer have, None where that was not said."""
+    if not isinstance(heads, Mapping):
+        return None if heads is None else _counts(heads)
     for pattern, count in heads.items():
         if name == pattern or fnmatchcase(name, pattern):
-            return count
+            return _counts(count)
     return None
 
 
-def _checked(name: str, size: int, parts: int) -> int:
-    if parts < 1 or size % parts:
+def _counts(heads: int | Sequence[int]) -> tuple[int, int]:
+    """The heads of queries and of keys, which are as many unless two numbers are given."""
+    if not isinstance(heads, Sequence) or isinstance(heads, str):
+        count = whole("heads", heads, 1)
+        return count, count
+    if len(heads) != 2:
+        raise ValueError(
+            f"heads must be a number, or one for queries and one for keys; got {heads!r}"
+        )
+    queries, keys = (whole("heads", count, 1) for count in heads)
+    if queries % keys:
+        raise ValueError(
+            f"heads: every key serves as many queries, so {queries} heads of queries cannot have "
+            f"{keys} of keys"
+        )
+    return queries, keys
+
+
+def _check_heads(name: str, size: int, parts: int) -> None:
+    if size % parts:
         raise ValueError(
             f"heads must divide the rows of every query, key and value matrix; {name!r} has {size} "
-            f"rows for {parts} parts. Pass heads={{pattern: count}} to name the layers it fits."
+            f"rows for {parts} parts. Pass heads={{pattern: count}} to name the layers it fits, "
+            "and heads={pattern: (queries, keys)} where keys have fewer heads."
         )
-    return parts
+
+
+def _check_thirds(name: str, size: int) -> None:
+    if size % 3:
+        raise ValueError(
+            f"split_qkv takes a third of the rows each for query, key and value; {name!r} has "
+            f"{size} rows. Pass heads={{pattern: (queries, keys)}} where keys have fewer heads."
+        )

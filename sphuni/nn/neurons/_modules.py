@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from sphuni.nn.neurons._experts import expert_layout, module_stores_across
 from sphuni.nn.neurons._factors import join_lora, join_parts
 from sphuni.nn.neurons._layout import (
     GATES,
     Heads,
     attention_layout,
     fused_heads,
+    heads_of,
     rows,
     split_gates,
     split_heads,
@@ -45,12 +47,14 @@ def module_neurons(
     model : nn.Module
         The network. It is not changed: no forward pass runs and parametrizations are evaluated
         in evaluation mode.
-    heads : int or mapping of name pattern to int, optional
-        Split query, key and value weights into that many attention heads. A mapping gives the
-        number per weight name (`fnmatch` patterns, the first match counts), for models whose
-        keys have fewer heads than their queries. `nn.MultiheadAttention` knows its own number.
+    heads : int, pair of int, or mapping of name pattern to those, optional
+        Split query, key and value weights into that many attention heads. A pair (queries, keys)
+        is for keys and values of fewer heads. A mapping gives the number per weight name
+        (`fnmatch` patterns, the first match counts). `nn.MultiheadAttention` knows its own number.
     split_qkv : bool, default False
-        Split a Linear that holds query, key and value in one matrix (`qkv`, `c_attn`, ...).
+        Split a Linear that holds query, key and value in one matrix (`qkv`, `c_attn`, ...), a third
+        of its rows each; with keys of fewer heads give `heads` instead. Where they are stored head
+        by head (`query_key_value`) only `heads` splits them.
         `nn.MultiheadAttention.in_proj_weight` is always split.
     max_elements : int, default 2**28
         Largest product of two LoRA factors that is formed.
@@ -66,14 +70,15 @@ def module_neurons(
     TypeError
         If `model` is not a module.
     ValueError
-        If `heads` does not divide the rows of a matrix it applies to.
+        If `heads`, or the three of `split_qkv`, do not divide the rows of a matrix they apply to.
 
     Notes
     -----
     Rows by layer: Linear and Bilinear (out, in); convolutions (out, in / groups * kernel), all
     groups together; transposed convolutions likewise after their axes are exchanged; Embedding
-    (entries, d); recurrent layers one matrix per gate; LoRA factors as their product B A; weights
-    under `torch.nn.utils.parametrize`, weight or spectral normalisation and pruning as used.
+    (entries, d); recurrent layers one matrix per gate; stacks of experts (`gate_up_proj`,
+    `down_proj`) one per expert; LoRA factors as their product B A; weights under
+    `torch.nn.utils.parametrize`, weight or spectral normalisation and pruning as used.
 
     Examples
     --------
@@ -173,7 +178,8 @@ def _described(module: nn.Module, leaf: str, item: Source, heads: Heads, split_q
     if reason is not None:
         return replace(item, reason=reason)
     if isinstance(module, nn.MultiheadAttention):
-        return replace(item, layout=_attention(module, leaf, heads))
+        by_head = heads_of(item.name, heads) is not None
+        return replace(item, layout=_attention(module, leaf, by_head))
     if isinstance(module, _RECURRENT):
         names = GATES.get({"lstm": 4, "gru": 3}.get(_kind(module), 1))
         split = names is not None and not leaf.startswith("weight_hr")
@@ -185,10 +191,12 @@ def _described(module: nn.Module, leaf: str, item: Source, heads: Heads, split_q
     return _unknown(module, leaf, item)
 
 
-def _attention(module: nn.MultiheadAttention, leaf: str, heads: Heads) -> Layout:
+def _attention(module: nn.MultiheadAttention, leaf: str, by_head: bool) -> Layout:
+    """Layout of a layer that knows its own number of heads."""
+    count = module.num_heads
     if leaf == "in_proj_weight":
-        return split_gates(("q", "k", "v")) if heads is None else fused_heads(module.num_heads)
-    return rows if heads is None else split_heads(module.num_heads)
+        return fused_heads(count, count) if by_head else split_gates(("q", "k", "v"))
+    return split_heads(count) if by_head else rows
 
 
 def _weight_layout(module: nn.Module, item: Source, heads: Heads, split_qkv: bool) -> Layout | None:
@@ -209,6 +217,9 @@ def _unknown(module: nn.Module, leaf: str, item: Source) -> Source:
     """Read a parameter that a custom module holds: matrices and convolution weights only."""
     shape = [size for i, size in enumerate(item.tensor.shape) if size > 1 or i > 0]
     rank = item.tensor.dim()
+    across = module_stores_across(module, leaf) if rank == 3 else None
+    if across is not None:
+        return replace(item, kind="experts", layout=expert_layout(across))
     if rank in (4, 5) and leaf == "weight":
         return replace(item, kind=f"conv{rank - 2}d", layout=rows)
     if rank == 2 or (len(shape) == 2 and rank == 3):

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from sphuni.nn.neurons._experts import STACKED, expert_layout, stored_across
 from sphuni.nn.neurons._factors import join_lora, join_parts
 from sphuni.nn.neurons._layout import (
     GATES,
@@ -63,14 +63,15 @@ def tensor_neurons(
     TypeError
         If an entry is not a pair of a name and a torch tensor.
     ValueError
-        If `heads` does not divide the rows of a matrix it applies to.
+        If `heads`, or the three of `split_qkv`, do not divide the rows of a matrix they apply to.
 
     Notes
     -----
     A file does not say what its tensors are. Rank 2 is a Linear weight (out, in), or an embedding
     if its name says so and it has no bias; ranks 3 to 5 are convolutions; `weight_ih` and
     `weight_hh` are split into 4 (LSTM) or 3 (GRU) gates by the ratio of the sides of
-    `weight_hh`; `in_proj_weight` into q, k and v. A bias as long as the second axis and not the
+    `weight_hh`; `in_proj_weight` into q, k and v; `gate_up_proj` and `down_proj` of rank 3 into
+    experts, in the order that their shapes allow. A bias as long as the second axis and not the
     first shows that a weight is stored the other way round, (in, out), as in transposed
     convolutions and in GPT-2; without a bias the name decides (`deconv`, `up`, `transpose`).
     Weights in eight bits are multiplied by the scales of their rows or blocks, if the file has them
@@ -160,6 +161,9 @@ class _Guess:
             return self._matrix(item)
         if _EMBEDDING.search(item.name) and item.tensor.shape[:-2].numel() == 1:
             return replace(item, kind="embedding", layout=without_leading_ones)
+        across = self._stored_across(item.name) if rank == 3 else None
+        if across is not None:
+            return replace(item, kind="experts", layout=expert_layout(across))
         if rank > 5:
             return replace(item, reason=f"of rank {rank}: no layer that is known stores this")
         if rank == 3 and "expert" in item.name:
@@ -167,11 +171,20 @@ class _Guess:
             return replace(item, reason=reason)
         return self._convolution(item)
 
+    def _stored_across(self, name: str) -> bool | None:
+        """Whether experts are stored (in, out), as their shapes say; None if that is not known."""
+        leaf = name.rpartition(".")[2]
+        prefix = name.removesuffix(leaf)
+        beside = ((part, self.tensors.get(prefix + part)) for part in STACKED)
+        shapes = {part: one.shape for part, one in beside if one is not None and one.dim() == 3}
+        return stored_across(leaf, shapes, None)
+
     def _matrix(self, item: Source) -> Source:
         name, shape = item.name, item.tensor.shape
         owner, _, leaf = name.rpartition(".")
         if leaf == "in_proj_weight" and shape[0] % 3 == 0:
-            return replace(item, kind="attention", layout=self._in_proj(item))
+            layout = attention_layout(name, shape, heads=self.heads, split_qkv=True)
+            return replace(item, kind="attention", layout=layout)
         if f"{owner}.bias" not in self.tensors and _EMBEDDING.search(name):
             return replace(item, kind="embedding", layout=rows)
         flipped = self._second_axis_is_out(name, item.tensor)
@@ -181,11 +194,6 @@ class _Guess:
             return replace(item, kind="linear", layout=lambda weight: inner(weight.t()))
         layout = attention_layout(name, shape, heads=self.heads, split_qkv=self.split_qkv)
         return replace(item, kind="linear", layout=layout)
-
-    def _in_proj(self, item: Source) -> partial[list[tuple[str, Tensor]]]:
-        owner = item.name.removesuffix("_weight")
-        split = attention_layout(owner, item.tensor.shape, heads=self.heads, split_qkv=True)
-        return partial(split)
 
     def _convolution(self, item: Source) -> Source:
         rank = item.tensor.dim() - 2

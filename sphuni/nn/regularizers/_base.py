@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from sphuni._numbers import whole
@@ -47,6 +48,9 @@ class Objective(nn.Module):
 
     linear = True
     """Whether `read` gives a linear image of the weight, so that `add_back` is its transpose."""
+
+    rank_seeds = False
+    """Whether every rank of a distributed job draws for itself."""
 
     def __init__(self, *, seed: int = 0, rows: int | None = None) -> None:
         super().__init__()
@@ -92,7 +96,9 @@ class Objective(nn.Module):
     def generator(self, device: torch.device, stream: int, draw: int | None = None) -> Any:
         """Return the generator of one stream at this draw; it does not depend on history."""
         device = device if stream == 0 else torch.device("cpu")
-        entropy = (self.seed, stream, self.draws if draw is None else draw)
+        entropy = [self.seed, stream, self.draws if draw is None else draw]
+        if self.rank_seeds and (rank := _rank()):
+            entropy.append(rank)
         state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
         return torch.Generator(device=device).manual_seed(int(state >> 1))
 
@@ -115,3 +121,7 @@ class Objective(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Take up the random streams where they were left."""
         self.seed, self.draws = (int(number) for number in state)
+
+
+def _rank() -> int:
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
