@@ -1,5 +1,6 @@
 """Sums over pairs whose gradient came from the same pass, as autograd sees them."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -59,8 +60,8 @@ def lost(gradients: Tensor, x: Tensor) -> bool:
 
     A slope is as large as the force over the distance: it overflows where the force does not.
     """
-    overflown = x.dtype == torch.float32 and not bool(torch.isfinite(gradients.sum()))
-    return overflown and bool(torch.isfinite(x.detach().sum()))
+    overflown = x.dtype == torch.float32 and not math.isfinite(gradients.sum())
+    return overflown and math.isfinite(x.detach().sum())
 
 
 def narrowed(wide: Tensor, dtype: torch.dtype) -> Tensor:
@@ -79,6 +80,11 @@ def first_only(engine: str, remedy: str = "use engine='blockwise'") -> Second:
         )
 
     return refuse
+
+
+def _is_one(upstream: Tensor) -> bool:
+    """Whether gradients need no scaling, where it costs nothing to look."""
+    return upstream.numel() == 1 and upstream.device.type == "cpu" and upstream.item() == 1
 
 
 class _Connected(torch.autograd.Function):
@@ -105,5 +111,5 @@ class _Connected(torch.autograd.Function):
             scaled = gradients * factor
         else:
             ctx.gradients = None
-            scaled = gradients.mul_(factor)
+            scaled = gradients if _is_one(go) else gradients.mul_(factor)
         return scaled[0] if len(scaled) == 1 else scaled.sum(0), None, None, None, None

@@ -152,9 +152,9 @@ def pair_reduce(
             reduced = _ENGINES[decision.engine].rows(x, y, w, kernels)
             if op == "sum":
                 reduced = _sum_rows(reduced, None if y is not None else w, halve=y is None)
-    reduced = reduced.reshape(*local.shape[: -1 if op == "rows" else -2], len(kernels))
-    reduced = reduced.to(points.dtype)
-    return _ring.replicated(reduced[..., 0] if isinstance(kernel, Kernel) else reduced, points)
+    shape = local.shape[: -1 if op == "rows" else -2]
+    reduced = reduced.reshape(shape if isinstance(kernel, Kernel) else (*shape, len(kernels)))
+    return _ring.replicated(reduced.to(points.dtype), points)
 
 
 @beside_others()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sphuni.pairwise import _tiles
-from sphuni.pairwise._products import add_product
+from sphuni.pairwise._products import add_product, product
 from sphuni.pairwise._schedule import Task
 from sphuni.pairwise._tiles import Near, Tile
 
@@ -58,23 +58,26 @@ class GradientSum:
         """Add those of a tile whose sums of w_ij t_ij, by rows and by columns, are known."""
         x = self._x
         left, right = x[task.batch, task.left], x[task.batch, task.right]
-        rows = self.gradients[k, task.batch, task.left]
-        columns = self.gradients[k, task.batch, task.right] if not task.own else None
         self._radial[k, task.batch, task.left] += turned[0]
         if task.own:
             radial = self._radial[k, task.batch, task.left]
             weights.diagonal(dim1=-2, dim2=-1).copy_(-radial)
-        self._multiply(rows, weights, right, (k, task.batch.start, task.left.start))
-        if columns is not None and turned[1] is not None:
+        self._multiply(k, task.batch, task.left, weights, right)
+        if turned[1] is not None and not task.own:
             self._radial[k, task.batch, task.right] += turned[1]
-            self._multiply(columns, weights.mT, left, (k, task.batch.start, task.right.start))
+            self._multiply(k, task.batch, task.right, weights.mT, left)
         if near is not None and near_weights is not None:
+            rows = self.gradients[k, task.batch, task.left]
+            columns = self.gradients[k, task.batch, task.right] if not task.own else None
             _tiles.accumulate_near(near, near_weights, left, right, (rows, columns))
 
-    def _multiply(
-        self, target: Tensor, weights: Tensor, points: Tensor, place: tuple[int, int, int]
-    ) -> None:
+    def _multiply(self, k: int, batch: slice, rows: slice, weights: Tensor, points: Tensor) -> None:
         """Add weights @ points, or write it where nothing has been written yet."""
+        if self.gradients.shape == (1, 1, *points.shape[1:]) == (1, *points.shape):
+            # one product is all there is: it need not be copied
+            self.gradients = product(weights[0], points[0].mT)[None, None]
+            return
+        place = (k, batch.start, rows.start)
         beta = 1 if place in self._begun else 0
         self._begun.add(place)
-        add_product(target, weights, points, beta)
+        add_product(self.gradients[k, batch, rows], weights, points, beta)
