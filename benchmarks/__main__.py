@@ -64,7 +64,7 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> int:
     """Run the families named on the command line, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("families", nargs="*", choices=[[], *FAMILIES], help="default: all")
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help="default: all")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name has this")
     parser.add_argument("--compare", type=Path, metavar="PATH", help="earlier results: CSV, folder")
     parser.add_argument(
@@ -74,6 +74,8 @@ def main() -> int:
         help="keep these results beside those of the first machine, as FAMILY_NAME.csv",
     )
     arguments = parser.parse_args()
+    for unknown in set(arguments.families) - set(FAMILIES):
+        parser.error(f"there is no family {unknown!r}, but {', '.join(FAMILIES)}")
     if arguments.compare and not arguments.compare.exists():
         parser.error(f"--compare: there is no {str(arguments.compare)!r}")
     if arguments.compare and arguments.compare.is_file() and len(arguments.families) != 1:

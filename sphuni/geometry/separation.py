@@ -59,10 +59,11 @@ def separation(
 
     Notes
     -----
-    The pair is found by sorted angles (d = 2), by a KD-tree (d <= 7), both O(n log n), or by tiles
-    of inner products (O(n^2 d)); its distance is then computed from differences, so it is accurate
-    to a few units in the last place at any closeness. The gradient is that of the closest pair
-    (Danskin); at coincident points it is zero.
+    The pair is found by sorted angles (d = 2), in cells of the sphere (d = 3, many points) or by a
+    KD-tree (d <= 7), all in O(n log n) at most, or by tiles of inner products (O(n^2 d)); its
+    distance is then computed from differences, so it is accurate to a few units in the last place
+    at any closeness. The gradient is that of the closest pair (Danskin); at coincident points it is
+    zero.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sphuni._arrays import widen
 from sphuni._typing import Points
-from sphuni.pairwise import _tiles
+from sphuni.pairwise import _bands, _tiles
 from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.sphere import closer_side, float64_rows, root, unit_rows
@@ -67,10 +67,11 @@ def nearest(
 
     Notes
     -----
-    Sorted angles for d = 2, a KD-tree up to d = 7, else tiles of inner products; the searches run
-    on detached values and return indices, with a spare candidate from rounded cosines. Where that
-    ties with the last one asked for, all that tie are looked at. Distances are taken by differences
-    in float64, so neither ties nor the loss of digits near coincidence decide the order.
+    Sorted angles for d = 2, cells of the sphere for many points in d = 3 and k = 1, a KD-tree up to
+    d = 7, else tiles of inner products; the searches run on detached values and return indices,
+    with a spare candidate from rounded cosines. Where that ties with the last one asked for, all
+    that tie are looked at. Distances are taken by differences in float64, so neither ties nor the
+    loss of digits near coincidence decide the order.
     Cost O(n log n) or O(n^2 d), memory O(n k + tile).
     """
     index = nearest_index(points, k=k, antipodal=antipodal, opposite=opposite)
@@ -102,6 +103,8 @@ def _search(sets: Tensor, k: int, mode: _Mode) -> Tensor:
     """Indices (b, n, k), nearest first."""
     searches = [_one_search(points, k, mode) for points in sets]
     found, distance = map(torch.stack, zip(*searches, strict=True))
+    if found.shape[-1] == 1:
+        return found
     own = torch.arange(sets.shape[1], device=sets.device)[:, None]
     others = (found != own) & ~_repeated(found)
     order = distance.masked_fill_(~others, torch.inf).argsort(dim=-1, stable=True)
@@ -116,6 +119,10 @@ def _one_search(points: Points, k: int, mode: _Mode) -> tuple[Tensor, Tensor]:
     """
     n, d = points.shape
     spare = min(k + 1, n - 1)
+    if k == 1 and _bands.repays(points):
+        found = _band_search(float64_rows(points), mode)
+        if found is not None:
+            return found
     if d == 2:
         index = _circle_search(float64_rows(points), spare, mode)
     elif points.device.type == "cpu" and d <= _TREE_DIMENSION:
@@ -160,6 +167,20 @@ def _tree_search(points: Points, k: int, mode: _Mode) -> Tensor:
     found = np.empty((n, min(wanted, len(both))), dtype=np.int64)
     found[order] = tree.query(rows[order], k=range(1, found.shape[1] + 1), workers=1)[1]
     return torch.from_numpy(found % n if mode == "lines" else found)
+
+
+def _band_search(points: Points, mode: _Mode) -> tuple[Tensor, Tensor] | None:
+    """The nearest and its distance, columns (n, 1), or None where points crowd."""
+    sides = {"points": [False], "lines": [False, True], "opposite": [True]}[mode]
+    searches = [_bands.nearest_in_bands(points, mirrored=side) for side in sides]
+    found = [search for search in searches if search is not None]
+    if len(found) < len(sides):
+        return None
+    index, squares = found[0]
+    for other, apart in found[1:]:
+        index = torch.where(apart < squares, other, index)
+        squares = torch.minimum(apart, squares)
+    return index[:, None], squares.sqrt()[:, None]
 
 
 def _repeated(index: Tensor) -> Tensor:

@@ -83,7 +83,7 @@ def degree_residuals(
     Parameters
     ----------
     result : OptimizeResult or array_like of shape (n, 3)
-        Unit rows.
+        Unit rows. Lines, `antipodal` in a result, count with both their ends.
     highest : int, optional
         Last degree shown, at least 1. Default: twice the strength of a design plus 2, or 2 sqrt(n).
     ax : matplotlib.axes.Axes, optional
@@ -113,7 +113,8 @@ def degree_residuals(
     else:
         last = whole("highest", highest, 1, "leave it out for the default")
     axes = axes_or_new(ax, 9.6, 5.4)
-    residual = np.maximum(_residuals(points, last), _ROUNDING)
+    ends = np.concatenate([points, -points]) if getattr(result, "antipodal", False) else points
+    residual = np.maximum(_residuals(ends, last), _ROUNDING)
     degrees = np.arange(1, last + 1)
     size = float(np.clip(500 / last, 3, 9))
     good = residual <= 10 * _ROUNDING

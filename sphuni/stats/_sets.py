@@ -73,12 +73,16 @@ def statistics_under(
 def _check_parameters(sampler: Callable[..., Any], parameters: dict[str, Any]) -> None:
     """Refuse parameters that the sampler does not take, naming those it does."""
     takes = inspect.signature(sampler).parameters.values()
+    own = [one for one in takes if one.kind is one.KEYWORD_ONLY and one.name not in _OURS]
+    name = getattr(sampler, "__name__", "the sampler")
+    missing = [one.name for one in own if one.default is one.empty and one.name not in parameters]
+    if missing:
+        raise TypeError(f"alternative {name!r} needs {', '.join(f'{one}=' for one in missing)}")
     if any(one.kind is one.VAR_KEYWORD for one in takes):
         return
-    known = [one.name for one in takes if one.kind is one.KEYWORD_ONLY and one.name not in _OURS]
+    known = [one.name for one in own]
     unknown = [name for name in parameters if name not in known]
     if unknown:
-        name = getattr(sampler, "__name__", "the sampler")
         raise TypeError(
             f"alternative {name!r} has no parameter {unknown[0]!r}; it takes "
             f"{', '.join(known) or 'none'}"

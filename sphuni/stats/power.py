@@ -46,6 +46,10 @@ class PowerResult(Result):
         Exact 95 % confidence intervals (Clopper-Pearson).
     null : str
         Kind of null law used.
+    parameters : dict
+        Of the test.
+    alternative_parameters : dict
+        Of the alternative.
     """
 
     test: str
@@ -61,6 +65,8 @@ class PowerResult(Result):
     lower_interval: tuple[float, float]
     two_sided_interval: tuple[float, float]
     null: str
+    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+    alternative_parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -259,7 +265,11 @@ def power_table(
     for test, choice, column in zip(kept, laws, values.T, strict=True):
         counts = _Rejections(choice.law, np.sort(column[~np.isnan(column)]))
         results += [
-            _result(test, counts, n_sets, choice.kind, name, n, d, alpha) for alpha in alphas
+            dataclasses.replace(
+                _result(test, counts, n_sets, choice.kind, name, n, d, alpha),
+                alternative_parameters=parameters,
+            )
+            for alpha in alphas
         ]
     return PowerTable(tuple(results), skipped)
 
@@ -333,6 +343,7 @@ def _result(
         lower_interval=clopper_pearson(lower, total, _CONFIDENCE),
         two_sided_interval=clopper_pearson(either, total, _CONFIDENCE),
         null=kind,
+        parameters=test.parameters(),
     )
 
 

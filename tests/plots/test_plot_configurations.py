@@ -320,6 +320,13 @@ def test_degree_residuals_of_the_icosahedron(results):
     assert off.get_ydata()[0] == pytest.approx(legendre**0.5)
 
 
+def test_degree_residuals_of_lines_are_those_of_both_ends():
+    lines = optimize("design", n=6, s=5, antipodal=True, rng=0)
+    good, off = degree_residuals(lines).axes[0].lines[:2]
+    assert good.get_xdata().tolist() == [1, 2, 3, 4, 5, 7, 8, 9, 11]
+    assert off.get_xdata().tolist() == [6, 10, 12]
+
+
 @pytest.mark.parametrize("n", [1, 2, 30])
 def test_degrees_are_whole_numbers_and_nothing_is_written_over_them(n):
     (axes,) = degree_residuals(sphuni.random_points(n, 3, rng=0)).axes

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sphuni import random_points
-from sphuni.stats import power, size
+from sphuni.stats import power, power_table, size
 
 
 @pytest.mark.slow
@@ -72,7 +72,18 @@ def test_simulated_nulls_have_seeds_of_their_own():
 
 def test_parameters_that_an_alternative_does_not_have_are_refused():
     with pytest.raises(TypeError, match="'watson' has no parameter 'kapa'; it takes kappa, mu"):
-        power("bingham", "watson", n=20, d=3, kapa=1.0, n_sets=10, rng=0)
+        power("bingham", "watson", n=20, d=3, kapa=1.0, kappa=1.0, n_sets=10, rng=0)
+
+
+def test_parameters_that_an_alternative_cannot_do_without_are_named():
+    with pytest.raises(TypeError, match="alternative 'small_circle' needs kappa=, nu="):
+        power("bingham", "small_circle", n=20, d=3, n_sets=10, rng=0)
+
+
+def test_results_say_what_they_are_of():
+    (one,) = power_table(["riesz:s=1"], "watson", n=20, d=3, kappa=2.0, n_sets=10, rng=0)
+    assert (one.test, one.parameters["s"]) == ("riesz", 1)
+    assert (one.alternative, one.alternative_parameters) == ("watson", {"kappa": 2.0})
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def run(task: Task, *, report: Callable[[list[Row]], None]) -> list[Row]:
     """
     _refuse_unused(task.settings)
     splits = _splits(task.settings.data, task.data, task.seed)
-    game = _Game(task.settings, splits, task.seed)
+    game = _Game(task.settings, splits, task.seed, task.device)
     checkpoint = task.folder / CHECKPOINT
     if checkpoint.exists():
         game.load_state(read_checkpoint(checkpoint, task.settings))
@@ -109,8 +109,9 @@ def judge(config: DataConfig, folder: Path | None = None) -> nn.Module:
 class _Game:
     """Both networks, their optimizers and the log."""
 
-    def __init__(self, settings: Settings, splits: Splits, seed: int) -> None:
-        self.settings, self.splits, self.seed = settings, splits, seed
+    def __init__(self, settings: Settings, splits: Splits, seed: int, device: str) -> None:
+        self.settings, self.seed, self.device = settings, seed, device
+        self.images = splits.train.inputs.to(device)
         model: ModelConfig = settings.model
         networks = build_model(model, inputs=splits.shape, classes=splits.classes, seed=seed)
         if not isinstance(networks, Adversaries):
@@ -118,8 +119,8 @@ class _Game:
                 "kind 'gan' needs a network that generates and judges, 'dcgan' or 'sn-dcgan'; "
                 f"got model.name = {model.name!r}"
             )
-        self.networks = networks
-        count = len(splits.train)
+        self.networks = networks.to(device)
+        count = len(self.images)
         self.size = min(settings.training.batch_size or count, count)
         self.steps = count // self.size
         parts = (self.networks.generator, self.networks.discriminator)
@@ -134,9 +135,9 @@ class _Game:
         self.epoch += 1
         losses = []
         with seeded(self.seed, "gan", self.epoch):
-            batches = torch.randperm(len(self.splits.train)).split(self.size)
+            batches = torch.randperm(len(self.images)).to(self.device).split(self.size)
             for k, index in enumerate(batches[: self.steps]):
-                losses.append(self._step(k, self.splits.train.inputs[index]))
+                losses.append(self._step(k, self.images[index]))
         real, fake = torch.tensor(losses).mean(dim=0).tolist()
         self.rows.append(
             {
@@ -151,8 +152,8 @@ class _Game:
         """Score generated images and measure the discriminator."""
         self.networks.eval()
         with torch.no_grad(), seeded(self.seed, "score"):
-            images = self.networks(torch.randn(_SAMPLES, self.networks.latent))
-            probabilities = functional.softmax(network(images), dim=1)
+            images = self.networks(self._noise(_SAMPLES))
+            probabilities = functional.softmax(network(images.cpu()), dim=1)
         found = measure_objectives(self.networks.discriminator)
         objectives = {f"objective.{k}": v for k, v in found.items() if v is not None}
         return {"test.score": score(probabilities), **objectives}
@@ -181,7 +182,7 @@ class _Game:
             share = step / (self.steps * settings.training.epochs)
             set_rates(optimizer, settings.schedule, share)
         generator, discriminator = self.networks.generator, self.networks.discriminator
-        fakes = generator(torch.randn(len(images), self.networks.latent))
+        fakes = generator(self._noise(len(images)))
         judged, faked = discriminator(images), discriminator(fakes.detach())
         loss = functional.softplus(-judged).mean() + functional.softplus(faked).mean()
         penalty = loss.new_zeros(()) if self.regularizer is None else self.regularizer()
@@ -189,6 +190,10 @@ class _Game:
         fooled = functional.softplus(-discriminator(fakes)).mean()
         self._descend(0, fooled, step)
         return loss.item(), fooled.item()
+
+    def _noise(self, count: int) -> Tensor:
+        """What images are made from, the same numbers on every device."""
+        return torch.randn(count, self.networks.latent).to(self.device)
 
     def _descend(self, which: int, loss: Tensor, step: int) -> None:
         if not bool(torch.isfinite(loss)):
