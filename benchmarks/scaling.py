@@ -73,7 +73,7 @@ LADDERS = {
     "sum of fourth powers and gradient by moments, d = 64": Ladder(
         64, "float64", TWO_DECADES, _energy(Riesz(-4.0)), family="fewer than all pairs",
     ),
-    "separation by a tree, d = 3": Ladder(
+    "separation in cells, d = 3": Ladder(
         3, "float32", TWO_DECADES, sphuni.separation, log=True, family="fewer than all pairs",
     ),
     "separation by sorting, d = 2": Ladder(
