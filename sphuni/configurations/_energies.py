@@ -79,7 +79,7 @@ class EnergyProblem(Problem):
         """Run batched L-BFGS on the pair energy; of steep ones on its logarithm, by steps."""
         del streams
         if self._steep:
-            return self._relax_steep(starts, end)
+            return self._relax_steep(starts, engine, end)
         found = self._descend(as_tensor(starts), engine, _TOLERANCE * self._gradient_scale, end)
         tiny = self._positive and self._typical < _TINY and not self._geodesic
         if tiny and not late(end):
@@ -237,7 +237,7 @@ class EnergyProblem(Problem):
             **options,
         )
 
-    def _relax_steep(self, starts: Array, end: float) -> Relaxed:
+    def _relax_steep(self, starts: Array, engine: Engine, end: float) -> Relaxed:
         """Minimise log(sum K^(a / a_K)) / a for growing a, a_K the kernel's steepness.
 
         That is a function of one scale whatever the kernel, of powers log(sum r^-2a) / a.
@@ -246,7 +246,7 @@ class EnergyProblem(Problem):
         if math.isinf(last):
             raise self._underflow()
         for a in (*(a for a in _EXPONENTS if a < last), last):
-            found = self._relax_log(rows, a, last, end)
+            found = self._relax_log(rows, a, last, engine, end)
             rows = found.points.numpy()
             if late(end):
                 break
@@ -264,13 +264,14 @@ class EnergyProblem(Problem):
             "problem='tammes', which is its limit"
         )
 
-    def _relax_log(self, rows: Array, a: float, last: float, end: float) -> Minima:
+    def _relax_log(self, rows: Array, a: float, last: float, engine: Engine, end: float) -> Minima:
         tolerance = 1e-9 if a == last else 1e-4
         if isinstance(self.kernel, Riesz):
             return minimize_packing_energy(
                 rows,
                 np.full(len(rows), a),
                 lines=self.antipodal,
+                engine=engine,
                 tolerance=tolerance,
                 max_iterations=_STEEP_ITERATIONS,
                 deadline=end,

@@ -19,7 +19,7 @@ from sphuni.configurations.problems import Array, Problem, Relaxed, regular_set,
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import separation_bound
 from sphuni.geometry._hull import fits
-from sphuni.pairwise import Engine, compiler_missing
+from sphuni.pairwise import Engine
 
 __all__ = ["TammesProblem"]
 
@@ -68,16 +68,15 @@ class TammesProblem(Problem):
         rows = starts
         a = np.array([2.0 * 8.0 ** g.uniform() for g in generators])
         strength = np.array([_NOISE * g.uniform() for g in generators])
-        compiled = engine == "compiled" and compiler_missing() is None
         while True:
             found = minimize_packing_energy(
                 rows,
                 a,
                 lines=self.antipodal,
+                engine=engine,
                 tolerance=1e-2,
                 max_iterations=150,
                 deadline=end,
-                compiled=compiled,
             )
             rows = found.points.numpy()
             if a.min() >= _LAST_EXPONENT or late(end):

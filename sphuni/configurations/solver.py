@@ -146,7 +146,7 @@ def optimize(
         the starts side by side later; parts of the certificate that take longer are left out. A
         polarization whose worst place was not found by then is a bound, and the certificate's
         `value_is_bound` says so.
-        Compiling (``engine``), once in a process, is not cut short.
+        Compiling (``engine``), some seconds once on a machine, is not cut short.
     target : float, optional
         The search ends as soon as the value is as good as this, up to rounding (``"design"``:
         1e-7).

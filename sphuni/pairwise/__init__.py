@@ -26,6 +26,7 @@ from sphuni.pairwise._products import images as images
 from sphuni.pairwise._products import row_products as row_products
 from sphuni.pairwise._ring import agree_on_rows as agree_on_rows
 from sphuni.pairwise._ring import is_sharded as is_sharded
+from sphuni.pairwise._scalar import compile_loops as compile_loops
 from sphuni.pairwise._scan import PairScan as PairScan
 from sphuni.pairwise._scan import ScanPart as ScanPart
 from sphuni.pairwise._scan import merge_scans as merge_scans

@@ -106,6 +106,17 @@ def test_packing_gradient_matches_autograd(lines):
     assert torch.allclose(gradient - radial, expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize(("n", "d"), [(2, 2), (7, 3), (40, 3), (33, 8)])
+def test_native_packing_sums_are_those_of_the_planes(n, d, lines):
+    planes = starts(n, d, 3).permute(2, 1, 0).contiguous()
+    a, p0 = torch.tensor([2.0, 9.0, 40.0]).double(), torch.tensor([0.5, 0.2, 0.1]).double()
+    plain = packing_energy(lines, compiled=False)(planes, a, p0)
+    native = packing_energy(lines, compiled=True)(planes, a, p0)
+    for one, other in zip(native, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
 def test_powers_of_kernels_have_the_derivatives_of_their_values():
     power = _Power(Gaussian(2.0), 0.4)
     t = torch.linspace(-0.9, 0.9, 7, dtype=torch.float64, requires_grad=True)
