@@ -109,7 +109,7 @@ def judge(config: DataConfig, folder: Path | None = None) -> nn.Module:
 class _Game:
     """Both networks, their optimizers and the log."""
 
-    def __init__(self, settings: Settings, splits: Splits, seed: int, device: str) -> None:
+    def __init__(self, settings: Settings, splits: Splits, seed: int, device: str = "cpu") -> None:
         self.settings, self.seed, self.device = settings, seed, device
         self.images = splits.train.inputs.to(device)
         model: ModelConfig = settings.model
