@@ -1,14 +1,27 @@
 """Packing: the pairs of closest points as a family of functions.
 
-It goes over all pairs itself: the engine lists no pairs within a margin.
+It lists them itself, of small sets from all pairs: the engine lists no pairs within a margin.
 """
 
+import math
+
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from sphuni.configurations._members import Array, Members, tangents
 from sphuni.configurations._sparse import add_blocks, block_rows
+from sphuni.pairwise import smallest_distance
 
 __all__ = ["contacts", "smallest_half_square"]
+
+_INDEX = NDArray[np.intp]
+
+_TREE_FROM, _TREE_DIMENSION = 1_000, 8
+"""Points from which on a tree lists pairs, up to a dimension in which it is faster than all."""
+_SAME = 1e-14
+"""By how much cosines of equally close pairs may differ."""
 
 
 def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
@@ -17,16 +30,7 @@ def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
     For lines a pair is measured by the nearer of x_j and -x_j; at right angles by both.
     """
     n = len(points)
-    gram = points @ points.T
-    np.fill_diagonal(gram, -2.0)
-    above = np.triu(np.ones((n, n), dtype=bool), 1)
-    least = (np.abs(gram[above]) if lines else gram[above]).max() - margin - 1e-14
-    first, second = np.nonzero(above & (gram >= least))
-    sign = np.ones(len(first))
-    if lines:
-        mirrored = np.nonzero(above & (-gram >= least))
-        sign = np.append(sign, -np.ones(len(mirrored[0])))
-        first, second = np.append(first, mirrored[0]), np.append(second, mirrored[1])
+    first, second, sign = (_from_tree if _large(points) else _among_all)(points, margin, lines)
     other = sign[:, None] * points[second]
     values = 0.5 * ((points[first] - other) ** 2).sum(1)
     bases = tangents(points)
@@ -42,7 +46,42 @@ def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
 
 def smallest_half_square(points: Array, *, lines: bool = False) -> float:
     """Half the squared distance of the closest pair, 1 - t."""
+    if _large(points):
+        return 0.5 * float(smallest_distance(torch.from_numpy(points), antipodal=lines)) ** 2
     return float(contacts(points, 0.0, lines=lines).values.min())
+
+
+def _large(points: Array) -> bool:
+    return len(points) >= _TREE_FROM and points.shape[1] <= _TREE_DIMENSION
+
+
+def _among_all(points: Array, margin: float, lines: bool) -> tuple[_INDEX, _INDEX, Array]:
+    """Pairs i < j within the margin of the closest, and 1, or -1 where that is x_i with -x_j."""
+    n = len(points)
+    gram = points @ points.T
+    np.fill_diagonal(gram, -2.0)
+    above = np.triu(np.ones((n, n), dtype=bool), 1)
+    least = (np.abs(gram[above]) if lines else gram[above]).max() - margin - _SAME
+    first, second = np.nonzero(above & (gram >= least))
+    sign = np.ones(len(first))
+    if lines:
+        mirrored = np.nonzero(above & (-gram >= least))
+        sign = np.append(sign, -np.ones(len(mirrored[0])))
+        first, second = np.append(first, mirrored[0]), np.append(second, mirrored[1])
+    return first, second, sign
+
+
+def _from_tree(points: Array, margin: float, lines: bool) -> tuple[_INDEX, _INDEX, Array]:
+    """The same pairs in the same order."""
+    n = len(points)
+    reach = math.sqrt(2 * (smallest_half_square(points, lines=lines) + margin + _SAME))
+    tree = cKDTree(np.vstack([points, -points]) if lines else points)
+    first, second = tree.query_pairs(reach, output_type="ndarray").T
+    sign = np.where(second < n, 1.0, -1.0)
+    second = second % n
+    kept = first < second  # a line's pairs are found from both ends
+    order = np.lexsort((second[kept], first[kept], -sign[kept]))
+    return first[kept][order], second[kept][order], sign[kept][order]
 
 
 def _curvature(

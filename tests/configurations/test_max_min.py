@@ -6,9 +6,9 @@ from scipy import optimize as optimize_scipy
 import sphuni
 from sphuni import random_points
 from sphuni._errors import BudgetError
-from sphuni.configurations import _poles, construct, optimize
+from sphuni.configurations import _contacts, _poles, construct, optimize
 from sphuni.configurations._clock import OutOfTimeError
-from sphuni.configurations._contacts import contacts
+from sphuni.configurations._contacts import contacts, smallest_half_square
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import rotations, step_along, tangents, unturned
 from sphuni.configurations._poles import _descend, lowest_poles, pole_values
@@ -43,6 +43,23 @@ def test_jacobian_of_contacts(d, lines):
     check_jacobian(
         lambda x, margin: contacts(x, min(margin, 9.0), lines=lines), random_points(8, d, rng=d)
     )
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("margin", [0.0, 1e-3, 0.2])
+@pytest.mark.parametrize(
+    "points",
+    [construct("icosahedron"), random_points(40, 3, rng=1), random_points(30, 5, rng=2), np.eye(4)],
+    ids=["icosahedron", "random", "random in R^5", "right angles"],
+)
+def test_contacts_from_a_tree_are_those_among_all_pairs(points, margin, lines, monkeypatch):
+    plain = contacts(points, margin, lines=lines)
+    least = smallest_half_square(points, lines=lines)
+    monkeypatch.setattr(_contacts, "_TREE_FROM", 1)
+    found = contacts(points, margin, lines=lines)
+    assert np.array_equal(found.labels, plain.labels)
+    assert np.array_equal(found.values, plain.values)
+    assert smallest_half_square(points, lines=lines) == pytest.approx(least, rel=1e-14)
 
 
 @pytest.mark.parametrize(("n", "d", "lines"), [(12, 3, False), (8, 3, True), (12, 4, False)])
