@@ -133,7 +133,7 @@ def test_readme_tables_say_who_was_wrong_absent_or_faster(tmp_path, monkeypatch)
 
 def test_exponents_are_those_of_the_law():
     sizes = [1000, 10_000, 100_000]
-    square, tree = scaling.LADDERS.values(), scaling.LADDERS["separation by a tree, d = 3"]
+    square, tree = scaling.LADDERS.values(), scaling.LADDERS["scipy cKDTree, d = 3"]
     plain = next(iter(square))
     assert scaling.exponent(sizes, [1e-9 * n**2 for n in sizes], plain) == pytest.approx(2)
     times = [1e-8 * n * math.log(n) for n in sizes]

@@ -160,15 +160,17 @@ def _tables(arguments: argparse.Namespace) -> int:
         folder = _made("--pack", arguments.pack)
         _tell(arguments, [f"wrote {pack(results, folder)}" for results in found])
     comparisons = [compare(results) for results in found]
-    for name in arguments.write or ():
+    pages = {name: Path(name).read_text(encoding="utf-8") for name in arguments.write or ()}
+    marked = {name: text for name, text in pages.items() if "<!-- sphuni train:" in text}
+    if pages and not marked:
+        raise _output.UsageError(
+            f"--write: {next(iter(pages))!r} has no place marked <!-- sphuni train: ..."
+        )
+    for name, text in marked.items():
         page = Path(name)
         links = "" if page.parent.name == "experiments" else "docs/experiments/"
-        before = page.read_text(encoding="utf-8")
-        if "<!-- sphuni train:" not in before:
-            raise _output.UsageError(
-                f"--write: {name!r} has no place marked <!-- sphuni train: ..."
-            )
-        write_text(page, tables.insert(before, comparisons, links=links))
+        write_text(page, tables.insert(text, comparisons, links=links))
+    _tell(arguments, [f"{name}: no place marked" for name in pages if name not in marked])
     if arguments.plots:
         _draw(arguments, found)
     _print(arguments, comparisons)

@@ -588,6 +588,12 @@ def test_train_refuses_a_page_without_a_marked_place(tmp_path, monkeypatch, caps
     assert main(["train", "--table", str(tmp_path), "--write", str(page)]) == 2
     assert "has no place marked <!-- sphuni train:" in capsys.readouterr().err
     assert page.read_text() == "# A page\n"
+    place = tmp_path / "place.md"
+    place.write_text("<!-- sphuni train: digits -->\n<!-- end -->\n")
+    pages = [str(page), str(place)]
+    assert main(["train", "--table", str(tmp_path), "--write", *pages]) == 0
+    assert f"{page}: no place marked" in capsys.readouterr().err
+    assert page.read_text() == "# A page\n"
 
 
 def test_entry_point_is_installed():

@@ -818,9 +818,13 @@ def test_what_points_are_wanted_like_is_checked_first():
             optimize("thomson", n=200, like=like)
 
 
-def test_packings_need_no_compiler(monkeypatch):
-    monkeypatch.setattr("sphuni.configurations._packings.compiler_missing", lambda: "no g++")
+@pytest.mark.parametrize("native", [True, False])
+def test_packings_need_no_compiler(native, monkeypatch):
     monkeypatch.setattr(torch, "compile", None)
+    where = "sphuni.configurations._packing_energy."
+    monkeypatch.setattr(where + "compiler_missing", lambda: "no g++")
+    if not native:
+        monkeypatch.setattr(where + "native_jit", lambda: None)
     result = optimize("tammes", n=35, restarts=2, engine="compiled")
     assert 0.5 < result.value < 0.62
 
