@@ -346,5 +346,6 @@ def _check_split(source: Source, heads: Heads, split_qkv: bool) -> None:
     nothing = split_of_nothing(views, heads, split_qkv)
     if nothing is not None:
         warnings.warn(
-            f"{nothing}: none is called as query, key and value weights usually are", stacklevel=3
+            f"{nothing}: it fits no name that query, key and value weights usually have",
+            stacklevel=3,
         )

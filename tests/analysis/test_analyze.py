@@ -112,7 +112,7 @@ def test_keys_of_fewer_heads_are_recorded_as_they_are_saved(tmp_path):
 @pytest.mark.parametrize("options", [{"heads": 7}, {"heads": {"x*": (4, 2)}}, {"split_qkv": True}])
 def test_a_split_of_nothing_is_said(options):
     (name,) = options
-    with pytest.warns(UserWarning, match=rf"{name}=.* splits no layer: none is called as query"):
+    with pytest.warns(UserWarning, match=rf"{name}=.* splits no layer: it fits no name that query"):
         analyze(nn.Linear(6, 4), **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -58,7 +58,7 @@ def check_split(layers: list[Layer], heads: Heads, split_qkv: bool) -> None:
     nothing = split_of_nothing(((one.kind, one.name) for one in layers), heads, split_qkv)
     if nothing is not None:
         warnings.warn(
-            f"{nothing}: none is called as query, key and value weights usually are. "
+            f"{nothing}: it fits no name that query, key and value weights usually have. "
             f"{_inventory(layers)}",
             stacklevel=3,
         )
