@@ -345,7 +345,4 @@ def _check_split(source: Source, heads: Heads, split_qkv: bool) -> None:
     views = [(item.kind, item.name) for item in source.items if isinstance(item, NeuronView)]
     nothing = split_of_nothing(views, heads, split_qkv)
     if nothing is not None:
-        warnings.warn(
-            f"{nothing}: it fits no name that query, key and value weights usually have",
-            stacklevel=3,
-        )
+        warnings.warn(nothing, stacklevel=3)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from sphuni.configurations._members import Array, Members, tangents
+from sphuni.configurations._members import Array, Members, both_ends, tangents
 from sphuni.configurations._sparse import add_blocks, block_rows
 from sphuni.pairwise import smallest_distance
 
@@ -75,7 +75,7 @@ def _from_tree(points: Array, margin: float, lines: bool) -> tuple[_INDEX, _INDE
     """The same pairs in the same order."""
     n = len(points)
     reach = math.sqrt(2 * (smallest_half_square(points, lines=lines) + margin + _SAME))
-    tree = cKDTree(np.vstack([points, -points]) if lines else points)
+    tree = cKDTree(both_ends(points, antipodal=lines))
     first, second = tree.query_pairs(reach, output_type="ndarray").T
     sign = np.where(second < n, 1.0, -1.0)
     second = second % n

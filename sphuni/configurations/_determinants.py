@@ -11,7 +11,8 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.configurations._clock import late
-from sphuni.configurations._energies import EnergyProblem, both_ends
+from sphuni.configurations._energies import EnergyProblem
+from sphuni.configurations._members import both_ends
 from sphuni.configurations._moves import shake_a_cap, turn_a_cap
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.minimize import minimize

@@ -12,6 +12,7 @@ import torch
 from sphuni.configurations import _opposites
 from sphuni.configurations._clock import late
 from sphuni.configurations._log_energy import minimize_log_energy, steepness
+from sphuni.configurations._members import both_ends
 from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations._packing_energy import minimize_packing_energy
@@ -40,7 +41,7 @@ from sphuni.geometry._hull import fits
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import Engine, pair_reduce
 
-__all__ = ["EnergyProblem", "both_ends"]
+__all__ = ["EnergyProblem"]
 
 _TOLERANCE = 1e-6
 _LARGEST_HESSIAN = 2_500
@@ -332,8 +333,3 @@ class EnergyProblem(Problem):
             total = pair_reduce(leaf, kernel=self._pair_kernel)
             (gradient,) = torch.autograd.grad(total / size, leaf)
         return float(torch.linalg.vector_norm(gradient, dim=-1).max())
-
-
-def both_ends(points: Array, *, antipodal: bool) -> Array:
-    """The points, or both ends of the lines."""
-    return np.vstack([points, -points]) if antipodal else points

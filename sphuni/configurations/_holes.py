@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from sphuni.configurations._clock import OutOfTimeError, room_for
-from sphuni.configurations._members import Array, Members, tangents
+from sphuni.configurations._members import Array, Members, both_ends, tangents
 from sphuni.configurations._sparse import add_blocks, block_rows
 from sphuni.geometry._hull import facets, hull_seconds
 
@@ -22,7 +22,7 @@ def holes(
     longer than there is until `deadline` of the monotonic clock.
     """
     n, d = points.shape
-    both = np.vstack([points, -points]) if lines else points
+    both = both_ends(points, antipodal=lines)
     if not room_for(hull_seconds(len(both), d), deadline):
         raise OutOfTimeError(points)
     simplices = facets(both, spanning=True)

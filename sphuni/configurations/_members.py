@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 __all__ = [
-    *("Array", "Family", "Members", "Trial", "attempt", "margin_of", "near", "rotations"),
-    *("step_along", "tangents", "unturned"),
+    *("Array", "Family", "Members", "Trial", "attempt", "both_ends", "margin_of", "near"),
+    *("rotations", "step_along", "tangents", "unturned"),
 ]
 
 Array = NDArray[np.float64]
@@ -31,6 +31,11 @@ class Members(NamedTuple):
 
 Family = Callable[[Array, float], Members]
 """Points (n, d) and a margin to the members whose value is within the margin of the least."""
+
+
+def both_ends(points: Array, *, antipodal: bool) -> Array:
+    """The points, or both ends of the lines."""
+    return np.vstack([points, -points]) if antipodal else points
 
 
 def tangents(points: Array) -> Array:

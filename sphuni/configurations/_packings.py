@@ -10,6 +10,7 @@ import numpy as np
 from sphuni._rng import numpy_generator
 from sphuni.configurations._clock import OutOfTimeError, late, room_for
 from sphuni.configurations._contacts import contacts, smallest_half_square
+from sphuni.configurations._members import both_ends
 from sphuni.configurations._moves import into_a_hole
 from sphuni.configurations._packing_energy import minimize_packing_energy
 from sphuni.configurations._slp import ascend
@@ -133,7 +134,7 @@ class TammesProblem(Problem):
         weights, residual, second = evidence(points, members, seconds)
         held = members.labels if weights is None else members.labels[weights > 0]
         bound = separation_bound(self.n, self.d, antipodal=self.antipodal)
-        both = np.vstack([points, -points]) if self.antipodal else points
+        both = both_ends(points, antipodal=self.antipodal)
         return Certificate(
             kind="max-min",
             residual=residual,

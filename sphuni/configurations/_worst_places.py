@@ -12,7 +12,7 @@ import numpy as np
 from sphuni._rng import numpy_generator
 from sphuni.configurations._clock import OutOfTimeError, late, room_for
 from sphuni.configurations._holes import holes
-from sphuni.configurations._members import Family
+from sphuni.configurations._members import Family, both_ends
 from sphuni.configurations._moves import into_a_hole
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations._poles import least_potential, pole_values
@@ -233,7 +233,7 @@ class WorstPlaceProblem(Problem):
         )
 
     def _symmetry(self, points: Array, seconds: float) -> int | None:
-        both = np.vstack([points, -points]) if self.antipodal else points
+        both = both_ends(points, antipodal=self.antipodal)
         return symmetry_order(both, tolerance=_ALIKE, time_limit=seconds)
 
 

@@ -69,9 +69,11 @@ def nearest_in_bands(points: Points, *, mirrored: bool = False) -> tuple[Tensor,
     queries = (-rows, np.pi - thetas, phis + np.pi) if mirrored else (rows, thetas, phis)
     index, squares = np.empty(len(points), dtype=np.int64), np.empty(len(points))
 
+    loops = _compiled()
+
     def work(start: int) -> None:
         stop = min(start + _QUERIES_TOGETHER, len(points))
-        _compiled()(*queries, start, stop, order, rows, starts, *bands, index, squares)
+        loops(*queries, start, stop, order, rows, starts, *bands, index, squares)
 
     for _ in side_by_side(work, range(0, len(points), _QUERIES_TOGETHER)):
         pass

@@ -113,8 +113,7 @@ def degree_residuals(
     else:
         last = whole("highest", highest, 1, "leave it out for the default")
     axes = axes_or_new(ax, 9.6, 5.4)
-    ends = np.concatenate([points, -points]) if getattr(result, "antipodal", False) else points
-    residual = np.maximum(_residuals(ends, last), _ROUNDING)
+    residual = np.maximum(_residuals(points, last), _ROUNDING)
     degrees = np.arange(1, last + 1)
     size = float(np.clip(500 / last, 3, 9))
     good = residual <= 10 * _ROUNDING

@@ -265,10 +265,7 @@ def power_table(
     for test, choice, column in zip(kept, laws, values.T, strict=True):
         counts = _Rejections(choice.law, np.sort(column[~np.isnan(column)]))
         results += [
-            dataclasses.replace(
-                _result(test, counts, n_sets, choice.kind, name, n, d, alpha),
-                alternative_parameters=parameters,
-            )
+            _result(test, counts, n_sets, choice.kind, name, parameters, n, d, alpha)
             for alpha in alphas
         ]
     return PowerTable(tuple(results), skipped)
@@ -322,6 +319,7 @@ def _result(
     total: int,
     kind: str,
     alternative: str,
+    alternative_parameters: dict[str, Any],
     n: int,
     d: int,
     alpha: float,
@@ -344,6 +342,7 @@ def _result(
         two_sided_interval=clopper_pearson(either, total, _CONFIDENCE),
         null=kind,
         parameters=test.parameters(),
+        alternative_parameters=alternative_parameters,
     )
 
 

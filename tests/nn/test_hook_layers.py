@@ -98,10 +98,7 @@ def test_the_row_for_padding_is_no_part_of_the_penalty(kind, padding, mode):
     used = [i for i in range(9) if i != table.padding_idx]
     (row,) = reg.describe().rows
     assert row.n == reg.summary().rows[0].n == len(used)
-    if mode == "graph":
-        reg().backward()
-    else:
-        reg.add_gradients()
+    add_penalty(reg, mode)
     (expected,) = torch.autograd.grad(F.mhe(table.weight[used]), table.weight)
     torch.testing.assert_close(table.weight.grad, expected)
     if padding is not None:
@@ -173,6 +170,14 @@ def test_adapters_keep_their_digits_beside_a_base_in_half_precision():
     assert reg().item() == pytest.approx(F.mhe(exact).item(), rel=1e-6)
 
 
+def add_penalty(reg, mode):
+    """Add the gradients of the penalty, by the loss or after it."""
+    if mode == "graph":
+        reg().backward()
+    else:
+        reg.add_gradients()
+
+
 def used_weight(adapted):
     """The weight that merging gives, from a base and the parameters of an adapter."""
     base, change = adapted.base_layer.weight, getattr(adapted, adapted.factor)["default"]
@@ -215,10 +220,7 @@ def test_adapters_that_scale_a_weight_are_part_of_it(kind, base, mode):
     rows = used_weight(adapted)
     torch.testing.assert_close(read_rows(model, reg.layers[0]), rows)
     expected = torch.autograd.grad(F.so(rows), trained)
-    if mode == "graph":
-        reg().backward()
-    else:
-        reg.add_gradients()
+    add_penalty(reg, mode)
     for parameter, gradient in zip(trained, expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
 
@@ -350,10 +352,7 @@ def test_heads_and_experts_are_sets_of_their_own(method, mode):
     )
     trained = [p for name, p in model.named_parameters() if "bias" not in name]
     expected = torch.autograd.grad(total, trained)
-    if mode == "graph":
-        reg().backward()
-    else:
-        reg.add_gradients()
+    add_penalty(reg, mode)
     for parameter, gradient in zip(trained, expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient)
 
@@ -409,10 +408,7 @@ def test_a_weight_that_is_computed_is_so_once_for_all_its_parts(mode):
     reg = snn.regularize(model, "mhe", heads=3, mode=mode)
     counted = model["qkv"].parametrizations.weight[0]
     counted.calls = 0
-    if mode == "graph":
-        reg().backward()
-    else:
-        reg.add_gradients()
+    add_penalty(reg, mode)
     assert counted.calls == 1
     weight = model["qkv"].parametrizations.weight.original
     total = sum(F.mhe(part) for part in weight.sin().chunk(9))

@@ -57,11 +57,7 @@ def check_split(layers: list[Layer], heads: Heads, split_qkv: bool) -> None:
     """Warn if what was to be split into heads, or in three, is not in the model."""
     nothing = split_of_nothing(((one.kind, one.name) for one in layers), heads, split_qkv)
     if nothing is not None:
-        warnings.warn(
-            f"{nothing}: it fits no name that query, key and value weights usually have. "
-            f"{_inventory(layers)}",
-            stacklevel=3,
-        )
+        warnings.warn(f"{nothing}. {_inventory(layers)}", stacklevel=3)
 
 
 def in_their_roles(

@@ -162,13 +162,17 @@ def attention_layout(name: str, shape: torch.Size, *, heads: Heads, split_qkv: b
 
 
 def split_of_nothing(sets: Iterable[tuple[str, str]], heads: Heads, split_qkv: bool) -> str | None:
-    """Say which split was asked for that none of these (kind, name) of sets of neurons is from."""
+    """Say that none of these (kind, name) of sets of neurons is from the split asked for."""
     parts = [name.partition("[")[2] for kind, name in sets if kind in ("linear", "attention")]
     if heads is not None and not any("head " in part for part in parts):
-        return f"heads={heads!r} splits no layer"
-    if split_qkv and not any(parts):
-        return "split_qkv=True splits no layer"
-    return None
+        asked = f"heads={heads!r}"
+    elif split_qkv and not any(parts):
+        asked = "split_qkv=True"
+    else:
+        return None
+    return (
+        f"{asked} splits no layer: it fits no name that query, key and value weights usually have"
+    )
 
 
 def split_heads(count: int) -> Layout:
