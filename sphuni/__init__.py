@@ -67,9 +67,11 @@ __all__ = ["__version__", *_ROOMS, *_HOME]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the room that holds `name` when it is first asked for."""
+    """Import the room that holds `name` when it is first asked for, and keep what it gave."""
     if name in _HOME:
-        return getattr(importlib.import_module(f"sphuni.{_HOME[name]}"), name)
+        value = getattr(importlib.import_module(f"sphuni.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
     if name in _ROOMS:
         return importlib.import_module(f"sphuni.{name}")
     raise AttributeError(f"module 'sphuni' has no attribute {name!r}")
