@@ -3,6 +3,7 @@
 Value and gradient come from one pass; second derivatives are handed to the blockwise engine.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -12,8 +13,11 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import _blockwise, _inductor, _native, _tiles
 from sphuni.pairwise._autograd import connect, mended, wants_gradient
 
-__all__ = ["supports", "total"]
+__all__ = ["NATIVE_FROM", "supports", "too_small", "total"]
 
+NATIVE_FROM = 1 << 16
+"""Ordered pairs from which native loops repay: those of 256 points, or of many smaller sets."""
+_INDUCTOR_FROM = 5_000  # points
 _LARGEST_D = 8
 
 
@@ -26,6 +30,21 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
     if all(_native.serves(x, kernel) for kernel in kernels):
         return None
     return _inductor.compiler_missing()
+
+
+def too_small(x: Tensor, kernels: Sequence[Kernel]) -> str | None:
+    """Why compiling would not repay, or None.
+
+    Native loops are compiled once on a machine, in about half a second, and save a millisecond at
+    the least number of pairs; torch.compile takes many seconds in every process.
+    """
+    *batch, n, _ = x.shape
+    if all(_native.serves(x, kernel) for kernel in kernels):
+        pairs = math.prod(batch) * n**2
+        small = f"{pairs} ordered pairs are fewer than {NATIVE_FROM}"
+        return f"{small}: compiling would not repay" if pairs < NATIVE_FROM else None
+    small = f"n = {n} is below {_INDUCTOR_FROM}"
+    return f"{small}: compiling would not repay" if n < _INDUCTOR_FROM else None
 
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:

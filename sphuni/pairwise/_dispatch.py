@@ -46,7 +46,6 @@ _ENGINES: dict[str, ModuleType] = {
     "reference": _reference,
     "ring": _ring,
 }
-_COMPILE_FROM = 5_000
 _log = logging.getLogger("sphuni")
 
 
@@ -87,11 +86,14 @@ def pair_reduce(
         Weights of `other` (of `points` when there is no `other`); default 1.
     engine : str, default "auto"
         "reference", "blockwise", "compiled" and "triton" go over all pairs; `explain` says which
-        one "auto" takes. "triton" is one fused kernel on a GPU, in float32; "auto" takes it on a
-        CUDA device for points in float32 or half precision with n >= 2048 and d >= 16. "circle"
-        (d = 2: Riesz s = -1, Gegenbauer series), "moments" (polynomials of degree at most two in
-        the cosine) and "fmm" (Coulomb in d = 3, from 2e5 points on, where FMM3D is installed and
-        7 kB per point are free) need fewer; "auto" takes them where they serve.
+        one "auto" takes. "compiled" (d <= 8) is native loops, which take half a second to compile
+        for each kernel, dimension and type, once on a machine; "auto" takes it from 65,536 ordered
+        pairs on, and from n = 5000 where torch.compile has to do it. "triton" is one fused kernel
+        on a GPU, in float32; "auto" takes it on a CUDA device for points in float32 or half
+        precision with n >= 2048 and d >= 16. "circle" (d = 2: Riesz s = -1, Gegenbauer series),
+        "moments" (polynomials of degree at most two in the cosine) and "fmm" (Coulomb in d = 3,
+        from 2e5 points on, where FMM3D is installed and 7 kB per point are free) need fewer;
+        "auto" takes them where they serve.
         "ring": `points` holds this rank's rows of one set that is spread over the ranks of
         torch.distributed; see Notes. "auto" takes it for a DTensor sharded on rows, and for
         nothing else.
@@ -272,12 +274,11 @@ def _choose(
         if why_not is None:
             return Decision("triton", "large n and d on a GPU", refused)
         refused["triton"] = why_not
-    if points.shape[-2] < _COMPILE_FROM:
-        why_not = f"n = {points.shape[-2]} is below {_COMPILE_FROM}: compiling would not repay"
-    else:
+    why_not = _compiled.too_small(points, kernels)
+    if why_not is None:
         why_not = _compiled.supports(points, other, kernels, shape_op)
-        if why_not is None:
-            return Decision("compiled", "small d and many points", refused)
+    if why_not is None:
+        return Decision("compiled", "small d and many pairs", refused)
     return Decision("blockwise", "tiles serve every call", {"compiled": why_not, **refused})
 
 

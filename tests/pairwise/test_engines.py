@@ -400,9 +400,11 @@ def test_calls_that_no_engine_serves_say_why(arguments, error, message):
 
 
 def test_explain_says_what_runs_and_why(monkeypatch):
+    few = "10000 ordered pairs are fewer than 65536: compiling would not repay"
     small = explain(points(100, 3), kernel=Riesz(1.0))
-    assert small.engine == "blockwise"
-    assert small.refused == {"compiled": "n = 100 is below 5000: compiling would not repay"}
+    assert (small.engine, small.refused) == ("blockwise", {"compiled": few})
+    assert explain(points(256, 3), kernel=Riesz(1.0)).engine == "compiled"
+    assert explain(points(100, 3).expand(7, -1, -1), kernel=Riesz(1.0)).engine == "compiled"
     wide = explain(points(5000, 9), kernel=Riesz(1.0))
     assert wide.refused == {"compiled": "d = 9 is above 8, where tiles are faster"}
     weighted = explain(points(5000, 3), kernel=Riesz(1.0), weights=torch.ones(5000))
@@ -413,6 +415,8 @@ def test_explain_says_what_runs_and_why(monkeypatch):
     monkeypatch.setattr(_dispatch._compiled._native, "serves", lambda *_: False)
     monkeypatch.setattr(_dispatch._compiled._inductor, "compiler_missing", lambda: None)
     assert explain(points(5000, 3), kernel=Riesz(0.0)).engine == "compiled"
+    slow = "n = 4999 is below 5000: compiling would not repay"
+    assert explain(points(4999, 3), kernel=Riesz(0.0)).refused == {"compiled": slow}
     monkeypatch.setattr(_dispatch._compiled._inductor, "compiler_missing", lambda: "no g++")
     assert explain(points(5000, 3), kernel=Riesz(0.0)).refused == {"compiled": "no g++"}
 
