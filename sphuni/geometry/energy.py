@@ -2,6 +2,7 @@
 
 import warnings
 
+import torch
 from torch import Tensor
 
 from sphuni._arrays import array_function, check_finite, check_points, widen
@@ -249,17 +250,15 @@ def energy(
         return _energy_of_shards(points, kernel, used, reduction=reduction, engine=engine)
     check_points(points)
     _check_weights(weights, points)
-    rows = widen(points)
-    ones = rows.new_ones(rows.shape[:-1]) if weights is None else widen(weights)
-    total = pair_reduce(rows, kernel=used, weights=None if weights is None else ones, engine=engine)
+    rows, own = widen(points), None if weights is None else widen(weights)
+    total = pair_reduce(rows, kernel=used, weights=own, engine=engine)
     if antipodal:
-        total = 2 * total + kernel.at_minus_one * ones.square().sum(-1)
-    if reduction == "sum":
-        return total.to(points.dtype)
-    pairs = _pair_weight(ones, antipodal)
-    if bool((pairs == 0).any()):
-        _warn_of_no_pairs(stacklevel=5)
-    return (total / pairs).to(points.dtype)
+        opposite = rows.shape[-2] if own is None else own.square().sum(-1)
+        total = 2 * total + kernel.at_minus_one * opposite
+    if reduction == "mean":
+        pairs = _count(rows.shape[-2], antipodal) if own is None else _weigh(own, antipodal)
+        total = _mean(total, pairs, stacklevel=5)
+    return total.to(points.dtype)
 
 
 def _energy_of_shards(
@@ -273,25 +272,27 @@ def _energy_of_shards(
     lines = used is not kernel
     if lines:
         total = 2 * total + n * kernel.at_minus_one
-    if reduction == "sum":
-        return total
-    pairs = n * (2 * n - 1) if lines else n * (n - 1) / 2
-    if pairs == 0:
-        _warn_of_no_pairs(stacklevel=6)
-        return total * float("nan")
+    return total if reduction == "sum" else _mean(total, _count(n, lines), stacklevel=6)
+
+
+def _mean(total: Tensor, pairs: Tensor | int, *, stacklevel: int) -> Tensor:
+    """The total over the pairs that it was taken over; nan, with a warning, where they are none."""
+    if bool((torch.as_tensor(pairs) == 0).any()):
+        warnings.warn(
+            "the mean energy is nan: the pairs of one point, or of these weights, have no weight",
+            NumericalWarning,
+            stacklevel=stacklevel,
+        )
     return total / pairs
 
 
-def _warn_of_no_pairs(*, stacklevel: int) -> None:
-    warnings.warn(
-        "the mean energy is nan: the pairs of one point, or of these weights, have no weight",
-        NumericalWarning,
-        stacklevel=stacklevel,
-    )
+def _count(n: int, antipodal: bool) -> int:
+    """The unordered pairs of n points, or of the 2n points {x, -x}."""
+    return n * (2 * n - 1) if antipodal else n * (n - 1) // 2
 
 
-def _pair_weight(weights: Tensor, antipodal: bool) -> Tensor:
-    """Total weight of the unordered pairs of the n points, or of the 2n points {x, -x}."""
+def _weigh(weights: Tensor, antipodal: bool) -> Tensor:
+    """The same by weight."""
     wide = weights.double()
     if antipodal:
         total = 2 * wide.sum(-1).square() - wide.square().sum(-1)

@@ -31,10 +31,11 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
 
 def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
     """Whether angles are cheaper than pairs, for kernels that they serve."""
+    if x.shape[-1] != 2 or not all(map(_is_served, kernels)):
+        return False
     series = (base for base in map(_base, kernels) if isinstance(base, GegenbauerSeries))
     degree = max((len(base.coefficients) for base in series), default=0)
-    served = x.shape[-1] == 2 and all(map(_is_served, kernels))
-    return served and x.shape[-2] >= max(_FEWEST, 8 * degree)
+    return x.shape[-2] >= max(_FEWEST, 8 * degree)
 
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:

@@ -44,8 +44,9 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
 
 def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
     """Whether it is faster than tiles."""
-    served = x.shape[-1] == 3 and all(kernel == Riesz(1.0) for kernel in kernels)
-    return served and x.shape[-2] >= _FROM
+    if x.shape[-2] < _FROM or x.shape[-1] != 3:
+        return False
+    return all(kernel == Riesz(1.0) for kernel in kernels)
 
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:

@@ -50,11 +50,11 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
 def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
     """Whether moments are cheaper than pairs, for kernels that they serve."""
     n, d = x.shape[-2:]
-    found = [_quadratic(kernel) for kernel in kernels]
-    if None in found:
+    if n < _FEWEST:
         return False
+    found = [_quadratic(kernel) for kernel in kernels]
     spread = any(one is not None and one.c2 != 0 for one in found)
-    return n >= max(_FEWEST, 2 * d if spread else 0)
+    return None not in found and (n >= 2 * d or not spread)
 
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
