@@ -23,7 +23,7 @@ from sphuni._threads import beside_others
 from sphuni._transforms import is_many
 from sphuni._typing import Weights
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _tiles
+from sphuni.pairwise import _potentials, _tiles
 from sphuni.pairwise._autograd import (
     Second,
     connect,
@@ -83,6 +83,8 @@ class PairRows(torch.autograd.Function):
         x: Tensor, y: Tensor | None, weights: Weights, kernels: tuple[Kernel, ...]
     ) -> Tensor:
         """Return (b, n, k)."""
+        if _potentials.serves(x, y, kernels):
+            return _potentials.values(x, y, weights, kernels).to(x.dtype)
         out = x.new_zeros(*x.shape[:-1], len(kernels), dtype=torch.float64)
         run_tiles(functools.partial(_rows_tile, x, y, weights, kernels, out), x, y)
         return out.to(x.dtype)
@@ -150,10 +152,13 @@ def _gradients(
     x: Tensor, y: Tensor | None, weights: Weights, go: Tensor, kernels: tuple[Kernel, ...]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What `RowsGradient` gives, in the precision of the points."""
-    grad_x, grad_w = torch.zeros_like(x), torch.zeros_like(weights)
-    grad_y = grad_x if y is None else torch.zeros_like(y)
-    into = (grad_x, grad_y, grad_w)
-    run_tiles(functools.partial(_gradient_tile, x, y, weights, go, kernels, into), x, y)
+    if _potentials.serves(x, y, kernels):
+        grad_x, grad_y, grad_w = _potentials.gradients(x, y, weights, go, kernels)
+    else:
+        grad_x, grad_w = torch.zeros_like(x), torch.zeros_like(weights)
+        grad_y = grad_x if y is None else torch.zeros_like(y)
+        into = (grad_x, grad_y, grad_w)
+        run_tiles(functools.partial(_gradient_tile, x, y, weights, go, kernels, into), x, y)
     grad_x = _tiles.tangent(x, grad_x)
     return grad_x, x.new_zeros(()) if y is None else _tiles.tangent(y, grad_y), grad_w
 

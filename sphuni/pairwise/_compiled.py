@@ -13,10 +13,8 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import _blockwise, _inductor, _native, _tiles
 from sphuni.pairwise._autograd import connect, mended, wants_gradient
 
-__all__ = ["NATIVE_FROM", "supports", "too_small", "total"]
+__all__ = ["supports", "too_small", "total"]
 
-NATIVE_FROM = 1 << 16
-"""Ordered pairs from which native loops repay: those of 256 points, or of many smaller sets."""
 _INDUCTOR_FROM = 5_000  # points
 _LARGEST_D = 8
 
@@ -41,8 +39,8 @@ def too_small(x: Tensor, kernels: Sequence[Kernel]) -> str | None:
     *batch, n, _ = x.shape
     if all(_native.serves(x, kernel) for kernel in kernels):
         pairs = math.prod(batch) * n**2
-        small = f"{pairs} ordered pairs are fewer than {NATIVE_FROM}"
-        return f"{small}: compiling would not repay" if pairs < NATIVE_FROM else None
+        small = f"{pairs} ordered pairs are fewer than {_native.FEWEST_PAIRS}"
+        return f"{small}: compiling would not repay" if pairs < _native.FEWEST_PAIRS else None
     small = f"n = {n} is below {_INDUCTOR_FROM}"
     return f"{small}: compiling would not repay" if n < _INDUCTOR_FROM else None
 

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from sphuni.kernels import Kernel
 from sphuni.pairwise._formula import Formula
 
-__all__ = ["MARK", "cosine_slopes", "cosine_values", "lanes", "tile"]
+__all__ = [
+    "MARK",
+    "cosine_slopes",
+    "cosine_values",
+    "lanes",
+    "potential_gradients",
+    "potentials",
+    "tile",
+]
 
 MARK = 4.0
 """Stands in a tile of cosines where no pair is to be counted; formulas are finite there."""
@@ -75,6 +83,74 @@ def lanes(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, st
             inner(x[i], x[k], out[i], out[k])
 """
     return inner, outer
+
+
+def potentials(kernel: Kernel, spelled: Formula, d: int) -> tuple[str, str]:
+    """Rows l0:l1 of x against rows r0:r1 of y with weights w: adds to out[b, i].
+
+    An `own` tile is a block of one set against itself, in which no row meets itself.
+    """
+    axes = range(d)
+    body = _weighted_pair(kernel, spelled, d)
+    body.append("value += v * w[j] if w[j] != zero else zero")  # where 0 inf = 0
+    inner = f"""def inner({", ".join(f"{name}{k}" for name in "ya" for k in axes)}, w):
+    value = zero
+    for j in range(w.size):
+        {_indented(body)}
+    return value
+"""
+    call = [f"y[b, {k}, first:last]" for k in axes] + [f"x[b, {k}, i]" for k in axes]
+    outer = f"""def outer(x, y, w, out, own, b0, b1, l0, l1, r0, r1):
+    for b in range(b0, b1):
+        for i in range(l0, l1):
+            {_RUNS}
+                out[b, i] += inner({", ".join(call)}, w[b, first:last])
+"""
+    return inner, outer
+
+
+def potential_gradients(kernel: Kernel, spelled: Formula, d: int) -> tuple[str, str]:
+    """The same tile: adds the gradients of sum_i go_i sum_j w_j K(x_i, y_j) in x, y and w."""
+    axes = range(d)
+    body = [*_weighted_pair(kernel, spelled, d), "f = go * w[j]"]
+    for k in axes:
+        body += [f"b{k} += f * t{k}", f"g{k}[j] -= f * {_reaction(kernel, k)}"]
+    body.append(f"g{d}[j] += go * v if go != zero else zero")
+    arguments = [f"{name}{k}" for name in "yga" for k in axes] + [f"g{d}", "w", "go"]
+    results = ", ".join(f"b{k}" for k in axes)
+    inner = f"""def inner({", ".join(arguments)}):
+    {results} = {", ".join(["zero"] * d)}
+    for j in range(w.size):
+        {_indented(body)}
+    return {results}
+"""
+    part = [f"part[{k}, first - r0 : last - r0]" for k in range(d + 1)]
+    call = [f"y[b, {k}, first:last]" for k in axes] + part[:d]
+    call += [f"x[b, {k}, i]" for k in axes] + [part[d], "w[b, first:last]", "go[b, i]"]
+    outer = f"""def outer(x, y, w, go, dx, dy, dw, own, b0, b1, l0, l1, r0, r1):
+    part = np.empty(({d + 1}, r1 - r0), dtype)
+    for b in range(b0, b1):
+        part[:] = zero
+        for i in range(l0, l1):
+            {_RUNS}
+                {results} = inner({", ".join(call)})
+                {_indented([f"dx[b, {k}, i] += b{k}" for k in axes], 16)}
+        for j in range(r1 - r0):
+            {_indented([f"dy[b, {k}, r0 + j] += part[{k}, j]" for k in axes], 12)}
+            dw[b, r0 + j] += part[{d}, j]
+"""
+    return inner, outer
+
+
+_RUNS = """middle, after = (i, i + 1) if own else (r1, r1)
+            for first, last in ((r0, middle), (after, r1)):"""
+
+
+def _weighted_pair(kernel: Kernel, spelled: Formula, d: int) -> list[str]:
+    """Lines for the pair of one point a and y[j], with the kernel's limit where they meet."""
+    there, here = [f"y{k}[j]" for k in range(d)], [f"a{k}" for k in range(d)]
+    lines = _pair(kernel, spelled, there, here, masked=True)
+    return lines + (["v = v if met == zero else at_one"] if kernel.singular else [])
 
 
 def cosine_values(spelled: Sequence[Formula], near: str) -> tuple[str, ...]:

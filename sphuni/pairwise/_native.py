@@ -19,10 +19,21 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import _loops, _schedule
 from sphuni.pairwise._scalar import can_spell, compile_loops, spell
 
-__all__ = ["has_loops", "lane_loops", "pair_loops", "serves", "sums_and_gradients", "sums_between"]
+__all__ = [
+    "FEWEST_PAIRS",
+    "compile_for",
+    "has_loops",
+    "lane_loops",
+    "pair_loops",
+    "serves",
+    "sums_and_gradients",
+    "sums_between",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+FEWEST_PAIRS = 1 << 16
+"""Ordered pairs from which loops repay: those of 256 points, or of many smaller sets."""
 _BLOCK = 2048
 _LANES = 32
 _FEWEST_LANES = 12  # fewer sets than this are faster one after the other
@@ -111,19 +122,19 @@ def _by_lanes(kernel: Kernel, points: Array) -> tuple[Array, Array]:
 
 def pair_loops(kernel: Kernel, d: int, dtype: np.dtype[Any]) -> Callable[..., None]:
     """Compile the loops over one tile: see `_loops.tile`."""
-    return _compile(_loops.tile, kernel, d, dtype)
+    return compile_for(_loops.tile, kernel, d, dtype)
 
 
 def lane_loops(kernel: Kernel, d: int, dtype: np.dtype[Any], width: int) -> Callable[..., None]:
     """Compile the loops over `width` sets side by side: see `_loops.lanes`."""
-    return _compile(_loops.lanes, kernel, d, dtype, width)
+    return compile_for(_loops.lanes, kernel, d, dtype, width)
 
 
 @functools.lru_cache(maxsize=256)
-def _compile(
+def compile_for(
     source: Callable[..., tuple[str, str]], kernel: Kernel, d: int, dtype: np.dtype[Any], *more: int
 ) -> Callable[..., None]:
     """Compile loops for a kernel, a dimension and a precision."""
     spelled = spell(kernel)
-    names = {"at_minus_one": kernel.at_minus_one}
+    names = {"at_one": kernel.at_one, "at_minus_one": kernel.at_minus_one}
     return compile_loops(source(kernel, spelled, d, *more), (spelled,), dtype, **names)

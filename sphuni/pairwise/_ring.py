@@ -23,7 +23,7 @@ from torch import Tensor
 
 from sphuni._errors import WorkerError, first_sentence
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _compiled, _shards, _tiles
+from sphuni.pairwise import _native, _shards, _tiles
 from sphuni.pairwise._autograd import connect, first_only, lost, narrowed, wants_gradient
 
 __all__ = ["agree_on_rows", "is_sharded", "local_rows", "replicated", "supports", "total"]
@@ -233,7 +233,7 @@ def _round_trip(
 ) -> tuple[Tensor, Tensor]:
     """Return the sums over the pairs met here, and the whole gradients of the rows held here."""
     arriving = ring.fetch(x, 1) if ring.hops else None
-    native = sum(ring.rows) ** 2 >= _compiled.NATIVE_FROM and _shards.has_native_loops(x, kernels)
+    native = sum(ring.rows) ** 2 >= _native.FEWEST_PAIRS and _shards.has_native_loops(x, kernels)
     sums, gradients = _shards.within(x, kernels, with_gradient, native)
     returning: _Returning | None = None
     for hop in range(1, ring.hops + 1):

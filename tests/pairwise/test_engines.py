@@ -9,6 +9,8 @@ from sphuni._errors import EngineError
 from sphuni.kernels import Gaussian, Laplace, Poisson, Riesz
 from sphuni.pairwise import (
     _dispatch,
+    _native,
+    _potentials,
     _schedule,
     _sums,
     _sweep,
@@ -20,16 +22,24 @@ from sphuni.pairwise import (
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.label)
 FAST_LOOPS = {0, 3, 9, 14, 21, 22}
 """Places of kernels whose loops the fast tests compile; the others there take plain operations."""
+
+
+def is_fast(place, d, loops):
+    """Loops are compiled for each kernel; in few dimensions plain operations are tested too."""
+    return loops == (place in FAST_LOOPS) or (d == 3 and not loops)
+
+
 every_path = pytest.mark.parametrize(
     ("kernel", "d", "loops"),
     [
         pytest.param(
             *(kernel, d, loops),
-            marks=pytest.mark.slow if d == 11 and loops != (i in FAST_LOOPS) else (),
+            marks=() if is_fast(i, d, loops) else pytest.mark.slow,
             id=f"{kernel.label}-{d}{'-loops' if loops else ''}",
         )
         for i, kernel in enumerate(KERNELS)
-        for d, loops in ((3, False), (11, False), (11, True))  # compiled for each kernel
+        for d in (3, 11)
+        for loops in (False, True)
     ],
     indirect=["loops"],
 )
@@ -66,6 +76,7 @@ def small_tiles(monkeypatch):
 
 
 def set_block(monkeypatch, rows):
+    monkeypatch.setattr(_potentials, "_BLOCK", rows)
     for module, name in ((_schedule, "block_size"), (_sums, "block_size"), (_sums, "_swept_block")):
         monkeypatch.setattr(module, name, lambda n, *_: min(n, rows))
 
@@ -75,6 +86,7 @@ def loops(request, monkeypatch):
     """Whether sets as small as those of the tests are given to native loops."""
     if request.param:
         monkeypatch.setattr(_sweep, "_FEWEST_PAIRS", 0)
+        monkeypatch.setattr(_native, "FEWEST_PAIRS", 0)
     return request.param
 
 
@@ -228,11 +240,11 @@ def test_every_derivative_of_every_kernel(kernel, engine, d, monkeypatch):
 
 
 @pytest.mark.usefixtures("small_tiles")
-@pytest.mark.parametrize("d", [3, 9])
+@pytest.mark.parametrize(("d", "loops"), [(3, False), (3, True), (9, False)], indirect=["loops"])
 @pytest.mark.parametrize(
     "kernel", [Riesz(1.0), Riesz(0.5, "geodesic").antipodal()], ids=lambda kernel: kernel.label
 )
-def test_derivatives_with_respect_to_both_sets_and_the_weights(kernel, d):
+def test_derivatives_with_respect_to_both_sets_and_the_weights(kernel, d, loops):
     x = points(9, d, seed=1).mul(1.3).requires_grad_()
     y = points(5, d, seed=2).mul(0.7).requires_grad_()
     w = torch.linspace(0.5, 1.5, 5, dtype=torch.float64, requires_grad=True)
@@ -253,7 +265,10 @@ def test_derivatives_with_respect_to_both_sets_and_the_weights(kernel, d):
 )
 @pytest.mark.parametrize(
     ("d", "loops"),
-    [(3, False), (11, False), pytest.param(11, True, marks=pytest.mark.slow)],
+    [
+        *((3, False), (11, False)),
+        *(pytest.param(d, True, marks=pytest.mark.slow) for d in (3, 11)),
+    ],
     indirect=["loops"],
 )
 def test_duplicates_and_antipodes_exert_no_force(engine, kernel, d, loops):
@@ -440,6 +455,16 @@ def test_what_is_not_a_number_is_never_dropped(engine, n, d, s):
     x[0, 7] = torch.nan
     found = pair_reduce(x, kernel=Riesz(s), engine=engine)
     assert found.isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("loops", [False, True], indirect=True)
+def test_a_row_that_is_no_number_is_not_dropped_from_potentials(loops):
+    x, y = points(20, 3, batch=2), points(30, 3, seed=1, batch=2)
+    x[0, 7] = torch.nan
+    potentials = pair_reduce(x, y, kernel=Riesz(1.0), op="rows")
+    assert potentials.isnan().nonzero().tolist() == [[0, 7]]
+    potentials = pair_reduce(y, x, kernel=Riesz(1.0), op="rows")
+    assert potentials.isnan().all(dim=1).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("engine", ["auto", "reference", "blockwise", "compiled", "moments"])
