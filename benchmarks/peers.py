@@ -10,7 +10,17 @@ from torch import Tensor
 
 from benchmarks.entry import Answer
 
-__all__ = ["cdist", "differences", "fmm3d", "jax_gram", "keops", "naive_torch", "sklearn_chunks"]
+__all__ = [
+    "cdist",
+    "differences",
+    "fmm3d",
+    "jax_gram",
+    "keops",
+    "naive_torch",
+    "one_thread_jax",
+    "sklearn_chunks",
+    "tangent",
+]
 
 
 def naive_torch(points: Tensor, energy: Any) -> Answer:
@@ -41,9 +51,14 @@ def tangent(gradient: np.ndarray, points: np.ndarray) -> np.ndarray:
     return gradient - (gradient * points).sum(1, keepdims=True) * points
 
 
+def one_thread_jax() -> None:
+    """Before its first use."""
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+
 def jax_gram(points: Tensor) -> Answer:
     """jax.jit of value and gradient of the Gram form, clamped as usual."""
-    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    one_thread_jax()
     rows = points.numpy()
     value, gradient = _jax_energy()(rows)
     return {"value": float(value), "gradient": tangent(np.asarray(gradient), rows)}
