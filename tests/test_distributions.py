@@ -65,6 +65,12 @@ def test_spherical_cauchy_on_the_circle_is_wrapped_cauchy():
     assert abs(x[:, 0].mean()) < 0.02
 
 
+def test_rows_of_a_narrow_spherical_cauchy_have_length_one():
+    """Points from near the antipode of the mode come through a difference of few digits."""
+    x = D.spherical_cauchy(100_000, 2, rho=0.999, rng=0)
+    assert np.abs(np.linalg.norm(x, axis=1) - 1).max() < 1e-15
+
+
 def test_angular_central_gaussian_scatter():
     x = D.angular_central_gaussian(50_000, 2, scatter=[1.0, 9.0], rng=0)
     # share of the second axis is sigma_2 / (sigma_1 + sigma_2)

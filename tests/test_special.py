@@ -73,6 +73,8 @@ def test_caps_have_closed_forms_on_the_circle_and_on_s2():
     assert special.cap_measure(math.pi, 7) == 1.0
     assert special.cap_angle(0.0, 7) == 0.0
     assert special.cap_angle(1.0, 7) == math.pi
+    # the square of the sine of such an arc underflows
+    assert special.cap_angle([1e-300, 1.0], 2).tolist() == [math.pi * 1e-300, math.pi]
 
 
 def test_shapes_and_scalars_follow_the_argument():
@@ -268,6 +270,20 @@ def test_coefficients_in_dimensions_beyond_float64_integers():
 def test_dimensions_below_two_are_refused(call):
     with pytest.raises(ValueError, match=r"d must be an ambient dimension of at least 2.*got 1\."):
         call(1)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: special.sphere_area(2.5), "d"),
+        (lambda: special.gegenbauer(2.5, 0.1, 3), "degree_max"),
+        (lambda: special.harmonic_dimension("2", 3), "degree"),
+        (lambda: special.cosine_quadrature(3, 5.0), "count"),
+    ],
+)
+def test_counts_that_are_not_whole_are_named(call, name):
+    with pytest.raises(TypeError, match=f"^{name} must be a whole number; got"):
+        call()
 
 
 def test_half_turns_of_single_precision_are_half_turns():

@@ -205,6 +205,8 @@ def spherical_cauchy(
     moved = rows + centre
     moved *= (1.0 - rho**2) / np.sum(moved**2, axis=-1, keepdims=True)
     moved += centre
+    # points from near -mu come through a difference that has few digits, also of their length
+    moved /= np.linalg.norm(moved, axis=-1, keepdims=True)
     return like_caller(turned(moved, mu, d), like)
 
 

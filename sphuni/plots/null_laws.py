@@ -1,5 +1,6 @@
 """A test's null law with the observed statistic marked."""
 
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ _FLOAT = NDArray[np.float64]
 _Found: TypeAlias = "tuple[UniformityTest, LawChoice, float, tuple[float, float]]"
 _TEST = "bingham"
 _GRID = 400
+_MOST_BINS = 80
 _DOUBLINGS = 200
 
 
@@ -70,10 +72,11 @@ def null_density(
         built, choice, statistic, (upper, lower) = _of_points(
             x, test, null, n_resamples, parameters
         )
-    edges = _edges(choice, discrete=built.discrete)
+    stepped = built.discrete and choice.kind != "asymptotic"
+    edges = _edges(choice, discrete=stepped)
     middle = 0.5 * (edges[1:] + edges[:-1])
     density = _density(choice, edges)
-    if getattr(choice.law, "sample", None) is not None or built.discrete:
+    if getattr(choice.law, "sample", None) is not None or stepped:
         axes.stairs(density, edges, color=INK, lw=1.1)
     else:
         axes.plot(middle, density, color=INK, lw=1.5)
@@ -144,16 +147,26 @@ def _edges(choice: "LawChoice", *, discrete: bool) -> _FLOAT:
     sample = getattr(choice.law, "sample", None)
     if sample is not None:
         finite = sample[np.isfinite(sample)]
-        low, high = np.quantile(finite, (0.0005, 0.9995))
-        bins = max(20, min(80, int(2 * len(finite) ** (1 / 3))))
-        if np.unique(finite).size < bins:
-            low, high = np.floor(low) - 0.5, np.ceil(high) + 0.5
-            bins = int(high - low)
+        bins = max(20, min(_MOST_BINS, int(2 * len(finite) ** (1 / 3))))
+        low = float(np.quantile(finite, 0.0005, method="lower"))
+        high = float(np.quantile(finite, 0.9995, method="higher"))
+        if low == high:
+            return np.array([low - 0.5, low + 0.5])
+        if discrete:
+            return _lattice(np.unique(finite), low, high)
         return np.linspace(low, high, bins + 1)
     low, high = (_quantile(choice, level) for level in (0.0005, 0.9995))
     if discrete:
         return np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.0)
     return np.linspace(low, high, _GRID + 1)
+
+
+def _lattice(values: _FLOAT, low: float, high: float) -> _FLOAT:
+    """Bins about equally spaced values, each of the same number of them."""
+    step = float(np.diff(values).min())
+    count = round((high - low) / step) + 1
+    each = math.ceil(count / _MOST_BINS)
+    return low - 0.5 * step + step * each * np.arange(math.ceil(count / each) + 1.0)
 
 
 def _quantile(choice: "LawChoice", level: float) -> float:

@@ -1,11 +1,11 @@
 """Argument checks shared by the special functions."""
 
-import operator
+from sphuni._numbers import whole
 
 
 def check_dimension(d: int) -> int:
     """Return `d` as a plain int, or refuse what is no ambient dimension."""
-    value = operator.index(d)
+    value = whole("d", d)
     if value < 2:
         raise ValueError(
             f"d must be an ambient dimension of at least 2 (the circle); got {value}. "
@@ -16,7 +16,7 @@ def check_dimension(d: int) -> int:
 
 def check_count(value: int, name: str, least: int) -> int:
     """Return `value` as a plain int, or refuse one below `least`."""
-    count = operator.index(value)
+    count = whole(name, value)
     if count < least:
         raise ValueError(f"{name} must be an integer of at least {least}; got {count}.")
     return count

@@ -145,6 +145,8 @@ def cap_angle(measure: ArrayLike, d: int) -> Any:
     if np.any((share < 0.0) | (share > 1.0)):
         worst = share[(share < 0.0) | (share > 1.0)].flat[0]
         raise ValueError(f"measure must be a share of the sphere in [0, 1]; got {worst!r}.")
+    if d == 2:
+        return (math.pi * share)[()]
     tail = 2.0 * np.minimum(share, 1.0 - share)
     sine = np.sqrt(sc.betaincinv(0.5 * (d - 1), 0.5, tail))
     cosine = np.sqrt(sc.betainccinv(0.5, 0.5 * (d - 1), tail))

@@ -15,6 +15,8 @@ from sphuni.stats.laws import Empirical, Law
 
 __all__ = ["LawChoice", "Term", "UniformityTest"]
 
+_ROUNDING = 1e-10
+
 
 class Term(NamedTuple):
     """A multiple of a kernel's pair sum."""
@@ -122,6 +124,10 @@ class UniformityTest(abc.ABC):
     def effect_size(self, statistic: Tensor, n: int, d: int) -> Tensor:
         """A measure of the departure from uniformity that does not grow with certainty."""
         return torch.full_like(statistic, torch.nan)
+
+    def rounding(self, largest: float) -> float:
+        """How far rounding may move a statistic, where sets have ones of size up to `largest`."""
+        return _ROUNDING * max(1.0, largest)
 
     def parameters(self) -> dict[str, Any]:
         """Parameters by name."""

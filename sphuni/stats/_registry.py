@@ -253,7 +253,7 @@ def build_test(test: str, **parameters: Any) -> UniformityTest:
 def build(test: str | UniformityTest, parameters: dict[str, Any]) -> UniformityTest:
     """Make a test from its name and parameters, naming the nearest ones if there is none."""
     if isinstance(test, UniformityTest):
-        _check_parameters(test.name, type(test), parameters)
+        parameters = _plain_parameters(test.name, type(test), parameters)
         return dataclasses.replace(test, **parameters) if parameters else test
     if not isinstance(test, str):
         raise TypeError(f"test must be a name or a UniformityTest; got {type(test).__name__}")
@@ -266,22 +266,28 @@ def build(test: str | UniformityTest, parameters: dict[str, Any]) -> UniformityT
         name, parameters = _with_modes(parameters)
     if not parameters:
         return _by_default(name)
-    _check_parameters(name, TESTS[name], parameters)
-    return TESTS[name](**parameters)
+    return TESTS[name](**_plain_parameters(name, TESTS[name], parameters))
 
 
 def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _check_parameters(name: str, test: type[UniformityTest], parameters: dict[str, Any]) -> None:
-    """Refuse parameters that a test has not, and several values where it takes one."""
+def _plain_parameters(
+    name: str, test: type[UniformityTest], parameters: dict[str, Any]
+) -> dict[str, Any]:
+    """Numbers of any library as Python's own; refuses those a test has not, and several for one.
+
+    A number of single or half precision would carry its precision into the statistic.
+    """
     known = {field.name: field.type for field in dataclasses.fields(test) if field.init}
+    plain = dict(parameters)
     for key, value in parameters.items():
         if key not in known:
             takes = ", ".join(known) or "no parameters"
             raise TypeError(f"test {name!r} has no parameter {key!r}; it takes {takes}")
-        if known[key] not in (int, float, bool):
+        optional = known[key] == (float | None)
+        if (optional and value is None) or not (optional or known[key] in (int, float, bool)):
             continue
         if np.ndim(value) > 0:
             raise ValueError(
@@ -290,6 +296,24 @@ def _check_parameters(name: str, test: type[UniformityTest], parameters: dict[st
             )
         if isinstance(value, str) or not hasattr(value, "__float__"):
             raise TypeError(f"{key} must be a number; got {value!r}")
+        plain[key] = _plain_number(key, value, known[key])
+    return plain
+
+
+def _plain_number(key: str, value: Any, kind: Any) -> int | float | bool:
+    """A number, or what says yes or no, as one of Python's own."""
+    if getattr(value, "requires_grad", False):
+        raise TypeError(
+            f"{key} must be a plain number, one that no gradient is asked of; got {value!r}. "
+            "Pass its .item()"
+        )
+    if kind is int:
+        return whole(key, value)
+    if kind is not bool:
+        return float(value)
+    if value not in (0, 1):
+        raise ValueError(f"{key} must be True or False; got {value!r}")
+    return bool(value)
 
 
 def read(text: str) -> tuple[str, dict[str, Any]]:

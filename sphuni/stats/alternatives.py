@@ -139,7 +139,7 @@ def bingham(
     generator = numpy_generator(rng)
     shape = shape_of(n, d, batch)
     wanted = int(np.prod(shape[:-1]))
-    kept: list[np.ndarray] = []
+    kept = [np.empty((0, d))]
     found = 0
     while found < wanted:
         rows = generator.standard_normal((max(2 * (wanted - found), 64), d)) * scale

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sphuni._typing import Points
@@ -32,7 +33,9 @@ __all__ = [
     "normal_law",
 ]
 
+_FLOAT = NDArray[np.float64]
 _TABLE_UP_TO = 2000
+_ARC_VARIANCE = 100.0
 _EULER = 0.57721566490153286
 ROUNDING = 1e-12
 """Shares of a turn that differ by less are taken as equal."""
@@ -336,8 +339,11 @@ class Cressie(CircleTest):
         return _scan(u, self.t)
 
     def simulated_at(self, n: int) -> int:
-        """Beyond n = 2000 the excess over n t grows as the root of n: it is simulated there."""
-        return min(n, _TABLE_UP_TO)
+        """Beyond n = 2000 the excess over n t grows as the root of n: it is simulated there.
+
+        For very short and very long arcs it does so later, as either side must hold many points.
+        """
+        return min(n, max(_TABLE_UP_TO, math.ceil(_ARC_VARIANCE / (self.t * (1.0 - self.t)))))
 
     def refine(self, table: Empirical, n: int, d: int) -> LawChoice:
         """Stretch the table of fewer points, each count spread over the unit it stands for."""
@@ -346,8 +352,20 @@ class Cressie(CircleTest):
             counts, copies = np.unique(table.sample, return_counts=True)
             spread = np.concatenate([(np.arange(k) + 0.5) / k - 0.5 for k in copies])
             excess = np.repeat(counts, copies) + spread - at * self.t
-            table = Empirical(n * self.t + math.sqrt(n / at) * excess)
+            table = Empirical(np.rint(n * self.t + self._stretched(excess, at, n)))
         return super().refine(table, n, d)
+
+    def _stretched(self, excess: _FLOAT, at: int, n: int) -> _FLOAT:
+        r"""Excess that n points have where `at` have this one, as likely for one arc.
+
+        The count in one arc is binomial. Its quantiles are those of a normal variable z by Cornish
+        and Fisher's :math:`\sigma (z + \gamma (z^2 - 1) / 6)`, with the skewness gamma.
+        """
+        few, many = (math.sqrt(m * self.t * (1.0 - self.t)) for m in (at, n))
+        bend, bend_there = ((1.0 - 2.0 * self.t) / (6.0 * sd) for sd in (few, many))
+        moved = excess / few + bend
+        z = 2.0 * moved / (1.0 + np.sqrt(np.maximum(1.0 + 4.0 * bend * moved, 0.0)))
+        return np.asarray(many * (z + bend_there * (z * z - 1.0)))
 
 
 def _ranks(u: Tensor, n: int) -> Tensor:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from sphuni._arrays import result_function
+from sphuni._numbers import whole
 from sphuni._result import Result
 from sphuni._rng import numpy_generator
 from sphuni._typing import Points, Seed
@@ -121,8 +122,7 @@ def cluster_test(
     (True, 40)
     """
     check_one_set(points, 0.5)
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples must be at least 1; got {n_resamples}")
+    whole("n_resamples", n_resamples, 1)
     built = _registry.build(test, parameters)
     n, d = points.shape
     built.check(n, d)
@@ -131,7 +131,7 @@ def cluster_test(
     with torch.no_grad():
         observed = float(exact_statistics(x[None], [built], d)[0, 0])
         turned = _rotated_statistics(x, built, groups, n_resamples, rng)
-    slack = 1e-10 * max(1.0, float(np.abs(turned[np.isfinite(turned)]).max(initial=0.0)))
+    slack = built.rounding(float(np.abs(turned[np.isfinite(turned)]).max(initial=0.0)))
     # a statistic that is not a number counts as extreme on either side
     upper = (1 + int((~(turned < observed - slack)).sum())) / (1 + n_resamples)
     lower = (1 + int((~(turned > observed + slack)).sum())) / (1 + n_resamples)

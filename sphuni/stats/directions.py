@@ -22,6 +22,7 @@ __all__ = ["CuestaAlbertos", "SlicedWasserstein"]
 
 _FLOAT = NDArray[np.float64]
 _CELLS = 8192
+_ORTHOGONAL = 1e-6
 _LIMIT_AT = 500
 
 
@@ -40,6 +41,7 @@ class _Directional(UniformityTest):
     antipodal: bool = False
 
     def __post_init__(self) -> None:
+        whole("seed", self.seed, 0)
         if isinstance(self.directions, int | np.integer):
             object.__setattr__(self, "directions", whole("directions", self.directions, 1))
             return
@@ -49,7 +51,11 @@ class _Directional(UniformityTest):
                 "directions must be a number, or unit vectors of shape (k, d) (planes: (k, 2, d)); "
                 f"got an array of shape {given.shape}"
             )
+        self._check_given(given)
         object.__setattr__(self, "directions", _nested(given))
+
+    def _check_given(self, given: _FLOAT) -> None:
+        """Refuse unit vectors that do not make up what the points are projected on."""
 
     def simulated_at(self, n: int) -> int:
         """Beyond n = 500 the law hardly moves: it is simulated there."""
@@ -142,6 +148,18 @@ class SlicedWasserstein(_Directional):
     aliases: ClassVar[tuple[str, ...]] = ("ssw", "projected_wasserstein")
     detects: ClassVar[str] = "every departure, low harmonics most"
     reference: ClassVar[str] = "Bonet et al. 2023, arXiv:2206.08780"
+
+    def _check_given(self, given: _FLOAT) -> None:
+        """Refuse pairs that are not orthogonal: points would be projected obliquely."""
+        if given.ndim != 3 or given.shape[1] != 2:
+            return  # refused with the dimension of the points
+        cosines = np.abs((given[:, 0] * given[:, 1]).sum(-1))
+        if cosines.max(initial=0.0) > _ORTHOGONAL:
+            worst = int(cosines.argmax())
+            raise ValueError(
+                "directions must be pairs of orthogonal unit vectors, a plane each; those of "
+                f"plane {worst} have the cosine {cosines[worst]:.3g}. Take numpy.linalg.qr of them"
+            )
 
     def summary(self, points: Points, d: int) -> Tensor:
         """Watson's statistic of every plane, averaged."""

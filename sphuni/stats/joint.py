@@ -19,11 +19,11 @@ from sphuni.stats._base import UniformityTest
 from sphuni.stats._pvalues import warn_of_infinity
 from sphuni.stats._sets import exact_statistics
 from sphuni.stats._simulate import simulate_tests
+from sphuni.stats.laws.monte_carlo import tie_slack
 
 __all__ = ["JointResult", "joint_tests"]
 
 _FLOAT = NDArray[np.float64]
-_TIE = 1e-10
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -170,7 +170,7 @@ def _upper_pvalues(pool: _FLOAT) -> _FLOAT:
             out[:, j] = 1.0  # no evidence, neither here nor in the smallest of all
             continue
         finite = column[np.isfinite(column)]
-        slack = _TIE * max(1.0, float(np.abs(finite).max(initial=0.0)))
+        slack = tie_slack(finite.min(), finite.max()) if finite.size else 0.0
         above = size - np.searchsorted(np.sort(column), column - slack, side="left")
         out[:, j] = above / size
     return out

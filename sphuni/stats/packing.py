@@ -16,6 +16,7 @@ from sphuni.stats.laws import Empirical, SmallestDistance, TailedTable
 __all__ = ["MaxAngle", "Packing"]
 
 _PAIRS_LAW_FROM = 50
+_RELATIVE, _OF_CHORDS = 1e-10, 1e-14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Packing(UniformityTest):
     def from_summary(self, summary: Any, n: int, d: int) -> Tensor:
         """Minus the squared chord."""
         return -torch.as_tensor(summary).square()
+
+    def rounding(self, largest: float) -> float:
+        """That of a squared chord, which keeps its digits near 0 but for those of the points."""
+        return _RELATIVE * largest + _OF_CHORDS * math.sqrt(largest)
 
     def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
         """The Poisson law of close pairs, with the exact probability for one pair."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sphuni._arrays import check_points, result_function
+from sphuni._numbers import whole
 from sphuni._result import Result
 from sphuni._rng import numpy_generator, seeds
 from sphuni._typing import Array, Points, Seed
@@ -114,7 +115,7 @@ def kfold_test(
     if points.ndim != 2:
         raise ValueError(f"points must be one set of shape (n, d); got {tuple(points.shape)}")
     n, d = points.shape
-    if not 2 <= n_folds <= n // 2:
+    if not 2 <= whole("n_folds", n_folds) <= n // 2:
         raise ValueError(f"n_folds must lie in 2 .. n / 2 = {n // 2}; got {n_folds}")
     if len(values) < 1:
         raise ValueError("values must hold at least one value of the parameter")

@@ -158,6 +158,38 @@ def test_null_densities_of_laws_without_moments_hold_their_law(n):
     assert (data.values * np.diff(data.edges)).sum() == pytest.approx(1.0, abs=2e-3)
 
 
+@pytest.mark.parametrize("n", [12, 40])
+def test_bins_of_a_discrete_law_are_about_its_values(n):
+    axes = plots.null_density(random_points(n, 2, rng=0), "num_uncover", n_resamples=999).axes[0]
+    edges = axes.patches[0].get_data().edges
+    step = 1 / np.sqrt(n * (np.exp(-1) - 2 * np.exp(-2)))
+    assert np.diff(edges) == pytest.approx(step, rel=1e-9)
+    count = n * np.exp(-1) + 0.5 * (edges[1:] + edges[:-1]) / step
+    assert count == pytest.approx(np.rint(count), abs=1e-6)
+
+
+def test_bins_of_many_counts_hold_equally_many():
+    x = random_points(1500, 2, rng=0)
+    data = plots.null_density(x, "cressie", n_resamples=1999).axes[0].patches[0].get_data()
+    assert len(data.values) <= 80
+    assert np.diff(data.edges) == pytest.approx(round(data.edges[1] - data.edges[0]))
+    assert data.edges % 1 == pytest.approx(0.5)
+
+
+def test_a_discrete_test_with_a_normal_limit_law_is_a_curve():
+    axes = plots.null_density(random_points(2500, 2, rng=0), "num_uncover").axes[0]
+    assert any(len(line.get_xdata()) > 100 for line in axes.lines)
+
+
+def test_the_law_of_a_constant_is_one_bin():
+    axes = plots.null_density(random_points(4, 2, rng=0), "vacancy", a=4000.0, n_resamples=99).axes[
+        0
+    ]
+    data = axes.patches[0].get_data()
+    assert len(data.values) == 1
+    assert np.isfinite(data.values).all()
+
+
 def test_a_statistic_far_outside_is_an_arrow():
     x = von_mises_fisher(60, 3, kappa=50.0, rng=0)
     axes = plots.null_density(x, "bingham").axes[0]

@@ -40,6 +40,10 @@ def test_unit_rows_of_the_batch_shape_from_a_seed(name):
     assert not np.array_equal(first, ALTERNATIVES[name](7, 3, batch=(2,), rng=6, **extra))
 
 
+def test_no_sets_of_bingham_points():
+    assert bingham(5, 3, matrix=[0.0, 1.0, 2.0], batch=(2, 0), rng=0).shape == (2, 0, 5, 3)
+
+
 def test_bingham_moments_by_quadrature():
     kappa = 4.0
     x = bingham(200_000, 3, matrix=[0.0, 0.0, kappa], rng=1)

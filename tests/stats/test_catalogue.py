@@ -262,6 +262,12 @@ def test_binned_simulation_agrees_with_the_statistics():
         (lambda x: st.uniformity_test(x, "ccf09", directions=0), "directions must be at least 1"),
         (lambda x: st.uniformity_test(x, "ccf09", directions=[[2.0, 0, 0]]), "unit vectors"),
         (lambda x: st.uniformity_test(x, "ccf09", directions=np.eye(2)), "must have shape"),
+        (lambda x: st.uniformity_test(x, "ccf09", seed=-1), "seed must be at least 0; got -1"),
+        (
+            lambda x: st.uniformity_test(x, "ssw", directions=np.ones((1, 2, 3)) / 3**0.5),
+            "orthogonal unit vectors, a plane each; those of plane 0 have the cosine 1",
+        ),
+        (lambda x: st.uniformity_test(x, "bingham", antipodal=2.5), "must be True or False"),
         (lambda x: st.uniformity_test(x, "mmd", bandwidth=0.0), "bandwidth must be a positive"),
         (lambda x: st.uniformity_test(x, "quadratik_u", rho=1.0), "rho must lie strictly"),
         (lambda x: st.uniformity_test(x, "ks"), "on the circle"),
@@ -290,6 +296,8 @@ def test_refusals(call, match):
         ("riesz", {"s": None}, "s must be a number; got None"),
         ("prt", {"t": "half"}, "t must be a number; got 'half'"),
         ("bingham", {"antipodal": "no"}, "antipodal must be a number; got 'no'"),
+        ("softmax", {"kappa": torch.tensor(1.0, requires_grad=True)}, r"Pass its .item\(\)"),
+        ("ccf09", {"seed": 1.5}, "seed must be a whole number; got 1.5"),
         ("riesz:s=0.5", {"s": 1.0}, "test 'riesz:s=0.5' is given s = 1.0 besides"),
         (st.build_test("riesz"), {"rho": 1.0}, "'riesz' has no parameter 'rho'; it takes"),
     ],
@@ -297,6 +305,21 @@ def test_refusals(call, match):
 def test_parameters_of_another_kind_are_refused(name, parameters, match):
     with pytest.raises(TypeError, match=match):
         st.uniformity_test(random_points(10, 3, rng=0), name, **parameters)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float16, np.array, torch.tensor])
+@pytest.mark.parametrize(
+    ("name", "key", "d"),
+    [("prt", "t", 2), ("prt", "t", 3), ("riesz", "s", 3), ("softmax", "kappa", 3),
+     ("poisson", "rho", 3), ("quadratik_u", "rho", 3), ("stereo", "a", 3), ("pycke_q", "q", 2),
+     ("vacancy", "a", 2)],
+)  # fmt: skip
+def test_a_parameter_of_any_library_and_precision_is_its_number(name, key, d, number):
+    value = number(0.3)
+    test = st.build_test(name, **{key: value})
+    assert test == st.build_test(name, **{key: float(value)})
+    assert type(test.parameters()[key]) is float
+    assert st.build_test(st.build_test(name), **{key: value}) == test
 
 
 @pytest.mark.parametrize(

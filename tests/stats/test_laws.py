@@ -3,18 +3,21 @@
 import math
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from sphuni.distributions import random_points
 from sphuni.special import harmonic_dimension
 from sphuni.stats import build_test, uniformity_test
+from sphuni.stats._null import Null, choose
 from sphuni.stats._simulate import simulate_tests
 from sphuni.stats.laws import Empirical, SmallestDistance, WeightedChi2
 from sphuni.stats.laws.circular import HodgesAjneLaw, KuiperLaw, LargestGap, Watson1976Law
 from sphuni.stats.laws.line import KolmogorovLaw
-from sphuni.stats.laws.monte_carlo import gram_sample, simulate
+from sphuni.stats.laws.monte_carlo import SequentialTable, gram_sample, simulate
 from sphuni.stats.laws.packing import log_cap_tail
 from sphuni.stats.laws.rayleigh import RayleighLaw
 
@@ -257,6 +260,87 @@ def test_a_covered_circle_is_no_evidence_of_an_empty_arc():
     """Arcs of 12 turns cover 5000 points' circle nearly always: that value has an atom."""
     x = random_points(5000, 2, rng=0, batch=(5,))
     assert np.all(uniformity_test(x, "max_uncover", a=24 * math.pi).pvalue == 1.0)
+
+
+@pytest.mark.parametrize("name", ["vacancy", "num_uncover"])
+@pytest.mark.parametrize("a", [0.01, 40.0])
+def test_rare_uncovered_or_overlapping_arcs_have_no_normal_law(name, a):
+    """Four of 2500 gaps are of the rarer kind: their number is a Poisson variable."""
+    assert build_test(name).best_law(2500, 2).kind == "asymptotic"
+    assert build_test(name, a=a).best_law(2500, 2) is None
+    assert build_test(name, a=a).best_law(2_000_000, 2).kind == "asymptotic"
+    result = uniformity_test(random_points(2500, 2, rng=0), name, a=a, null="asymptotic")
+    assert any("arcs are too rare for the normal law" in note for note in result.notes)
+
+
+def test_number_of_uncovered_arcs_has_its_level_where_it_is_small():
+    """P(N >= 9) for the number of gaps above a / n is read off Fisher's moments, not the normal."""
+    test, n, most = build_test("num_uncover", a=40.0), 2500, 9
+    share = 40.0 / (2 * math.pi) / n
+    factorial = [math.comb(n, k) * max(1 - k * share, 0.0) ** (n - 1) for k in range(60)]
+    exact = sum(
+        (-1) ** (k - most) * math.comb(k - 1, most - 1) * factorial[k] for k in range(most, 60)
+    )
+    law = choose(test, n, 2, Null(n_resamples=1999)).law
+    turns = np.concatenate([np.linspace(0, 1, most + 1)[:-1], np.full(n - most, 1 - 1e-9)])
+    value = float(test.of_turns(torch.from_numpy(turns), n))
+    assert float(law.tails(value).upper) == pytest.approx(exact, abs=4 * math.sqrt(exact / 1999))
+
+
+@pytest.mark.parametrize(("a", "n", "covered"), [(40.0, 20, True), (40.0, 4000, False)])
+def test_a_circle_that_may_be_covered_is_an_atom(a, n, covered):
+    for name in ("vacancy", "max_uncover"):
+        assert build_test(name, a=a).has_atoms(n, 2) is covered
+        result = uniformity_test(random_points(20, 2, rng=0), name, a=a, n_resamples=99)
+        assert any("include its own value" in note for note in result.notes)
+    assert build_test("vacancy", a=1.0).has_atoms(10, 2)  # no arcs overlap
+    assert not build_test("max_uncover", a=1.0).has_atoms(10, 2)
+    assert not build_test("vacancy").has_atoms(10, 2)
+
+
+@pytest.mark.parametrize("a", [1e-5, 1e-3, 0.5, 6.28, 7.0, 40.0])
+def test_arcs_of_any_length_are_standardised_with_all_digits(a):
+    """A regular polygon, in 40 digits."""
+    n, (polygon,) = 12, (torch.arange(12, dtype=torch.float64) / 12,)
+    with mpmath.workdps(40):
+        b = mpmath.mpf(a) / (2 * mpmath.pi)
+        e, share, count = mpmath.exp(-b), max(1 - b, 0), int(b < 1)
+        vacancy = (share - e) / mpmath.sqrt(2 * e - e**2 - (e * (1 + b)) ** 2)
+        number = (count - e) / mpmath.sqrt(e - e**2 * (1 + b**2))
+    for name, expected in (("vacancy", vacancy), ("num_uncover", number)):
+        ours = float(build_test(name, a=a).of_turns(polygon, n)) / math.sqrt(n)
+        assert ours == pytest.approx(float(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("t", [0.02, 0.1, 0.5, 0.9, 0.98])
+def test_counts_of_fewer_points_are_stretched_with_their_skewness(t):
+    """The counts in one arc are binomial at both numbers of points."""
+    at, n = 10_000, 90_000
+    probability = np.array([1e-6, 1e-3, 0.5, 0.999, 1 - 1e-6])
+    few = stats.binom.ppf(probability, at, t) - at * t
+    many = stats.binom.ppf(probability, n, t) - n * t
+    excess = build_test("cressie", t=t)._stretched(few, at, n)
+    assert np.abs(excess - many).max() < 3.0  # one unit of the fewer points is three of the more
+
+
+def test_a_stretched_table_counts_points():
+    """A value of its own stays within both tails."""
+    sample = np.sort(np.random.default_rng(0).integers(700, 730, size=999)).astype(float)
+    law = build_test("cressie").refine(Empirical(sample), 50_000, 2).law
+    assert np.all(law.sample == np.rint(law.sample))
+    tails = law.tails(law.sample[::50])
+    assert np.all(tails.upper + tails.lower > 1.0)
+    assert build_test("cressie").simulated_at(10**6) == 2000
+    assert build_test("cressie", t=0.99).simulated_at(10**6) > 10_000
+
+
+def test_ties_are_of_the_size_of_rounding_beside_a_large_constant():
+    """A harmonic of degree 10 in R^500 has the mean 3e20 and the standard deviation 2e10."""
+    z = np.sort(np.random.default_rng(0).standard_normal(4999))
+    for law in (Empirical(3e20 + 2e10 * z), SequentialTable(3e20 + 2e10 * z, 5000)):
+        tails = law.tails(np.array([3e20, 3e20 + 2e10]))
+        assert np.abs(tails.upper - stats.norm.sf([0.0, 1.0])).max() < 0.03
+        assert np.abs(tails.lower - stats.norm.cdf([0.0, 1.0])).max() < 0.03
 
 
 @pytest.mark.parametrize(("rate", "log_lower"), [(20.0, -22.0664116919), (700.0, -2532.21974343)])

@@ -242,3 +242,34 @@ def test_the_search_for_the_detectable_ends_where_few_sets_tell_nothing():
     result = smallest_detectable("rayleigh", n=20, d=3, n_sets=10, target=0.2, rng=0)
     assert result.interval[0] < 1e-5
     assert len(result.tried) < 60
+
+
+def test_numbers_of_sets_and_folds_are_whole():
+    x = random_points(10, 3, rng=0)
+    with pytest.raises(TypeError, match="n_resamples must be a whole number"):
+        cluster_test(x, n_resamples=True)
+    with pytest.raises(TypeError, match="n_folds must be a whole number"):
+        kfold_test(x, "softmax", parameter="kappa", values=[1.0], n_folds=True)
+
+
+def test_tiny_statistics_are_not_all_ties():
+    """Of 2000 points of the circle the closest two lie 1e-6 apart: its square is 1e-12."""
+    x = random_points(2000, 2, rng=2)
+    upper, lower = (
+        joint_tests(x, ["packing"], n_resamples=99, rng=0, tail=tail).pvalue
+        for tail in ("upper", "lower")
+    )
+    assert upper + lower < 1.05
+    rotated = cluster_test(x, "packing", n_resamples=99, rng=0)
+    assert rotated.pvalue + rotated.pvalue_lower < 1.05
+    x[1] = x[0]
+    assert joint_tests(x, ["packing"], n_resamples=99, rng=0).pvalue == 0.01
+    assert cluster_test(x, "packing", n_resamples=99, rng=0).pvalue == 0.01
+
+
+@pytest.mark.parametrize("angle", [1e-6, 1e-3])
+def test_a_close_pair_of_one_group_is_as_close_after_any_turn(angle):
+    x = random_points(8, 3, rng=0)
+    x[1] = np.cos(angle) * x[0] + np.sin(angle) * np.linalg.svd(x[:1])[2][1]
+    result = cluster_test(x, "packing", clusters=np.arange(8) // 2, n_resamples=99, rng=0)
+    assert result.pvalue == result.pvalue_lower == 1.0

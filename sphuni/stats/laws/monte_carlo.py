@@ -11,12 +11,21 @@ from torch import Tensor
 from sphuni._rng import seeds
 from sphuni.stats.laws._tails import Law, Tails, Values
 
-__all__ = ["Empirical", "SequentialTable", "TailedTable", "chunks", "gram_sample", "simulate"]
+__all__ = [
+    "Empirical",
+    "SequentialTable",
+    "TailedTable",
+    "chunks",
+    "gram_sample",
+    "simulate",
+    "tie_slack",
+]
 
 _FLOAT = NDArray[np.float64]
 _CHUNK_NUMBERS = 1 << 20
 _MOST_CHUNK = 4096
 _TIE = 1e-10
+_ROUNDING = 1e-14
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,7 +63,7 @@ class Empirical:
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         count = self.sample.size
-        slack = _TIE * float(np.abs(self.sample[[0, -1]]).max())
+        slack = tie_slack(self.sample[0], self.sample[-1])
         above = count - np.searchsorted(self.sample, np.asarray(x) - slack, side="left")
         below = np.searchsorted(self.sample, np.asarray(x) + slack, side="right")
         nan = np.where(np.isnan(x), np.nan, 0.0)
@@ -105,7 +114,7 @@ class SequentialTable(Empirical):
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
         flat = np.asarray(x, dtype=np.float64).ravel()
-        slack = _TIE * float(np.abs(self.sample).max())
+        slack = tie_slack(self.sample.min(), self.sample.max())
         upper = [self._log_p(self.sample >= value - slack) for value in flat]
         lower = [self._log_p(self.sample <= value + slack) for value in flat]
         nan = np.where(np.isnan(flat), np.nan, 0.0)
@@ -124,6 +133,15 @@ class SequentialTable(Empirical):
         if places.size >= self.enough:
             return float(np.log(self.enough / (places[self.enough - 1] + 1.0)))
         return float(np.log((1.0 + places.size) / (1.0 + self.sample.size)))
+
+
+def tie_slack(low: float, high: float) -> float:
+    """How far apart equal statistics of random sets may be by rounding alone.
+
+    Relative to their range: a statistic can be a large constant plus what tells sets apart, or
+    all of it be tiny.
+    """
+    return float(_TIE * (high - low) + _ROUNDING * max(abs(low), abs(high)))
 
 
 def gram_sample(
