@@ -5,7 +5,7 @@ import math
 from sphuni.analysis._text import shorten
 from sphuni.analysis.report import LayerReport, ModelReport
 
-__all__ = ["MEANING", "advice", "headline", "number", "plural", "pvalue"]
+__all__ = ["MEANING", "advice", "excess_text", "headline", "number", "plural", "pvalue"]
 
 MEANING = {
     "failed": "could not be analysed",
@@ -60,21 +60,23 @@ def headline(report: ModelReport) -> str:
     analysed = sum(1 for layer in report.layers if layer.status == "analysed")
     if not analysed:
         return "No layer could be analysed."
+    failed = counts.get("failed", 0)
+    rest = f" {plural(failed, 'layer')} could not be analysed." if failed else ""
     good = counts.get("uniform", 0) + counts.get("more regular than random", 0)
     if good == analysed:
-        return f"{_all(analysed)} not told apart from random rows, or more regular."
+        return f"{_all(analysed)} not told apart from random rows, or more regular.{rest}"
     worst = report.worst_first()
     worst = tuple(layer for layer in worst if layer.status == "analysed")
     same = counts[worst[0].verdict]
     verb = "needs" if analysed - good == 1 else "need"
-    first = f"{analysed - good} of {analysed:,} layers {verb} a look"
+    first = f"{analysed - good:,} of {analysed:,} layers {verb} a look"
     if analysed == 1:
         first = "The one analysed layer needs a look"
-    return f"{first}; {_worst_phrase(worst[0], same)}."
+    return f"{first}; {_worst_phrase(worst[0], same)}.{rest}"
 
 
 def _all(count: int) -> str:
-    return "The one analysed layer is" if count == 1 else f"All {count} analysed layers are"
+    return "The one analysed layer is" if count == 1 else f"All {count:,} analysed layers are"
 
 
 def _worst_phrase(layer: LayerReport, count: int) -> str:
@@ -109,6 +111,13 @@ def number(value: float, digits: int = 3) -> str:
     else:
         text = f"{value:.{digits - 1}e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
     return text.replace("-", "−")
+
+
+def excess_text(layer: LayerReport, key: str = "half:2") -> str:
+    """Write an excess, with a ≤ where a certified bound stands for the optimum."""
+    value = layer.excess.get(key, math.nan)
+    upper = layer.excess_is_upper.get(key, False) and math.isfinite(value)
+    return f"{'≤' if upper else ''}{number(value)}"
 
 
 def pvalue(value: float) -> str:

@@ -75,7 +75,8 @@ def analyze(
     max_bytes : int or str, optional
         Working memory, as a number or as text ("4G"); default a quarter of what is free.
     max_seconds : float, default 120
-        Per layer. Layers whose pairs would take longer on one core are sampled, and say so.
+        Per layer. Layers whose pairs would take longer on one core are sampled, and those whose
+        random draws would take longer are compared with uniform rows; both say so.
     rng : int, generator or None, default 0
         Seed of what is random: the initialiser's draws and row samples.
     progress : callable, optional

@@ -53,14 +53,14 @@ def against_draws(
 
     The draws are transformed as the layer was. z and p-values refer to them; the excess takes their
     mean energy for that of random rows, and the ratio of effective ranks their mean rank. Layers
-    too large to be drawn again are left as they are, with a note, but for what a transformation
-    alone makes small: z and the lower tails. Energies that are infinite on average have no excess
-    here either, and those of infinite variance no z.
+    too large to be drawn again in time are left as they are, with a note, but for what a
+    transformation alone makes small: z and the lower tails. Energies that are infinite on average
+    have no excess here either, and those of infinite variance no z.
     """
     n, d = summary.n, report.d
     own = options.baseline == "init"
     what = "its initialiser" if own else "Gaussian rows"
-    draws = int(min(_DRAWS, _WORK / (float(n) * n * d)))
+    draws = int(min(_DRAWS, min(_WORK, options.most_work) / (float(n) * n * d)))
     # a sample of rows that were transformed with all others is no set transformed on its own
     if draws < _LEAST or report.sampled:
         return _left_as_it_is(report, options, what)

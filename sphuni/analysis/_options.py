@@ -44,7 +44,12 @@ class Options:
         """Whether rows are changed before they are measured."""
         return self.center or self.remove_top > 0
 
+    @property
+    def most_work(self) -> float:
+        """How many multiply-adds fit into `max_seconds`, about."""
+        return self.max_seconds * _MULTIPLY_ADDS_PER_SECOND
+
     def most_rows(self, d: int) -> int:
         """How many rows of R^d can be compared with each other in `max_seconds`, about."""
-        rows = math.sqrt(self.max_seconds * _MULTIPLY_ADDS_PER_SECOND / d)
+        rows = math.sqrt(self.most_work / d)
         return int(min(max(rows, _FEWEST_ROWS), _MOST_ROWS))

@@ -50,7 +50,9 @@ def prepare(matrix: Tensor, options: Options) -> Rows:
     largest = torch.maximum(-low, high)
     weights /= torch.where(largest == 0, 1.0, largest)
     norms = torch.linalg.vector_norm(weights, dim=1) * largest[:, 0]
-    alive = norms > _DEAD * norms.median()
+    # against the mean, as most rows of a pruned layer may be dead
+    shares = norms / norms.amax()
+    alive = shares > _DEAD * shares.mean()
     if not bool(alive.any()):
         raise NotMeasurable("every row is zero: there are no directions")
     dead = tuple(torch.nonzero(~alive)[:, 0].tolist())

@@ -64,6 +64,13 @@ class LayerChange:
         return "same" if step == 0 else ("better" if step > 0 else "worse")
 
     @property
+    def sides(self) -> tuple[LayerReport, LayerReport]:
+        """Both sides of a layer that has both."""
+        if self.before is None or self.after is None:
+            raise ValueError(f"layer {self.name!r} exists on one side only")
+        return self.before, self.after
+
+    @property
     def delta(self) -> dict[str, float]:
         """After minus before, keyed like the rules: ``max_cosine``, ``excess[half:2]``, ..."""
         before, after = self.before, self.after
@@ -113,6 +120,17 @@ class Comparison:
         from sphuni.analysis.table import comparison_table
 
         return comparison_table(self)
+
+    @property
+    def not_compared(self) -> tuple[LayerChange, ...]:
+        """Layers of both sides that failed on one, or were analysed on one only."""
+        return tuple(
+            change
+            for change in self.changes
+            if change.side == "both"
+            and not change.direction
+            and {side.status for side in change.sides} != {"skipped"}
+        )
 
     def summary(self) -> dict[str, int]:
         """Count the layers by what became of them."""

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from sphuni._pages import page_environment, render_page
 from sphuni.analysis import _charts, _overview
-from sphuni.analysis._advice import MEANING, advice, headline, number, plural, pvalue
+from sphuni.analysis._advice import MEANING, advice, excess_text, headline, number, plural, pvalue
 from sphuni.analysis._text import shorten, visible
 from sphuni.analysis.comparison import Comparison, LayerChange
 from sphuni.analysis.report import (
@@ -112,6 +112,7 @@ def render_comparison(comparison: Comparison) -> str:
                 for verdict in ANALYSED_VERDICTS
             }
         ),
+        not_compared=[(change.name, *change.sides) for change in comparison.not_compared],
         missing=[change for change in comparison.changes if change.side != "both"],
     )
 
@@ -184,7 +185,7 @@ def _panel(layer: LayerReport, index: int, *, charts: bool) -> dict[str, Any]:
         "spark": Markup(_charts.spark(layer)),
         "charts": _charts_of(layer) if charts else [],
         "advice": advice(layer),
-        "excess": _excess_text(layer, "half:2"),
+        "excess": excess_text(layer),
         "excess_value": _sort_value(_excess(layer)),
         "energies": [_energy_row(layer, key) for key in ENERGY_KEYS if key in layer.energy],
         "tests": [_test_row(layer, key) for key in TESTS if key in layer.statistic],
@@ -206,11 +207,6 @@ def _sort_value(value: float) -> str:
     return "" if value != value else f"{value:.9g}".replace("inf", "1e999")
 
 
-def _excess_text(layer: LayerReport, key: str) -> str:
-    text = number(layer.excess.get(key, float("nan")))
-    return f"≤{text}" if layer.excess_is_upper.get(key, False) and text != "–" else text
-
-
 def _energy_row(layer: LayerReport, key: str) -> tuple[str, ...]:
     s = key.removeprefix("half:")
     space = "half" if key.startswith("half:") else "full"
@@ -218,7 +214,7 @@ def _energy_row(layer: LayerReport, key: str) -> tuple[str, ...]:
     return (
         f"{space} space, s = {s}",
         number(layer.energy.get(key, missing), 6),
-        _excess_text(layer, key),
+        excess_text(layer, key),
         number(layer.z.get(key, missing)),
     )
 
@@ -261,9 +257,7 @@ def _some(indices: tuple[int, ...], most: int = 100) -> str:
 
 def _change_row(change: LayerChange, low: float, high: float) -> dict[str, Any]:
     """Collect what the page shows of one compared layer."""
-    before, after = change.before, change.after
-    if before is None or after is None:
-        raise ValueError(f"layer {change.name!r} exists on one side only")
+    before, after = change.sides
     columns = ("max_cosine", "separation_deg", "effective_rank_ratio", "mean_resultant_length")
     return {
         "change": change,
@@ -274,7 +268,7 @@ def _change_row(change: LayerChange, low: float, high: float) -> dict[str, Any]:
                 _excess(before), _excess(after), low, high, _overview.css_class(after.verdict)
             )
         ),
-        "excess": (_excess_text(before, "half:2"), _excess_text(after, "half:2")),
+        "excess": (excess_text(before), excess_text(after)),
         "excess_value": _sort_value(_excess(after) - _excess(before)),
         "numbers": [
             (
@@ -290,11 +284,13 @@ def _change_row(change: LayerChange, low: float, high: float) -> dict[str, Any]:
 def _comparison_headline(comparison: Comparison) -> str:
     counts = comparison.summary()
     total = counts["better"] + counts["worse"] + counts["same"]
+    left = len(comparison.not_compared)
+    rest = f" {plural(left, 'layer')} could not be compared." if left else ""
     if not total:
-        return "No layer was analysed on both sides."
+        return f"No layer was analysed on both sides.{rest}"
     return (
         f"Of {plural(total, 'layer')}, {counts['better']} got a better verdict, "
-        f"{counts['worse']} a worse one, {counts['same']} kept theirs."
+        f"{counts['worse']} a worse one, {counts['same']} kept theirs.{rest}"
     )
 
 

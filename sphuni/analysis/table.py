@@ -1,12 +1,11 @@
 """The table that a terminal shows: by rich where it is installed, in plain text elsewhere."""
 
-import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sphuni.analysis._advice import headline, number, plural, pvalue
+from sphuni.analysis._advice import excess_text, headline, number, plural, pvalue
 from sphuni.analysis._text import shorten, visible
 from sphuni.analysis.comparison import Comparison, LayerChange
 from sphuni.analysis.report import LayerReport, ModelReport
@@ -112,17 +111,24 @@ def comparison_table(comparison: Comparison) -> str:
             "",
             *body,
             *([""] if body else []),
+            *map(_uncompared, comparison.not_compared),
             f"{counts['better']} better, {counts['worse']} worse, {counts['same']} the same; "
             f"{counts['only_before']} only before, {counts['only_after']} only after.",
         ]
     )
 
 
+def _uncompared(change: LayerChange) -> str:
+    """Say of a layer with a number on one side at most what became of it."""
+    before, after = change.sides
+    reason = shorten(after.reason or before.reason, 160)
+    name = shorten(change.name, _NAME_WIDTH)
+    return f"not compared {name}: {before.verdict} → {after.verdict} ({reason})"
+
+
 def _change_row(change: LayerChange) -> tuple[str, ...]:
     """Return the cells of one compared layer."""
-    before, after = change.before, change.after
-    if before is None or after is None:
-        raise ValueError(f"layer {change.name!r} exists on one side only")
+    before, after = change.sides
     old, new = _row(before), _row(after)
     same = before.verdict == after.verdict
     verdict = after.verdict if same else f"{before.verdict} → {after.verdict}"
@@ -166,23 +172,20 @@ def _title(report: ModelReport) -> str:
     totals = report.totals
     return (
         f"{shorten(report.source, 100)}: {plural(totals.tensors, 'tensor')}, "
-        f"{plural(totals.parameters, 'parameter')}; {totals.analysed} analysed, "
-        f"{totals.skipped} skipped, {totals.failed} failed"
+        f"{plural(totals.parameters, 'parameter')}; {totals.analysed:,} analysed, "
+        f"{totals.skipped:,} skipped, {totals.failed:,} failed"
     )
 
 
 def _row(layer: LayerReport) -> tuple[str, ...]:
     """Return the cells of one layer."""
     name = shorten(layer.name, _NAME_WIDTH) + (" ~" if layer.sampled else "")
-    excess = number(layer.excess.get("half:2", math.nan))
-    if layer.excess_is_upper.get("half:2", False) and excess != "–":
-        excess = "≤" + excess
     return (
         name,
         f"{layer.n} × {layer.d}",
         number(layer.max_cosine),
         number(layer.separation_deg),
-        excess,
+        excess_text(layer),
         number(layer.effective_rank_ratio),
         number(layer.mean_resultant_length),
         pvalue(layer.smallest_p),

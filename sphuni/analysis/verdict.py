@@ -39,41 +39,36 @@ def adjust_and_judge(layers: tuple[LayerReport, ...]) -> tuple[LayerReport, ...]
 def judge(layer: LayerReport) -> tuple[str, str]:
     """Return the first verdict that holds, and one sentence with its numbers.
 
-    In this order: dead neurons (norm under 1e-6 of the median), collapsed pair (cosine > 0.95 and
+    In this order: dead neurons (norm under 1e-6 of the mean), collapsed pair (cosine > 0.95 and
     packing p < 0.01), few directions (effective rank under half of that of random rows), common
     direction (Rayleigh p < 0.01 and mean resultant length > 0.1), clustered (any upper tail
     p < 0.01), more regular than random (any lower tail p < 0.01), uniform. All p-values are
     adjusted across the model.
     """
     above, below = layer.p_adjusted, layer.p_lower_adjusted
+    few, common = _few(layer), _common(layer)
     if layer.dead:
         return "dead neurons", _dead(layer)
     if layer.max_cosine > _COLLAPSED and _small(above.get("packing")):
         i, j = layer.pair or (-1, -1)
         return "collapsed pair", (
             f"rows {i} and {j} have cosine {_cosine(layer.max_cosine)}, closer than chance allows "
-            f"(packing p = {_p(above['packing'])})"
+            f"(packing {_p(above['packing'])}){_besides(few, common)}"
         )
-    if layer.effective_rank_ratio < _FEW_DIRECTIONS:
-        return "few directions", (
-            f"its effective rank, {layer.effective_rank:.3g}, is "
-            f"{layer.effective_rank_ratio:.2g} of that of random rows of the same shape"
-        )
-    if _small(above.get("rayleigh")) and layer.mean_resultant_length > _COMMON_DIRECTION:
-        return "common direction", (
-            f"the rows share a direction: the mean of the unit rows has length "
-            f"{layer.mean_resultant_length:.2g} (Rayleigh p = {_p(above['rayleigh'])})"
-        )
+    if few:
+        return "few directions", f"{few}{_besides(common)}"
+    if common:
+        return "common direction", common
     test = _strongest(above)
     if test is not None:
         return "clustered", (
-            f"closer together than random rows: {_NAMES[test]} p = {_p(above[test])}"
+            f"closer together than random rows: {_NAMES[test]} {_p(above[test])}"
             f"{_size_of_effect(layer)}{_yet_regular(below)}"
         )
     test = _strongest(below)
     if test is not None:
         return "more regular than random", (
-            f"spread more evenly than random rows: {_NAMES[test]} p = {_p(below[test])} in the "
+            f"spread more evenly than random rows: {_NAMES[test]} {_p(below[test])} in the "
             f"lower tail{_size_of_effect(layer)}"
         )
     return "uniform", f"no test rejects uniform random rows{_size_of_effect(layer)}"
@@ -109,9 +104,37 @@ def _dead(layer: LayerReport) -> str:
     return f"{len(layer.dead)} of {layer.n} rows ({shown}) {have} practically zero norm"
 
 
+def _few(layer: LayerReport) -> str:
+    """Say that the rows have few directions, if they have."""
+    if not layer.effective_rank_ratio < _FEW_DIRECTIONS:
+        return ""
+    return (
+        f"its effective rank, {layer.effective_rank:.3g}, is "
+        f"{layer.effective_rank_ratio:.2g} of that of random rows of the same shape"
+    )
+
+
+def _common(layer: LayerReport) -> str:
+    """Say that the rows share a direction, if they do."""
+    p = layer.p_adjusted.get("rayleigh", math.nan)
+    if not (_small(p) and layer.mean_resultant_length > _COMMON_DIRECTION):
+        return ""
+    return (
+        f"the rows share a direction: the mean of the unit rows has length "
+        f"{layer.mean_resultant_length:.2g} (Rayleigh {_p(p)})"
+    )
+
+
+def _besides(*others: str) -> str:
+    """Add what would have been milder verdicts: often they are the cause of the worse one."""
+    return "".join(f"; {other}" for other in others if other)
+
+
 def _size_of_effect(layer: LayerReport) -> str:
     """The half-space excess at s = 2, which says how much where p-values say whether."""
     value = layer.excess.get("half:2", math.nan)
+    if value == math.inf:  # equal rows have another verdict
+        return "; its half-space energy is infinite, as rows lie exactly opposite each other"
     if not math.isfinite(value):
         return ""
     at_most = "at most " if layer.excess_is_upper.get("half:2") else ""
@@ -128,12 +151,14 @@ def _yet_regular(below: dict[str, float]) -> str:
     test = _strongest(below)
     if test is None:
         return ""
-    return f"; yet {_NAMES[test]} finds it more regular than random (p = {_p(below[test])})"
+    return f"; yet {_NAMES[test]} finds it more regular than random ({_p(below[test])})"
 
 
 def _cosine(value: float) -> str:
-    return f"{value:.4f}" if value < 0.9999 else f"1 - {max(1 - value, 0.0):.1g}"
+    if value < 0.9999:
+        return f"{value:.4f}"
+    return f"1 - {1 - value:.1g}" if value < 1 else "1"
 
 
 def _p(value: float) -> str:
-    return f"{value:.2g}" if value > 1e-300 else "below 1e-300"
+    return f"p = {value:.2g}" if value > 1e-300 else "p < 1e-300"

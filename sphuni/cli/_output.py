@@ -300,11 +300,13 @@ class ProgressLine:
         """Lay out the line for a terminal of `width` columns."""
         from sphuni.analysis._text import shorten
 
-        full = round(20 * min(max(progress.fraction, 0.0), 1.0))
+        bar = min(20, max(0, width - 48))  # a line that is too long would not be drawn over
+        full = round(bar * min(max(progress.fraction, 0.0), 1.0))
         left = progress.seconds_left
         remaining = f"{_clock(left)} left" if left == left else "estimating"
-        head = f"{'█' * full}{'░' * (20 - full)} {progress.done}/{progress.total}  {remaining}  "
-        return head + shorten(progress.name, max(8, width - len(head) - 1))
+        head = f"{'█' * full}{'░' * (bar - full)} {progress.done}/{progress.total}  {remaining}  "
+        room = width - len(head) - 1
+        return head + shorten(progress.name, room) if room >= 8 else head[: max(width - 1, 0)]
 
     def clear(self) -> None:
         """Remove the line."""

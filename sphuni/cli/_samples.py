@@ -17,8 +17,13 @@ __all__ = ["Layout", "Sample", "read_sample"]
 
 _DELIMITERS = "\t;,"
 _MISSING = {"", "na", "nan", "null", "none", "-"}
+_UNIT = re.compile(r"[ _.]*[(\[]?(deg|degs|degrees?|rad|rads|radians?|°|j2000|icrs)[)\]]?$")
+"""What a column's name may end with besides the angle it is, such as `lat_deg` or `RAJ2000`."""
 _NAMES = {
-    "lonlat": (("lon", "long", "longitude", "ra"), ("lat", "latitude", "dec")),
+    "lonlat": (
+        ("lon", "lng", "long", "longitude", "ra"),
+        ("lat", "latitude", "dec", "de"),
+    ),
     "colatitude": (
         ("lon", "long", "longitude", "phi", "azimuth", "node", "om"),
         ("colat", "colatitude", "theta", "inclination", "i"),
@@ -215,12 +220,22 @@ def _chosen(
     import numpy as np
 
     numeric = [j for j in range(values.shape[1]) if not np.isnan(values[:, j]).all()]
+    if layout.columns is None and names and not names[0] and _is_index(values[:, 0]):
+        numeric.remove(0)
     needed = {"lonlat": 2, "colatitude": 2, "angles": 1}.get(layout.kind)
     if layout.columns is not None:
         kept = [_column(text, names, values.shape[1]) for text in layout.columns.split(",")]
     else:
-        kept = _by_name(names, layout.kind) or numeric
-        left = [names[j] if names else str(j + 1) for j in range(values.shape[1]) if j not in kept]
+        named = _by_name(names, layout.kind)
+        kept = named or numeric
+        if names and not named and len(kept) == needed == 2:
+            first, second = (names[j] for j in kept)
+            remarks.append(f"took {first!r} for the longitude and {second!r} for the other angle")
+        left = [
+            (names[j] if names else "") or str(j + 1)
+            for j in range(values.shape[1])
+            if j not in kept
+        ]
         if left and not (needed is not None and len(kept) != needed):
             remarks.append(f"left out column {_list(left)}")
     if needed is not None and len(kept) != needed:
@@ -236,9 +251,16 @@ def _chosen(
     return values[:, kept]
 
 
+def _is_index(column: "np.ndarray") -> bool:
+    """Whether a column is whole numbers, each of them once, as data frames number their rows."""
+    import numpy as np
+
+    return bool((column == np.floor(column)).all()) and len(np.unique(column)) == len(column)
+
+
 def _by_name(names: list[str], kind: str) -> list[int]:
     """Columns whose names say longitude and latitude."""
-    lower = [name.lower() for name in names]
+    lower = [_UNIT.sub("", name.lower()) for name in names]
     found = [[j for j, name in enumerate(lower) if name in one] for one in _NAMES.get(kind, ())]
     return [places[0] for places in found] if found and all(len(p) == 1 for p in found) else []
 

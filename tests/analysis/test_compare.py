@@ -130,3 +130,18 @@ def test_reports_of_other_options_are_not_compared(option, old, new):
         compare_reports(before, after)
     unknown = dataclasses.replace(report, settings={})
     assert compare_reports(unknown, after).summary()["same"] == 1
+
+
+def test_layers_without_numbers_on_one_side_are_told():
+    layers = {name: sample_reports.layer(name) for name in "abc"}
+    skipped, lost = sample_reports.skipped, sample_reports.failed("b")
+    before = sample_reports.model((layers["a"], layers["b"], layers["c"], skipped("d")))
+    after = sample_reports.model((layers["a"], lost, skipped("c"), skipped("d")))
+    found = compare_reports(before, after)
+    assert [change.name for change in found.not_compared] == ["b", "c"]
+    assert "not compared b: uniform → failed (row 3 holds NaN)" in str(found)
+    assert "kept theirs. 2 layers could not be compared." in found.to_html()
+    assert "<td>failed</td><td>row 3 holds NaN</td>" in found.to_html()
+    alone = compare_reports(sample_reports.model((lost,)), sample_reports.model((lost,)))
+    assert "both sides. 1 layer could not be compared." in alone.to_html()
+    assert compare_reports(before, before).not_compared == ()

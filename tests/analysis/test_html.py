@@ -249,6 +249,23 @@ def test_browser_runs_our_script_and_nothing_of_the_names(tmp_path, server):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
+@pytest.mark.parametrize("which", ["report", "comparison"])
+def test_no_column_is_cut_off_where_the_page_is_printed(which, tmp_path):
+    report = sample_reports.small()
+    text = (report if which == "report" else compare_reports(report, report)).to_html()
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    # as printed on A4: its style, in a box of its width between the margins
+    text = text.replace("@media print", "@media all").replace("<main", '<main style="width: 718px"')
+    text += (
+        "<script>for (const box of document.querySelectorAll('.scroll')) "
+        "document.title = box.scrollWidth <= box.clientWidth ? 'fits' : 'is cut'</script>"
+    )
+    (tmp_path / "print.html").write_text(text)
+    dom, _ = run_chromium((tmp_path / "print.html").as_uri(), tmp_path / "profile")
+    assert "<title>fits</title>" in dom
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 def test_the_browser_test_would_notice(tmp_path, server):
     url, asked = server
     (tmp_path / "bad.html").write_text(f"<img src={url}/x.png><script>console.error('no')</script>")

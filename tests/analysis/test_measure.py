@@ -112,6 +112,13 @@ def test_dead_rows_are_listed_and_left_out(weights):
     assert not {3, 7, 11} & set(report.pair)
 
 
+@pytest.mark.parametrize("alive", [1, 5, 39])
+@pytest.mark.parametrize("left", [0.0, 1e-9, 1e-200])
+def test_dead_rows_may_be_most_rows(alive, left, weights):
+    weights[alive:] *= left
+    assert layer(weights).dead == tuple(range(alive, 40))
+
+
 def test_pairs_are_named_by_the_rows_of_the_matrix(weights):
     weights[0] = 0
     weights[30] = 2 * weights[5]
@@ -188,6 +195,13 @@ def test_rows_too_many_to_draw_are_not_blamed_for_their_transformation(
     assert "in the upper tails only" in report.notes[-1]
     own = layer(matrix.numpy(), baseline="init", max_seconds=1e-3)
     assert max(map(abs, own.z.values())) < 4
+
+
+def test_draws_that_take_longer_than_the_pairs_are_left_out(rng):
+    report = layer(rng.standard_normal((100, 64)), baseline="init", max_seconds=1e-4)
+    assert not report.sampled
+    assert "too large to draw its initialiser many times" in report.notes[-1]
+    assert "99 draws" in layer(rng.standard_normal((100, 64)), baseline="init").notes[-1]
 
 
 def test_long_rows_lose_components_in_no_time(rng):

@@ -492,6 +492,9 @@ TEXTS = {
     "marked_names.csv": "\ufeffx,y\n0,1\n2,3\n4,5\n",
     "a.txt": "# comment\n0 1\n2 3\n4 5\n",
     "explained.csv": "# x: east, y: north\n\nx,y\n0,1\n2,3\n4,5\n",
+    "frame.csv": ",x,y\n7,0,1\n3,2,3\n5,4,5\n",
+    "quoted_frame.csv": '"",x,y\n1,0,1\n2,2,3\n3,4,5\n',
+    "frame.tsv": "\tx\ty\n0\t0\t1\n1\t2\t3\n2\t4\t5\n",
 }
 
 

@@ -1,11 +1,12 @@
 import dataclasses
 import io
+import math
 import re
 
 import pytest
 import sample_reports
 
-from sphuni.analysis._advice import headline, number, pvalue
+from sphuni.analysis._advice import excess_text, headline, number, pvalue
 from sphuni.analysis._text import shorten, visible
 from sphuni.analysis.table import _HEADS, _row, plain_table, print_table
 
@@ -163,3 +164,23 @@ def test_headline_names_the_worst_layer(report):
 def test_headline_of_a_good_model():
     layers = (sample_reports.layer("a"), sample_reports.layer("b", "more regular than random"))
     assert headline(sample_reports.model(layers)).startswith("All 2 analysed layers")
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_headline_tells_of_layers_that_failed(good):
+    first = sample_reports.layer("a", "uniform" if good else "clustered")
+    failed = sample_reports.failed("b"), sample_reports.failed("c")
+    text = headline(sample_reports.model((first, *failed)))
+    assert text.endswith(". 2 layers could not be analysed.")
+    assert "could not" not in headline(sample_reports.model((first,)))
+
+
+def test_an_infinite_excess_has_no_upper_bound():
+    layer = sample_reports.layer("a")
+    shown = [
+        excess_text(
+            dataclasses.replace(layer, excess={"half:2": value}, excess_is_upper={"half:2": True})
+        )
+        for value in (math.inf, 0.5, math.nan)
+    ]
+    assert shown == ["∞", "≤0.500", "–"]

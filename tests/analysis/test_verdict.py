@@ -52,6 +52,36 @@ def test_every_word(rng):
     assert "lower tail" in layers["orthogonal"].why
 
 
+def test_a_sentence_names_the_milder_verdicts_that_hold_too(rng):
+    random = rng.standard_normal((100, 40))
+    layers = verdict(
+        random=random,
+        low=rng.standard_normal((128, 5)) @ rng.standard_normal((5, 64)),
+        leaning=random + 1.5,
+        same=np.ones((32, 16)),
+    )
+    expected = {
+        "random": ("uniform", False, False),
+        "low": ("collapsed pair", True, False),
+        "leaning": ("few directions", True, True),
+        "same": ("collapsed pair", True, True),
+    }
+    for name, (word, few, common) in expected.items():
+        layer = layers[name]
+        said = ["effective rank" in layer.why, "share a direction" in layer.why]
+        assert [layer.verdict, *said] == [word, few, common]
+    assert "rows 0 and 1 have cosine 1, closer than chance allows (packing p < 1e-300)" in (
+        layers["same"].why
+    )
+
+
+def test_rows_that_lie_opposite_each_other_are_told(rng):
+    matrix = rng.standard_normal((128, 64))
+    assert "opposite" not in verdict(w=matrix)["w"].why
+    matrix[1] = -matrix[0]
+    assert "energy is infinite, as rows lie exactly opposite" in verdict(w=matrix)["w"].why
+
+
 def test_opposite_rows_are_not_blamed(rng):
     direction = rng.standard_normal(64)
     (layer,) = verdict(binary=np.stack([direction, -direction])).values()

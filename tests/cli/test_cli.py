@@ -458,6 +458,14 @@ def test_progress_line_shows_bar_time_left_and_layer():
     assert "2:02:02 left" in _output.ProgressLine.render(slow, 80)
 
 
+@pytest.mark.parametrize("width", [1, 10, 20, 30, 40, 50, 60, 79])
+def test_progress_line_never_reaches_the_edge_where_it_would_break(width):
+    progress = Progress(done=1234, total=5678, name="layer" * 9, fraction=0.5, seconds=7322.0)
+    line = _output.ProgressLine.render(progress, width)
+    assert len(line) < width
+    assert "1234/5678" in line or width < 12
+
+
 def test_progress_is_drawn_and_removed_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
 

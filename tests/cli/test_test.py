@@ -208,6 +208,50 @@ def test_ties_and_dropped_columns_are_told(tmp_path, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        "lat_deg,lon_deg",
+        "Latitude (deg),Longitude (deg)",
+        "lat [°],lng [°]",
+        "DEJ2000,RAJ2000",
+        "dec (ICRS),ra (ICRS)",
+    ],
+)
+def test_units_in_the_names_of_angles_do_not_hide_them(header, poles, tmp_path, capsys):
+    _, lonlat, _ = poles
+    # all longitudes within 90 degrees, where the other order would be possible too
+    points = lonlat * [0.4, 1]
+    swapped = write_csv(tmp_path / "swapped.csv", points[:, ::-1], header)
+    plain = write_csv(tmp_path / "plain.csv", points, "lon,lat")
+    (_, first), (_, second) = (
+        answer(capsys, name, "--lonlat", "--tests", FAST) for name in (swapped, plain)
+    )
+    assert [t["pvalue"] for t in first["tests"]] == [t["pvalue"] for t in second["tests"]]
+
+
+def test_columns_of_unknown_names_are_taken_in_their_order_and_told(poles, tmp_path, capsys):
+    path = write_csv(tmp_path / "named.csv", poles[1], "east,north")
+    assert main(["test", path, "--lonlat", "--tests", "rayleigh"]) == 0
+    told = "note: took 'east' for the longitude and 'north' for the other angle"
+    assert told in capsys.readouterr().err
+    assert main(["test", poles[0], "--lonlat", "--tests", "rayleigh"]) == 0
+    assert main(["test", path, "--lonlat", "--columns", "1,2", "--tests", "rayleigh"]) == 0
+    assert "took" not in capsys.readouterr().err
+
+
+def test_the_numbers_a_data_frame_gives_its_rows_are_no_coordinate(tmp_path, capsys):
+    x = 2 * random_points(20, 3, rng=0)
+    rows = np.column_stack([np.random.default_rng(0).permutation(20), x])
+    path = write_csv(tmp_path / "frame.csv", rows, ",x,y,z")
+    assert main(["test", path, "--normalize", "--tests", "rayleigh"]) == 0
+    captured = capsys.readouterr()
+    assert "20 points in R^3" in captured.out
+    assert "note: left out column 1" in captured.err
+    assert main(["test", path, "--normalize", "--columns", "1,2,3,4", "--tests", "rayleigh"]) == 0
+    assert "20 points in R^4" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("first", [",,", "NA,NA,NA"])
 def test_a_first_row_without_numbers_or_names_is_a_point_that_is_missing(first, tmp_path, capsys):
     path = tmp_path / "points.csv"

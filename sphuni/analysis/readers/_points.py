@@ -32,7 +32,8 @@ def read_points(
     ----------
     source : path-like
         `.csv` (commas), `.tsv` (tabs), `.txt` (blanks), with or without a line of column names,
-        or any format of `read_tensors`.
+        or any format of `read_tensors`. A first column without a name that numbers the rows, as
+        data frames write it, is left out.
     key : str, optional
         Name of the array, where the file holds several of rank 2.
     limits : ReadLimits, optional
@@ -86,13 +87,15 @@ def _text(path: Path, delimiter: str | None, limits: ReadLimits) -> Tensor:
     size = path.stat().st_size
     if size > min(_MAX_TEXT, limits.max_bytes):
         raise RefusedFileError(f"{shown(path)} is text of {size} bytes; save it with numpy.save")
-    skipped = _lines_of_names(path, delimiter)
+    skipped, first_name = _lines_of_names(path, delimiter)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             array = np.loadtxt(
                 path, delimiter=delimiter, ndmin=2, skiprows=skipped, encoding=_ENCODING
             )
+        if first_name == "" and array.size and _is_index(array[:, 0]):
+            array = array[:, 1:]
     except (ValueError, UnicodeDecodeError) as error:
         raise UnreadableFileError(
             f"{shown(path)} is not a table of numbers: {first_line(error)}"
@@ -102,17 +105,27 @@ def _text(path: Path, delimiter: str | None, limits: ReadLimits) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _lines_of_names(path: Path, delimiter: str | None) -> int:
-    """Count the lines up to one of names, if the first with content has no number in any cell."""
+def _is_index(column: np.ndarray) -> bool:
+    """Whether a column is whole numbers, each of them once."""
+    return bool((column == np.floor(column)).all()) and len(np.unique(column)) == len(column)
+
+
+def _lines_of_names(path: Path, delimiter: str | None) -> tuple[int, str | None]:
+    """Count the lines up to one of names, if the first with content has no number in any cell.
+
+    With it comes the first name, None where there are none.
+    """
     with path.open("rb") as stream:
         for count in itertools.count(1):
             raw = stream.readline(_LINE)
             if not raw or len(raw) == _LINE:
                 break
-            line = raw.decode(_ENCODING, errors="replace").partition("#")[0].strip()
+            line = raw.decode(_ENCODING, errors="replace").partition("#")[0].rstrip()
             if line:
-                return 0 if any(_is_number(cell) for cell in line.split(delimiter)) else count
-    return 0
+                cells = line.split(delimiter)
+                named = not any(_is_number(cell) for cell in cells)
+                return (count, cells[0].strip(' "')) if named else (0, None)
+    return 0, None
 
 
 def _is_number(cell: str) -> bool:
