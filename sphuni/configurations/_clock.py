@@ -18,6 +18,7 @@ __all__ = [
     "keeping",
     "late",
     "minding_ctrl_c",
+    "over",
     "room_for",
     "seconds_left",
 ]
@@ -50,6 +51,11 @@ def keeping(points: NDArray[np.float64]) -> Iterator[None]:
 def late(end: float) -> bool:
     """Whether `end` of the monotonic clock is past, or Ctrl-C was pressed."""
     return _asked.is_set() or time.monotonic() > end
+
+
+def over(end: float) -> float:
+    """When to stop comparing what was cut short at `end`, or is by Ctrl-C: after the grace."""
+    return min(end, time.monotonic()) + GRACE
 
 
 def seconds_left(end: float) -> float:

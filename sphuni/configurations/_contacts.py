@@ -14,7 +14,7 @@ from sphuni.configurations._members import Array, Members, both_ends, tangents
 from sphuni.configurations._sparse import add_blocks, block_rows
 from sphuni.pairwise import smallest_distance
 
-__all__ = ["contacts", "smallest_half_square"]
+__all__ = ["contacts", "many", "pairs_within", "smallest_half_square"]
 
 _INDEX = NDArray[np.intp]
 
@@ -30,7 +30,7 @@ def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
     For lines a pair is measured by the nearer of x_j and -x_j; at right angles by both.
     """
     n = len(points)
-    first, second, sign = (_from_tree if _large(points) else _among_all)(points, margin, lines)
+    first, second, sign = (_from_tree if many(*points.shape) else _among_all)(points, margin, lines)
     other = sign[:, None] * points[second]
     values = 0.5 * ((points[first] - other) ** 2).sum(1)
     bases = tangents(points)
@@ -46,13 +46,14 @@ def contacts(points: Array, margin: float, *, lines: bool = False) -> Members:
 
 def smallest_half_square(points: Array, *, lines: bool = False) -> float:
     """Half the squared distance of the closest pair, 1 - t."""
-    if _large(points):
+    if many(*points.shape):
         return 0.5 * float(smallest_distance(torch.from_numpy(points), antipodal=lines)) ** 2
     return float(contacts(points, 0.0, lines=lines).values.min())
 
 
-def _large(points: Array) -> bool:
-    return len(points) >= _TREE_FROM and points.shape[1] <= _TREE_DIMENSION
+def many(n: int, d: int) -> bool:
+    """Whether a tree lists the pairs of so many points faster than all are gone through."""
+    return n >= _TREE_FROM and d <= _TREE_DIMENSION
 
 
 def _among_all(points: Array, margin: float, lines: bool) -> tuple[_INDEX, _INDEX, Array]:
@@ -73,8 +74,13 @@ def _among_all(points: Array, margin: float, lines: bool) -> tuple[_INDEX, _INDE
 
 def _from_tree(points: Array, margin: float, lines: bool) -> tuple[_INDEX, _INDEX, Array]:
     """The same pairs in the same order."""
-    n = len(points)
     reach = math.sqrt(2 * (smallest_half_square(points, lines=lines) + margin + _SAME))
+    return pairs_within(points, reach, lines=lines)
+
+
+def pairs_within(points: Array, reach: float, *, lines: bool) -> tuple[_INDEX, _INDEX, Array]:
+    """Pairs i < j no farther apart than `reach`, and 1, or -1 where that is x_i from -x_j."""
+    n = len(points)
     tree = cKDTree(both_ends(points, antipodal=lines))
     first, second = tree.query_pairs(reach, output_type="ndarray").T
     sign = np.where(second < n, 1.0, -1.0)

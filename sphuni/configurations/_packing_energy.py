@@ -16,6 +16,7 @@ from torch import Tensor
 from sphuni._jit import native_jit
 from sphuni.configurations._contacts import smallest_half_square
 from sphuni.configurations._members import Array
+from sphuni.configurations._neighbour_energy import NeighbourEnergy
 from sphuni.configurations.minimize import Minima, minimize
 from sphuni.configurations.problems import as_tensor, spacing
 from sphuni.pairwise import Engine, compile_loops, compiler_missing
@@ -34,15 +35,24 @@ def minimize_packing_energy(
     tolerance: float,
     max_iterations: int,
     deadline: float,
+    neighbours: bool = False,
 ) -> Minima:
-    """Minimise from starts (b, n, d) with exponents a (b,), in units of each one's closest pair."""
+    """Minimise from starts (b, n, d) with exponents a (b,), in units of each one's closest pair.
+
+    With `neighbours` the pairs that are far apart are left out; then a >= `LEAST_EXPONENT`.
+    """
     least = np.array([smallest_half_square(one, lines=lines) for one in starts])
     _, n, d = starts.shape
     compiled = engine == "compiled"
+    numbers = [a, np.maximum(2 * least, _LEAST_SCALE)]
+    objective = packing_energy(lines, compiled)
+    if neighbours:
+        objective = NeighbourEnergy(lines)
+        numbers.append(np.arange(float(len(starts))))
     return minimize(
-        packing_energy(lines, compiled),
+        objective,
         as_tensor(starts),
-        parameters=(as_tensor(a), as_tensor(np.maximum(2 * least, _LEAST_SCALE))),
+        parameters=[as_tensor(one) for one in numbers],
         tolerance=tolerance,
         largest_step=0.4 * spacing(2 * n if lines else n, d) / (1 + 0.02 * float(a.min())),
         max_iterations=max_iterations,

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from sphuni._rng import numpy_generator
-from sphuni.configurations._clock import OutOfTimeError, late, room_for
+from sphuni.configurations._clock import OutOfTimeError, late, over, room_for, seconds_left
 from sphuni.configurations._contacts import contacts, smallest_half_square
 from sphuni.configurations._members import both_ends
 from sphuni.configurations._moves import into_a_hole
+from sphuni.configurations._neighbour_energy import LEAST_EXPONENT, pairs_listed, worth_listing
 from sphuni.configurations._packing_energy import minimize_packing_energy
 from sphuni.configurations._slp import ascend
-from sphuni.configurations._tied import dense_seconds, evidence, multipliers
+from sphuni.configurations._tied import dense_fits, dense_seconds, evidence, multipliers
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.problems import Array, Problem, Relaxed, regular_set, spacing
 from sphuni.configurations.symmetry import symmetry_order
@@ -24,14 +25,14 @@ from sphuni.pairwise import Engine
 
 __all__ = ["TammesProblem"]
 
-_LAST_EXPONENT = 40.0
+_LAST_EXPONENT, _LAST_OF_MANY = 40.0, 2000.0
 _GROWTH = 6.0
-_NOISE = 0.6
+_NOISE, _NOISE_OF_MANY = 0.6, 0.06
 _TIED = 1e-11
 _STATIONARY = 1e-9
 _CLOSER = 1e-5
 """Within reach of so few that a programme can tie contacts which it had left 1e-10 apart."""
-_COPIES = 12
+_COPIES, _PAIR_BYTES = 12, 160
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,10 @@ class TammesProblem(Problem):
 
     @property
     def working_bytes(self) -> int:
-        """All pairs of every start, several times over."""
+        """All pairs of every start, several times over, or neighbours of so many points only."""
+        if self._listed and not dense_fits(self.n, self.d):
+            pairs = pairs_listed(self.n, self.d, lines=self.antipodal)
+            return super().working_bytes + int(_PAIR_BYTES * self.lanes * pairs)
         return _COPIES * 8 * self.lanes * self.n**2
 
     @property
@@ -69,12 +73,17 @@ class TammesProblem(Problem):
         The first exponent and the strength of the noise differ from start to start: continuation
         from a common minimum of a low exponent can end at one symmetric saddle every time. The
         last exponent is moderate: the linear programmes reach the optimum from there, and many
-        rough candidates find more than a few fine ones.
+        rough candidates find more than a few fine ones. Of thousands of points it is high: there a
+        programme takes many times as long as a stage.
         """
         generators = [numpy_generator(stream + 1) for stream in streams]
         rows = starts
         a = np.array([2.0 * 8.0 ** g.uniform() for g in generators])
-        strength = np.array([_NOISE * g.uniform() for g in generators])
+        last, noise = _LAST_EXPONENT, _NOISE
+        if self._listed:
+            a = np.maximum(a, LEAST_EXPONENT)
+            last, noise = _LAST_OF_MANY, _NOISE_OF_MANY
+        strength = np.array([noise * g.uniform() for g in generators])
         while True:
             found = minimize_packing_energy(
                 rows,
@@ -84,18 +93,20 @@ class TammesProblem(Problem):
                 tolerance=1e-2,
                 max_iterations=150,
                 deadline=end,
+                neighbours=self._listed,
             )
             rows = found.points.numpy()
-            if a.min() >= _LAST_EXPONENT or late(end):
+            if a.min() >= last or late(end):
                 break
-            a = np.minimum(_GROWTH * a, _LAST_EXPONENT)
+            a = np.minimum(_GROWTH * a, last)
             strength = 0.3 * strength
             rows = np.stack(
                 [self._shake(*one) for one in zip(rows, strength, generators, strict=True)]
             )
         scores = np.full(len(rows), np.inf)
+        enough = over(end)
         for k, one in enumerate(rows):
-            if k and late(end):  # one is enough to end with
+            if k and late(end) and seconds_left(enough) < 0:
                 break
             scores[k] = -self._least(one)
         return Relaxed(rows, scores, np.isfinite(scores))
@@ -111,6 +122,8 @@ class TammesProblem(Problem):
         if late(end):
             return found
         members = self._family(found, _TIED)
+        if not dense_fits(self.n, self.d, len(members.values)):
+            return found
         if not room_for(dense_seconds(members.values, found), end):
             raise OutOfTimeError(found)
         if multipliers(members)[1] <= _STATIONARY:
@@ -154,6 +167,10 @@ class TammesProblem(Problem):
     @property
     def _family(self) -> functools.partial:  # type: ignore[type-arg]
         return functools.partial(contacts, lines=self.antipodal)
+
+    @property
+    def _listed(self) -> bool:
+        return worth_listing(self.n, self.d, lines=self.antipodal)
 
     @property
     def _size(self) -> int:

@@ -1,7 +1,6 @@
 """The loop over batches of starts: stopping, checkpoints, and what counts as a hit."""
 
 import dataclasses
-import math
 import os
 import time
 from collections.abc import Callable, Generator
@@ -21,7 +20,7 @@ from sphuni.configurations.problems import Array, Problem
 from sphuni.configurations.records import Record
 from sphuni.pairwise import Engine
 
-__all__ = ["Progress", "Search", "Status", "count_hits"]
+__all__ = ["Progress", "Search", "Status", "count_hits", "gap_to"]
 
 Status = Literal["finished", "closed form", "target reached", "time limit", "interrupted"]
 
@@ -92,7 +91,10 @@ class Search:
         status: Status = "finished"
         try:
             for _ in batches:
-                if self._meets(target) or self._out_of_time(end):
+                if self._meets(target):
+                    break
+                if self._out_of_time(end):
+                    status = "interrupted" if interrupted() else "time limit"
                     break
                 _, outcome = next(outcomes)
                 self.state = self._merge(outcome)
@@ -105,8 +107,6 @@ class Search:
                 if not outcome.complete:
                     status = "time limit"
                     break
-            else:
-                end = math.inf
         except KeyboardInterrupt:
             if self._best is None:
                 raise
@@ -114,7 +114,7 @@ class Search:
         finally:
             outcomes.close()
             self._save(force=True)
-        return self._reason(end, target) if status == "finished" else status
+        return "target reached" if status == "finished" and self._meets(target) else status
 
     @property
     def _best(self) -> tuple[float, Array] | None:
@@ -164,12 +164,6 @@ class Search:
     def _out_of_time(self, end: float) -> bool:
         return self._best is not None and late(end)
 
-    def _reason(self, end: float, target: float | None) -> Status:
-        """Why the search ended, if nothing cut it short."""
-        if self._meets(target):
-            return "target reached"
-        return "time limit" if self._out_of_time(end) else "finished"
-
     def _meets(self, target: float | None) -> bool:
         best = self._best
         if target is None or best is None:
@@ -186,7 +180,7 @@ class Search:
         best = self._best
         assert best is not None
         value = best[0]
-        gap = None if self.record is None else self.task.sign * (value - self.record.value)
+        gap = None if self.record is None else gap_to(self.record, self.task, value)
         hits, _ = count_hits(self.task, self.state)
         seconds = time.monotonic() - self.started
         return Progress(self.state.done, self.total, value, gap, hits, seconds)
@@ -194,6 +188,11 @@ class Search:
     @property
     def _key(self) -> dict[str, Any]:
         return {**self.task.key, "seed": self.seed, "engine": self.engine}
+
+
+def gap_to(record: Record, task: Problem, value: float) -> float:
+    """How far a value falls short of a record; 0.0 where they are equal, never -0.0."""
+    return task.sign * (value - record.value) + 0.0
 
 
 def count_hits(task: Problem, state: State) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from sphuni.configurations._members import (
     near,
     unturned,
 )
-from sphuni.configurations._tied import dense_seconds, even_out, tied_seconds, tied_step
+from sphuni.configurations._tied import dense_fits, dense_seconds, even_out, tied_seconds, tied_step
 
 __all__ = ["Ascent", "ascend"]
 
@@ -110,7 +110,7 @@ def ascend(
         held = np.unique(members.jacobian[weights > 0].indices)
         rigid = np.count_nonzero(weights) + _turns(points) > len(held)
         close = promised < _NEAR * max(1.0, abs(least))
-        if close and not rigid:
+        if close and not rigid and dense_fits(*points.shape):
             if not room_for(tied_seconds(points), deadline):
                 raise OutOfTimeError(points)
             second = tied_step(points, members, weights, radius)
@@ -128,8 +128,9 @@ def ascend(
         stuck = gain < _ROUNDING * max(1.0, abs(least))
         if radius < _SMALLEST_RADIUS or (stuck and close and promised < 1e-9):
             break
-    if not late(deadline):
-        if not room_for(dense_seconds(members.values <= least + _TIED, points), deadline):
+    tied = members.values <= least + _TIED
+    if not late(deadline) and dense_fits(*points.shape, count=int(tied.sum())):
+        if not room_for(dense_seconds(tied, points), deadline):
             raise OutOfTimeError(points)
         with keeping(points):
             points, least = even_out(family, points, least)

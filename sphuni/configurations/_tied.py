@@ -10,8 +10,8 @@ from scipy import optimize
 from sphuni.configurations._members import Array, Family, Members, attempt, rotations
 
 __all__ = [
-    *("SecondOrder", "dense_seconds", "even_out", "evidence", "multipliers", "second_order"),
-    *("tied_seconds", "tied_step"),
+    *("SecondOrder", "dense_fits", "dense_seconds", "even_out", "evidence", "multipliers"),
+    *("second_order", "tied_seconds", "tied_step"),
 ]
 
 _RIDGE = 1e-3
@@ -20,6 +20,7 @@ _RANK = 1e-8
 _FLAT = 1e-8
 _LARGEST_HESSIAN = 1_200
 _SECONDS = 6e-10
+_LARGEST_DENSE = 1 << 25  # numbers, 268 MB, of which some copies are made
 
 
 class SecondOrder(NamedTuple):
@@ -32,6 +33,15 @@ class SecondOrder(NamedTuple):
     """Of minus the Lagrangian's Hessian on these moves; None if there are none."""
     flat: int | None
     """Eigenvalues below 1e-8 of the Hessian's norm."""
+
+
+def dense_fits(n: int, d: int, count: int = 0) -> bool:
+    """Whether n points have few enough unknowns for dense matrices of them and of `count` members.
+
+    Whatever the memory of the machine, on which an answer must not depend.
+    """
+    unknowns = n * (d - 1)
+    return unknowns * max(unknowns, count) <= _LARGEST_DENSE
 
 
 def dense_seconds(active: NDArray[Any], points: Array) -> float:
@@ -48,8 +58,12 @@ def tied_seconds(points: Array) -> float:
 def evidence(
     points: Array, members: Members, seconds: float
 ) -> tuple[Array | None, float, SecondOrder]:
-    """Multipliers, remainder and second order; None, nan and None where `seconds` are too few."""
-    if dense_seconds(members.values, points) > seconds:
+    """Multipliers, remainder and second order.
+
+    None, nan and None where `seconds` are too few, or the points too many.
+    """
+    in_time = dense_seconds(members.values, points) <= seconds
+    if not (in_time and dense_fits(*points.shape, count=len(members.values))):
         return None, math.nan, SecondOrder(None, None, None)
     weights, residual = multipliers(members)
     return weights, residual, second_order(points, members, weights)

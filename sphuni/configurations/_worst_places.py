@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sphuni._rng import numpy_generator
-from sphuni.configurations._clock import OutOfTimeError, late, room_for
+from sphuni.configurations._clock import OutOfTimeError, late, over, room_for, seconds_left
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import Family, both_ends
 from sphuni.configurations._moves import into_a_hole
@@ -147,11 +147,12 @@ class WorstPlaceProblem(Problem):
     def _scores(self, rows: Array, end: float) -> tuple[Array, bool]:
         """How bad the worst place of each set is; False if the clock lets not all be looked at.
 
-        One is enough to end with, even if its hull would take too long.
+        Those that the grace is enough for are, and one, even if its hull would take too long.
         """
         family, scores = self.family(end), np.full(len(rows), np.inf)
+        enough = over(end)
         for k, one in enumerate(rows):
-            if k and late(end):
+            if k and late(end) and seconds_left(enough) < 0:
                 return scores, False
             try:
                 scores[k] = -float(family(one, 0.0).values.min())

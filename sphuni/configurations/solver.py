@@ -21,7 +21,7 @@ from sphuni.configurations._checkpoint import State
 from sphuni.configurations._clock import GRACE
 from sphuni.configurations._objectives import choose_engine
 from sphuni.configurations._resolve import resolve
-from sphuni.configurations._search import Progress, Search, Status, count_hits
+from sphuni.configurations._search import Progress, Search, Status, count_hits, gap_to
 from sphuni.configurations.certificate import Certificate, trivial
 from sphuni.configurations.problems import Problem
 from sphuni.configurations.records import Record
@@ -185,7 +185,8 @@ def optimize(
     at the typical distance on the logarithm of the energy, the kernel's power growing up to the one
     asked for. ``"tammes"``: sums of r^-2a with growing a
     and noise, then linear programmes on the contacts for the best sixteen of every batch, whose
-    best is then varied: one point moves to a deep hole, all are shaken, and what is better stays.
+    best is then varied: one point moves to a deep hole, all are shaken, and what is better stays;
+    of thousands of points, d = 3 or 4, the sums are over neighbours, and go on to steep ones.
     ``"covering"`` and ``"polarization"``: rough minima of an energy, shaken, then linear
     programmes on the hull's facets, or quadratic ones on the local minima of the potential, for
     the best six or three.
@@ -253,7 +254,7 @@ def optimize(
     if state.cut_is_bound and state.value is None:
         certificate = dataclasses.replace(certificate, value_is_bound=True)
     hits, tried = count_hits(task, state)
-    gap = None if record is None else task.sign * (value - record.value)
+    gap = None if record is None else gap_to(record, task, value)
     return OptimizeResult(
         problem=task.name,
         n=task.n,

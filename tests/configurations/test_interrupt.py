@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from sphuni.configurations import _batch, optimize
+from sphuni.configurations import _batch, _search, optimize
 from sphuni.configurations._clock import interrupted, late, minding_ctrl_c
 
 pytestmark = pytest.mark.skipif(
@@ -83,3 +83,17 @@ def test_handlers_of_the_caller_are_left_alone(monkeypatch):
         assert signal.signal(signal.SIGINT, signal.default_int_handler) is (
             signal.default_int_handler
         )
+
+
+@pytest.mark.parametrize(("restarts", "status"), [(128, "interrupted"), (64, "finished")])
+def test_ctrl_c_between_two_batches_is_no_time_limit(restarts, status, monkeypatch):
+    missed = iter([False])
+    monkeypatch.setattr(_search, "interrupted", lambda: next(missed, True))
+    result = optimize(
+        "thomson",
+        n=9,
+        restarts=restarts,
+        engine="blockwise",
+        callback=lambda progress: signal.raise_signal(signal.SIGINT),
+    )
+    assert (result.status, result.starts) == (status, 64)

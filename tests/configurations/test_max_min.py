@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -6,11 +8,22 @@ from scipy import optimize as optimize_scipy
 import sphuni
 from sphuni import random_points
 from sphuni._errors import BudgetError
-from sphuni.configurations import _contacts, _poles, construct, optimize
+from sphuni.configurations import (
+    _contacts,
+    _packings,
+    _poles,
+    _tied,
+    _worst_places,
+    construct,
+    fibonacci_sphere,
+    optimize,
+)
 from sphuni.configurations._clock import OutOfTimeError
 from sphuni.configurations._contacts import contacts, smallest_half_square
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import rotations, step_along, tangents, unturned
+from sphuni.configurations._neighbour_energy import NeighbourEnergy
+from sphuni.configurations._packing_energy import packing_energy
 from sphuni.configurations._poles import _descend, lowest_poles, pole_values
 from sphuni.configurations._quadratic import best_rise
 from sphuni.configurations._resolve import resolve
@@ -313,7 +326,52 @@ def test_polishing_ends_at_the_deadline(problem):
 
 def test_pairs_that_do_not_fit_into_memory_are_refused():
     with pytest.raises(BudgetError, match="n = 60000 points needs"):
-        optimize("tammes", n=60_000, time_limit=1.0)
+        optimize("tammes", n=60_000, d=9, time_limit=1.0)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_many_points_are_packed_without_a_matrix_of_all_pairs(lines):
+    task = resolve("tammes", 60_000, 3, None, metric="chordal", kernel=None, antipodal=lines)
+    assert task.working_bytes < 1 << 30
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("a", [8.0, 300.0])
+def test_energy_of_neighbours_is_that_of_all_pairs(a, lines):
+    points = np.asarray(fibonacci_sphere(600))
+    points = points[points[:, 2] > 0] if lines else points
+    p0 = 2 * smallest_half_square(points, lines=lines)
+    planes = torch.from_numpy(points).T[:, :, None].contiguous()
+    numbers = [torch.tensor([number], dtype=torch.float64) for number in (a, p0)]
+    near = NeighbourEnergy(lines)
+    for _ in range(3):
+        value, gradient = near(planes, *numbers, torch.zeros(1))
+        expected, slope = packing_energy(lines, compiled=False)(planes, *numbers)
+        torch.testing.assert_close(value, expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(gradient, slope, rtol=0, atol=1e-5 * float(slope.abs().max()))
+        moved = planes + 0.02 * torch.roll(planes, 1, 1)  # within the margin, and then beyond
+        planes = moved / torch.linalg.vector_norm(moved, dim=0)
+
+
+@pytest.mark.parametrize("problem", ["tammes", "covering"])
+def test_starts_that_the_clock_cuts_short_are_compared_within_the_grace(problem, monkeypatch):
+    for module in (_packings, _worst_places):
+        monkeypatch.setattr(module, "over", lambda end: math.inf)
+    task = resolve(problem, 12, 3, None, metric="chordal", kernel=None, antipodal=False)
+    starts = random_points(12, 3, batch=5, rng=0)
+    found = task.relax(starts, list(range(5)), "blockwise", 0.0)
+    assert np.isfinite(found.scores).all()
+    values = [-task.sign * task.value(points) for points in found.points]
+    assert found.scores.argmin() == np.argmax(values)
+
+
+def test_points_too_many_for_dense_matrices_end_without_multipliers(monkeypatch):
+    monkeypatch.setattr(_tied, "_LARGEST_DENSE", 100)
+    result = optimize("tammes", n=30, restarts=2)
+    assert result.status == "finished"
+    assert result.certificate.multipliers is None
+    assert math.isnan(result.certificate.residual)
+    assert 0.9 * result.record.value < result.value <= result.record.value + 1e-12
 
 
 @pytest.mark.parametrize("antipodal", [False, True])

@@ -206,13 +206,12 @@ def test_records_of_lines_equal_a_bound_that_no_lines_exceed(entry):
     bound = sphuni.separation_bound(entry.n, entry.d, antipodal=True)
     assert entry.value == pytest.approx(bound.value, rel=1e-15)
     assert entry.status == "proven"
-    if (entry.n, entry.d) == (7, 3):  # not on the list of lines that attain it
+    assert bound.attained is True
+    if (entry.n, entry.d) == (7, 3):
         cube = construct("cube_3")
         lines = np.vstack([np.eye(3), cube[cube[:, 0] > 0]])
         cosines = np.abs(lines @ lines.T)[np.triu_indices(7, 1)]
         assert math.acos(cosines.max()) == pytest.approx(entry.value, rel=1e-15)
-    else:
-        assert bound.attained is True
 
 
 @pytest.mark.parametrize(

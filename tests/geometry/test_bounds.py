@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from sphuni.configurations import available_constructions, records
+from sphuni.configurations import available_constructions, construct, records
 from sphuni.geometry.bounds import (
     covering_bound,
     discrepancy_bound,
@@ -49,6 +49,50 @@ class TestSeparation:
             assert bound.value < 1.15 * row.value
             assert bound.better == "higher"
 
+    def test_proven_records_are_bounds_that_are_attained(self):
+        for row in records("tammes"):
+            if row.status == "proven":
+                bound = separation_bound(row.n, row.d, antipodal=row.antipodal)
+                assert (bound.value, bound.attained) == (pytest.approx(row.value, abs=1e-12), True)
+
+    @pytest.mark.parametrize(
+        ("n", "d", "degree", "least"),
+        [(10, 4, 3, -2), (50, 21, 7, -3), (56, 20, 10, -4), (77, 21, 16, -6)],
+    )
+    def test_triangle_free_strongly_regular_graphs(self, n, d, degree, least):
+        # In the eigenspace of the least eigenvalue the cosine is least / degree at an edge, and
+        # the cosines from one point add up to 0.
+        bound = separation_bound(n, d)
+        assert bound.attained is True
+        rest = -(1 + least) / (n - degree - 1)
+        assert math.cos(bound.value) == pytest.approx(rest, abs=1e-14)
+
+    @pytest.mark.parametrize("d", [16, 64, 256, 1024])
+    def test_both_ends_of_mutually_unbiased_bases_are_as_good_as_any_points(self, d):
+        points = separation_bound(d * (d + 2), d)
+        lines = separation_bound(d * (d + 2) // 2, d, antipodal=True)
+        assert points.attained is lines.attained is True
+        assert points.value == pytest.approx(lines.value, abs=1e-13)
+
+    def test_more_points_are_no_farther_apart_than_the_optimum_of_fewer(self):
+        assert separation_bound(15, 3).value == separation_bound(14, 3).value
+        assert separation_bound(15, 3).attained is None
+
+    @pytest.mark.parametrize("repeats", [2, 3])
+    @pytest.mark.parametrize(("k", "name"), [(2, "polygon_6"), (3, "icosahedron"), (7, "K56")])
+    def test_complements_of_repeated_equiangular_lines(self, k, name, repeats):
+        ends = np.asarray(construct(name))
+        lines = ends[ends @ np.arange(1.0, k + 1) ** 0.5 > 0]
+        signs = np.kron(np.sign(lines @ lines.T), np.ones((repeats, repeats)))
+        n = len(signs)
+        bound = separation_bound(n, n - k, antipodal=True)
+        cosine = math.cos(bound.value)
+        gram = (1 + cosine) * np.eye(n) - cosine * signs  # of n lines of R^(n - k)
+        spectrum = np.linalg.eigvalsh(gram)
+        assert spectrum[:k] == pytest.approx(0, abs=1e-12)
+        assert spectrum[k] > 0.1
+        assert bound.attained is True
+
     def test_families(self):
         for d in (3, 10, 5000):
             assert separation_bound(d + 1, d).value == pytest.approx(math.acos(-1 / d), abs=1e-14)
@@ -79,6 +123,11 @@ class TestSeparation:
             (98280, 24, 1 / 2),
             (5, 5, 0),
             (11, 4, 1 / 2),
+            (5, 3, 1 / math.sqrt(5)),
+            (7, 3, 1 / math.sqrt(3)),
+            (6, 4, 1 / 3),
+            (9, 7, 1 / 5),
+            (60, 4, (1 + math.sqrt(5)) / 4),
         ],
     )
     def test_lines(self, n, d, cosine):
@@ -104,6 +153,8 @@ class TestCovering:
             bound = covering_bound(row.n, row.d, antipodal=row.antipodal)
             quality = 0.9 if row.d == 3 else 0.8
             assert quality * row.value < bound.value <= row.value + 1e-9
+            if row.status == "proven":
+                assert (bound.value, bound.attained) == (pytest.approx(row.value, abs=1e-12), True)
 
     @pytest.mark.parametrize(
         ("n", "d", "cosine"),
@@ -116,6 +167,8 @@ class TestCovering:
             (8, 4, 1 / 2),
             (12, 3, math.cos(math.atan(3 - math.sqrt(5)))),
             (6, 5, 1 / 5),
+            (5, 3, math.cos(math.atan(2))),  # two poles and a triangle
+            (7, 3, math.cos(math.atan(1 / math.cos(math.pi / 5)))),  # two poles and a pentagon
             (9, 2, math.cos(math.pi / 9)),
         ],
     )
@@ -129,6 +182,9 @@ class TestCovering:
         assert covering_bound(6, 3, antipodal=True).value == pytest.approx(
             math.atan(3 - math.sqrt(5))
         )
+        # the optima of eight and of ten points are no lines
+        assert covering_bound(4, 3, antipodal=True).value == covering_bound(8, 3).value
+        assert covering_bound(4, 3, antipodal=True).attained is None
         assert covering_bound(4, 5, antipodal=True).value == math.pi / 2
         assert covering_bound(50, 50, antipodal=True).value == pytest.approx(math.acos(50**-0.5))
 

@@ -3,6 +3,7 @@
 import math
 
 from sphuni.geometry.bounds._checks import check_size
+from sphuni.geometry.bounds._proven import COVERINGS
 from sphuni.geometry.bounds._result import LowerBound
 from sphuni.special import cap_angle
 
@@ -39,6 +40,8 @@ def covering_bound(n: int, d: int, *, antipodal: bool = False) -> LowerBound:
     cross-polytope           pi / 3 for n <= 8 in R^4; attained for n = 8
     Fejes Toth (d = 3)       cos = cot(w) / sqrt 3, w = n pi / (6 (n - 2)); attained for
                              n = 3, 4, 6, 12
+    proven optima (d = 3)    5 and 7 points (Schuette), 8 (Wimmer), 10 (G. Fejes Toth): attained,
+                             and fewer points cover no better
     lines, n < d             pi / 2, whatever the lines
     lines, n = d             arccos(1 / sqrt d): with A the matrix of the lines, the mean of
                              (A^-1 e)^2 over the signs e is trace (A A^T)^-1 >= d; attained by
@@ -53,6 +56,13 @@ def covering_bound(n: int, d: int, *, antipodal: bool = False) -> LowerBound:
     L. Fejes Toth, "Lagerungen in der Ebene, auf der Kugel und im Raum", 2nd ed., Springer, 1972.
     doi:10.1007/978-3-642-65234-9.
 
+    K. Schuette, "Ueberdeckungen der Kugel mit hoechstens acht Kreisen", Math. Ann. 129 (1955)
+    181-186. doi:10.1007/BF01362364.
+
+    G. Fejes Toth, "Kreisueberdeckungen der Sphaere", Studia Sci. Math. Hungar. 4 (1969) 225-247.
+
+    L. Wimmer, "Covering the sphere with equal circles", Discrete Comput. Geom. 57 (2017) 763-781.
+
     K. Boeroeczky Jr., "Finite Packing and Covering", Cambridge University Press, 2004, which
     reports the theorem of L. Dalla, D. G. Larman, P. Mani-Levitska and C. Zong (2000) on eight
     points of S^3. doi:10.1017/CBO9780511546587.
@@ -65,6 +75,8 @@ def covering_bound(n: int, d: int, *, antipodal: bool = False) -> LowerBound:
     """
     n, d = check_size(n, d, least=1)
     candidates = _line_bounds(n, d) if antipodal else _point_bounds(n, d)
+    if d == 3:
+        candidates += _proven(n, lines=antipodal)
     value, attained, method, reason = max(candidates, key=lambda candidate: candidate[0])
     return LowerBound(value=value, attained=attained, method=method, reason=reason)
 
@@ -96,6 +108,17 @@ def _line_bounds(n: int, d: int) -> list[_Candidate]:
         value = math.acos(math.sqrt(1 / d))
         return [(value, True, "orthonormal frame", "attained by an orthonormal frame")]
     return _point_bounds(2 * n, d)
+
+
+def _proven(n: int, *, lines: bool) -> list[_Candidate]:
+    """Optima of as many points of S^2 or more, none of which is a set {x, -x}."""
+    found: list[_Candidate] = []
+    for size, (cosine, author) in COVERINGS.items():
+        if size >= (2 * n if lines else n):
+            attained = True if size == n and not lines else None
+            reason = f"proved by {author}" + ("" if attained else "; fewer points cover no better")
+            found.append((math.acos(cosine), attained, f"proven optimum of {size} points", reason))
+    return found
 
 
 def _cap_measure(n: int, d: int) -> _Candidate:
