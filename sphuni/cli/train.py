@@ -209,12 +209,16 @@ def _train(arguments: argparse.Namespace) -> int:
     from sphuni.training.compare import compare
     from sphuni.training.data import data_folder
     from sphuni.training.plan import missing_data, run_experiment
+    from sphuni.training.runner import shares_batches
 
     sys.path.insert(0, str(Path.cwd()))  # so that model.name may name a module of the user's
     source = schema.source(arguments.experiment)
     experiment = schema.load(arguments.experiment)
     folder = data_folder(arguments.data)
     device = _device(arguments, experiment)
+    arguments.quiet = arguments.quiet or not ranks.is_first()
+    if ranks.count() > 1 and not shares_batches(experiment.kind):
+        _tell(arguments, [_unshared(experiment.kind, ranks.count())])
     absent = missing_data(experiment, folder)
     _tell(arguments, [f"skipped: {case}: {reason}" for case, reason in absent.items()])
     if len(absent) == len(experiment.cases):
@@ -245,6 +249,14 @@ def _train(arguments: argparse.Namespace) -> int:
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     _tell(arguments, [f"{o.case}/{o.arm}, seed {o.seed} diverged: {o.reason}" for o in failed])
     return _output.PARTIAL if failed else 0
+
+
+def _unshared(kind: str, processes: int) -> str:
+    return (
+        f"note: runs of kind {kind!r} are not shared, so each of the {processes} processes does "
+        f"the whole of every run; one process with --workers {processes} does {processes} runs at "
+        "a time"
+    )
 
 
 class _Progress:
@@ -289,7 +301,7 @@ def _device(arguments: argparse.Namespace, experiment: "Experiment") -> str:
     from sphuni.training import ranks
 
     torch.set_num_threads(arguments.threads)
-    joined = ranks.join()
+    joined = ranks.join(gpu=arguments.device != "cpu")
     if joined is not None:
         return joined
     if arguments.device != "auto":

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -147,9 +147,7 @@ def convert_to_sphere(
     1 layers converted
       0: Conv2d to SphereConv2d
     """
-    patterns = (skip,) if isinstance(skip, str) else tuple(skip)
-    for pattern in patterns:
-        _check_pattern(pattern)
+    patterns = _patterns(skip)
     classifier = _classifier(model, output_layer) if "classifier" in patterns else None
     changed: list[tuple[str, str]] = []
     kept: list[tuple[str, str]] = []
@@ -180,13 +178,21 @@ def convert_to_sphere(
     return model
 
 
-def _check_pattern(pattern: str) -> None:
-    try:
-        re.compile(pattern)
-    except (re.error, TypeError) as error:
-        raise ValueError(
-            f"skip must hold names or regular expressions; {pattern!r} is none: {error}"
-        ) from None
+def _patterns(skip: Any) -> tuple[str, ...]:
+    """The patterns of `skip`, which may be one."""
+    if not isinstance(skip, Iterable):
+        raise TypeError(
+            f"skip must be a name, a regular expression or a list of them; got {skip!r}"
+        )
+    patterns = (skip,) if isinstance(skip, str) else tuple(skip)
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise ValueError(
+                f"skip must hold names or regular expressions; {pattern!r} is none: {error}"
+            ) from None
+    return patterns
 
 
 def conversion_of(model: nn.Module) -> Conversion:

@@ -63,6 +63,22 @@ def complaint_of_settings(settings: Settings) -> str:
             f"loss.label_smoothing is for loss.name = 'softmax' and must be 0 for {loss.name!r}; "
             f"got {loss.label_smoothing:g}"
         )
+    return _unknown(settings)
+
+
+def _unknown(settings: Settings) -> str:
+    """Return that the method or the network does not exist, or an empty string."""
+    # these load torch, which a look at the sections does without
+    from sphuni.nn.regularizers import find_method
+    from sphuni.training.models import check_name
+
+    try:
+        if settings.regularizer.method != "none":
+            find_method(settings.regularizer.method, "regularizer.method")
+        if ":" not in settings.model.name:
+            check_name(settings.model.name)
+    except ValueError as error:
+        return str(error)
     return ""
 
 

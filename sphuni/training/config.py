@@ -89,7 +89,8 @@ class OptimizerConfig:
         Of "adam" and "adamw".
     no_decay : tuple of str
         Regular expressions searched in parameter names that get no weight decay; "sphere" stands
-        for all sphere layers, "vectors" for all parameters of rank one.
+        for all sphere layers, "vectors" for all parameters of rank one. The parameters of losses
+        are "^weight$", of the angular ones, and "^centers$".
     rates : dict of str to float
         Factor on the learning rate of parameters whose name matches the regular expression.
     """
@@ -164,7 +165,9 @@ class LossConfig:
         linear layer.
     label_smoothing : float
     center, contrastive, triplet : float
-        Weights of these losses on the features, added to the first.
+        Weights of these losses on the features, added to the first. The optimizer learns the
+        centres at its own rate and with its weight decay, which draws them to the origin: exempt
+        them by ``optimizer.no_decay = ["^centers$"]``, or give them an entry of `optimizer.rates`.
     options : dict
         Of the angular losses: g, k, m, scale; `anneal` is a table of `LambdaAnneal`'s arguments.
     """

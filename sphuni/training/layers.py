@@ -34,14 +34,22 @@ def measure_layers(network: nn.Module, *, spectrum: int = 32) -> list[dict[str, 
     spectrum : int, default 32
         Singular values kept per layer, evenly thinned.
 
+    Raises
+    ------
+    KeyboardInterrupt
+        If the analysis was interrupted: the log has no place for a part of the layers.
+
     Examples
     --------
     >>> (layer,) = measure_layers(nn.Linear(16, 8))
     >>> layer["name"], layer["n"], layer["d"], 0 < layer["separation_deg"] < 180
     ('weight', 8, 16, True)
     """
+    report = analyze(network)
+    if report.partial:  # what the analysis keeps for whoever waits for a report
+        raise KeyboardInterrupt(report.reason)
     layers = []
-    for layer in analyze(network).layers:
+    for layer in report.layers:
         if layer.status != "analysed":
             continue
         row: dict[str, Any] = {"name": layer.name, "n": layer.n, "d": layer.d}

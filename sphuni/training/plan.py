@@ -106,16 +106,18 @@ def run_experiment(
         if ranks.is_first():
             for name in (_SOURCE, _CHOSEN):
                 remove_leftovers(folder / name)
-        if source and ranks.is_first():
-            write_text(folder / _SOURCE, source)
+        if not (folder / _SOURCE).exists():
+            _write_record(folder, source, {})
         counter = _Counter(make.count(pairs), on_step)
         chosen: dict[tuple[str, str], dict[str, Any]] = {}
         for stage in make.selection(pairs):
-            outcomes = _work(stage(chosen), workers, counter)
+            tasks = stage(chosen)
+            outcomes = _work(tasks, _found(tasks, counter), workers, counter)
             chosen |= _choose(experiment, outcomes)
-        if chosen and ranks.is_first():
-            _write_chosen(folder, chosen)
-        return _work(make.finals(pairs, chosen), workers, counter)
+        tasks = make.finals(pairs, chosen)
+        found = _found(tasks, counter)  # refuses what the old record is of, so before the new one
+        _write_record(folder, source, chosen)
+        return _work(tasks, found, workers, counter)
 
 
 def missing_data(experiment: Experiment, folder: Path | None) -> dict[str, str]:
@@ -236,11 +238,19 @@ class _Counter:
             self.on_step(Step(self.done, self.total, outcome, trained))
 
 
-def _work(tasks: list[Task], workers: int, counter: _Counter) -> list[Outcome]:
-    """Results that exist are read first, so that the time left is that of the others."""
+def _found(tasks: list[Task], counter: _Counter) -> dict[int, Outcome]:
+    """The results that exist, by the number of the task; the time left is that of the others."""
     finished = {k: run_task(task) for k, task in enumerate(tasks) if is_done(task.folder)}
     for outcome in finished.values():
         counter(outcome, trained=False)
+    return finished
+
+
+def _work(
+    tasks: list[Task], found: dict[int, Outcome], workers: int, counter: _Counter
+) -> list[Outcome]:
+    """Do the tasks that have no result yet."""
+    finished = dict(found)
     left = [k for k in range(len(tasks)) if k not in finished]
     for position, outcome in ordered_map(run_task, [tasks[k] for k in left], workers=workers):
         finished[left[position]] = outcome
@@ -277,7 +287,14 @@ def _of(chosen: dict[tuple[str, str], dict[str, Any]], case: Case, arm: Arm) -> 
     return chosen.get((case.name, arm.name), {})
 
 
-def _write_chosen(folder: Path, chosen: dict[tuple[str, str], dict[str, Any]]) -> None:
+def _write_record(folder: Path, source: str, chosen: dict[tuple[str, str], dict[str, Any]]) -> None:
+    """Say beside the results what they are of: the experiment's file and the chosen values."""
+    if not ranks.is_first():
+        return
+    if source:
+        write_text(folder / _SOURCE, source)
+    if not chosen:
+        return
     table = {f"{case}/{arm}": values for (case, arm), values in chosen.items()}
     write_text(folder / _CHOSEN, json.dumps(table, indent=1))
 

@@ -1,7 +1,9 @@
 """Several processes as one run (torchrun): the batch is shared, the first process writes.
 
 Gradients, augmentation and penalties are those of one process; batch normalisation takes its
-moments from each process's own part, and dropout draws for each part anew.
+moments from each process's own part, dropout draws for each part anew, and losses on pairs of
+features see the pairs within a part. Kinds of runs that have no batches of labelled samples are not
+shared: every process does the whole run, and the first one's results count.
 """
 
 import atexit
@@ -29,15 +31,19 @@ __all__ = [
 T = TypeVar("T")
 
 
-def join() -> str | None:
-    """Join the processes that torchrun started; return this one's device, or None if alone."""
+def join(*, gpu: bool = True) -> str | None:
+    """Join the processes that torchrun started; return this one's device, or None if alone.
+
+    That is a GPU of its own where there are any, unless none is wanted.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return None
+    gpu = gpu and torch.cuda.is_available()
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("nccl" if gpu else "gloo")
         # before the interpreter takes itself apart, or a thread of the group may abort the process
         atexit.register(_leave)
-    if not torch.cuda.is_available():
+    if not gpu:
         return "cpu"
     local = int(os.environ.get("LOCAL_RANK", "0"))
     torch.cuda.set_device(local)

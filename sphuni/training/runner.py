@@ -30,6 +30,7 @@ __all__ = [
     "read_result",
     "run_folder",
     "run_task",
+    "shares_batches",
     "train_classifier",
     "write_result",
 ]
@@ -37,6 +38,7 @@ __all__ = [
 Status = Literal["done", "failed"]
 RESULT, LOG, CHECKPOINT = "result.json", "log.jsonl", "checkpoint.pt"
 _SCHEMA, _VERSION = "sphuni.training.result", 1
+_SHARED = ("classification", "trained-uniformity")  # the kinds that `train_classifier` does
 _PLAIN_NAME = re.compile(r"[\w.+-]{1,40}", re.ASCII)
 
 
@@ -252,6 +254,11 @@ def _rows(task: Task, report: Callable[[list[Row]], None]) -> list[Row]:
         name = f"sphuni.training.kinds.{task.kind.replace('-', '_')}"
         return cast(Kind, importlib.import_module(name)).run(task, report=report)
     return train_classifier(task, report=report)
+
+
+def shares_batches(kind: str) -> bool:
+    """Whether several processes do one run of this kind together, or each of them the whole."""
+    return kind in _SHARED
 
 
 def train_classifier(task: Task, *, report: Callable[[list[Row]], None]) -> list[Row]:

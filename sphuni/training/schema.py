@@ -185,13 +185,17 @@ def to_table(value: Any) -> Any:
 
 
 def check_same(
-    settings: Settings, found: Any, what: str, *, others: Mapping[str, Any] | None = None
+    settings: Settings | Mapping[str, Any],
+    found: Any,
+    what: str,
+    *,
+    others: Mapping[str, Any] | None = None,
 ) -> None:
     """Refuse what was made with other settings; mixing them would spoil a comparison.
 
     Parameters
     ----------
-    settings : Settings
+    settings : Settings or table
     found : table
         What was recorded.
     what : str
@@ -207,7 +211,8 @@ def check_same(
     """
     beside = to_table(others or {})
     known = {**beside, **found} if isinstance(found, dict) else found
-    difference = _first_difference({**to_table(settings), **beside}, _completed(known), "")
+    wanted = _completed({**to_table(settings), **beside})
+    difference = _first_difference(wanted, _completed(known), "")
     if found and difference:
         raise ValueError(
             f"{what} a run with other settings: {difference}. Name another folder with --out, or "

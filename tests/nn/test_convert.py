@@ -218,6 +218,8 @@ def test_hooks_of_the_layers_go_along_and_can_still_be_removed():
     snn.conversion_of(model).revert()
     with pytest.raises(ValueError, match=r"skip must hold names or regular expressions; '\('"):
         snn.convert_to_sphere(model, skip="(")
+    with pytest.raises(TypeError, match=r"skip must be a name, .* or a list of them; got 3"):
+        snn.convert_to_sphere(model, skip=3)
 
 
 def test_layers_that_torch_evaluates_past_their_module_are_kept():

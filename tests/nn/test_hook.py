@@ -1,5 +1,6 @@
 """The hook on every kind of model: what it finds, reads and penalises."""
 
+import contextlib
 import copy
 import math
 
@@ -331,6 +332,17 @@ def test_a_classifier_that_is_tied_to_an_embedding_is_a_linear_layer():
     assert len(snn.regularize(model, "mhe", include="lm_head").layers) == 1
 
 
+def test_of_tied_weights_those_are_left_out_that_the_plan_does_not_list():
+    model = nn.ModuleDict({"emb": nn.Embedding(9, 4), "h": nn.Linear(4, 4)})
+    for name in ("other", "lm_head"):
+        model[name] = nn.Linear(4, 9, bias=False)
+        model[name].weight = model["emb"].weight
+    plan = snn.regularize(model, "mhe").describe()
+    assert [row.name for row in plan.rows] == ["h.weight", "lm_head.weight"]
+    reason = "tied to lm_head.weight, where it is counted"
+    assert sorted(plan.left_out) == [("emb.weight", reason), ("other.weight", reason)]
+
+
 def test_looking_for_layers_advances_no_parametrization():
     model = parametrizations.spectral_norm(nn.Linear(5, 4)).train()
     before = copy.deepcopy(model.state_dict())
@@ -347,6 +359,25 @@ def test_the_penalty_may_be_taken_before_a_forward_pass_that_moves_buffers(norm)
     reg = snn.regularize(model, "mhe")
     (reg() + model(torch.ones(2, 5)).sum()).backward()
     assert all(bool(p.grad.isfinite().all()) for p in model.parameters())
+
+
+@pytest.mark.parametrize("norm", ["weight_norm", "spectral_norm", "orthogonal"])
+def test_parametrizations_that_are_cached_are_read_past_the_cache(norm):
+    torch.manual_seed(0)
+    # wide enough for power iterations not to have converged when the layer was made
+    model = nn.Sequential(getattr(parametrizations, norm)(nn.Linear(50, 40)), nn.Linear(40, 3))
+    plain, x = copy.deepcopy(model), torch.ones(2, 50)
+    for network, context in ((plain, contextlib.nullcontext), (model, parametrize.cached)):
+        decoupled = snn.regularize(network, "hs-mhe", mode="decoupled")
+        graph = snn.regularize(network, "mhe")
+        with context():
+            graph().backward()
+            network(x).sum().backward()
+            decoupled.add_gradients()
+    for (name, one), other in zip(plain.named_parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, msg=name)
+    for one, other in zip(plain.buffers(), model.buffers(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_usual_names_inside_blocks_are_no_classifiers():

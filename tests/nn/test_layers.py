@@ -222,6 +222,9 @@ def test_bad_layers_are_refused():
             snn.SphereLinear(3, 4, kind="sigmoid", k=wrong)
         with pytest.raises(ValueError, match="k must be"):
             angular(torch.zeros(1), "sigmoid", k=wrong)
+    for option in ("a", "b"):
+        with pytest.raises(ValueError, match=f"{option} must be finite; got nan"):
+            snn.SphereLinear(3, 4, kind="linear", **{option: math.nan})
     with pytest.raises((TypeError, ValueError), match="share must be 'filter'"):
         snn.SphereConv2d(3, 4, 3, kind="learnable-sigmoid", share="channel")
 

@@ -9,7 +9,7 @@ import torch.nn.functional as TF
 
 import sphuni.nn as snn
 from sphuni._errors import BudgetError
-from sphuni.nn.losses import angular_logits, psi
+from sphuni.nn.losses import angular_logits, angular_softmax, psi
 
 F64 = torch.float64
 THETA = torch.linspace(0, math.pi, 2001, dtype=F64)
@@ -43,6 +43,9 @@ def test_annealing_schedule_of_sphereface():
     assert repr(schedule) == "LambdaAnneal(1000, 0.12, 1, 5)"
     with pytest.raises(ValueError, match="must not be negative"):
         snn.LambdaAnneal(base=-1)
+    for name in ("base", "gamma", "power", "minimum"):
+        with pytest.raises(ValueError, match=f"{name} must be finite; got nan"):
+            snn.LambdaAnneal(**{name: math.nan})
 
 
 def test_w_softmax_is_cross_entropy_on_length_times_g():
@@ -133,6 +136,34 @@ def test_annealed_margins_train_and_widen_the_angle(make):
     assert (loss.logits(net(x)).argmax(1) == y).double().mean() > 0.95
 
 
+@pytest.mark.parametrize(
+    ("option", "wrong", "message"),
+    [
+        ("m", math.nan, "m must be .*; got nan"),
+        ("m", math.inf, "m must be finite; got inf"),
+        ("label_smoothing", 2.0, r"label_smoothing must lie in \[0, 1\]; got 2"),
+        ("label_smoothing", -0.1, r"label_smoothing must lie in \[0, 1\]; got -0\.1"),
+        ("reduction", "max", "reduction must be 'mean', 'sum' or 'none'; got 'max'"),
+    ],
+)
+def test_options_that_would_give_no_loss_are_refused_before_training(option, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        snn.GASoftmaxLoss(3, 4, **{option: wrong}, detach_margin=True)
+    x, y = features()[:4], torch.arange(4) % 3
+    with pytest.raises(ValueError, match=message):
+        angular_softmax(x, x, y, **{"m": 2.0, option: wrong})
+
+
+@pytest.mark.parametrize("wrong", [math.nan, -1.0, -2.0, math.inf])
+def test_an_annealing_without_a_number_is_refused(wrong):
+    x, y = features()[:4], torch.arange(4) % 3
+    with pytest.raises(ValueError, match=f"mix, which anneal returns, .*; got {wrong}"):
+        angular_softmax(x, x, y, m=2.0, mix=wrong)
+    loss = snn.GASoftmaxLoss(3, 4, m=2.0, anneal=lambda step: wrong, dtype=x.dtype)
+    with pytest.raises(ValueError, match=f"mix, which anneal returns, .*; got {wrong}"):
+        loss(x, y)
+
+
 def test_bad_losses_are_refused():
     x = features()
     for call in (angular_logits, lambda x, w, g: psi(x.abs(), 2.0, g=g)):
@@ -149,6 +180,12 @@ def test_bad_losses_are_refused():
         snn.GASoftmaxLoss(3, 4, m=0.5)
     with pytest.raises(ValueError, match="g must be one of 'cosine', 'linear', 'sigmoid'"):
         snn.WSoftmaxLoss(3, 4, g="tanh")
+    with pytest.raises(TypeError, match="anneal must be a function of the number of calls"):
+        snn.GASoftmaxLoss(3, 4, anneal=5)
+    with pytest.raises(ValueError, match="num_classes must be at least 1; got 0"):
+        snn.GASoftmaxLoss(3, 0)
+    with pytest.raises(ValueError, match="in_features must be at least 1; got -1"):
+        snn.CenterLoss(-1, 4)
     loss = snn.WSoftmaxLoss(3, 4)
     with pytest.raises(ValueError, match=r"features must have shape \(batch, 3\)"):
         loss(torch.ones(2, 5), torch.zeros(2, dtype=torch.long))
@@ -180,6 +217,13 @@ def test_contrastive_triplet_and_centre_losses_by_their_definitions():
     for module in (snn.ContrastiveLoss, snn.TripletLoss):
         with pytest.raises(ValueError, match="margin must not be negative; got -1"):
             module(-1.0)
+        for wrong, what in ((math.nan, "not be negative"), (math.inf, "be finite")):
+            with pytest.raises(ValueError, match=f"margin must {what}; got {wrong}"):
+                module(wrong)
+    with pytest.raises(ValueError, match="alpha must be at least 1; got nan"):
+        snn.AlignmentLoss(math.nan)
+    with pytest.raises(ValueError, match="preset must be 'paper' or 'reference'; got 'code'"):
+        snn.AlignmentLoss(preset="code")
 
 
 def test_softmax_losses_as_functions():

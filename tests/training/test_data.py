@@ -358,3 +358,18 @@ def test_settings_that_would_change_nothing_are_refused(tmp_path):
     for key, value in (("transform", "phase"), ("pool", 2)):
         with pytest.raises(ValueError, match=rf"data.{key} is not for 'shapes', not images; got"):
             data.draw(data.load("shapes"), DataConfig(**{key: value}), seed=0)
+
+
+def test_a_file_that_is_written_again_is_read_again(tmp_path, monkeypatch):
+    y = np.arange(30) % 3
+    for folder, value in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / folder).mkdir()
+        np.savez(tmp_path / folder / "mine.npz", x=np.full((30, 2), value), y=y)
+    found = []
+    for folder in ("a", "b"):
+        monkeypatch.chdir(tmp_path / folder)
+        found.append(data.load("mine.npz"))
+        assert data.load("mine.npz") is found[-1]
+    np.savez(tmp_path / "b" / "mine.npz", x=np.full((30, 3), 3.0), y=y)
+    found.append(data.load("mine.npz"))
+    assert [float(one.pool.inputs[0, 0]) for one in found] == [1.0, 2.0, 3.0]

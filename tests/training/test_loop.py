@@ -232,6 +232,20 @@ def test_groups_of_the_optimizer():
     assert shown == {(0.0, 1.0): 36 + 8, (0.1, 10.0): 144, (0.0, 10.0): 4}
 
 
+def test_parameters_of_losses_are_found_by_name(settings, splits):
+    loss = dataclasses.replace(settings.loss, name="w-softmax", center=0.1)
+    optimizer = dataclasses.replace(
+        settings.optimizer, weight_decay=0.1, no_decay=("^centers$", "^weight$")
+    )
+    trainer = Trainer(dataclasses.replace(settings, loss=loss, optimizer=optimizer), splits, seed=0)
+    free = {
+        id(p) for g in trainer.optimizer.param_groups if not g["weight_decay"] for p in g["params"]
+    }
+    own = [p for part in trainer.learner.loss_modules for p in part.parameters()]
+    assert free == {id(p) for p in own}
+    assert len(own) == 2
+
+
 def test_schedules():
     assert rate_factor(ScheduleConfig(), 0.9) == 1.0
     assert rate_factor(ScheduleConfig(name="cosine"), 0.5) == pytest.approx(0.5, abs=1e-6)

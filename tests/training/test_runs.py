@@ -148,6 +148,28 @@ def test_selection_sees_no_test_data_and_all_start_from_the_baseline(tiny_text, 
     assert not any(step.trained for step in again)
 
 
+def test_the_record_of_old_results_is_kept_where_other_settings_are_refused(tiny_text, tmp_path):
+    source = (tiny_text + SELECT).replace(
+        '[[arm]]\nname = "baseline"\n',
+        '[[arm]]\nname = "baseline"\n[arm.select]\n"optimizer.weight_decay" = [0.0, 0.01]\n',
+    )
+
+    folder, names = tmp_path / "tiny", ("experiment.toml", "chosen.json")
+
+    def run(text):
+        run_experiment(schema.parse(text), tmp_path, seeds=1, source=text)
+
+    run(source)
+    before = [(folder / name).read_bytes() for name in names]
+    # the first is refused as selection begins, the second with the runs that count
+    for change in (("lr = 0.05", "lr = 0.04"), ("[0.0, 0.01]", "[0.02]")):
+        with pytest.raises(ValueError, match=r"optimizer\.\w+ was .* and is now"):
+            run(source.replace(*change))
+        assert [(folder / name).read_bytes() for name in names] == before
+    run(source.replace("it helps", "it may help"))
+    assert "it may help" in (folder / "experiment.toml").read_text()
+
+
 def test_results_do_not_depend_on_the_number_of_seeds_asked_for(tiny, tmp_path):
     few = run_experiment(tiny, tmp_path, seeds=1)
     more = run_experiment(tiny, tmp_path, seeds=2)
@@ -409,6 +431,7 @@ def test_misuse_of_a_comparison_of_ones_own():
         ("train_data must hold class numbers", {"labels": y - 1}),
         ("train_data must hold class numbers", {"labels": y + 0.5}),
         ("methods must be names, each once", {"methods": ["none", "none"]}),
+        ("regularizer.method must be one of .* 'hs-mhe'", {"methods": ["none", "hs-mheh"]}),
         ("schedule.milestones", {"settings": {"schedule": {"name": "multistep"}}}),
         (
             r"each of the 4 classes of every sample; it gave a tensor of shape \(16, 3\)",
@@ -599,6 +622,21 @@ def test_results_of_other_options_or_of_another_kind_are_refused(tmp_path):
     kind = dataclasses.replace(first, kind="classification")
     with pytest.raises(ValueError, match=r"kind was 'conditioning' and is now 'classification'"):
         run_experiment(kind, tmp_path, seeds=1)
+
+
+def test_an_interruption_while_layers_are_measured_ends_the_run(tiny, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    evaluation = dataclasses.replace(tiny.base.evaluation, track="ends")
+    task = task_of(tiny, tmp_path / "run", evaluation=evaluation)
+    with monkeypatch.context() as patch:
+        patch.setattr("sphuni.analysis._analyze._measure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_task(task)
+    assert read_result(task.folder) is None
+    rows = run_task(task).rows
+    assert [len(row["layers"]) for row in rows if row["event"] == "layers"] == [5, 5]
 
 
 def test_what_a_kind_adds_at_the_end_is_in_the_log(tiny, tmp_path):

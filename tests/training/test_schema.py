@@ -96,6 +96,18 @@ def read(text):
             "[loss]\nlabel_smoothing = 0.1\n[[arm]]\nname = 'c'\nloss.name = 'w-softmax'",
             r"loss.label_smoothing is for .* must be 0 for 'w-softmax'; got 0.1",
         ),
+        (
+            ARMS + "[[arm]]\nname = 'c'\nregularizer.method = 'hs-mheh'",
+            r"arm 'c' of case 'digits': regularizer.method must be .*mean 'hs-mhe'",
+        ),
+        (
+            "[[arm]]\nname = 'c'\n[arm.select]\n'regularizer.method' = ['mhe', 'mheh']",
+            r"arm 'c' .* regularizer.method must be one of .*; got 'mheh'",
+        ),
+        (
+            ARMS + "[[case]]\nname = 'd'\nmodel.name = 'smal-cnn'",
+            r"of case 'd': there is no network 'smal-cnn'; did you mean 'small-cnn'",
+        ),
     ],
 )
 def test_errors_name_the_key_and_what_is_allowed(text, message):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sphuni.cli.__main__ import main
-from sphuni.training import plan
+from sphuni.training import plan, ranks
 
 
 @pytest.fixture
@@ -82,6 +82,25 @@ def test_a_log_of_other_settings_is_not_gone_on_from(config, tmp_path, capsys):
     assert "training.epochs was 3 and is now 4" in capsys.readouterr().err
 
 
+def test_a_log_is_not_put_beside_runs_with_other_settings(config, tmp_path, capsys):
+    out, logs, there = tmp_path / "out", tmp_path / "logs", tmp_path / "there"
+    path = Path(config)
+    assert main(["train", config, "--seeds", "2", "--out", str(out), "--quiet"]) == 0
+    assert main(["train", "--table", str(out), "--pack", str(logs), "--quiet"]) == 0
+    path.write_text(path.read_text().replace("epochs = 3", "epochs = 4"))
+    assert main(["train", config, "--seeds", "1", "--out", str(there), "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--unpack", str(logs), "--out", str(there), "--quiet"]) == 2
+    assert "training.epochs was 4 and is now 3" in capsys.readouterr().err
+    assert not list(there.glob("tiny/*/*/seed-1"))
+    for path in out.glob("tiny/*/*/seed-0/result.json"):  # as an older version wrote them
+        older = json.loads(path.read_text())
+        del older["settings"]["kind"], older["settings"]["evaluation"]["every"]
+        path.write_text(json.dumps(older))
+    assert main(["train", "--unpack", str(logs), "--out", str(out)]) == 0
+    assert "wrote 0 runs, 4 were there" in capsys.readouterr().err
+
+
 def test_no_seeds_are_no_run(config, tmp_path, capsys):
     assert main(["train", config, "--seeds", "0", "--out", str(tmp_path)]) == 2
     assert "expected a whole number, 1 or more; got '0'" in capsys.readouterr().err
@@ -106,6 +125,40 @@ def test_usage_errors(capsys, tmp_path):
     assert "did you mean 'digits-regularizers'" in capsys.readouterr().err
     assert main(["train", "--table", str(tmp_path)]) == 3
     assert "holds no results" in capsys.readouterr().err
+
+
+def of_conditioning(tmp_path):
+    path = tmp_path / "lemma.toml"
+    path.write_text(
+        'name = "lemma"\nkind = "conditioning"\nmetric = "kappa.decades"\n'
+        "[options]\nscales = [1, 2]\nshapes = { a = [4, 5, 3] }\n"
+        '[[case]]\nname = "a"\n[[arm]]\nname = "plain"\n'
+    )
+    return ["train", str(path), "--seeds", "1", "--out", str(tmp_path / "runs")]
+
+
+def test_runs_that_processes_do_not_share_are_said_to_be_so(tmp_path, capsys, monkeypatch):
+    command = of_conditioning(tmp_path)
+    assert main(command) == 0
+    alone = capsys.readouterr()
+    assert alone.err == ""
+    monkeypatch.setattr(ranks, "count", lambda: 3)
+    assert main(command) == 0
+    together = capsys.readouterr()
+    assert together.out == alone.out
+    assert "each of the 3 processes does the whole of every run; one process with" in together.err
+    monkeypatch.setattr(ranks, "is_first", lambda: False)
+    assert main(command) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_processes_stay_on_the_cpu_where_that_is_asked_for(tmp_path, monkeypatch):
+    joined = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.distributed.init_process_group", joined.append)
+    assert main([*of_conditioning(tmp_path), "--device", "cpu"]) == 0
+    assert joined == ["gloo"]
 
 
 def test_all_data_missing(tmp_path, capsys, monkeypatch):

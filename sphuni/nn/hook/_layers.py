@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +112,8 @@ def find_layers(model: nn.Module, *, heads: Heads = None, split_qkv: bool = Fals
         if not item.reason.startswith(TIED):
             network += _idle(model, item.name, item.kind)
     tied = _linear_heads(model)
+    renamed = {name: f"{tied[name]}.weight" for name in views if name in tied}
+    skipped = [_renamed(*one, renamed) for one in skipped]
     for siblings in views.values():
         for part, view in enumerate(siblings):
             head = tied.get(view.name)
@@ -123,6 +125,14 @@ def find_layers(model: nn.Module, *, heads: Heads = None, split_qkv: bool = Fals
                 network += _idle(model, view.name, view.kind)
     places = {name: i for i, (name, _) in enumerate(model.named_modules(remove_duplicate=False))}
     return Found(sorted(network, key=lambda layer: places[layer.module]), skipped)
+
+
+def _renamed(name: str, reason: str, heads: dict[str, str]) -> tuple[str, str]:
+    """Say which of several tied weights counts, where a table goes by the name of its head."""
+    table = reason.removeprefix(TIED).partition(",")[0]
+    if table == reason or table not in heads:
+        return name, reason
+    return (table if name == heads[table] else name), reason.replace(table, heads[table], 1)
 
 
 def _is_lazy(item: Skipped) -> bool:
@@ -362,13 +372,18 @@ def _spectral_norm(module: nn.Module, leaf: str, stored: dict[str, Tensor]) -> T
 
 
 def _without_updates(module: nn.Module, leaf: str) -> Tensor:
-    """Evaluate a parametrization in evaluation mode, so that it does not advance its buffers."""
-    parts = list(module.parametrizations.modules())  # type: ignore[union-attr]
+    """Evaluate a parametrization in evaluation mode, so that it does not advance its buffers.
+
+    Past the cache of `parametrize.cached`: what is there may have lost its graph to a backward
+    pass, and what this left there would keep the model from advancing the buffers itself.
+    """
+    parametrizations: Any = module.parametrizations
+    parts = list(parametrizations.modules())
     modes = [part.training for part in parts]
     try:
         for part in parts:
             part.training = False
-        weight: Tensor = getattr(module, leaf)
+        weight: Tensor = parametrizations[leaf]()
         return weight
     finally:
         for part, mode in zip(parts, modes, strict=True):

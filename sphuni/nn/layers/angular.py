@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from sphuni._numbers import positive
+from sphuni._numbers import finite, positive
 
 __all__ = ["AngularFunction", "Kind", "angular", "safe_angle", "shared_steepness"]
 
@@ -167,7 +167,8 @@ class AngularFunction(nn.Module):
         _refuse_unused(kind, k=k, a=a, b=b, share=share)
         default = _START_K if kind == "learnable-sigmoid" else 0.3
         start = default if k is None else positive("k", k)
-        self.kind, self.fixed_k, self.a, self.b, self.axis = kind, start, a, b, axis
+        self.kind, self.fixed_k, self.axis = kind, start, axis
+        self.a, self.b = finite("a", a), finite("b", b)
         if kind != "learnable-sigmoid":
             return
         if isinstance(share, nn.Parameter):

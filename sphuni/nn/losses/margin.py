@@ -5,9 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from sphuni._numbers import finite
 from sphuni.nn.layers.angular import angular
 
-__all__ = ["LambdaAnneal", "check_g", "psi"]
+__all__ = ["LambdaAnneal", "check_g", "check_m", "psi"]
 
 _G = ("cosine", "linear", "sigmoid")
 
@@ -16,6 +17,12 @@ def check_g(g: str) -> None:
     """Refuse unknown functions of the angle."""
     if g not in _G:
         raise ValueError(f"g must be one of {', '.join(map(repr, _G))}; got {g!r}")
+
+
+def check_m(m: float) -> None:
+    """Refuse margins that are not, by comparisons alone, which torch.compile can trace."""
+    if not 1 <= m < math.inf:
+        raise ValueError(f"m must be {'finite' if m > 1 else 'at least 1'}; got {m}")
 
 
 def psi(theta: Tensor, m: float, *, g: str = "cosine", k: float = 0.3) -> Tensor:
@@ -54,8 +61,7 @@ def psi(theta: Tensor, m: float, *, g: str = "cosine", k: float = 0.3) -> Tensor
     -7.0
     """
     check_g(g)
-    if m < 1:
-        raise ValueError(f"m must be at least 1; got {m}")
+    check_m(m)
     angle = m * theta
     j = torch.floor(angle.detach() / math.pi).clamp(0, math.ceil(m) - 1)
     return angular(angle - math.pi * j, g, k=k) - 2 * j
@@ -81,11 +87,12 @@ class LambdaAnneal:
     def __init__(
         self, base: float = 1000.0, gamma: float = 0.12, power: float = 1.0, minimum: float = 5.0
     ) -> None:
+        self.base, self.gamma = finite("base", base), finite("gamma", gamma)
+        self.power, self.minimum = finite("power", power), finite("minimum", minimum)
         if base < 0 or gamma < 0 or minimum < 0:
             raise ValueError(
                 f"base, gamma and minimum must not be negative; got {base}, {gamma}, {minimum}"
             )
-        self.base, self.gamma, self.power, self.minimum = base, gamma, power, minimum
 
     def __call__(self, step: int) -> float:
         """Return lambda at iteration `step`."""

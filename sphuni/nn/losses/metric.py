@@ -1,12 +1,16 @@
 """Losses on distances between embeddings: alignment, contrastive, triplet and centre."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from sphuni._budget import require
+from sphuni._numbers import whole
 from sphuni.nn._precision import widen
-from sphuni.nn._preset import Preset
+from sphuni.nn._preset import Preset, check_preset
 from sphuni.nn.functional import alignment
+from sphuni.nn.functional.features import check_alpha
 from sphuni.nn.losses._labels import check_labels
 from sphuni.sphere import root
 
@@ -178,6 +182,8 @@ class AlignmentLoss(nn.Module):
 
     def __init__(self, alpha: float = 2.0, *, preset: Preset = "paper") -> None:
         super().__init__()
+        check_alpha(alpha)
+        check_preset(preset)
         self.alpha, self.preset = alpha, preset
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
@@ -249,6 +255,8 @@ class CenterLoss(nn.Module):
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__()
+        whole("in_features", in_features, 1)
+        whole("num_classes", num_classes, 1)
         self.centers = nn.Parameter(torch.empty(num_classes, in_features))
         nn.init.normal_(self.centers)
 
@@ -263,8 +271,10 @@ class CenterLoss(nn.Module):
 
 
 def _check_margin(margin: float) -> None:
-    if margin < 0:
-        raise ValueError(f"margin must not be negative; got {margin}")
+    if not 0 <= margin < math.inf:
+        raise ValueError(
+            f"margin must {'be finite' if margin > 0 else 'not be negative'}; got {margin}"
+        )
 
 
 def _checked(features: Tensor, labels: Tensor, margin: float) -> Tensor:

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
-from sphuni._numbers import positive
+from sphuni._numbers import finite, positive, whole
 from sphuni.nn._directions import unit
 from sphuni.nn._precision import widen
 from sphuni.nn.layers._lengths import tamed
 from sphuni.nn.layers.angular import angular, safe_angle
 from sphuni.nn.losses._labels import check_labels
-from sphuni.nn.losses.margin import check_g, psi
+from sphuni.nn.losses.margin import check_g, check_m, psi
 from sphuni.sphere import root
 
 __all__ = [
@@ -76,7 +76,10 @@ def angular_logits(
             [0., 2.]])
     """
     check_g(g)
+    check_m(m)
     _check_scale(scale)
+    if not 0 <= mix < math.inf:
+        raise ValueError(f"mix, which anneal returns, must be finite, at least 0; got {mix}")
     _check(features, weight, labels)
     with torch.autocast(features.device.type, enabled=False):
         x = widen(features)
@@ -138,6 +141,8 @@ def angular_softmax(
     >>> round(float(angular_softmax(torch.eye(2), torch.eye(2), torch.tensor([0, 1]))), 6)
     0.313262
     """
+    _check_smoothing(label_smoothing)
+    _check_reduction(reduction)
     logits = angular_logits(
         features,
         weight,
@@ -213,10 +218,18 @@ class GASoftmaxLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_g(g)
-        if m < 1:
-            raise ValueError(f"m must be at least 1; got {m}")
+        check_m(finite("m", m))
         positive("k", k)
         _check_scale(scale)
+        _check_smoothing(label_smoothing)
+        _check_reduction(reduction)
+        if anneal is not None and not callable(anneal):
+            raise TypeError(
+                f"anneal must be a function of the number of calls, such as LambdaAnneal(); "
+                f"got {anneal!r}"
+            )
+        whole("in_features", in_features, 1)
+        whole("num_classes", num_classes, 1)
         if m >= 3 and anneal is None and not detach_margin:
             warnings.warn(
                 f"a margin of m = {m:g} rarely converges without annealing; pass "
@@ -394,6 +407,16 @@ def _length(x: Tensor) -> Tensor:
 def _check_scale(scale: float | None) -> None:
     if scale is not None and not 0 < scale < math.inf:
         raise ValueError(f"scale must be positive; got {scale}")
+
+
+def _check_smoothing(share: float) -> None:
+    if not 0 <= share <= 1:
+        raise ValueError(f"label_smoothing must lie in [0, 1]; got {share}")
+
+
+def _check_reduction(reduction: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none'; got {reduction!r}")
 
 
 def _check(features: Tensor, weight: Tensor, labels: Tensor | None) -> None:

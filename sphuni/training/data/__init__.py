@@ -10,5 +10,6 @@ from sphuni.training.data.registry import available as available
 from sphuni.training.data.registry import data_folder as data_folder
 from sphuni.training.data.registry import load as load
 from sphuni.training.data.registry import reason_missing as reason_missing
+from sphuni.training.data.registry import stamp as stamp
 from sphuni.training.data.split import draw as draw
 from sphuni.training.data.transforms import TRANSFORMS as TRANSFORMS

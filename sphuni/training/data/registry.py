@@ -12,7 +12,7 @@ from sphuni._errors import UnreadableFileError
 from sphuni.training.data import arrays, images
 from sphuni.training.data._records import Dataset, MissingDataError, Samples
 
-__all__ = ["available", "data_folder", "load", "reason_missing"]
+__all__ = ["available", "data_folder", "load", "reason_missing", "stamp"]
 
 _SYSTEM = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 _DIGITS_POOL = 600
@@ -56,7 +56,7 @@ def available() -> dict[str, str]:
 
 
 def load(name: str, folder: Path | None = None) -> Dataset:
-    """Read a data set; the last few are kept in memory.
+    """Read a data set; the last few are kept in memory until their file is written again.
 
     Parameters
     ----------
@@ -75,7 +75,16 @@ def load(name: str, folder: Path | None = None) -> Dataset:
     ValueError
         If the name is unknown.
     """
-    return _load(name, folder)
+    return _load(name, folder, stamp(name, folder))
+
+
+def stamp(name: str, folder: Path | None = None) -> tuple[str | int, ...]:
+    """Return place, time and size of the file of a data set, which tell it from a later one."""
+    path = Path(name) if _is_path(name) else _find(name, folder)
+    if path is None or not path.exists():
+        return ()
+    found = path.stat()
+    return str(path.resolve()), found.st_mtime_ns, found.st_size
 
 
 def reason_missing(name: str, folder: Path | None = None) -> str:
@@ -90,7 +99,7 @@ def reason_missing(name: str, folder: Path | None = None) -> str:
 
 
 @functools.lru_cache(maxsize=3)
-def _load(name: str, folder: Path | None) -> Dataset:
+def _load(name: str, folder: Path | None, of: tuple[str | int, ...]) -> Dataset:
     reason = reason_missing(name, folder)
     if reason:
         raise MissingDataError(reason)

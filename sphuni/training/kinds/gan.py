@@ -85,7 +85,12 @@ def score(probabilities: Tensor) -> float:
 
 @functools.lru_cache(maxsize=2)
 def _judge(
-    name: str, train: int, pool: int, transform: Transform, folder: Path | None
+    name: str,
+    train: int,
+    pool: int,
+    transform: Transform,
+    folder: Path | None,
+    of: tuple[str | int, ...],
 ) -> nn.Module:
     config = DataConfig(name=name, train=train, pool=pool, transform=transform)
     splits = _splits(config, folder, 0)
@@ -103,7 +108,8 @@ def _judge(
 
 def judge(config: DataConfig, folder: Path | None = None) -> nn.Module:
     """Return the classifier that scores images, trained on the same data; kept for later calls."""
-    return _judge(config.name, config.train, config.pool, config.transform, folder)
+    of = data.stamp(config.name, folder)
+    return _judge(config.name, config.train, config.pool, config.transform, folder, of)
 
 
 class _Game:

@@ -15,7 +15,7 @@ from sphuni.training.models.plain import plain, small
 from sphuni.training.models.pointnet import pointnet
 from sphuni.training.models.residual import residual
 
-__all__ = ["build", "names"]
+__all__ = ["build", "check_name", "names"]
 
 _MHE = (64, 128, 256)
 _CODE = (128, 192, 256)
@@ -75,6 +75,20 @@ def names() -> list[str]:
     return sorted(_PRESETS)
 
 
+def check_name(name: str) -> None:
+    """Refuse names that `build` does not know.
+
+    Raises
+    ------
+    ValueError
+        With the nearest name, and all.
+    """
+    if name not in _PRESETS:
+        close = get_close_matches(name, _PRESETS, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise ValueError(f"there is no network {name!r}{hint} They are: {', '.join(names())}")
+
+
 def build(
     name: str,
     *,
@@ -122,10 +136,7 @@ def build(
     >>> sum(p.numel() for p in model.parameters())
     63424
     """
-    if name not in _PRESETS:
-        close = get_close_matches(name, _PRESETS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise ValueError(f"there is no network {name!r}{hint} They are: {', '.join(names())}")
+    check_name(name)
     factory, preset = _PRESETS[name]
     _check_options(name, factory, options)
     wanted = _INPUTS.get(factory, _IMAGES)
