@@ -62,6 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     if code == _output.INTERRUPTED:
         _output.say(f"partial report: {report.reason or 'interrupted'}")
         return code
+    if rules and not report.totals.analysed:
+        _output.say("no layer was analysed, so --fail-on had nothing to judge")
+        return _output.PARTIAL
     return _output.FAILED_RULE if fired else code
 
 

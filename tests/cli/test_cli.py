@@ -10,7 +10,9 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import sphuni.analysis
 from sphuni._errors import BudgetError, RefusedFileError
@@ -258,6 +260,14 @@ def test_rule_that_does_not_fire_exits_with_0(good):
 
 def test_any_of_several_rules_fires(good):
     assert main(["analyze", good, "--fail-on", "n > 1e6", "--fail-on", "d > 2"]) == 1
+
+
+def test_a_rule_does_not_pass_where_there_is_no_layer_to_judge(tmp_path, capsys):
+    path = tmp_path / "counts.safetensors"
+    save_file({"counts": np.arange(12).reshape(3, 4)}, path)
+    assert main(["analyze", str(path)]) == 0
+    assert main(["analyze", str(path), "--fail-on", "max_cosine > 0.99"]) == 4
+    assert "no layer was analysed, so --fail-on had nothing to judge" in capsys.readouterr().err
 
 
 def test_bad_rule_is_found_before_the_analysis(analyse, capsys):
