@@ -98,6 +98,20 @@ def test_no_row_of_the_atlas_beats_its_record_by_more_than_the_digits():
         assert gain <= abs(known.value) * 10.0 ** (1 - known.digits), row
 
 
+@pytest.mark.parametrize(
+    ("problem", "bound"),
+    [("tammes", sphuni.separation_bound), ("covering", sphuni.covering_bound)],
+)
+def test_values_of_the_atlas_are_proven_where_they_equal_a_bound_that_is_attained(problem, bound):
+    rows = [row for row in map(_parse, ATLAS) if row.problem == problem]
+    proven = {(row.n, row.d) for row in rows if row.status == "proven"}
+    limits = {(row.n, row.d): bound(row.n, row.d) for row in rows}
+    reached = {
+        (row.n, row.d) for row in rows if abs(row.value - limits[row.n, row.d].value) < 1e-10
+    }
+    assert proven == {size for size in reached if limits[size].attained}
+
+
 @pytest.mark.parametrize("n", [5, 8, 10])
 def test_stored_coordinates_have_the_value_of_their_row(n):
     with resources.as_file(DATA.joinpath("atlas").joinpath("points.npz")) as path:
