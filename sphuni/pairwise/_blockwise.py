@@ -1,11 +1,12 @@
 """Tiles of the pair matrix: value and closed-form gradient in one pass, O(n d + tile) memory.
 
-Sums over i < j come with their gradient from one pass, see `_sums`; the others are two autograd
+Sums over i < j come with their gradient from one pass, see `_sums`; the others are three autograd
 functions on the same tiles:
 
 * `PairRows`: sum_j w_j K(x_i, y_j) for every i.
-* `RowsGradient`: the gradient of `PairRows` in closed form; its own gradient goes through plain
-  operations tile by tile, which gives second derivatives at the same memory.
+* `RowsGradient`: the gradient of `PairRows` in closed form.
+* `HessianProduct`: its gradient, second derivatives along a direction, through plain operations
+  tile by tile at the same memory.
 
 Every gradient here is the tangent one, that of f(x / |x|): closed form and plain operations must
 agree on the radial part too, or second derivatives would be wrong.
@@ -13,11 +14,10 @@ agree on the radial part too, or second derivatives would be wrong.
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sphuni._threads import beside_others
 from sphuni._transforms import is_many
@@ -99,11 +99,7 @@ class PairRows(torch.autograd.Function):
     @beside_others()
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         """Contract the slopes with the upstream rows."""
-        if is_many(upstream[0]):
-            raise NotImplementedError(
-                "gradients of row sums are taken one at a time: call torch.autograd.grad without "
-                "is_grads_batched, jacobian with vectorize=False"
-            )
+        _refuse_many(upstream)
         x, y, weights = ctx.saved_tensors
         grad_x, grad_y, grad_w = RowsGradient.apply(x, y, weights, upstream[0], ctx.kernels)
         return grad_x, (None if y is None else grad_y), grad_w, None
@@ -131,20 +127,82 @@ class RowsGradient(torch.autograd.Function):
         ctx.save_for_backward(x, y, weights, go)
 
     @staticmethod
-    @once_differentiable
     @beside_others()
     def backward(ctx: Any, *upstream: Tensor) -> Any:
-        """Second derivatives, tile by tile through plain operations."""
-        x, y, weights, go = ctx.saved_tensors
+        """Second derivatives, differentiable in `upstream` alone."""
+        _refuse_many(upstream)
+        last = [None if part is None else _Last.apply(part) for part in ctx.saved_tensors]
+        return *HessianProduct.apply(*last, ctx.kernels, *upstream, None), None
+
+
+class HessianProduct(torch.autograd.Function):
+    """Second derivatives of sum_ik go_ik sum_j w_j K_k(x_i, y_j) times a vector.
+
+    Libraries such as `torch.autograd.functional.hvp` get their products by differentiating this
+    one in its vector.
+    """
+
+    @staticmethod
+    def forward(
+        x: Tensor,
+        y: Tensor | None,
+        weights: Weights,
+        go: Tensor,
+        kernels: tuple[Kernel, ...],
+        *along: Tensor | None,
+    ) -> Any:
+        """Return the parts for x, y, w and go; with y None that of x carries both of its roles.
+
+        `along` holds those of the vector; None for go means zero.
+        """
         out = tuple(torch.zeros_like(part) for part in (x, x if y is None else y, weights, go))
-        run_tiles(
-            functools.partial(_second_tile, x, y, weights, go, ctx.kernels, upstream, out), x, y
+        run_tiles(functools.partial(_second_tile, x, y, weights, go, kernels, along, out), x, y)
+        return (out[0] + out[1], None, *out[2:]) if y is None else out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep the inputs but the vector."""
+        x, y, weights, go, ctx.kernels, *_ = inputs
+        ctx.save_for_backward(x, y, weights, go)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    @beside_others()
+    def backward(ctx: Any, *upstream: Tensor | None) -> Any:
+        """The product with `upstream`, since second derivatives are symmetric."""
+        *along, along_go = upstream
+        for k, part in enumerate(ctx.saved_tensors[:3]):
+            if along[k] is None and part is not None:
+                along[k] = torch.zeros_like(part)
+        *parts, in_go = HessianProduct.apply(*ctx.saved_tensors, ctx.kernels, *along, along_go)
+        return *[None] * 5, *parts, in_go if ctx.needs_input_grad[-1] else None
+
+
+class _Last(torch.autograd.Function):
+    """The same numbers, in which nothing is differentiated any more."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        """Return a view."""
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep nothing."""
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> NoReturn:
+        """Refuse."""
+        raise NotImplementedError(
+            "sums over pairs have first and second derivatives; engine='reference' has higher ones"
         )
-        return (
-            out[0] + out[1] if y is None else out[0],
-            out[1] if y is not None else None,
-            *out[2:],
-            None,
+
+
+def _refuse_many(upstream: Sequence[Tensor]) -> None:
+    if any(map(is_many, upstream)):
+        raise NotImplementedError(
+            "gradients of row sums are taken one at a time: call torch.autograd.grad without "
+            "is_grads_batched, jacobian and hessian with vectorize=False"
         )
 
 
@@ -223,18 +281,20 @@ def _second_tile(
     weights: Weights,
     go: Tensor,
     kernels: tuple[Kernel, ...],
-    along: tuple[Tensor, ...],
+    along: Sequence[Tensor | None],
     out: tuple[Tensor, ...],
     task: Task,
 ) -> None:
     """Add to `out` the derivative along `along` of one tile's gradients, by plain double backward.
 
-    `along` holds directions for x, y and w; `out` receives the parts for x, y, w and go. With y
-    None a tile off the diagonal stands for both orders of its pairs.
+    `along` holds directions for x, y, w and go, the last perhaps None for zero, which would meet
+    infinite values; `out` receives the parts for the four. With y None a tile off the diagonal
+    stands for both orders of its pairs.
     """
     self_pairs = y is None
     both_ways = self_pairs and not task.own
-    hx, hy, hw = along[0], along[0] if self_pairs else along[1], along[2]
+    hx, hy, hw, h_go = along
+    hy = hx if self_pairs else hy
     left_of, right_of = (task.batch, task.left), (task.batch, task.right)
     sources = (x[left_of], (x if y is None else y)[right_of], weights[right_of], go[left_of])
     mirror = (weights[left_of], go[right_of]) if both_ways else ()
@@ -250,9 +310,12 @@ def _second_tile(
             if both_ways:
                 loss = loss + (leaves[4] * _apply(value, leaves[5][..., k])).sum()
         wanted = [left, right, w_right, *leaves[4:5]]
-        first = torch.autograd.grad(loss, wanted, create_graph=True, materialize_grads=True)
         directions = [hx[left_of], hy[right_of], hw[right_of]]
         directions += [hw[left_of]] if both_ways else []
+        if h_go is not None:
+            wanted += [go_left, *leaves[5:]]
+            directions += [h_go[left_of], *([h_go[right_of]] if both_ways else [])]
+        first = torch.autograd.grad(loss, wanted, create_graph=True, materialize_grads=True)
         slope = torch.stack([(g * h).sum() for g, h in zip(first, directions, strict=True)]).sum()
         second = torch.autograd.grad(slope, leaves, materialize_grads=True)
     for target, place, part in zip(
