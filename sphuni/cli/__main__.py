@@ -52,7 +52,10 @@ def command() -> int:
     """
     gc.set_threshold(_OBJECTS_BEFORE_COLLECTION)
     atexit.register(_keep_all)
-    return main()
+    try:
+        return main()
+    except KeyboardInterrupt:  # before a subcommand has begun
+        return _output.INTERRUPTED
 
 
 def _keep_all() -> None:

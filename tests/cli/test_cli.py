@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 import sphuni.analysis
 from sphuni._errors import BudgetError, RefusedFileError
 from sphuni.analysis.report import ModelReport, Progress
-from sphuni.cli import _output
+from sphuni.cli import __main__, _output
 from sphuni.cli.__main__ import main
 
 sys.path.append(str(Path(__file__).parents[1] / "analysis"))
@@ -260,6 +260,16 @@ def test_rule_that_does_not_fire_exits_with_0(good):
 
 def test_any_of_several_rules_fires(good):
     assert main(["analyze", good, "--fail-on", "n > 1e6", "--fail-on", "d > 2"]) == 1
+
+
+def test_ctrl_c_before_a_subcommand_has_begun_shows_no_traceback(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "main", interrupted)
+    monkeypatch.setattr(__main__.gc, "set_threshold", lambda *_: None)
+    monkeypatch.setattr(__main__.atexit, "register", lambda *_: None)
+    assert __main__.command() == 130
 
 
 def test_a_rule_does_not_pass_where_there_is_no_layer_to_judge(tmp_path, capsys):
