@@ -7,6 +7,7 @@ from sphuni.configurations import _native
 from sphuni.configurations.minimize import Minima, Objective, minimize
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import (
+    LARGEST_D,
     Engine,
     compiled_kind,
     compiled_planes,
@@ -17,7 +18,6 @@ from sphuni.pairwise import (
 __all__ = ["choose_engine", "energy_objective", "minimize_energy"]
 
 _COMPILE_FROM = 150_000
-_LARGEST_D = 8
 
 
 def choose_engine(engine: Engine, n: int, d: int, restarts: int) -> Engine:
@@ -27,11 +27,11 @@ def choose_engine(engine: Engine, n: int, d: int, restarts: int) -> Engine:
     """
     if engine not in ("auto", "blockwise", "compiled"):
         raise ValueError(f"engine must be 'auto', 'blockwise' or 'compiled'; got {engine!r}")
-    if engine == "compiled" and d <= _LARGEST_D and compiled_kind(Riesz(1.0), d) is None:
+    if engine == "compiled" and d <= LARGEST_D and compiled_kind(Riesz(1.0), d) is None:
         raise EngineError(f"nothing can be compiled here: {compiler_missing()}; use engine='auto'")
     if engine != "auto":
         return engine
-    small = restarts * n * n < _COMPILE_FROM or d > _LARGEST_D
+    small = restarts * n * n < _COMPILE_FROM or d > LARGEST_D
     return "blockwise" if small or compiled_kind(Riesz(1.0), d) is None else "compiled"
 
 

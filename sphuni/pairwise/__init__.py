@@ -5,6 +5,7 @@ from sphuni.pairwise._cells import cell_sums as cell_sums
 from sphuni.pairwise._cells import has_cells as has_cells
 from sphuni.pairwise._cells import interpolated_sums as interpolated_sums
 from sphuni.pairwise._closest import smallest_distance as smallest_distance
+from sphuni.pairwise._compiled import LARGEST_D as LARGEST_D
 from sphuni.pairwise._degrees import degree_sums as degree_sums
 from sphuni.pairwise._dispatch import Decision as Decision
 from sphuni.pairwise._dispatch import Engine as Engine

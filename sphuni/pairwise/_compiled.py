@@ -13,18 +13,19 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import _blockwise, _inductor, _native, _tiles
 from sphuni.pairwise._autograd import connect, mended, wants_gradient
 
-__all__ = ["supports", "too_small", "total"]
+__all__ = ["LARGEST_D", "supports", "too_small", "total"]
 
 _INDUCTOR_FROM = 5_000  # points
-_LARGEST_D = 8
+LARGEST_D = 8
+"""Dimensions in which loops over differences are faster than tiles of products."""
 
 
 def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
     """Return the reason for refusing a call, or None."""
     if op != "sum" or y is not None:
         return "it computes sums over the pairs of one unweighted set only"
-    if x.shape[-1] > _LARGEST_D:
-        return f"d = {x.shape[-1]} is above {_LARGEST_D}, where tiles are faster"
+    if x.shape[-1] > LARGEST_D:
+        return f"d = {x.shape[-1]} is above {LARGEST_D}, where tiles are faster"
     if all(_native.serves(x, kernel) for kernel in kernels):
         return None
     return _inductor.compiler_missing()
@@ -47,15 +48,25 @@ def too_small(x: Tensor, kernels: Sequence[Kernel]) -> str | None:
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """Sum over i < j of each kernel: (b, n, d) -> (b, k)."""
-    found = [_sums_and_gradient(x.detach(), kernel) for kernel in kernels]
-    # the loops compare distances, and take what is not a number for a coincident pair
-    unsound = ~torch.isfinite(x.detach()).flatten(1).all(dim=1, keepdim=True)
-    sums = torch.stack([sums for sums, _ in found], dim=-1).masked_fill(unsound, torch.nan)
     if not wants_gradient(x):
-        return sums
+        return _sound(torch.stack([_sum(x, kernel) for kernel in kernels], dim=-1), x)
+    found = [_sums_and_gradient(x.detach(), kernel) for kernel in kernels]
+    sums = _sound(torch.stack([sums for sums, _ in found], dim=-1), x)
     gradients = torch.stack([gradient for _, gradient in found])
     gradients = mended(gradients, x, lambda x: _gradients(x, kernels))
     return connect(x, sums, gradients, _blockwise.second_derivatives(tuple(kernels)))
+
+
+def _sound(sums: Tensor, x: Tensor) -> Tensor:
+    """The loops compare distances, and take what is not a number for a coincident pair."""
+    unsound = ~torch.isfinite(x.detach()).flatten(1).all(dim=1, keepdim=True)
+    return sums.masked_fill(unsound, torch.nan)
+
+
+def _sum(x: Tensor, kernel: Kernel) -> Tensor:
+    if _native.serves(x, kernel):
+        return _native.sums(x, kernel).to(x.dtype)
+    return _inductor.sums_and_gradients(x.detach(), kernel)[0].to(x.dtype)
 
 
 def _gradients(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:

@@ -19,18 +19,18 @@ MARK = 4.0
 """Stands in a tile of cosines where no pair is to be counted; formulas are finite there."""
 
 
-def tile(kernel: Kernel, spelled: Formula, d: int) -> tuple[str, str]:
+def tile(kernel: Kernel, spelled: Formula, d: int, forces: bool) -> tuple[str, str]:
     """One set: rows l0:l1 against rows r0:r1 of sets b0:b1; on the diagonal each pair once.
 
-    The inner function takes one point against a run of others: x0, x1, ... are the planes of the
-    run, a0, a1, ... the point. The reaction is gathered in the precision of the points for one
-    tile only, then in float64.
+    Without `forces` the gradients are left as they are. The inner function takes one point against
+    a run of others: x0, x1, ... are the planes of the run, a0, a1, ... the point. The reaction is
+    gathered in the precision of the points for one tile only, then in float64.
     """
     axes = range(d)
     there, here = [f"x{k}[j]" for k in axes], [f"a{k}" for k in axes]
     body = _pair(kernel, spelled, there, here, masked=True)
     body += ["value += v", *(["coincident += met"] if kernel.singular else [])]
-    for k in axes:
+    for k in axes if forces else ():
         body += [f"b{k} += t{k}", f"g{k}[j] -= {_reaction(kernel, k)}"]
     arguments = ", ".join(f"{name}{k}" for name in "xga" for k in axes)
     results = ", ".join(["value", "coincident", *(f"b{k}" for k in axes)])
@@ -42,7 +42,11 @@ def tile(kernel: Kernel, spelled: Formula, d: int) -> tuple[str, str]:
 """
     runs = [f"x[b, {k}, first:r1]" for k in axes] + [f"part[{k}, first - r0 :]" for k in axes]
     call = ", ".join(runs + [f"x[b, {k}, i]" for k in axes])
-    adds = "\n".join(f"            gradients[b, {k}, i] += b{k}" for k in axes)
+    adds = [f"gradients[b, {k}, i] += b{k}" for k in axes if forces]
+    adds += ["sums[b, l0] += value", "coincidences[b, l0] += coincident"]
+    reactions = f"""for k in range({d}):
+            for j in range(r1 - r0):
+                gradients[b, k, r0 + j] += part[k, j]"""
     outer = f"""def outer(x, gradients, sums, coincidences, b0, b1, l0, l1, r0, r1):
     part = np.empty(({d}, r1 - r0), dtype)
     for b in range(b0, b1):
@@ -50,29 +54,27 @@ def tile(kernel: Kernel, spelled: Formula, d: int) -> tuple[str, str]:
         for i in range(l0, l1):
             first = i + 1 if l0 == r0 else r0
             {results} = inner({call})
-{adds}
-            sums[b, l0] += value
-            coincidences[b, l0] += coincident
-        for k in range({d}):
-            for j in range(r1 - r0):
-                gradients[b, k, r0 + j] += part[k, j]
+            {_indented(adds, 12)}
+        {reactions if forces else ""}
 """
     return inner, outer
 
 
-def lanes(kernel: Kernel, spelled: Formula, d: int, width: int) -> tuple[str, str]:
+def lanes(kernel: Kernel, spelled: Formula, d: int, width: int, forces: bool) -> tuple[str, str]:
     """Many sets: rows of x (n, d width) and of out (n, (d + 1) width), a lane to each set.
 
-    A set with coincident (or, for kernels singular there, opposite) points comes out not finite.
-    Offsets are literals and each point is one array, or the compiler could not tell that the
-    planes of x and out do not overlap, and would not vectorise.
+    Without `forces` out has the last `width` columns only, those of the sums. A set with coincident
+    (or, for kernels singular there, opposite) points comes out not finite. Offsets are literals and
+    each point is one array, or the compiler could not tell that the planes of x and out do not
+    overlap, and would not vectorise.
     """
     axes = range(d)
     at = [f"[{k * width} + j]" for k in range(d + 1)]
     there, here = [f"xj{at[k]}" for k in axes], [f"xi{at[k]}" for k in axes]
     body = _pair(kernel, spelled, there, here, masked=False)
-    body += [f"gi{at[k]} += t{k}" for k in axes] + [f"gi{at[d]} += v"]
-    body += [f"gj{at[k]} -= {_reaction(kernel, k)}" for k in axes]
+    body.append(f"gi{at[d if forces else 0]} += v")
+    for k in axes if forces else ():
+        body += [f"gi{at[k]} += t{k}", f"gj{at[k]} -= {_reaction(kernel, k)}"]
     inner = f"""def inner(xi, xj, gi, gj):
     for j in range({width}):
         {_indented(body)}

@@ -26,6 +26,7 @@ __all__ = [
     "lane_loops",
     "pair_loops",
     "serves",
+    "sums",
     "sums_and_gradients",
     "sums_between",
 ]
@@ -50,20 +51,30 @@ def has_loops(kernel: Kernel) -> bool:
     return native_jit() is not None and can_spell(kernel)
 
 
+def sums(x: Tensor, kernel: Kernel) -> Tensor:
+    """Sums over i < j (b,), in float64."""
+    return _summed(x, kernel, forces=False)[0]
+
+
 def sums_and_gradients(x: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     """Sums over i < j (b,) and their gradients (b, n, d), radial part included, in float64."""
+    return _summed(x, kernel, forces=True)
+
+
+def _summed(x: Tensor, kernel: Kernel, *, forces: bool) -> tuple[Tensor, Tensor]:
+    """The same; without `forces` gradients (b, 0, d)."""
     points = x.detach().numpy()
-    b, n = x.shape[:2]
+    b, n, d = points.shape
     spare = b % _LANES if b % _LANES < _FEWEST_LANES else 0
     in_lanes = b - spare if n <= _LARGEST_IN_LANES else 0
-    sums, gradients = np.empty(b), np.empty(points.shape)
+    sums, gradients = np.empty(b), np.empty((b, n if forces else 0, d))
     rest = np.arange(in_lanes, b)
     if in_lanes:
-        sums[:in_lanes], gradients[:in_lanes] = _by_lanes(kernel, points[:in_lanes])
+        sums[:in_lanes], gradients[:in_lanes] = _by_lanes(kernel, points[:in_lanes], forces)
         finite = np.isfinite(sums[:in_lanes] + gradients[:in_lanes].sum((1, 2)))
         rest = np.concatenate([np.flatnonzero(~finite), rest])
     if len(rest):
-        sums[rest], gradients[rest] = _by_tiles(kernel, points[rest])
+        sums[rest], gradients[rest] = _by_tiles(kernel, points[rest], forces=forces)
     return torch.from_numpy(sums), torch.from_numpy(gradients)
 
 
@@ -74,7 +85,9 @@ def sums_between(x: Tensor, y: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(sums), torch.from_numpy(gradients)
 
 
-def _by_tiles(kernel: Kernel, points: Array, split: int = 0) -> tuple[Array, Array]:
+def _by_tiles(
+    kernel: Kernel, points: Array, *, split: int = 0, forces: bool = True
+) -> tuple[Array, Array]:
     """One set after the other, tile by tile, with the kernel's limits at coincident points.
 
     With `split` only the pairs of one of the first `split` points and one of the others.
@@ -82,8 +95,8 @@ def _by_tiles(kernel: Kernel, points: Array, split: int = 0) -> tuple[Array, Arr
     b, n, d = points.shape
     planes = np.ascontiguousarray(points.transpose(0, 2, 1))
     sums, coincident = np.zeros((b, n)), np.zeros((b, n))  # by first row of a tile
-    gradients = np.zeros(planes.shape)
-    tile = pair_loops(kernel, d, planes.dtype)
+    gradients = np.zeros((b, d, n if forces else 0))
+    tile = compile_for(_loops.tile, kernel, d, planes.dtype, forces)
 
     def work(task: _schedule.Task) -> None:
         right = slice(task.right.start + split, task.right.stop + split)
@@ -99,21 +112,22 @@ def _by_tiles(kernel: Kernel, points: Array, split: int = 0) -> tuple[Array, Arr
     return total, gradients.transpose(0, 2, 1)
 
 
-def _by_lanes(kernel: Kernel, points: Array) -> tuple[Array, Array]:
+def _by_lanes(kernel: Kernel, points: Array, forces: bool) -> tuple[Array, Array]:
     """Groups of sets, the sets of a group side by side; spare lanes repeat the first set."""
     b, n, d = points.shape
-    sums, gradients = np.empty(b), np.empty(points.shape)
-    lanes = lane_loops(kernel, d, points.dtype, _LANES)
+    sums, gradients = np.empty(b), np.empty((b, n if forces else 0, d))
+    lanes = compile_for(_loops.lanes, kernel, d, points.dtype, _LANES, forces)
 
     def work(group: slice) -> None:
         count = group.stop - group.start
         x = np.empty((n, d, _LANES), points.dtype)
         x[..., :count] = points[group].transpose(1, 2, 0)
         x[..., count:] = x[..., :1]
-        out = np.zeros((n, d + 1, _LANES), points.dtype)
+        out = np.zeros((n, d + 1 if forces else 1, _LANES), points.dtype)
         lanes(x.reshape(n, -1), out.reshape(n, -1))
-        gradients[group] = out[:, :d, :count].transpose(2, 0, 1)
-        sums[group] = out[:, d, :count].sum(0, dtype=np.float64)
+        if forces:
+            gradients[group] = out[:, :d, :count].transpose(2, 0, 1)
+        sums[group] = out[:, -1, :count].sum(0, dtype=np.float64)
 
     groups = [slice(start, min(start + _LANES, b)) for start in range(0, b, _LANES)]
     _schedule.run_rounds(work, [groups], parallel=b * n * n > _LANES << 14)
@@ -122,12 +136,12 @@ def _by_lanes(kernel: Kernel, points: Array) -> tuple[Array, Array]:
 
 def pair_loops(kernel: Kernel, d: int, dtype: np.dtype[Any]) -> Callable[..., None]:
     """Compile the loops over one tile: see `_loops.tile`."""
-    return compile_for(_loops.tile, kernel, d, dtype)
+    return compile_for(_loops.tile, kernel, d, dtype, True)
 
 
 def lane_loops(kernel: Kernel, d: int, dtype: np.dtype[Any], width: int) -> Callable[..., None]:
     """Compile the loops over `width` sets side by side: see `_loops.lanes`."""
-    return compile_for(_loops.lanes, kernel, d, dtype, width)
+    return compile_for(_loops.lanes, kernel, d, dtype, width, True)
 
 
 @functools.lru_cache(maxsize=256)

@@ -12,7 +12,7 @@ from sphuni._rng import seeds
 from sphuni._typing import Points
 from sphuni._workers import ordered_map
 from sphuni.kernels import Kernel
-from sphuni.pairwise import pair_reduce
+from sphuni.pairwise import LARGEST_D, has_loops, pair_reduce
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._binned import binned_sums
 from sphuni.stats._sorted import sorted_turns
@@ -23,7 +23,7 @@ from sphuni.stats.packing import Packing
 __all__ = ["Job", "Progress", "evaluate", "job_chunks", "run", "shifted", "simulate_tests"]
 
 _FLOAT = NDArray[np.float64]
-_BINNED_FROM = 12
+_BINNED_FROM, _LOOPS_FROM = 12, 100
 
 Progress = Callable[[int, int], None]
 """Called with the simulated sets done and in all."""
@@ -111,20 +111,38 @@ def evaluate(points: Points, tests: Sequence[UniformityTest], d: int) -> _FLOAT:
 def _over_pairs(
     points: Points, tests: Sequence[UniformityTest], d: int
 ) -> tuple[dict[Kernel, Tensor], dict[UniformityTest, Tensor]]:
-    """Pair sums of all kernels and statistics of the closest pairs, from one pass."""
+    """Pair sums of all kernels and, where they are met anyway, statistics of the closest pairs.
+
+    What sums a kernel does not depend on the others: a test alone has the table that it has among
+    others.
+    """
     n = points.shape[-2]
     paired = [test for test in tests if test.needs_pairs(n, d)]
     kernels = list(dict.fromkeys(k for test in paired for k in test.kernels(d)))
-    if not kernels:
-        return {}, {}
-    if n < _BINNED_FROM:
-        total = pair_reduce(points, kernel=kernels)
-        return dict(zip(kernels, total.unbind(-1), strict=True)), {}
-    total, smallest, largest = binned_sums(points, kernels, d)
+    binned = [kernel for kernel in kernels if _is_binned(kernel, n, d)]
+    exact = [kernel for kernel in kernels if kernel not in binned]
+    sums: dict[Kernel, Tensor] = {}
+    if exact:
+        total = pair_reduce(points, kernel=exact)
+        sums |= dict(zip(exact, total.unbind(-1), strict=True))
+    if not binned:
+        return sums, {}
+    total, smallest, largest = binned_sums(points, binned, d)
+    sums |= dict(zip(binned, total.unbind(-1), strict=True))
     # those two are parts of other tests, and cost nothing here
     each = (*tests, Packing(), Packing(antipodal=True))
     extreme = [test for test in each if isinstance(test, Packing)]
     known: dict[UniformityTest, Tensor] = {
         test: test.from_summary(test.closest(smallest, largest), n, d) for test in extreme
     }
-    return dict(zip(kernels, total.unbind(-1), strict=True)), known
+    return sums, known
+
+
+def _is_binned(kernel: Kernel, n: int, d: int) -> bool:
+    """Whether a histogram of the cosines is faster than native loops, their compilation included.
+
+    From a hundred points on a table takes longer than to compile loops for a kernel.
+    """
+    if n < _BINNED_FROM:
+        return False
+    return n < _LOOPS_FROM or d > LARGEST_D or not has_loops(kernel)

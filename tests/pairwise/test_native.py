@@ -32,6 +32,8 @@ def assert_agrees(x, kernel, tolerance=1e-12):
     value, gradient = value_and_gradient(x, kernel, "compiled")
     expected, reference = value_and_gradient(x, kernel, "blockwise")
     torch.testing.assert_close(value, expected, rtol=tolerance, atol=1e-11)
+    without_forces = pair_reduce(x, kernel=kernel, engine="compiled")
+    torch.testing.assert_close(without_forces, expected, rtol=tolerance, atol=1e-11)
     scale = reference.norm(dim=-1, keepdim=True).clamp_min(reference.norm(dim=-1).mean())
     assert bool(((gradient - reference).abs() <= 20 * tolerance * scale).all())
 

@@ -138,10 +138,17 @@ def test_store_can_be_turned_off(monkeypatch):
     assert _tables.cache_folder() is None
 
 
-def test_tests_simulated_together_have_the_tables_they_have_alone():
-    tests = [st.build_test(name) for name in ("rayleigh", "kuiper", "packing")]
-    together = simulate_tests(tests, 15, 2, 300, rng=4)
-    alone = np.stack([simulate_tests([t], 15, 2, 300, rng=4)[:, 0] for t in tests], axis=1)
+@pytest.mark.parametrize(
+    ("n", "d", "names"),
+    [
+        (15, 2, ("rayleigh", "kuiper", "packing")),
+        (120, 3, ("riesz", "prt", "poisson", "gine_fn")),
+    ],
+)
+def test_tests_simulated_together_have_the_tables_they_have_alone(n, d, names):
+    tests = [st.build_test(name) for name in names]
+    together = simulate_tests(tests, n, d, 300, rng=4)
+    alone = np.stack([simulate_tests([t], n, d, 300, rng=4)[:, 0] for t in tests], axis=1)
     assert together == pytest.approx(alone, rel=1e-12)
 
 
