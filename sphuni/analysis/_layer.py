@@ -138,11 +138,13 @@ class LayerReport:
     excess : dict
         (E - E_opt) / (E_random - E_opt): 0 at the optimum, 1 for uniform random rows.
     excess_is_upper : dict
-        True where E_opt is only a certified bound, so that `excess` can only be smaller.
+        True where E_opt is only a certified bound: the excess over the optimum itself can then only
+        be smaller where `excess` is below 1, and only larger where it is above.
     z : dict
         (E - E_random) in standard deviations of the null law.
     statistic, effect_size : dict
-        Test statistics, and each over its mean under uniformity.
+        Test statistics, and each over its mean under uniformity; of "packing" the median smallest
+        chord of uniform rows over the observed one. 1 is chance in either case.
     p, p_lower : dict
         p-values of the upper tail (less uniform) and of the lower tail (more regular).
     p_adjusted, p_lower_adjusted : dict
@@ -161,7 +163,7 @@ class LayerReport:
     why : str
         The verdict in one sentence with its numbers.
     dead : tuple of int
-        Rows whose norm is negligible.
+        Rows whose norm is at most 1e-6 of the mean norm.
     worst_pairs : tuple of (i, j, cosine)
         Up to ten pairs of largest absolute cosine; its sign tells collapsed from antipodal.
     cosine_histogram : Histogram or None

@@ -40,6 +40,7 @@ class CoveringResult(Result):
     lower, upper : array (...)
         Certified bounds; both equal the radius where `exact` is True.
     exact : bool array (...)
+        Whether the radius is that of the deepest hole, up to rounding.
     """
 
     better: ClassVar[str | None] = "lower"

@@ -76,6 +76,17 @@ def worst_case_error(points: Tensor, /, *, smoothness: float) -> Tensor:
     Returns
     -------
     array of shape (...)
+        e, not its square. For sigma = d/2 it is the cap discrepancy over sqrt(c_d) of
+        `cap_discrepancy`, twice it for d = 3.
+
+    Raises
+    ------
+    ValueError
+        If `smoothness` lies outside these bounds.
+
+    Notes
+    -----
+    O(n^2 d) time, in float64 whatever the points are.
 
     References
     ----------

@@ -153,6 +153,7 @@ def potential(
     points : array of shape (..., n, d)
         The sources; unit rows, same batch shape.
     kernel : Kernel
+        What a source of weight 1 adds, for example `Riesz(1.0)`.
     weights : array of shape (..., n), optional
         Weight of each source.
     antipodal : bool, default False

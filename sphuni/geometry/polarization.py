@@ -80,6 +80,11 @@ def polarization(
     -------
     PolarizationResult
 
+    Raises
+    ------
+    ValueError
+        If s is below -2, or there is no such method.
+
     Notes
     -----
     For s > -2 the kernel is convex in the cosine, so ``P >= n K(-|sum x|/n)`` (lines: 2n K(0) for

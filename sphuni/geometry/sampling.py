@@ -66,6 +66,7 @@ def sampled_energy(
     antipodal : bool, default False
         The energy of the 2n points {x, -x}, the n constant pairs included.
     rng : int, generator or None
+        Seed of the shuffles.
 
     Returns
     -------

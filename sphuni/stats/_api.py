@@ -66,7 +66,7 @@ def uniformity_test(
         Processes for the simulation; the answer does not depend on it. A script that asks for more
         than one must run from under ``if __name__ == "__main__":``, as they import it again.
     max_pairs : int, optional
-        Budget of pairs. A pairwise test of more pairs than that takes this many random ones
+        Budget of pairs, at least 1,000. A pairwise test of more pairs takes this many random ones
         (chosen by `rng`, or by a fixed seed) and is read against the law of that incomplete
         U-statistic; the loss of power is that of a sample with fewer points.
     stop_after : int, optional
