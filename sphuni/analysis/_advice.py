@@ -114,10 +114,14 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def excess_text(layer: LayerReport, key: str = "half:2") -> str:
-    """Write an excess, with a ≤ where a certified bound stands for the optimum."""
+    """Write an excess, with a ≤ or ≥ where a certified bound stands for the optimum.
+
+    A bound below the optimum moves the excess towards 1, that of random rows.
+    """
     value = layer.excess.get(key, math.nan)
-    upper = layer.excess_is_upper.get(key, False) and math.isfinite(value)
-    return f"{'≤' if upper else ''}{number(value)}"
+    if not (layer.excess_is_upper.get(key, False) and math.isfinite(value)):
+        return number(value)
+    return f"{'≤' if value < 1 else '≥'}{number(value)}"
 
 
 def pvalue(value: float) -> str:

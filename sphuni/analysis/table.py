@@ -32,7 +32,7 @@ _STYLES = {
     "skipped": "dim",
 }
 LEGEND = (
-    "excess: half-space energy at s = 2, 0 = optimum, 1 = random (≤: over a bound); "
+    "excess: half-space energy at s = 2, 0 = optimum, 1 = random (≤, ≥: over a bound); "
     "rank: effective rank over random; mean R: mean resultant length; "
     "adj. p: smallest over tests and tails"
 )

@@ -137,10 +137,11 @@ def _size_of_effect(layer: LayerReport) -> str:
         return "; its half-space energy is infinite, as rows lie exactly opposite each other"
     if not math.isfinite(value):
         return ""
-    at_most = "at most " if layer.excess_is_upper.get("half:2") else ""
-    return (
-        f"; its half-space energy is {at_most}{value:.3g} of the way from optimal (0) to random (1)"
-    )
+    limit = ""
+    if layer.excess_is_upper.get("half:2"):
+        limit = "at most " if value < 1 else "at least "
+    share = f"{limit}{value:.3g} of the way from optimal (0) to random (1)"
+    return f"; its half-space energy is {share}"
 
 
 def _yet_regular(below: dict[str, float]) -> str:

@@ -17,7 +17,9 @@ __all__ = ["Layout", "Sample", "read_sample"]
 
 _DELIMITERS = "\t;,"
 _MISSING = {"", "na", "nan", "null", "none", "-"}
-_UNIT = re.compile(r"[ _.]*[(\[]?(deg|degs|degrees?|rad|rads|radians?|°|j2000|icrs)[)\]]?$")
+_UNIT = re.compile(
+    r"[ _.]*[(\[]?(?:(?P<degrees>degs?|degrees?|°)|(?P<radians>rads?|radians?)|j2000|icrs)[)\]]?$"
+)
 """What a column's name may end with besides the angle it is, such as `lat_deg` or `RAJ2000`."""
 _NAMES = {
     "lonlat": (
@@ -64,7 +66,10 @@ def read_sample(path: str, layout: Layout) -> Sample:
     else:
         values, names = _table(path)
     remarks: list[str] = []
-    values = _present(_chosen(values, names, layout, remarks), path, layout, remarks)
+    kept = _chosen(values, names, layout, remarks)
+    values = _present(values[:, kept], path, layout, remarks)
+    if layout.kind != "xyz" and names:
+        layout = _with_unit([names[j] for j in kept], layout, remarks)
     points = _coordinates(values, layout) if layout.kind == "xyz" else _angles(values, layout)
     if len(points) < 2:
         raise RefusedFileError(f"{_named(path)} holds one point; a test needs two or more")
@@ -215,7 +220,7 @@ def _value(cell: str) -> float:
 
 def _chosen(
     values: "np.ndarray", names: list[str], layout: Layout, remarks: list[str]
-) -> "np.ndarray":
+) -> list[int]:
     """The columns asked for, or those that the layout needs."""
     import numpy as np
 
@@ -248,7 +253,7 @@ def _chosen(
     if empty or not kept:
         where = f"column {names[empty[0]] if names else empty[0] + 1}" if empty else "the file"
         raise UsageError(f"{where} holds no numbers")
-    return values[:, kept]
+    return kept
 
 
 def _is_index(column: "np.ndarray") -> bool:
@@ -263,6 +268,20 @@ def _by_name(names: list[str], kind: str) -> list[int]:
     lower = [_UNIT.sub("", name.lower()) for name in names]
     found = [[j for j, name in enumerate(lower) if name in one] for one in _NAMES.get(kind, ())]
     return [places[0] for places in found] if found and all(len(p) == 1 for p in found) else []
+
+
+def _with_unit(names: list[str], layout: Layout, remarks: list[str]) -> Layout:
+    """The layout with the unit that the names of the angles end with, if they do."""
+    found = {name: match.lastgroup for name in names if (match := _UNIT.search(name.lower()))}
+    named = {name: unit for name, unit in found.items() if unit is not None}
+    if layout.unit is None and len(set(named.values())) > 1:
+        shown = " and ".join(f"{name!r} ({there})" for name, there in named.items())
+        raise UsageError(f"columns {shown} differ in their units; say --degrees or --radians")
+    for name, there in named.items():
+        if layout.unit not in (None, there):
+            remarks.append(f"took {name!r} to be in {layout.unit}, as was asked")
+    unit = next(iter(named.values()), None)
+    return layout if unit is None or layout.unit else dataclasses.replace(layout, unit=unit)
 
 
 def _column(text: str, names: list[str], width: int) -> int:

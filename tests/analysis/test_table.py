@@ -175,12 +175,12 @@ def test_headline_tells_of_layers_that_failed(good):
     assert "could not" not in headline(sample_reports.model((first,)))
 
 
-def test_an_infinite_excess_has_no_upper_bound():
+def test_a_bound_for_the_optimum_brings_an_excess_nearer_to_1():
     layer = sample_reports.layer("a")
     shown = [
         excess_text(
             dataclasses.replace(layer, excess={"half:2": value}, excess_is_upper={"half:2": True})
         )
-        for value in (math.inf, 0.5, math.nan)
+        for value in (math.inf, 1.5, 0.5, math.nan)
     ]
-    assert shown == ["∞", "≤0.500", "–"]
+    assert shown == ["∞", "≥1.50", "≤0.500", "–"]

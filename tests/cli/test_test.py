@@ -230,6 +230,26 @@ def test_units_in_the_names_of_angles_do_not_hide_them(header, poles, tmp_path, 
     assert [t["pvalue"] for t in first["tests"]] == [t["pvalue"] for t in second["tests"]]
 
 
+def test_angles_are_in_the_unit_that_their_names_end_with(poles, tmp_path, capsys):
+    _, lonlat, _ = poles
+    small = 0.05 * lonlat  # refused without a unit, as these may be radians
+    degrees = write_csv(tmp_path / "degrees.csv", small, "lon (deg),lat (deg)")
+    radians = write_csv(tmp_path / "radians.csv", np.radians(small), "lon_rad,lat_rad")
+    plain = write_csv(tmp_path / "plain.csv", small, "lon,lat")
+    options = ("--lonlat", "--tests", FAST)
+    found = [answer(capsys, name, *options)[1]["tests"] for name in (degrees, radians)]
+    found.append(answer(capsys, plain, *options, "--degrees")[1]["tests"])
+    assert found[0] == found[2]
+    statistics = [[test["statistic"] for test in tests] for tests in found]
+    assert statistics[1] == pytest.approx(statistics[0], rel=1e-9)
+    assert main(["test", radians, "--lonlat", "--degrees", "--tests", "rayleigh"]) == 0
+    assert "took 'lon_rad' to be in degrees, as was asked" in capsys.readouterr().err
+    mixed = write_csv(tmp_path / "mixed.csv", small, "lon_rad,lat_deg")
+    assert main(["test", mixed, "--lonlat"]) == 2
+    told = "columns 'lon_rad' (radians) and 'lat_deg' (degrees) differ in their units"
+    assert told in capsys.readouterr().err
+
+
 def test_columns_of_unknown_names_are_taken_in_their_order_and_told(poles, tmp_path, capsys):
     path = write_csv(tmp_path / "named.csv", poles[1], "east,north")
     assert main(["test", path, "--lonlat", "--tests", "rayleigh"]) == 0
