@@ -76,6 +76,7 @@ def power_figure(source: Path) -> "Figure":
         power_curves(found, [abs(x) for x in strengths], tail=tail, xlabel=parameter, ax=ax)
         if max(map(abs, strengths)) > 100:
             ax.set_xscale("symlog", linthresh=3)
+            ax.set_xlim(left=0)
         ax.get_legend().remove()
         ax.set_title(f"{label}; {tail.replace('_', '-')} tail", fontsize="medium")
     handles, labels = ax.get_legend_handles_labels()
