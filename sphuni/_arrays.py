@@ -226,7 +226,7 @@ def _check_tensor(tensor: Tensor, name: str) -> Tensor:
     if tensor.is_floating_point():
         if tensor.dtype.itemsize == 1:
             raise TypeError(f"{name} has dtype {tensor.dtype}; convert it with .float() first")
-        return tensor
+        return tensor.resolve_neg()  # NumPy has no views whose sign is still to be changed
     if tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} must be an array of real numbers; got dtype {tensor.dtype}")
     return tensor.double()

@@ -220,7 +220,9 @@ def random_rotation(d: int, *, rng: Seed = None) -> Tensor:
     the AMS 54, 2007, 592-604. arXiv:math-ph/0609050.
     """
     d = whole("d", d, 1)
-    gaussian = torch.randn(d, d, generator=torch_generator(rng), dtype=torch.float64)
+    generator = torch_generator(rng)
+    where = generator.device
+    gaussian = torch.randn(d, d, generator=generator, device=where, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
     return q * torch.sign(torch.diagonal(r))
 

@@ -98,6 +98,15 @@ def test_strides_that_torch_cannot_hold_are_copied():
     assert sphuni.riesz_energy(packed["row"][::-1], s=2.0, reduction="sum") == 2.5
 
 
+def test_views_whose_sign_is_still_to_be_changed_are_accepted():
+    """`imag` of a conjugate is one, which NumPy cannot hold."""
+    points = sphuni.random_points(300, 3, rng=0, like=torch.empty(0, dtype=torch.float64))
+    imaginary = torch.complex(torch.zeros_like(points), points).conj().imag
+    assert imaginary.is_neg()
+    found = sphuni.riesz_energy(imaginary)
+    torch.testing.assert_close(found, sphuni.riesz_energy(points))
+
+
 def test_read_only_arrays_are_accepted_and_stay_as_they_were():
     points = OCTAHEDRON.copy()
     points.flags.writeable = False

@@ -179,6 +179,12 @@ def test_rotations_are_orthogonal_and_have_mean_zero(d):
     assert 120 < int((dets > 0).sum()) < 280
 
 
+def test_rotations_are_where_their_generator_is():
+    with torch.device("meta"):
+        rotation = sphere.random_rotation(3, rng=0)
+    assert torch.equal(rotation, sphere.random_rotation(3, rng=0))
+
+
 def test_random_points_are_unit_and_uniform_in_the_mean():
     points = sphuni.random_points(4000, 5, batch=2, rng=0)
     assert points.shape == (2, 4000, 5)

@@ -129,7 +129,7 @@ class Kernel(abc.ABC):
         """
         if isinstance(t, Tensor):
             return self._at_cosines(t if t.is_floating_point() else t.double())
-        cosines = torch.as_tensor(np.asarray(t, dtype=np.float64))
+        cosines = torch.as_tensor(np.asarray(t, dtype=np.float64), device="cpu")
         values = self._at_cosines(cosines).numpy()
         return values[()] if values.ndim == 0 else values
 
@@ -221,7 +221,7 @@ class Antipodal(Kernel):
 
 @functools.lru_cache(maxsize=4096)
 def _cached_value(kernel: Kernel, p: float, q: float) -> float:
-    return float(kernel.value(*torch.tensor([p, q], dtype=torch.float64)))
+    return float(kernel.value(*torch.tensor([p, q], dtype=torch.float64, device="cpu")))
 
 
 @functools.lru_cache(maxsize=4096)

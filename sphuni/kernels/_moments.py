@@ -157,7 +157,7 @@ def _expectation(kernel: "Kernel", d: int, centre: float, *, power: int) -> floa
 
 def _steep(kernel: "Kernel", power: int) -> bool:
     """Whether the `power`-th power of a positive kernel spans so much that rules may miss it."""
-    places = torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64)
+    places = torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64, device="cpu")
     logs = kernel.log_value(places, places.flip(0))
     if logs is None:
         return False
@@ -238,6 +238,4 @@ def _quad(function: Callable[[float], float], **options: Any) -> float:
 
 
 def _value(kernel: "Kernel", p: float, q: float) -> float:
-    return float(
-        kernel.value(torch.tensor(p, dtype=torch.float64), torch.tensor(q, dtype=torch.float64))
-    )
+    return float(kernel.value(*torch.tensor([p, q], dtype=torch.float64, device="cpu")))

@@ -12,7 +12,15 @@ from sphuni._errors import EngineError
 from sphuni._threads import beside_others
 from sphuni._transforms import has_values
 
-__all__ = ["connect", "first_only", "lost", "mended", "narrowed", "wants_gradient"]
+__all__ = [
+    "connect",
+    "first_only",
+    "lost",
+    "mended",
+    "narrowed",
+    "refuse_forward_mode",
+    "wants_gradient",
+]
 
 Second = Callable[[Tensor, Tensor], Tensor]
 
@@ -23,13 +31,21 @@ def wants_gradient(x: Tensor) -> bool:
     Raises
     ------
     NotImplementedError
-        If `x` is a dual number of forward mode, whose tangent would be lost.
+        If `x` is a dual number of forward mode.
     """
-    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None:
+    refuse_forward_mode(x)
+    return x.requires_grad and torch.is_grad_enabled()
+
+
+def refuse_forward_mode(*parts: Tensor | None) -> None:
+    """Raise NotImplementedError for dual numbers of forward mode, whose tangents would be lost."""
+    if forward_ad._current_level < 0:
+        return
+    given = [part for part in parts if part is not None]
+    if any(forward_ad.unpack_dual(part).tangent is not None for part in given):
         raise NotImplementedError(
             "sums over pairs have no forward mode; use torch.autograd.grad, or engine='reference'"
         )
-    return x.requires_grad and torch.is_grad_enabled()
 
 
 def connect(

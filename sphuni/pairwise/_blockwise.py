@@ -30,6 +30,7 @@ from sphuni.pairwise._autograd import (
     lost,
     mended,
     narrowed,
+    refuse_forward_mode,
     wants_gradient,
 )
 from sphuni.pairwise._schedule import Task, run_tiles
@@ -70,6 +71,7 @@ def second_derivatives(kernels: tuple[Kernel, ...]) -> Second:
 
 def rows(x: Tensor, y: Tensor | None, weights: Weights | None, kernels: Sequence[Kernel]) -> Tensor:
     """sum_j w_j K(x_i, y_j): (b, n, k); with y None over the other points of x."""
+    refuse_forward_mode(x, y, weights)
     other = x if y is None else y
     ones = x.new_ones(other.shape[:-1]) if weights is None else weights
     return PairRows.apply(x, y, ones, tuple(kernels))
@@ -132,7 +134,7 @@ class RowsGradient(torch.autograd.Function):
         """Second derivatives, differentiable in `upstream` alone."""
         _refuse_many(upstream)
         last = [None if part is None else _Last.apply(part) for part in ctx.saved_tensors]
-        return *HessianProduct.apply(*last, ctx.kernels, *upstream, None), None
+        return *HessianProduct.apply(*last, ctx.kernels, None, *upstream), None
 
 
 class HessianProduct(torch.autograd.Function):
@@ -149,14 +151,16 @@ class HessianProduct(torch.autograd.Function):
         weights: Weights,
         go: Tensor,
         kernels: tuple[Kernel, ...],
-        *along: Tensor | None,
+        along_go: Tensor | None,
+        *along: Tensor,
     ) -> Any:
         """Return the parts for x, y, w and go; with y None that of x carries both of its roles.
 
-        `along` holds those of the vector; None for go means zero.
+        The vector's own are in `along` for x, y and w, and `along_go`, where None means zero.
         """
         out = tuple(torch.zeros_like(part) for part in (x, x if y is None else y, weights, go))
-        run_tiles(functools.partial(_second_tile, x, y, weights, go, kernels, along, out), x, y)
+        tile = functools.partial(_second_tile, x, y, weights, go, kernels, along_go, along, out)
+        run_tiles(tile, x, y)
         return (out[0] + out[1], None, *out[2:]) if y is None else out
 
     @staticmethod
@@ -170,12 +174,14 @@ class HessianProduct(torch.autograd.Function):
     @beside_others()
     def backward(ctx: Any, *upstream: Tensor | None) -> Any:
         """The product with `upstream`, since second derivatives are symmetric."""
-        *along, along_go = upstream
-        for k, part in enumerate(ctx.saved_tensors[:3]):
-            if along[k] is None and part is not None:
-                along[k] = torch.zeros_like(part)
-        *parts, in_go = HessianProduct.apply(*ctx.saved_tensors, ctx.kernels, *along, along_go)
-        return *[None] * 5, *parts, in_go if ctx.needs_input_grad[-1] else None
+        x, y, weights, go = ctx.saved_tensors
+        *given, along_go = upstream
+        along = (
+            torch.zeros_like(part) if found is None else found
+            for part, found in zip((x, x if y is None else y, weights), given, strict=True)
+        )
+        *parts, in_go = HessianProduct.apply(x, y, weights, go, ctx.kernels, along_go, *along)
+        return *[None] * 5, in_go if ctx.needs_input_grad[5] else None, *parts
 
 
 class _Last(torch.autograd.Function):
@@ -281,20 +287,20 @@ def _second_tile(
     weights: Weights,
     go: Tensor,
     kernels: tuple[Kernel, ...],
-    along: Sequence[Tensor | None],
+    along_go: Tensor | None,
+    along: tuple[Tensor, ...],
     out: tuple[Tensor, ...],
     task: Task,
 ) -> None:
     """Add to `out` the derivative along `along` of one tile's gradients, by plain double backward.
 
-    `along` holds directions for x, y, w and go, the last perhaps None for zero, which would meet
-    infinite values; `out` receives the parts for the four. With y None a tile off the diagonal
-    stands for both orders of its pairs.
+    `along` holds directions for x, y and w, and `along_go` that for go, or None for zero, which
+    would meet infinite values; `out` receives the parts for the four. With y None a tile off the
+    diagonal stands for both orders of its pairs.
     """
     self_pairs = y is None
     both_ways = self_pairs and not task.own
-    hx, hy, hw, h_go = along
-    hy = hx if self_pairs else hy
+    hx, hy, hw = along[0], along[0] if self_pairs else along[1], along[2]
     left_of, right_of = (task.batch, task.left), (task.batch, task.right)
     sources = (x[left_of], (x if y is None else y)[right_of], weights[right_of], go[left_of])
     mirror = (weights[left_of], go[right_of]) if both_ways else ()
@@ -312,9 +318,9 @@ def _second_tile(
         wanted = [left, right, w_right, *leaves[4:5]]
         directions = [hx[left_of], hy[right_of], hw[right_of]]
         directions += [hw[left_of]] if both_ways else []
-        if h_go is not None:
+        if along_go is not None:
             wanted += [go_left, *leaves[5:]]
-            directions += [h_go[left_of], *([h_go[right_of]] if both_ways else [])]
+            directions += [along_go[left_of], *([along_go[right_of]] if both_ways else [])]
         first = torch.autograd.grad(loss, wanted, create_graph=True, materialize_grads=True)
         slope = torch.stack([(g * h).sum() for g, h in zip(first, directions, strict=True)]).sum()
         second = torch.autograd.grad(slope, leaves, materialize_grads=True)

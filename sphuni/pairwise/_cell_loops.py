@@ -91,7 +91,7 @@ def _plain(gram: Tensor, tally: Tally, scale: float, alone: bool) -> _INDEX:
         if lost:
             cell, offset = cell[~outside], offset[~outside]
     else:
-        cell += count * torch.arange(b)[:, None]
+        cell += count * torch.arange(b, device="cpu")[:, None]
     _add_powers(tally.moments, cell.flatten().numpy(), offset.flatten().numpy())
     return listed if upper is None else upper[listed]
 

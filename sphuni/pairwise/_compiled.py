@@ -40,8 +40,9 @@ def too_small(x: Tensor, kernels: Sequence[Kernel]) -> str | None:
     *batch, n, _ = x.shape
     if all(_native.serves(x, kernel) for kernel in kernels):
         pairs = math.prod(batch) * n**2
-        small = f"{pairs} ordered pairs are fewer than {_native.FEWEST_PAIRS}"
-        return f"{small}: compiling would not repay" if pairs < _native.FEWEST_PAIRS else None
+        fewest = _native.fewest_pairs(kernels)
+        small = f"{pairs} ordered pairs are fewer than {fewest}"
+        return f"{small}: compiling would not repay" if pairs < fewest else None
     small = f"n = {n} is below {_INDUCTOR_FROM}"
     return f"{small}: compiling would not repay" if n < _INDUCTOR_FROM else None
 

@@ -88,9 +88,11 @@ def pair_reduce(
         "reference", "blockwise", "compiled" and "triton" go over all pairs; `explain` says which
         one "auto" takes. "compiled" (d <= 8) is native loops, which take half a second to compile
         for each kernel, dimension and type, once on a machine; "auto" takes it from 65,536 ordered
-        pairs on, and from n = 5000 where torch.compile has to do it. "triton" is one fused kernel
-        on a GPU, in float32; "auto" takes it on a CUDA device for points in float32 or half
-        precision with n >= 2048 and d >= 16. "circle" (d = 2: Riesz s = -1, Gegenbauer series),
+        pairs on, for series of many terms from more, and from n = 5000 where torch.compile has to
+        do it. It has no `other`, `weights` and rows: these are sums of "blockwise", by loops of the
+        same kind and from as many pairs on. "triton" is one fused kernel on a GPU, in float32;
+        "auto" takes it on a CUDA device for points in float32 or half precision with n >= 2048
+        and d >= 16. "circle" (d = 2: Riesz s = -1, Gegenbauer series),
         "moments" (polynomials of degree at most two in the cosine) and "fmm" (Coulomb in d = 3,
         from 2e5 points on, where FMM3D is installed and 7 kB per point are free) need fewer;
         "auto" takes them where they serve.

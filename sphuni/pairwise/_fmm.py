@@ -52,7 +52,7 @@ def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
     """Sum over i < j of each kernel: (b, n, 3) -> (b, k)."""
     found = [_evaluate(one) for one in x.detach()]
-    sums = torch.tensor([energy for energy, _ in found], dtype=torch.float64)
+    sums = torch.tensor([energy for energy, _ in found], dtype=torch.float64, device="cpu")
     forces = np.stack([force for _, force in found]) if found else np.empty(x.shape)
     gradient = _tiles.tangent(x.detach(), torch.from_numpy(forces).to(x.dtype))
     second = _blockwise.second_derivatives((Riesz(1.0),))

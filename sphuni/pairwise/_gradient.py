@@ -14,7 +14,7 @@ __all__ = ["compiled_kind", "compiled_planes", "native_pairs", "native_sets"]
 
 def compiled_kind(kernel: Kernel, d: int) -> str | None:
     """Which loops engine="compiled" would use in float64: "native", "planes" or None."""
-    probe = torch.empty(1, 2, d, dtype=torch.float64)
+    probe = torch.empty(1, 2, d, dtype=torch.float64, device="cpu")
     if _compiled.supports(probe, None, [kernel], "sum") is not None:
         return None
     return "native" if _native.serves(probe, kernel) else "planes"

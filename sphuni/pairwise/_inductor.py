@@ -50,7 +50,7 @@ def compiler_missing() -> str | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch warns about its own parts
-            torch.compile(_probe, dynamic=True, fullgraph=True)(torch.ones(4))
+            torch.compile(_probe, dynamic=True, fullgraph=True)(torch.ones(4, device="cpu"))
     except Exception as error:  # any failure of the tool chain means the same thing: no compiler
         reason = " ".join(str(error).split("\n")[:2]).strip()[:200] or type(error).__name__
         _log.info("torch.compile does not work here: %s", reason)

@@ -150,7 +150,7 @@ def _quadratic(kernel: Kernel) -> _Quadratic | None:
     """The polynomial that a kernel is, from its values at three distances."""
     if not _is_quadratic(kernel):
         return None
-    p = torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64)
+    p = torch.tensor([0.0, 2.0, 4.0], dtype=torch.float64, device="cpu")
     at_0, at_2, at_4 = kernel.value(p, 4 - p).tolist()
     c2 = (at_0 - 2 * at_2 + at_4) / 8
     return _Quadratic(at_0, (at_2 - at_0) / 2 - 2 * c2, c2)

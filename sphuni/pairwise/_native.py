@@ -7,7 +7,7 @@ to be installed, and compiling takes about a second.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,12 @@ from torch import Tensor
 from sphuni._jit import native_jit
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _loops, _schedule
-from sphuni.pairwise._scalar import can_spell, compile_loops, spell
+from sphuni.pairwise._scalar import can_spell, compile_loops, patience, spell
 
 __all__ = [
     "FEWEST_PAIRS",
     "compile_for",
+    "fewest_pairs",
     "has_loops",
     "lane_loops",
     "pair_loops",
@@ -49,6 +50,11 @@ def serves(x: Tensor, kernel: Kernel) -> bool:
 def has_loops(kernel: Kernel) -> bool:
     """Whether the kernel's sums are taken by native loops where points are on the processor."""
     return native_jit() is not None and can_spell(kernel)
+
+
+def fewest_pairs(kernels: Sequence[Kernel]) -> int:
+    """Ordered pairs from which the loops of kernels that have them repay."""
+    return FEWEST_PAIRS * patience(kernels)
 
 
 def sums(x: Tensor, kernel: Kernel) -> Tensor:

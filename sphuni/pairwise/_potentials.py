@@ -24,7 +24,8 @@ def serves(x: Tensor, y: Tensor | None, kernels: tuple[Kernel, ...]) -> bool:
     pairs = x.shape[:-1].numel() * (x if y is None else y).shape[-2]
     if pairs < _native.FEWEST_PAIRS or x.shape[-1] > _tiles.DIRECT_DIMENSION:
         return False
-    return all(_native.serves(x, kernel) for kernel in kernels)
+    served = all(_native.serves(x, kernel) for kernel in kernels)
+    return served and pairs >= _native.fewest_pairs(kernels)
 
 
 def values(x: Tensor, y: Tensor | None, weights: Weights, kernels: tuple[Kernel, ...]) -> Tensor:

@@ -327,7 +327,8 @@ def _abort(group: Any) -> None:
         group.abort()
     with contextlib.suppress(Exception):
         beside = (dist.get_rank(group) + 1) % dist.get_world_size(group)
-        never = dist.irecv(torch.empty(1), dist.get_global_rank(group, beside), group, _NEVER)
+        room = torch.empty(1, device="cpu")
+        never = dist.irecv(room, dist.get_global_rank(group, beside), group, _NEVER)
         assert never is not None
         never.wait(datetime.timedelta(milliseconds=1))
 

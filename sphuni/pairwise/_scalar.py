@@ -17,7 +17,7 @@ from sphuni.pairwise import _vector
 from sphuni.pairwise._formula import Formula, formula
 from sphuni.pairwise._vector import vector_functions
 
-__all__ = ["DTYPES", "can_spell", "compile_loops", "spell"]
+__all__ = ["DTYPES", "can_spell", "compile_loops", "patience", "spell"]
 
 DTYPES: dict[torch.dtype, np.dtype[Any]] = {
     torch.float32: np.dtype(np.float32),
@@ -25,6 +25,7 @@ DTYPES: dict[torch.dtype, np.dtype[Any]] = {
 }
 """What loops are compiled for."""
 
+_SHORT = 256  # lines of a formula that take about a second to compile
 _TRACING = threading.Lock()  # torch.fx patches global state while it traces
 
 
@@ -39,6 +40,14 @@ def spell(kernel: Kernel, prefix: str = "") -> Formula:
     if spelled is None:
         raise EngineError(f"the kernel {kernel.label} has no scalar form")
     return spelled
+
+
+def patience(kernels: Sequence[Kernel]) -> int:
+    """How many times as many pairs long formulas have to wait for: those of series of many terms.
+
+    Compiling takes as long as they are, a minute at a thousand terms.
+    """
+    return max(1, *(len(spell(kernel).lines) // _SHORT for kernel in kernels))
 
 
 def compile_loops(

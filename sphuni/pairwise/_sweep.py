@@ -42,7 +42,9 @@ def serves(x: Tensor, kernels: Sequence[Kernel], pairs: int) -> bool:
         return False
     if native_jit() is None:
         return False
-    return all(_scalar.can_spell(_far(kernel)) for kernel in kernels)
+    used = [_far(kernel) for kernel in kernels]
+    spelled = all(map(_scalar.can_spell, used))
+    return spelled and pairs >= _FEWEST_PAIRS * _scalar.patience(used)
 
 
 def values(cosines: Tensor, kernels: tuple[Kernel, ...]) -> tuple[Tensor, bool]:

@@ -82,8 +82,8 @@ def sensitive(kernels: Sequence[Kernel]) -> tuple[bool, bool]:
 @functools.lru_cache(maxsize=256)
 def _steep(kernel: Kernel, *, opposite: bool) -> bool:
     """Whether a smooth kernel magnifies a rounding of the cosine of near pairs by much."""
-    near = torch.linspace(0.0, 2 - 2 * NEAR_COSINE, 9, dtype=torch.float64)
-    wide = torch.linspace(0.25, 3.75, 8, dtype=torch.float64)
+    near = torch.linspace(0.0, 2 - 2 * NEAR_COSINE, 9, dtype=torch.float64, device="cpu")
+    wide = torch.linspace(0.25, 3.75, 8, dtype=torch.float64, device="cpu")
     slope = kernel.derivative(4 - near, near) if opposite else kernel.derivative(near, 4 - near)
     ends = max(abs(kernel.at_one), abs(kernel.at_minus_one))
     size = max(ends, float(kernel.value(wide, 4 - wide).abs().max()))

@@ -188,6 +188,17 @@ def test_kernels_of_single_precision_grams_and_of_whole_numbers():
     torch.testing.assert_close(slopes, expected)
 
 
+def test_another_default_device_changes_nothing():
+    """Means are kept: those of these kernels are asked for here only."""
+    kernels = [Laplace(0.6328125), Gaussian(1.6328125), Riesz(-1.6328125, metric="geodesic")]
+    for kernel in kernels:
+        with torch.device("meta"):
+            moments = kernel.mean(3), kernel.variance(3), kernel.at_minus_one
+            values = kernel(np.linspace(-1, 1, 5))
+        assert np.isfinite(moments).all()
+        np.testing.assert_array_equal(values, kernel(np.linspace(-1, 1, 5)))
+
+
 def test_a_kernels_repr_makes_it_again():
     names = {cls.__name__: cls for cls in (Dirichlet, Gaussian, Riesz)}
     for kernel in (Dirichlet(degree=40), Gaussian(0.5), Riesz(1.0, "geodesic")):

@@ -1,12 +1,14 @@
 """Every engine is held to the slow and obvious one: values, gradients, second derivatives."""
 
+import functools
+
 import pytest
 import torch
 from pair_cases import KERNELS, close_set, degenerate_set, points
 
 import sphuni
 from sphuni._errors import EngineError
-from sphuni.kernels import Gaussian, Laplace, Poisson, Riesz
+from sphuni.kernels import Gaussian, GegenbauerSeries, Laplace, Poisson, Riesz
 from sphuni.pairwise import (
     _dispatch,
     _native,
@@ -259,6 +261,60 @@ def test_derivatives_with_respect_to_both_sets_and_the_weights(kernel, d, loops)
 
 
 @pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("d", [3, 9])
+@pytest.mark.parametrize("sets", [1, 2])
+@pytest.mark.parametrize("product", ["hvp", "vhp"])
+def test_products_with_second_derivatives(product, sets, d):
+    """`hvp` differentiates second derivatives once more, in the vector they are taken along."""
+    at = [points(9, d, seed=1), points(12, d, seed=2)][-sets:]
+    at.append(torch.linspace(0.5, 1.5, 12, dtype=torch.float64))
+    along = tuple(torch.cos(7 * part) for part in at)
+
+    def rows(*at, engine):
+        kernels = [Riesz(1.0), Gaussian(2.0)]
+        found = pair_reduce(*at[:-1], kernel=kernels, weights=at[-1], op="rows", engine=engine)
+        return found.sin().sum()
+
+    def total(*at, engine):
+        return pair_reduce(at[0], kernel=Riesz(0.0), engine=engine).square()
+
+    take = getattr(torch.autograd.functional, product)
+    for function, count in ((rows, len(at)), (total, 1)):
+        expected, found = (
+            take(functools.partial(function, engine=engine), tuple(at[:count]), along[:count])[1]
+            for engine in ENGINES
+        )
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_third_derivatives_are_refused_rather_than_lost():
+    x = points(9, 3).requires_grad_()
+    total = pair_reduce(x, kernel=Riesz(1.0), engine="blockwise")
+    (first,) = torch.autograd.grad(total, x, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), x, create_graph=True)
+    with pytest.raises(NotImplementedError, match="first and second derivatives"):
+        torch.autograd.grad(second.square().sum(), x)
+
+
+@pytest.mark.parametrize(
+    ("engine", "d", "kernel"),
+    [
+        ("reference", 3, Riesz(1.0078125).antipodal()),
+        ("blockwise", 12, Riesz(1.0234375).antipodal()),
+        ("moments", 3, GegenbauerSeries((0.25, 0.0546875, 0.125), d=3)),
+    ],
+)
+def test_another_default_device_changes_nothing(engine, d, kernel):
+    """What is found out about a kernel is kept: these are used here only."""
+    x = points(20, d).requires_grad_()
+    with torch.device("meta"):
+        inside = pair_reduce(x, kernel=kernel, engine=engine)
+        (gradient,) = torch.autograd.grad(inside, x)
+    assert torch.equal(inside, pair_reduce(x, kernel=kernel, engine=engine))
+    assert bool(torch.isfinite(gradient).all())
+
+
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     "kernel", [Riesz(2.0), Riesz(0.0, "geodesic"), Laplace(1.0)], ids=lambda kernel: kernel.label
@@ -422,6 +478,9 @@ def test_explain_says_what_runs_and_why(monkeypatch):
     assert explain(points(100, 3).expand(7, -1, -1), kernel=Riesz(1.0)).engine == "compiled"
     wide = explain(points(5000, 9), kernel=Riesz(1.0))
     assert wide.refused == {"compiled": "d = 9 is above 8, where tiles are faster"}
+    many = GegenbauerSeries((0.5,) * 200, d=3)
+    assert "ordered pairs are fewer" in explain(points(300, 3), kernel=many).refused["compiled"]
+    assert explain(points(1000, 3), kernel=many).engine == "compiled"
     weighted = explain(points(5000, 3), kernel=Riesz(1.0), weights=torch.ones(5000))
     assert "unweighted" in weighted.refused["compiled"]
     named = explain(points(5, 3), kernel=Riesz(1.0), engine="reference")
@@ -488,6 +547,10 @@ def test_forward_mode_is_refused_rather_than_lost(engine):
         dual = torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))
         with pytest.raises(NotImplementedError, match="no forward mode"):
             pair_reduce(dual, kernel=Riesz(1.0), engine=engine)
+        others = points(5, 3, seed=1)
+        for pair in ((dual,), (dual, others), (others, dual)):
+            with pytest.raises(NotImplementedError, match="no forward mode"):
+                pair_reduce(*pair, kernel=Riesz(1.0), op="rows")
         found = pair_reduce(dual, kernel=Riesz(1.0), engine="reference")
         assert torch.autograd.forward_ad.unpack_dual(found).tangent is not None
 
