@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni._devices import on_cpu
 from sphuni._threads import beside_others
 from sphuni._transforms import is_transformed, transformed
 from sphuni._typing import Array
@@ -174,10 +175,11 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
         owned = {_address(t) for t in tensors.values()}
         if isinstance(given[first], Tensor):
             # autocast would take inner products of close points in half precision
-            with beside_others(), torch.autocast(given[first].device.type, enabled=False):
+            autocast = torch.autocast(given[first].device.type, enabled=False)
+            with beside_others(), on_cpu(), autocast:
                 result = function(*bound.args, **bound.kwargs)
             return _map_tensors(result, functools.partial(_unshare, owned=owned))
-        with beside_others(), torch.no_grad():
+        with beside_others(), on_cpu(), torch.no_grad():
             result = function(*bound.args, **bound.kwargs)
         return _map_tensors(result, lambda t: _to_numpy(_unshare(t, owned)))
 

@@ -20,7 +20,7 @@ def torch_generator(rng: Seed) -> torch.Generator:
     """
     if isinstance(rng, torch.Generator):
         return rng
-    return torch.Generator().manual_seed(_draw(rng))
+    return torch.Generator("cpu").manual_seed(_draw(rng))
 
 
 def numpy_generator(rng: Seed) -> np.random.Generator:

@@ -15,6 +15,7 @@ import torch
 
 import sphuni
 from sphuni._budget import budget_share, limited
+from sphuni._devices import on_cpu
 from sphuni._ranks import rank_pool
 from sphuni._rng import seeds
 from sphuni._threads import side_by_side
@@ -36,6 +37,7 @@ __all__ = ["analyze", "compare"]
 _SMALL_ELEMENTS = 1 << 22
 
 
+@on_cpu()
 def analyze(
     model: Any,
     /,

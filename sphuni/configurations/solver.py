@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sphuni._arrays import check_like, like_caller
 from sphuni._budget import require
+from sphuni._devices import on_cpu
 from sphuni._numbers import finite, positive, whole
 from sphuni._result import Result
 from sphuni._rng import numpy_generator
@@ -92,6 +93,7 @@ class OptimizeResult(Result):
     seconds: float
 
 
+@on_cpu()
 def optimize(
     problem: str,
     *,

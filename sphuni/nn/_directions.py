@@ -110,13 +110,13 @@ def _coincident(flat: Tensor, half_space: bool) -> Tensor | None:
 @functools.lru_cache(maxsize=64)
 def _line(d: int) -> Tensor:
     """The vector that rows are projected on to find those that coincide."""
-    generator = torch.Generator().manual_seed(_SEED)
-    return torch.randn(d, generator=generator, dtype=torch.float64)
+    generator = torch.Generator("cpu").manual_seed(_SEED)
+    return torch.randn(d, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def _noise(numbers: Tensor, d: int) -> Tensor:
     """A direction for each row number; it does not depend on the others that are asked for."""
-    generator = torch.Generator()
+    generator = torch.Generator("cpu")
     noise = torch.empty(len(numbers), d, dtype=torch.float32)
     for row, number in zip(noise, numbers.tolist(), strict=True):
         row.normal_(generator=generator.manual_seed(_SEED + 1 + number))

@@ -13,7 +13,7 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import _blockwise, _inductor, _native, _tiles
 from sphuni.pairwise._autograd import connect, mended, wants_gradient
 
-__all__ = ["LARGEST_D", "supports", "too_small", "total"]
+__all__ = ["LARGEST_D", "reason_against", "supports", "total"]
 
 _INDUCTOR_FROM = 5_000  # points
 LARGEST_D = 8
@@ -22,21 +22,29 @@ LARGEST_D = 8
 
 def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
     """Return the reason for refusing a call, or None."""
+    unserved = _unserved(x, y, op)
+    if unserved is not None or all(_native.serves(x, kernel) for kernel in kernels):
+        return unserved
+    return _inductor.compiler_missing()
+
+
+def _unserved(x: Tensor, y: Tensor | None, op: str) -> str | None:
     if op != "sum" or y is not None:
         return "it computes sums over the pairs of one unweighted set only"
     if x.shape[-1] > LARGEST_D:
         return f"d = {x.shape[-1]} is above {LARGEST_D}, where tiles are faster"
-    if all(_native.serves(x, kernel) for kernel in kernels):
-        return None
-    return _inductor.compiler_missing()
+    return None
 
 
-def too_small(x: Tensor, kernels: Sequence[Kernel]) -> str | None:
-    """Why compiling would not repay, or None.
+def reason_against(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
+    """Return the reason why a call is not worth compiling for, or None.
 
     Native loops are compiled once on a machine, in about half a second, and save a millisecond at
     the least number of pairs; torch.compile takes many seconds in every process.
     """
+    unserved = _unserved(x, y, op)
+    if unserved is not None:
+        return unserved
     *batch, n, _ = x.shape
     if all(_native.serves(x, kernel) for kernel in kernels):
         pairs = math.prod(batch) * n**2

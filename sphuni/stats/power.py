@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from sphuni._devices import on_cpu
 from sphuni._numbers import finite, whole
 from sphuni._result import Result
 from sphuni._rng import seeds
@@ -91,6 +92,7 @@ class PowerTable(Result):
         return len(self.results)
 
 
+@on_cpu()
 def power(
     test: str | UniformityTest,
     alternative: str | Callable[..., Any],
@@ -153,6 +155,7 @@ def power(
     return table.results[0]
 
 
+@on_cpu()
 def size(
     test: str | UniformityTest,
     *,
@@ -193,6 +196,7 @@ def size(
     )  # fmt: skip
 
 
+@on_cpu()
 def power_table(
     tests: str | Sequence[str | UniformityTest] = "all",
     alternative: str | Callable[..., Any] = "uniform",

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
+from sphuni._devices import on_cpu
 from sphuni._errors import UnreadableFileError
 from sphuni._files import remove_leftovers, write_text
 from sphuni.training import data, ranks, schema
@@ -129,6 +130,7 @@ class Kind(Protocol):
         """Do one run and return its log; `report` may be called with the rows so far."""
 
 
+@on_cpu()
 def run_task(task: Task) -> Outcome:
     """Do one run, or read its result if it is done already.
 

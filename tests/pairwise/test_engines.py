@@ -483,6 +483,8 @@ def test_explain_says_what_runs_and_why(monkeypatch):
     assert explain(points(1000, 3), kernel=many).engine == "compiled"
     weighted = explain(points(5000, 3), kernel=Riesz(1.0), weights=torch.ones(5000))
     assert "unweighted" in weighted.refused["compiled"]
+    several = explain(points(30, 3), points(3000, 3), kernel=Riesz(1.0), op="rows")
+    assert "unweighted" in several.refused["compiled"]
     named = explain(points(5, 3), kernel=Riesz(1.0), engine="reference")
     assert (named.engine, named.reason) == ("reference", "asked for by name")
     assert explain(points(5000, 3), kernel=Riesz(1.0)).engine == "compiled"

@@ -25,7 +25,7 @@ def check_size(n: Any, d: Any, *, least: int) -> tuple[int, int]:
 
 def evaluate(kernel: Kernel, p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
     """Evaluate the kernel at squared distances p to a point and q to its antipode."""
-    return np.asarray(kernel.value(torch.as_tensor(p), torch.as_tensor(q)).numpy())
+    return np.asarray(kernel.value(torch.from_numpy(p), torch.from_numpy(q)).numpy())
 
 
 def at_cosine(kernel: Kernel, t: float) -> float:

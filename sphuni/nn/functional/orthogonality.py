@@ -217,7 +217,7 @@ def srip(
     if exact:
         return torch.linalg.eigvalsh(residual).abs().amax(dim=-1)
     size = residual.shape[-1]
-    start = torch.rand(size, generator=torch_generator(rng), dtype=torch.float64)
+    start = torch.rand(size, generator=torch_generator(rng), dtype=torch.float64, device="cpu")
     vector = (start if reference else start - 0.5).to(residual).expand(residual.shape[:-1])
     for _ in range(1 if reference else steps):
         vector = unit_rows((residual @ vector[..., None])[..., 0])

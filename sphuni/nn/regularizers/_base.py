@@ -67,7 +67,9 @@ class Objective(nn.Module):
         n = weight.shape[-2]
         if self.rows is None or self.rows >= n:
             return Reading(weight, population, Tensor.add_)
-        chosen = torch.randperm(n, generator=self.generator(weight.device, 1))[: self.rows]
+        chosen = torch.randperm(n, generator=self.generator(weight.device, 1), device="cpu")[
+            : self.rows
+        ]
         chosen = chosen.to(weight.device)
 
         def add_back(into: Tensor, gradient: Tensor) -> Tensor:
@@ -104,7 +106,7 @@ class Objective(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """Return what the state dict keeps beside the buffers."""
-        return torch.tensor([self.seed, self.draws])
+        return torch.tensor([self.seed, self.draws], device="cpu")
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **options: Any

@@ -269,7 +269,7 @@ def _try(method: Method, call: dict[str, Any]) -> None:
     """Evaluate a small weight, so that a bad option is refused here and not in training."""
     widths = call.get("epsilon")
     d = widths.numel() if isinstance(widths, Tensor) and widths.ndim else 2
-    weight = torch.eye(2, d, dtype=torch.float64)
+    weight = torch.eye(2, d, dtype=torch.float64, device="cpu")
     poles = {"poles": weight} if method.function in _POLE_FUNCTIONS else {}
     try:
         with torch.no_grad():

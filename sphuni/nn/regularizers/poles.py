@@ -96,7 +96,12 @@ class Poles(Objective):
     def _fresh(self, batch: int, d: int, like: Tensor) -> Tensor:
         dtype = torch.promote_types(like.dtype, torch.float32)
         noise = torch.randn(
-            batch, self.n_aux, d, generator=self.generator(like.device, 3), dtype=torch.float64
+            batch,
+            self.n_aux,
+            d,
+            generator=self.generator(like.device, 3),
+            dtype=torch.float64,
+            device="cpu",
         )
         return unit_rows(noise).to(like.device, dtype)
 

@@ -157,7 +157,9 @@ class GroupProjection(RandomProjection):
         n, device = weight.shape[-2], weight.device
         generator = self.generator(device, 1, self._drawn())
         size = min(self.size, n)
-        groups = torch.stack([torch.randperm(n, generator=generator)[:size] for _ in range(self.C)])
+        groups = torch.stack(
+            [torch.randperm(n, generator=generator, device="cpu")[:size] for _ in range(self.C)]
+        )
         groups, matrices = groups.to(device), self._matrices(weight)
 
         def add_back(into: Tensor, gradient: Tensor) -> Tensor:
@@ -276,13 +278,15 @@ class LearnedProjection(_Projected):
         n = weight.shape[-2]
         if n <= _PAIRS:
             return weight
-        chosen = torch.randperm(n, generator=self.generator(weight.device, 4))[:_PAIRS]
+        chosen = torch.randperm(n, generator=self.generator(weight.device, 4), device="cpu")[
+            :_PAIRS
+        ]
         return weight.index_select(-2, chosen.to(weight.device))
 
     def _fresh(self, d: int, like: Tensor) -> Tensor:
         dtype = torch.promote_types(like.dtype, torch.float32)
         generator = self.generator(like.device, 5, 0)
-        noise = torch.randn(self.k, d, generator=generator, dtype=torch.float64)
+        noise = torch.randn(self.k, d, generator=generator, dtype=torch.float64, device="cpu")
         return noise.to(like.device, dtype)
 
 
