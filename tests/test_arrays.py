@@ -242,6 +242,12 @@ def test_half_precision_is_held_to_unit_rows(dtype, d):
 
 def test_arrays_that_are_none_or_empty_are_refused():
     with pytest.raises(TypeError, match="points must be an array; got None"):
+        sphuni.potential(np.eye(3), None, kernel=sphuni.Riesz(1.0))
+    with pytest.raises(TypeError, match="missing a required argument: 'points'"):
+        sphuni.riesz_energy()
+    with pytest.raises(TypeError, match=r"riesz_energy\(\) got an unexpected keyword argument 't'"):
+        sphuni.riesz_energy(np.eye(3), t=1)
+    with pytest.raises(TypeError, match="points must be an array; got None"):
         sphuni.stats.uniformity_test(None)
     with pytest.raises(ValueError, match=r"x must have shape \(..., d\) with d >= 1"):
         sphuni.normalize(np.zeros((5, 0)))

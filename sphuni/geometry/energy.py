@@ -249,10 +249,10 @@ def energy(
         if weights is not None:
             raise ValueError("weights must be None where the points are spread over processes")
         return _energy_of_shards(points, kernel, used, reduction=reduction, engine=engine)
-    check_points(points)
+    unit = check_points(points)
     _check_weights(weights, points)
     rows, own = widen(points), None if weights is None else widen(weights)
-    total = pair_reduce(rows, kernel=used, weights=own, engine=engine)
+    total = pair_reduce(rows, kernel=used, weights=own, unit=unit, engine=engine)
     if antipodal:
         opposite = rows.shape[-2] if own is None else own.square().sum(-1)
         total = 2 * total + kernel.at_minus_one * opposite

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from sphuni._arrays import widen
+from sphuni._arrays import unit_to_rounding, widen
 from sphuni._errors import EngineError
 from sphuni._threads import beside_others
 from sphuni.kernels import Kernel
@@ -67,6 +67,7 @@ def pair_reduce(
     kernel: Kernel | Sequence[Kernel],
     op: Op = "sum",
     weights: Tensor | None = None,
+    unit: bool = False,
     engine: Engine = "auto",
 ) -> Tensor:
     r"""Reduce a zonal kernel over pairs of points: the only O(n^2) loop in the library.
@@ -84,6 +85,8 @@ def pair_reduce(
         and `other`, sum_ij w_j K(x_i, y_j). "rows": sum_j w_j K(x_i, y_j) for every i.
     weights : tensor of shape (..., m), optional
         Weights of `other` (of `points` when there is no `other`); default 1.
+    unit : bool, default False
+        Whether `points` are known to have unit rows to within rounding, which spares a look.
     engine : str, default "auto"
         "reference", "blockwise", "compiled" and "triton" go over all pairs; `explain` says which
         one "auto" takes. "compiled" (d <= 8) is native loops, which take half a second to compile
@@ -140,7 +143,8 @@ def pair_reduce(
     kernels = (kernel,) if isinstance(kernel, Kernel) else tuple(kernel)
     decision = _decide(points, other, kernels, op, weights, engine)
     local = _ring.local_rows(points)
-    x = _exactly_unit(_flat(widen(local)))
+    x = _flat(widen(local))
+    x = x if unit else _exactly_unit(x)
     y = None if other is None else _exactly_unit(_flat(widen(other)))
     carrier = points if other is None else other
     w = None if weights is None else weights.to(x.dtype).expand(carrier.shape[:-1])
@@ -303,9 +307,7 @@ def _exactly_unit(points: Tensor) -> Tensor:
         return points
     norms = torch.linalg.vector_norm(points.detach(), dim=-1, keepdim=True)
     low, high = (float(end) for end in torch.aminmax(norms))
-    if max(high - 1, 1 - low) <= 8 * torch.finfo(points.dtype).eps:
-        return points
-    return points / norms
+    return points if unit_to_rounding(low, high, points.dtype) else points / norms
 
 
 def _total(decision: Decision, x: Tensor, kernels: Sequence[Kernel], *, fall_back: bool) -> Tensor:

@@ -75,7 +75,7 @@ def replicated(value: Tensor, points: Any) -> Tensor:
     return DTensor.from_local(value, points.device_mesh, [Replicate()], run_check=False)
 
 
-def agree_on_rows(points: Any, check: Callable[[Tensor], None], asked: str) -> int:
+def agree_on_rows(points: Any, check: Callable[[Tensor], object], asked: str) -> int:
     """Return the number of rows on all ranks; a `ValueError` of `check` is raised on every rank.
 
     `check` is called with the rows of this rank, if there are any. `asked` says what the rank
