@@ -89,7 +89,7 @@ def _peer(row: dict[str, str]) -> str:
 
 
 def _ratio(text: str) -> str:
-    return f"{float(text):.2g}x" if float(text) < 100 else f"{float(text):,.0f}x"
+    return f"{float(text):.2g}x" if float(text) < 99.5 else f"{float(text):,.0f}x"
 
 
 def _seconds(text: str) -> str:
@@ -101,7 +101,9 @@ def _seconds(text: str) -> str:
 
 def _percent(row: dict[str, str]) -> str:
     share = row.get("roofline_fraction")
-    return f"{100 * float(share):.0f} %" if share else ""
+    if not share:
+        return ""
+    return f"{100 * float(share):.0f} %" if float(share) >= 0.01 else "< 1 %"
 
 
 def _exponents(rows: list[dict[str, str]]) -> str:
