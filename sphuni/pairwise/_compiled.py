@@ -1,6 +1,7 @@
 """Small d: the difference-form body compiled for one kernel, by numba or by torch.compile.
 
-Value and gradient come from one pass; second derivatives are handed to the blockwise engine.
+Value and gradient come from one pass, values alone from a shorter one; second derivatives are handed
+to the blockwise engine.
 """
 
 import math

@@ -35,6 +35,8 @@ def within(
     if not native:
         sums, gradients = sums_and_gradients(x, kernels, with_gradient)
         return sums.double(), gradients
+    if not with_gradient:
+        return torch.stack([_native.sums(x, kernel) for kernel in kernels], dim=-1), x.new_zeros(0)
     both = [_native.sums_and_gradients(x, kernel) for kernel in kernels]
     sums = torch.stack([sums for sums, _ in both], dim=-1)
     return sums, torch.stack([forces for _, forces in both]).to(x.dtype)
