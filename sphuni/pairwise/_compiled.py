@@ -1,6 +1,6 @@
 """Small d: the difference-form body compiled for one kernel, by numba or by torch.compile.
 
-Value and gradient come from one pass, values alone from a shorter one; second derivatives are handed
+Value and gradient come from one pass, values alone from a shorter one; second derivatives are left
 to the blockwise engine.
 """
 
