@@ -24,7 +24,7 @@ import sphuni
 from sphuni._files import write_bytes, write_text
 from sphuni.configurations import OptimizeResult, optimize
 from sphuni.configurations.problems import find_record
-from sphuni.kernels import Dirichlet, Gaussian, Riesz
+from sphuni.kernels import Gaussian
 
 __all__ = ["PIECES", "Piece", "main"]
 
@@ -175,7 +175,7 @@ def describe(piece: Piece, result: OptimizeResult, seconds: float) -> dict[str, 
         "antipodal": "false",
         "value": repr(result.value),
         "digits": digits(result, second),
-        "status": status(piece, result.n, result.value),
+        "status": status(result),
         "source": f"sphuni atlas, {result.starts} starts from seed {result.seed}",
         "doi": "",
         "hits": result.hits,
@@ -195,26 +195,11 @@ def describe(piece: Piece, result: OptimizeResult, seconds: float) -> dict[str, 
     }
 
 
-def status(piece: Piece, n: int, value: float) -> str:
+def status(result: OptimizeResult) -> str:
     """Whether a value is proven, as it equals a certified bound that is attained, or putative."""
-    bound = _bound(piece, n)
-    reached = abs(value - bound.value) <= 1e-10 * max(1.0, abs(value))
-    return "proven" if bound.attained and reached else "putative"
-
-
-def _bound(piece: Piece, n: int) -> Any:
-    problem, d = piece.problem, piece.d
-    if problem == "covering":
-        return sphuni.covering_bound(n, d)
-    if problem == "tammes":
-        return sphuni.separation_bound(n, d)
-    if problem == "thomson":
-        return sphuni.energy_bound(n, d, kernel=Riesz(1.0))
-    if problem == "polarization" and piece.s is not None:
-        return sphuni.polarization_bound(n, d, s=piece.s)
-    degree = math.isqrt(n) - 1
-    kernel = Gaussian(piece.s) if piece.s else Dirichlet(degree)
-    return sphuni.logdet_bound(n, d, kernel=kernel)
+    certificate = result.certificate
+    reached = abs(result.value - certificate.bound) <= 1e-10 * max(1.0, abs(result.value))
+    return "proven" if certificate.bound_attained and reached else "putative"
 
 
 def second_evaluation(result: OptimizeResult) -> tuple[float | None, float | None]:

@@ -224,8 +224,10 @@ def _chosen(
     """The columns asked for, or those that the layout needs."""
     import numpy as np
 
+    from sphuni.analysis.readers import is_index
+
     numeric = [j for j in range(values.shape[1]) if not np.isnan(values[:, j]).all()]
-    if layout.columns is None and names and not names[0] and _is_index(values[:, 0]):
+    if layout.columns is None and names and not names[0] and is_index(values[:, 0]):
         numeric.remove(0)
     needed = {"lonlat": 2, "colatitude": 2, "angles": 1}.get(layout.kind)
     if layout.columns is not None:
@@ -254,13 +256,6 @@ def _chosen(
         where = f"column {names[empty[0]] if names else empty[0] + 1}" if empty else "the file"
         raise UsageError(f"{where} holds no numbers")
     return kept
-
-
-def _is_index(column: "np.ndarray") -> bool:
-    """Whether a column is whole numbers, each of them once, as data frames number their rows."""
-    import numpy as np
-
-    return bool((column == np.floor(column)).all()) and len(np.unique(column)) == len(column)
 
 
 def _by_name(names: list[str], kind: str) -> list[int]:

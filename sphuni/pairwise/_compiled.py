@@ -38,7 +38,7 @@ def _unserved(x: Tensor, y: Tensor | None, op: str) -> str | None:
 
 
 def reason_against(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
-    """Return the reason why a call is not worth compiling for, or None.
+    """Return the reason why a call cannot be compiled for, or is not worth it, or None.
 
     Native loops are compiled once on a machine, in about half a second, and save a millisecond at
     the least number of pairs; torch.compile takes many seconds in every process.
@@ -52,8 +52,9 @@ def reason_against(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: s
         fewest = _native.fewest_pairs(kernels)
         small = f"{pairs} ordered pairs are fewer than {fewest}"
         return f"{small}: compiling would not repay" if pairs < fewest else None
-    small = f"n = {n} is below {_INDUCTOR_FROM}"
-    return f"{small}: compiling would not repay" if n < _INDUCTOR_FROM else None
+    if n < _INDUCTOR_FROM:
+        return f"n = {n} is below {_INDUCTOR_FROM}: compiling would not repay"
+    return _inductor.compiler_missing()
 
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:

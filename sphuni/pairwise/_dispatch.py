@@ -281,7 +281,6 @@ def _choose(
             return Decision("triton", "large n and d on a GPU", refused)
         refused["triton"] = why_not
     why_not = _compiled.reason_against(points, other, kernels, shape_op)
-    why_not = why_not or _compiled.supports(points, other, kernels, shape_op)
     if why_not is None:
         return Decision("compiled", "small d and many pairs", refused)
     return Decision("blockwise", "tiles serve every call", {"compiled": why_not, **refused})

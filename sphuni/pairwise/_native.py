@@ -24,8 +24,6 @@ __all__ = [
     "compile_for",
     "fewest_pairs",
     "has_loops",
-    "lane_loops",
-    "pair_loops",
     "serves",
     "sums",
     "sums_and_gradients",
@@ -138,16 +136,6 @@ def _by_lanes(kernel: Kernel, points: Array, forces: bool) -> tuple[Array, Array
     groups = [slice(start, min(start + _LANES, b)) for start in range(0, b, _LANES)]
     _schedule.run_rounds(work, [groups], parallel=b * n * n > _LANES << 14)
     return sums, gradients
-
-
-def pair_loops(kernel: Kernel, d: int, dtype: np.dtype[Any]) -> Callable[..., None]:
-    """Compile the loops over one tile: see `_loops.tile`."""
-    return compile_for(_loops.tile, kernel, d, dtype, True)
-
-
-def lane_loops(kernel: Kernel, d: int, dtype: np.dtype[Any], width: int) -> Callable[..., None]:
-    """Compile the loops over `width` sets side by side: see `_loops.lanes`."""
-    return compile_for(_loops.lanes, kernel, d, dtype, width, True)
 
 
 @functools.lru_cache(maxsize=256)

@@ -2,6 +2,6 @@
 
 from sphuni.analysis.readers._dispatch import read_tensors
 from sphuni.analysis.readers._model import LeftOut, LoadedModel, ReadLimits
-from sphuni.analysis.readers._points import read_points
+from sphuni.analysis.readers._points import is_index, read_points
 
-__all__ = ["LeftOut", "LoadedModel", "ReadLimits", "read_points", "read_tensors"]
+__all__ = ["LeftOut", "LoadedModel", "ReadLimits", "is_index", "read_points", "read_tensors"]

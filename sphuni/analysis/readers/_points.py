@@ -14,7 +14,7 @@ from sphuni.analysis.readers._dispatch import read_tensors
 from sphuni.analysis.readers._folders import check_regular
 from sphuni.analysis.readers._model import ReadLimits, first_line, reading, shown
 
-__all__ = ["read_points"]
+__all__ = ["is_index", "read_points"]
 
 _TEXT = {".csv": ",", ".tsv": "\t", ".txt": None}
 _ENCODING = "utf-8-sig"  # spreadsheets begin a file with a byte-order mark
@@ -94,7 +94,7 @@ def _text(path: Path, delimiter: str | None, limits: ReadLimits) -> Tensor:
             array = np.loadtxt(
                 path, delimiter=delimiter, ndmin=2, skiprows=skipped, encoding=_ENCODING
             )
-        if first_name == "" and array.size and _is_index(array[:, 0]):
+        if first_name == "" and array.size and is_index(array[:, 0]):
             array = array[:, 1:]
     except (ValueError, UnicodeDecodeError) as error:
         raise UnreadableFileError(
@@ -105,8 +105,8 @@ def _text(path: Path, delimiter: str | None, limits: ReadLimits) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _is_index(column: np.ndarray) -> bool:
-    """Whether a column is whole numbers, each of them once."""
+def is_index(column: np.ndarray) -> bool:
+    """Whether a column is whole numbers, each of them once, as data frames number their rows."""
     return bool((column == np.floor(column)).all()) and len(np.unique(column)) == len(column)
 
 
