@@ -17,8 +17,8 @@ from sphuni.pairwise._autograd import connect, mended, wants_gradient
 __all__ = ["LARGEST_D", "reason_against", "supports", "total"]
 
 _INDUCTOR_FROM = 5_000  # points
-LARGEST_D = 8
-"""Dimensions in which loops over differences are faster than tiles of products."""
+LARGEST_D = _tiles.DIRECT_DIMENSION
+"""Beyond it tiles of products are faster than loops over differences."""
 
 
 def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:

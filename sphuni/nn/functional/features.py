@@ -1,11 +1,10 @@
 """Uniformity of features: losses on a batch of embeddings."""
 
-import math
 
 import torch
 from torch import Tensor
 
-from sphuni._numbers import finite
+from sphuni._numbers import check_at_least_one, finite
 from sphuni.geometry.separation import nearest_distances
 from sphuni.kernels import Gaussian, Kernel
 from sphuni.nn._directions import directions, unit
@@ -15,7 +14,7 @@ from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
 from sphuni.sphere import root
 
-__all__ = ["alignment", "check_alpha", "koleo", "uniformity"]
+__all__ = ["alignment", "koleo", "uniformity"]
 
 _FLOOR = 1e-8
 
@@ -112,18 +111,12 @@ def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0, preset: Preset = "
         raise ValueError(
             f"x and y must hold one pair per row; got {tuple(x.shape)} and {tuple(y.shape)}"
         )
-    check_alpha(alpha)
+    check_at_least_one("alpha", alpha)
     with torch.autocast(x.device.type, enabled=False):
         used = widen if check_preset(preset) == "reference" else unit
         difference = used(x) - used(y)
         squared = difference.square().sum(-1)
         return (squared if alpha == 2 else root(squared) ** alpha).mean(-1)
-
-
-def check_alpha(alpha: float) -> None:
-    """Refuse exponents that are not, by comparisons alone, which torch.compile can trace."""
-    if not 1 <= alpha < math.inf:
-        raise ValueError(f"alpha must be {'finite' if alpha > 1 else 'at least 1'}; got {alpha}")
 
 
 @in_full_precision

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from sphuni._numbers import finite
+from sphuni._numbers import check_at_least_one, finite
 from sphuni.nn.layers.angular import angular
 
-__all__ = ["LambdaAnneal", "check_g", "check_m", "psi"]
+__all__ = ["LambdaAnneal", "check_g", "psi"]
 
 _G = ("cosine", "linear", "sigmoid")
 
@@ -17,12 +17,6 @@ def check_g(g: str) -> None:
     """Refuse unknown functions of the angle."""
     if g not in _G:
         raise ValueError(f"g must be one of {', '.join(map(repr, _G))}; got {g!r}")
-
-
-def check_m(m: float) -> None:
-    """Refuse margins that are not, by comparisons alone, which torch.compile can trace."""
-    if not 1 <= m < math.inf:
-        raise ValueError(f"m must be {'finite' if m > 1 else 'at least 1'}; got {m}")
 
 
 def psi(theta: Tensor, m: float, *, g: str = "cosine", k: float = 0.3) -> Tensor:
@@ -61,7 +55,7 @@ def psi(theta: Tensor, m: float, *, g: str = "cosine", k: float = 0.3) -> Tensor
     -7.0
     """
     check_g(g)
-    check_m(m)
+    check_at_least_one("m", m)
     angle = m * theta
     j = torch.floor(angle.detach() / math.pi).clamp(0, math.ceil(m) - 1)
     return angular(angle - math.pi * j, g, k=k) - 2 * j

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from sphuni._budget import require
-from sphuni._numbers import whole
+from sphuni._numbers import check_at_least_one, whole
 from sphuni.nn._precision import widen
 from sphuni.nn._preset import Preset, check_preset
 from sphuni.nn.functional import alignment
-from sphuni.nn.functional.features import check_alpha
 from sphuni.nn.losses._labels import check_labels
 from sphuni.sphere import root
 
@@ -182,7 +181,7 @@ class AlignmentLoss(nn.Module):
 
     def __init__(self, alpha: float = 2.0, *, preset: Preset = "paper") -> None:
         super().__init__()
-        check_alpha(alpha)
+        check_at_least_one("alpha", alpha)
         check_preset(preset)
         self.alpha, self.preset = alpha, preset
 

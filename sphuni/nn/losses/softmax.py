@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
-from sphuni._numbers import finite, positive, whole
+from sphuni._numbers import check_at_least_one, finite, positive, whole
 from sphuni.nn._directions import unit
 from sphuni.nn._precision import widen
 from sphuni.nn.layers._lengths import tamed
 from sphuni.nn.layers.angular import angular, safe_angle
 from sphuni.nn.losses._labels import check_labels
-from sphuni.nn.losses.margin import check_g, check_m, psi
+from sphuni.nn.losses.margin import check_g, psi
 from sphuni.sphere import root
 
 __all__ = [
@@ -76,7 +76,7 @@ def angular_logits(
             [0., 2.]])
     """
     check_g(g)
-    check_m(m)
+    check_at_least_one("m", m)
     _check_scale(scale)
     if not 0 <= mix < math.inf:
         raise ValueError(f"mix, which anneal returns, must be finite, at least 0; got {mix}")
@@ -218,7 +218,7 @@ class GASoftmaxLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_g(g)
-        check_m(finite("m", m))
+        check_at_least_one("m", finite("m", m))
         positive("k", k)
         _check_scale(scale)
         _check_smoothing(label_smoothing)

@@ -67,10 +67,7 @@ class Objective(nn.Module):
         n = weight.shape[-2]
         if self.rows is None or self.rows >= n:
             return Reading(weight, population, Tensor.add_)
-        chosen = torch.randperm(n, generator=self.generator(weight.device, 1), device="cpu")[
-            : self.rows
-        ]
-        chosen = chosen.to(weight.device)
+        chosen = self.random_rows(weight, self.rows, stream=1)
 
         def add_back(into: Tensor, gradient: Tensor) -> Tensor:
             return into.index_add_(-2, chosen, gradient)
@@ -103,6 +100,12 @@ class Objective(nn.Module):
             entropy.append(rank)
         state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
         return torch.Generator(device=device).manual_seed(int(state >> 1))
+
+    def random_rows(self, weight: Tensor, count: int, stream: int) -> Tensor:
+        """Indices (count,) of different rows of a weight, the same at every call of one draw."""
+        generator = self.generator(weight.device, stream)
+        order = torch.randperm(weight.shape[-2], generator=generator, device="cpu")
+        return order[:count].to(weight.device)
 
     def get_extra_state(self) -> Tensor:
         """Return what the state dict keeps beside the buffers."""

@@ -275,13 +275,9 @@ class LearnedProjection(_Projected):
 
     def _subset(self, weight: Tensor) -> Tensor:
         """At most 128 random rows: their pairs estimate the mean over all pairs."""
-        n = weight.shape[-2]
-        if n <= _PAIRS:
+        if weight.shape[-2] <= _PAIRS:
             return weight
-        chosen = torch.randperm(n, generator=self.generator(weight.device, 4), device="cpu")[
-            :_PAIRS
-        ]
-        return weight.index_select(-2, chosen.to(weight.device))
+        return weight.index_select(-2, self.random_rows(weight, _PAIRS, stream=4))
 
     def _fresh(self, d: int, like: Tensor) -> Tensor:
         dtype = torch.promote_types(like.dtype, torch.float32)
