@@ -1,6 +1,5 @@
 """Uniformity of features: losses on a batch of embeddings."""
 
-
 import torch
 from torch import Tensor
 
