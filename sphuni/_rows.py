@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 __all__ = ["numpy_directions", "numpy_rows"]
 
 _SLACK, _SLACK_OF_BFLOAT16, _ROUNDING = 1e-3, 2.0**-5, 1e-12
+_NOT_REAL = "cbSU"
+"""Kinds of dtype that NumPy would turn into numbers without a word."""
 
 
 def numpy_rows(
@@ -18,13 +20,17 @@ def numpy_rows(
     Raises
     ------
     TypeError
-        If they are no array.
+        If they are no array of real numbers, or some are masked.
     ValueError
         If there are fewer than `least`, they have another dimension than `d` or less than 2, or
         one is not of unit length to three digits (to its own digits, where these are bfloat16).
     """
     points = getattr(points, "points", points)
-    given = points.detach().cpu().double().numpy() if hasattr(points, "detach") else points
+    if np.ma.is_masked(points):
+        raise TypeError("points must not hold masked entries; drop those rows first")
+    given = np.asarray(_off_torch(points))
+    if given.dtype.kind in _NOT_REAL:
+        raise TypeError(f"points must be an array of real numbers; got dtype {given.dtype}")
     try:
         rows = np.asarray(given, dtype=np.float64)
     except TypeError as error:
@@ -52,3 +58,11 @@ def numpy_directions(points: Any, *, d: int | None = None, least: int = 1) -> ND
     rows = numpy_rows(points, d=d, least=least)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / lengths) if np.abs(lengths - 1).max() > _ROUNDING else rows
+
+
+def _off_torch(points: Any) -> Any:
+    """The values of a tensor, in float64 as NumPy has no bfloat16; others as they are."""
+    if not hasattr(points, "detach"):
+        return points
+    values = points.detach().cpu()
+    return values.double().numpy() if values.is_floating_point() else values.numpy()

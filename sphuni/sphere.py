@@ -99,7 +99,7 @@ def chordal_distance(x: Tensor, y: Array, /) -> Tensor:
     gradient at coincident points is zero.
     """
     _check_rows(x, y)
-    return _norm(x - y)
+    return _norm(widen(x) - widen(y)).to(x.dtype)
 
 
 @array_function("y")
@@ -137,7 +137,7 @@ def geodesic_distance(x: Tensor, y: Array, /) -> Tensor:
     for name, rows in (("x", x), ("y", y)):
         if rows.numel() > 0:
             check_points(torch.atleast_2d(rows), name=name)
-    return angles(x, y)
+    return angles(widen(x), widen(y)).to(x.dtype)
 
 
 def angles(x: Tensor, y: Tensor) -> Tensor:
@@ -171,7 +171,8 @@ def project_tangent(x: Tensor, v: Array, /) -> Tensor:
     array([0., 4.])
     """
     _check_rows(x, v, "v")
-    return v - (v * x).sum(dim=-1, keepdim=True) * x
+    at, along = widen(x), widen(v)
+    return (along - (along * at).sum(dim=-1, keepdim=True) * at).to(x.dtype)
 
 
 @array_function("v")
@@ -195,8 +196,9 @@ def exponential_map(x: Tensor, v: Array, /) -> Tensor:
     array([0., 1.])
     """
     _check_rows(x, v, "v")
-    length = _norm(v).unsqueeze(-1)
-    return torch.cos(length) * x + torch.sinc(length / torch.pi) * v
+    at, along = widen(x), widen(v)
+    length = _norm(along).unsqueeze(-1)
+    return (torch.cos(length) * at + torch.sinc(length / torch.pi) * along).to(x.dtype)
 
 
 def random_rotation(d: int, *, rng: Seed = None) -> Tensor:

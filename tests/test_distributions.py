@@ -6,6 +6,7 @@ import torch
 from scipy import special, stats
 
 from sphuni import distributions as D
+from sphuni import geodesic_distance, normalize
 
 CASES = [
     (D.random_points, {}),
@@ -83,6 +84,13 @@ def test_mean_direction_may_be_anywhere():
     mu = np.array([1.0, -2.0, 2.0]) / 3
     x = D.von_mises_fisher(500, 3, kappa=500.0, mu=3 * mu, rng=0)
     assert float((x @ mu).min()) > 0.95
+
+
+@pytest.mark.parametrize("aside", [1e-4, 1e-9, 0.0])
+def test_narrow_laws_sit_at_a_mean_direction_beside_the_last_axis(aside):
+    mu = normalize([aside, 0.0, 1.0])
+    rows = D.uniform_cap(100, 3, angle=1e-12, mu=mu, rng=0)
+    assert geodesic_distance(rows, mu).max() <= 1e-12 + 4 * np.finfo(float).eps
 
 
 def test_clusters_sit_at_their_centres():

@@ -222,3 +222,22 @@ def test_rows_that_do_not_fit_are_refused(function):
 def test_rotations_want_a_dimension(d, error):
     with pytest.raises(error, match="d must be"):
         sphere.random_rotation(d)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_distances_and_tangents_of_half_precision_are_rounded_once(dtype):
+    generator = torch.Generator().manual_seed(0)
+    x = sphuni.normalize(torch.randn(200, 512, generator=generator)).to(dtype)
+    v = (x.float() * 8 + torch.randn(200, 512, generator=generator)).to(dtype)
+    close = torch.tensor([[1.0, 0.0], [1.0, 1e-4]], dtype=dtype)
+    moves = (sphuni.sphere.project_tangent, sphuni.sphere.exponential_map)
+    calls = [(move, x, v) for move in moves]
+    for distance in (sphuni.chordal_distance, sphuni.geodesic_distance):
+        calls += [(distance, x, x.roll(1, 0)), (distance, close[:1], close[1:])]
+    for function, first, second in calls:
+        found = function(first, second)
+        assert found.dtype == dtype
+        # rows rounded to half precision are not unit rows of double precision
+        inner = sphuni.sphere.angles if function is sphuni.geodesic_distance else function
+        exact = inner(first.double(), second.double())
+        torch.testing.assert_close(found.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-6)

@@ -110,7 +110,10 @@ def tangent_normal(
 def reflect(rows: np.ndarray, axis: np.ndarray) -> np.ndarray:
     """Householder reflection that swaps the last axis and the unit vectors `axis`."""
     v = -axis.copy()
-    v[..., -1] += 1.0
+    last = axis[..., -1]
+    # beside the last axis 1 - last would have few digits, or none
+    sine_squared = np.sum(axis[..., :-1] ** 2, axis=-1)
+    v[..., -1] = np.where(last > 0, sine_squared / (1.0 + np.abs(last)), 1.0 - last)
     square = np.sum(v * v, axis=-1, keepdims=True)
     share = 2.0 * np.sum(v * rows, axis=-1, keepdims=True) / np.where(square > 0, square, 1.0)
     return np.asarray(rows - share * v)

@@ -8,6 +8,7 @@ import scipy
 __all__ = ["Hemisphere", "closed_hemisphere"]
 
 _ZERO = 1e-9
+_DEPENDENT = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,17 +58,38 @@ def _least_norm_weights(points: np.ndarray) -> np.ndarray:
 
     Minimising |X^T u|^2 + (sum u - 1)^2 over u >= 0 gives a multiple of those weights. Where the
     unconstrained combination of independent rows is already non-negative (nearly orthogonal rows,
-    the usual case for n <= d) one linear solve replaces the active-set search.
+    the usual case for n <= d) one factorisation replaces the active-set search. That search loses
+    the digits of rows in a small cap, which the rows that it has chosen give back.
     """
     n, d = points.shape
     if float(np.linalg.norm(points.mean(axis=0))) < 1e-14:
         return np.full(n, 1 / n)
-    if n <= d and np.linalg.matrix_rank(points) == n:
-        weights = np.linalg.solve(points @ points.T, np.ones(n))
-        if weights.min() >= 0:
-            return np.asarray(weights / weights.sum())
+    if n <= d and (weights := _equidistant_weights(points)) is not None:
+        return weights
     system = np.vstack([points.T, np.ones(n)])
     target = np.zeros(d + 1)
     target[-1] = 1.0
     weights, _ = scipy.optimize.nnls(system, target, maxiter=30 * max(n, d))
+    chosen = np.flatnonzero(weights)
+    if len(chosen) <= d and (refined := _equidistant_weights(points[chosen])) is not None:
+        weights[chosen] = refined
     return np.asarray(weights / weights.sum())
+
+
+def _equidistant_weights(points: np.ndarray) -> np.ndarray | None:
+    """Weights, of sum 1, of the point of the rows' plane that is nearest to the origin.
+
+    It is at one angle to all rows. None where a weight is negative, or not determined. By
+    differences of unit rows, whose inner products would not tell close ones apart.
+    """
+    chords = points[1:] - points[0]
+    factor = np.linalg.qr(chords.T, mode="r")
+    pivots = np.abs(np.diagonal(factor))
+    if np.any(pivots <= _DEPENDENT * pivots.max(initial=0.0)):
+        return None
+    half = 0.5 * np.einsum("ij,ij->i", chords, chords)  # minus the cosines of chords and first row
+    others = half
+    for trans in ("T", "N"):
+        others = scipy.linalg.solve_triangular(factor, others, trans=trans)
+    weights = np.append(1 - others.sum(), others)
+    return weights if weights.min() >= 0 else None

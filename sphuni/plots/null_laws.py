@@ -24,6 +24,8 @@ _TEST = "bingham"
 _GRID = 400
 _MOST_BINS = 80
 _DOUBLINGS = 200
+_HEADROOM = 1.25
+"""Height of the picture over that of the curve: the statistic is written above it."""
 
 
 def null_density(
@@ -85,7 +87,7 @@ def null_density(
     _mark(axes, statistic, upper, lower, density.max(), color)
     law = "simulated" if choice.kind == "monte-carlo" else choice.kind
     axes.set(xlabel=f"statistic of {built.name}, n = {n}, d = {d}", ylabel=f"null density ({law})")
-    axes.set_ylim(0, None)
+    axes.set_ylim(0, _HEADROOM * density.max())
     axes.locator_params(axis="x", nbins=6)
     tidy(axes)
     return figure_of(axes)
@@ -228,6 +230,7 @@ def _mark(
     left, right = axes.get_xlim()
     side = -1 if statistic > 0.75 * right + 0.25 * left else 1
     axes.annotate(
-        text, xy=(statistic, 0.9 * top), xytext=(6 * side, 0), textcoords="offset points",
-        ha="left" if side > 0 else "right", va="center", color=color,
+        text, xy=(statistic, 1.0), xycoords=axes.get_xaxis_transform(),
+        xytext=(6 * side, 0), textcoords="offset points",
+        ha="left" if side > 0 else "right", va="top", color=color,
     )  # fmt: skip

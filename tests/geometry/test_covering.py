@@ -231,3 +231,27 @@ def test_a_mesh_ratio_that_is_a_bound_says_so():
     assert caught[0].filename == __file__
     with pytest.warns(sphuni.NumericalWarning, match=message):
         sphuni.mesh_ratio(np.stack([points, np.vstack([points[:-1], points[:1]])]))
+
+
+@pytest.mark.parametrize("apart", [1e-7, 1e-9, 1e-11])
+def test_close_points_among_few_have_the_radius_of_one(apart):
+    points = np.eye(5)[:3]
+    points[1] = sphuni.normalize(points[0] + apart * points[1])
+    result = sphuni.covering_radius(points)
+    assert result.radius == pytest.approx(3 * np.pi / 4, abs=apart)
+    assert depth(points, result.witness) == pytest.approx(result.radius, abs=apart)
+
+
+def test_collapsed_points_have_a_covering_radius(rng):
+    points = sphuni.normalize(np.ones(4) + 1e-8 * rng.standard_normal((4, 4)))
+    result = sphuni.covering_radius(points)
+    assert result.radius == pytest.approx(np.pi, abs=1e-7)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize(("n", "d"), [(3, 2), (4, 5), (9, 3)])
+def test_witnesses_of_points_in_a_small_cap_are_as_deep_as_the_radius(n, d, spread, rng):
+    flat = spread * rng.standard_normal((n, d))
+    points = sphuni.normalize(sphuni.random_points(1, d, rng=rng) + flat)
+    result = sphuni.covering_radius(points)
+    assert depth(points, result.witness) == pytest.approx(result.radius, rel=0, abs=2e-14)

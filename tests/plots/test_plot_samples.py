@@ -338,3 +338,33 @@ def test_a_report_takes_the_results_of_tests():
 def test_points_of_a_result_are_drawn():
     found = optimize("thomson", n=12, d=3, restarts=2, rng=0)
     assert len(dots(plots.mollweide(found))) == 12
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (np.ma.masked_less(np.eye(3), 0.5), "must not hold masked entries; drop those rows"),
+        (np.eye(3) + 1j, "must be an array of real numbers; got dtype complex128"),
+        (torch.eye(3) + 1j, "must be an array of real numbers; got dtype complex64"),
+        (np.eye(3) > 0, "must be an array of real numbers; got dtype bool"),
+        (np.eye(3).astype(str), "must be an array of real numbers; got dtype <U"),
+    ],
+    ids=["masked", "complex", "complex tensor", "truth values", "text"],
+)
+def test_what_is_not_real_numbers_is_not_drawn(points, message):
+    for draw in (plots.sphere, plots.projected_ecdf):
+        with pytest.raises(TypeError, match=f"points {message}"):
+            draw(points)
+
+
+@pytest.mark.parametrize(("n", "d", "seed"), [(40, 50, 0), (12, 3, 0), (12, 3, 4)])
+def test_the_statistic_is_written_above_the_null_density(n, d, seed):
+    figure = plots.null_density(random_points(n, d, rng=seed))
+    axes = figure.axes[0]
+    figure.canvas.draw()
+    curve = max(
+        [line.get_ydata().max() for line in axes.lines if len(line.get_xdata()) > 2]
+        + [patch.get_data().values.max() for patch in axes.patches]
+    )
+    foot = axes.texts[0].get_window_extent().y0
+    assert foot > axes.transData.transform((0.0, curve))[1]
