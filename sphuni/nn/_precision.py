@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Concatenate, ParamSpec
 
 import torch
@@ -10,7 +11,16 @@ from torch import Tensor
 from sphuni._arrays import HALF
 from sphuni._transforms import is_transformed, transformed
 
-__all__ = ["bounded", "check_weight", "in_full_precision", "like_input", "nothing", "widen"]
+__all__ = [
+    "autocasts",
+    "bounded",
+    "check_weight",
+    "in_full_precision",
+    "like_input",
+    "nothing",
+    "outside_autocast",
+    "widen",
+]
 
 P = ParamSpec("P")
 
@@ -63,12 +73,22 @@ def bounded(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     return wide
 
 
+def autocasts(x: Tensor) -> bool:
+    """Whether autocast is on where `x` lies; there is none for tensors without values."""
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
+
+
+def outside_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Where `x` is computed with as it is; layers are asked for shapes on the meta device too."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
+
+
 def like_input(answer: Tensor, x: Tensor) -> Tensor:
     """What a layer that computes in float32 or more returns for `x`, in the dtype of `x`.
 
     Autocast casts by itself wherever it is wanted, so there the digits are kept.
     """
-    return answer if torch.is_autocast_enabled(x.device.type) else answer.to(x.dtype)
+    return answer if autocasts(x) else answer.to(x.dtype)
 
 
 def nothing(weight: Tensor) -> Tensor:

@@ -72,12 +72,21 @@ class Conversion:
         """Put the original layers back, with the weights as they are now; return the model.
 
         Layers that were exchanged for others since the conversion stay as they are.
+
+        Raises
+        ------
+        ValueError
+            If the weight of a sphere layer has been parametrized or pruned; nothing is changed.
         """
         originals = {id(sphere): original for sphere, original in self._originals}
-        for name, sphere in list(self.model.named_modules(remove_duplicate=False)):
-            original = originals.get(id(sphere))
-            if original is None:
-                continue
+        found = [
+            (name, sphere, originals[id(sphere)])
+            for name, sphere in self.model.named_modules(remove_duplicate=False)
+            if id(sphere) in originals
+        ]
+        for name, sphere, _ in found:
+            _check_stored(name, sphere)
+        for name, sphere, original in found:
             original.weight = sphere.weight
             original.bias = sphere.bias
             original.train(sphere.training)
@@ -247,6 +256,17 @@ def no_decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any
         {"params": decay, "weight_decay": weight_decay},
         {"params": free, "weight_decay": 0.0},
     ]
+
+
+def _check_stored(name: str, module: nn.Module) -> None:
+    """Refuse a layer whose weight or bias is computed, as it has none to hand over."""
+    for leaf in ("weight", "bias"):
+        if leaf not in module._parameters:
+            raise ValueError(
+                f"revert hands over what is stored, but {leaf!r} of layer {name!r} is computed. "
+                "Make it plain first, with torch.nn.utils.parametrize.remove_parametrizations("
+                f"layer, {leaf!r}) or torch.nn.utils.prune.remove(layer, {leaf!r})"
+            )
 
 
 def project_(model: nn.Module) -> None:

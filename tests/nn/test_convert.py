@@ -29,6 +29,7 @@ class Residual(nn.Module):
 
 def test_conversion_keeps_weights_and_keys_reports_and_reverts():
     model = Residual()
+    nn.init.constant_(model.hidden.bias, 2.0)  # or its relus may all be dead, before and after
     keys, parameters = list(model.state_dict()), [id(p) for p in model.parameters()]
     x = torch.randn(2, 3, 6, 6, generator=GEN().manual_seed(0))
     before = copy.deepcopy(model).eval()(x)
@@ -132,6 +133,19 @@ def test_an_output_of_one_row_is_kept_and_no_other_layer(output_layer):
     model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 5), nn.Linear(5, 1))
     snn.convert_to_sphere(model, output_layer=output_layer)
     assert snn.conversion_of(model).kept == (("2", "the classifier"),)
+
+
+def test_layers_whose_weight_is_computed_since_are_reverted_when_it_is_plain_again():
+    model = snn.convert_to_sphere(nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 5), nn.Linear(5, 2)))
+    nn.utils.parametrizations.weight_norm(model[1])
+    with pytest.raises(ValueError, match=r"'weight' of layer '1' is computed\. Make it"):
+        snn.conversion_of(model).revert()
+    assert isinstance(model[0], snn.SphereLinear)
+    nn.utils.parametrize.remove_parametrizations(model[1], "weight")
+    weight = model[1].weight
+    snn.conversion_of(model).revert()
+    assert [type(layer) for layer in model] == [nn.Linear] * 3
+    assert model[1].weight is weight
 
 
 def test_layers_that_were_exchanged_since_are_not_reverted():

@@ -1,6 +1,7 @@
 """The hook in training loops: schedules, precision, copies and state."""
 
 import copy
+import functools
 import pickle
 
 import pytest
@@ -151,6 +152,23 @@ def test_state_dict_continues_the_inner_problem(method):
     fresh = one()
     fresh.load_state_dict(state)
     assert [fresh().item() for _ in range(2)] == expected
+
+
+@pytest.mark.parametrize("seed", [1 << 53, (1 << 63) - 1])
+def test_a_large_seed_can_be_saved_and_goes_on(seed):
+    model = net()
+    reg = snn.regularize(model, "rp-comhe", k=4, seed=seed)
+    reg()
+    fresh = snn.regularize(model, "rp-comhe", k=4)
+    fresh.load_state_dict(reg.state_dict())
+    assert torch.equal(fresh(), reg())
+    assert len({one.seed for one in reg.objectives}) == len(reg.objectives)
+
+
+def test_a_seed_that_could_not_be_saved_is_refused():
+    for build in (snn.build, functools.partial(snn.regularize, net())):
+        with pytest.raises(ValueError, match=f"seed must be below 2.63; got {1 << 63}"):
+            build("hs-mhe", seed=1 << 63)
 
 
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])

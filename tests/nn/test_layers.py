@@ -182,7 +182,14 @@ def test_inward_scale():
         snn.InwardScale(1.0)(torch.ones(2, 3, dtype=torch.long))
 
 
-@pytest.mark.parametrize("make", [lambda: snn.InwardScale(3.0), lambda: snn.SphereLinear(5, 4)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: snn.InwardScale(3.0),
+        lambda: snn.SphereLinear(5, 4),
+        lambda: snn.SphereRNNCell(5, 4),
+    ],
+)
 def test_inputs_too_large_to_square_have_an_angle_too(make):
     layer, x = make(), rand(3, 5).float()
     for size in (1e20, 1e30, 1e37):
@@ -236,15 +243,15 @@ def test_empty_batches_give_empty_answers(groups):
     assert snn.SphereLinear(3, 4)(torch.zeros(0, 3)).shape == (0, 4)
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: snn.SphereLinear(16, 3),
-        lambda: snn.SphereConv2d(4, 3, 2),
-        lambda: snn.SphereConvTranspose2d(4, 6, 2, groups=2),
-        lambda: snn.SphereRNNCell(16, 3),
-    ],
-)
+LAYERS = [
+    lambda: snn.SphereLinear(16, 3),
+    lambda: snn.SphereConv2d(4, 3, 2),
+    lambda: snn.SphereConvTranspose2d(4, 6, 2, groups=2),
+    lambda: snn.SphereRNNCell(16, 3),
+]
+
+
+@pytest.mark.parametrize("make", LAYERS)
 def test_half_precision_does_not_overflow(make):
     layer = make().half()
     shape = (2, 16) if isinstance(layer, snn.SphereLinear | snn.SphereRNNCell) else (2, 4, 5, 5)
@@ -256,6 +263,34 @@ def test_half_precision_does_not_overflow(make):
     answer.float().sum().backward()
     assert bool((answer.abs() <= 1).all())
     assert all(bool(weight.grad.isfinite().all()) for weight in layer.parameters())
+
+
+@pytest.mark.parametrize("make", [*LAYERS, lambda: snn.InwardScale(3.0)])
+def test_shapes_can_be_had_on_the_meta_device(make):
+    layer = make()
+    flat = isinstance(layer, snn.SphereLinear | snn.SphereRNNCell | snn.InwardScale)
+    x = torch.ones((2, 16) if flat else (2, 4, 5, 5))
+    found = make().to("meta")(x.to("meta"))
+    assert found.is_meta
+    assert found.shape == layer(x).shape
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("make", LAYERS)
+def test_products_of_large_inputs_do_not_overflow_float16(make, autocast):
+    layer = make()
+    shape = (2, 16) if isinstance(layer, snn.SphereLinear | snn.SphereRNNCell) else (2, 4, 5, 5)
+    x = torch.full(shape, 6e4, dtype=torch.float32 if autocast else torch.float16)
+    with torch.no_grad():
+        for weight in layer.parameters():
+            weight.abs_()  # so that products add up
+    expected = layer(x.float())
+    x.requires_grad_()
+    with torch.autocast("cpu", torch.float16, enabled=autocast):
+        answer = (layer if autocast else layer.half())(x)
+    torch.testing.assert_close(answer.float(), expected, atol=2e-3, rtol=0)
+    (gradient,) = torch.autograd.grad(answer.float().sum(), x)
+    assert bool(gradient.isfinite().all())
 
 
 @pytest.mark.parametrize(

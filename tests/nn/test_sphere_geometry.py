@@ -120,5 +120,5 @@ def test_the_patch_norm_is_a_convolution_with_ones():
     x = rand(2, 4, 5, 5)
     norms = TF.conv2d(x.square(), torch.ones_like(layer.weight), None, 2, 1, 1, 2).sqrt()
     geometry = (layer.stride, layer.padding, layer.dilation)
-    found = layer._patch_norms(x, lambda sums: layer._box(sums, geometry))
+    found = layer._patch_norms(x, layer.eps, lambda sums: layer._box(sums, geometry))
     torch.testing.assert_close(found, norms, atol=1e-3, rtol=1e-6)

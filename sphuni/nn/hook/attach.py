@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from sphuni._numbers import finite, whole
+from sphuni._numbers import finite
 from sphuni.kernels import Riesz
 from sphuni.nn._preset import Preset
 from sphuni.nn.hook._layers import Layer, find_layers
@@ -14,6 +14,7 @@ from sphuni.nn.hook._select import Pattern, check_split, in_their_roles, select
 from sphuni.nn.hook.regularizer import Mode, Regularizer, Schedule
 from sphuni.nn.neurons import Heads
 from sphuni.nn.regularizers import Objective, build, find_method
+from sphuni.nn.regularizers._base import SEEDS, check_seed
 from sphuni.nn.regularizers.methods import coefficients
 from sphuni.nn.regularizers.projections import RandomProjection
 
@@ -86,7 +87,8 @@ def regularize(
         has few inputs in a network for images. In a network of two layers they do nothing
         without it.
     seed : int, default 0
-        Of everything random. Ranks of a distributed job use the same, so that they agree.
+        Of everything random, below 2^63. Ranks of a distributed job use the same, so that they
+        agree.
     rank_seeds : bool, default False
         Let every rank draw random rows, and the projections of "rp-comhe" and "group-comhe", of its
         own: under DDP, which averages gradients, W ranks then look at W times as many. Needs mode
@@ -168,7 +170,7 @@ def _build(
     preset: str,
     options: dict[str, Any],
 ) -> Objective:
-    stream = 1_000_003 * whole("seed", seed, 0) + index
+    stream = (1_000_003 * check_seed(seed) + index) % SEEDS
     return build(
         method,
         role=layer.role,

@@ -3,16 +3,27 @@
 import torch
 from torch import Tensor
 
-__all__ = ["soft_length", "tamed"]
+from sphuni.nn._precision import autocasts
+
+__all__ = ["multiplied_in_float16", "soft_length", "tamed"]
 
 _LARGE = 1e15  # squares of larger entries may overflow in float32
+_LARGE_HALF = 128.0  # products of 10^5 larger entries with unit rows may overflow in float16
 
 
-def tamed(x: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
-    """Return `x`, divided by its largest entry where that is large, and the divisor."""
+def tamed(x: Tensor, dim: int | tuple[int, ...] = -1) -> tuple[Tensor, Tensor]:
+    """Return `x`, divided where its largest entry is too large for products, and the divisor."""
     largest = x.detach().abs().amax(dim=dim, keepdim=True)
-    size = torch.where(largest > _LARGE, largest, 1.0)
+    limit = _LARGE_HALF if multiplied_in_float16(x) else _LARGE
+    size = torch.where(largest > limit, largest / limit, 1.0)
     return x / size, size
+
+
+def multiplied_in_float16(x: Tensor) -> bool:
+    """Whether products of `x` are formed in float16, by its own dtype or by autocast."""
+    if autocasts(x) and x.dtype != torch.float64:
+        return torch.get_autocast_dtype(x.device.type) == torch.float16
+    return x.dtype == torch.float16
 
 
 def soft_length(x: Tensor, size: Tensor, eps: float, dim: int = -1) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sphuni.nn._precision import like_input
+from sphuni.nn.layers._lengths import multiplied_in_float16, tamed
 
 __all__ = ["Patches"]
 
@@ -39,12 +40,21 @@ class Patches(nn.Module):
         answer = like_input(self._rescaled(answer), x)
         return answer if x.ndim == self._rank + 2 else answer[0]
 
-    def _patch_norms(self, x: Tensor, box: Callable[[Tensor], Tensor]) -> Tensor:
+    def _tamed(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        """The inputs, divided where their products would overflow float16, and eps for them."""
+        if not multiplied_in_float16(x):
+            return x, self.eps
+        inputs, size = tamed(x, tuple(range(1, x.ndim)))
+        return inputs, self.eps / size.float().square()
+
+    def _patch_norms(
+        self, x: Tensor, eps: Tensor | float, box: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """sqrt(|patch|^2 + eps) per filter; `box` sums one channel per group over every patch."""
         squares = x.to(torch.promote_types(x.dtype, torch.float32)).square()
         each = x.shape[1] // self.groups
         sums = squares.reshape(x.shape[0], self.groups, each, *x.shape[2:]).sum(dim=2)
-        norms = (box(sums).clamp_min(0) + self.eps).sqrt()
+        norms = (box(sums).clamp_min(0) + eps).sqrt()
         if self.groups == 1:
             return norms
         return norms.repeat_interleave(self.out_channels // self.groups, dim=1)

@@ -8,7 +8,8 @@ import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
 from sphuni._numbers import positive
-from sphuni.nn._precision import like_input
+from sphuni.nn._precision import like_input, outside_autocast
+from sphuni.nn.layers._lengths import soft_length, tamed
 from sphuni.nn.layers.angular import AngularFunction, Kind
 from sphuni.nn.layers.sphere import EPS
 
@@ -75,16 +76,16 @@ class SphereRNNCell(nn.modules.rnn.RNNCellBase):
             )
         if state is None:
             state = x.new_zeros(*x.shape[:-1], self.hidden_size)
-        with torch.autocast(x.device.type, enabled=False):
+        inputs, size = tamed(torch.cat([x, state.to(x.dtype)], dim=-1))
+        with outside_autocast(x):
             dtype = torch.promote_types(x.dtype, torch.float32)
-            squared = _squared(x, dtype)[..., None] + _squared(state, dtype)[..., None]
+            norms = soft_length(inputs.to(dtype), size.to(dtype), self.eps)
             both = self.weight_ih, self.weight_hh
             lengths = (_squared(both[0], dtype) + _squared(both[1], dtype) + self.eps).sqrt()
             of_input, of_state = ((one.to(dtype) / lengths[:, None]).to(one.dtype) for one in both)
-        products = torch_functional.linear(x, of_input)
-        products = products + torch_functional.linear(state.to(x.dtype), of_state)
-        with torch.autocast(x.device.type, enabled=False):
-            answer: Tensor = self.angular(products.to(dtype) / (squared + self.eps).sqrt())
+        products = torch_functional.linear(inputs, torch.cat([of_input, of_state], dim=1))
+        with outside_autocast(x):
+            answer: Tensor = self.angular(products.to(dtype) / norms)
         if self.bias:
             answer = answer + (self.bias_ih + self.bias_hh).to(answer.dtype)
         return like_input(answer, x)

@@ -9,7 +9,7 @@ import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
 from sphuni._numbers import positive
-from sphuni.nn._precision import like_input
+from sphuni.nn._precision import like_input, outside_autocast
 from sphuni.nn.layers._lengths import soft_length, tamed
 from sphuni.nn.layers._patches import Patches
 from sphuni.nn.layers.angular import AngularFunction, Kind
@@ -81,8 +81,9 @@ class _SphereConv(Patches, nn.modules.conv._ConvNd):
             )
             padding = 0
         geometry = (self.stride, padding, self.dilation)
-        with torch.autocast(x.device.type, enabled=False):
-            norms = self._patch_norms(x, lambda sums: self._box(sums, geometry))
+        x, eps = self._tamed(x)
+        with outside_autocast(x):
+            norms = self._patch_norms(x, eps, lambda sums: self._box(sums, geometry))
             wide = self.weight.to(norms.dtype)
             lengths = (wide.flatten(1).square().sum(1) + self.eps).sqrt()
             unit = (wide / lengths.reshape(-1, 1, *[1] * self._rank)).to(self.weight.dtype)
@@ -195,15 +196,15 @@ class SphereLinear(nn.Linear):
             raise ValueError(
                 f"input must have shape (..., {self.in_features}); got {tuple(x.shape)}"
             )
-        with torch.autocast(x.device.type, enabled=False):
+        inputs, size = tamed(x)
+        with outside_autocast(x):
             dtype = torch.promote_types(x.dtype, torch.float32)
-            inputs, size = tamed(x)
             norms = soft_length(inputs.to(dtype), size.to(dtype), self.eps)
             wide = self.weight.to(dtype)
             lengths = (wide.square().sum(-1, keepdim=True) + self.eps).sqrt()
             unit = (wide / lengths).to(self.weight.dtype)  # products of half precision stay small
         products = torch_functional.linear(inputs, unit)
-        with torch.autocast(x.device.type, enabled=False):
+        with outside_autocast(x):
             answer: Tensor = self.angular(products.to(dtype) / norms)
         if self.bias is not None:
             answer = answer + self.bias.to(answer.dtype)

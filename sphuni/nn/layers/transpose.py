@@ -9,6 +9,7 @@ import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
 from sphuni._numbers import positive
+from sphuni.nn._precision import outside_autocast
 from sphuni.nn.layers._patches import Patches
 from sphuni.nn.layers.angular import AngularFunction, Kind
 from sphuni.nn.layers.sphere import EPS
@@ -86,9 +87,11 @@ class _SphereConvTranspose(Patches, nn.modules.conv._ConvTransposeNd):
         """Return the cosines between filters and patches of the input with zeros inserted."""
         extra = tuple(output_padding)
         geometry = (self.stride, self.padding, extra, self.groups, self.dilation)
-        with torch.autocast(x.device.type, enabled=False):
+        x, eps = self._tamed(x)
+        with outside_autocast(x):
             norms = self._patch_norms(
                 x,
+                eps,
                 lambda sums: _TRANSPOSE[self._rank](
                     sums, self._ones(self.kernel_size, sums), None, *geometry
                 ),

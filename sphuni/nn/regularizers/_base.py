@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from sphuni._numbers import whole
 
-__all__ = ["Objective", "Reading"]
+__all__ = ["SEEDS", "Objective", "Reading", "check_seed"]
 
 AddBack = Callable[[Tensor, Tensor], Tensor]
+SEEDS = 1 << 63  # as many as the state dict, which keeps them, can tell apart
 
 
 class Reading(NamedTuple):
@@ -39,8 +40,8 @@ class Objective(nn.Module):
     Parameters
     ----------
     seed : int, default 0
-        Seed of everything random. Draw number t of two objectives with one seed is the same, on
-        every rank of a distributed job.
+        Seed of everything random, below 2^63. Draw number t of two objectives with one seed is the
+        same, on every rank of a distributed job.
     rows : int, optional
         Use that many random rows per call, without replacement, where the objective is a mean
         over pairs; the value is then an unbiased estimate.
@@ -54,7 +55,7 @@ class Objective(nn.Module):
 
     def __init__(self, *, seed: int = 0, rows: int | None = None) -> None:
         super().__init__()
-        self.seed = whole("seed", seed, 0)
+        self.seed = check_seed(seed)
         self.rows = None if rows is None else whole("rows", rows, 2)
         self.draws = 0
 
@@ -126,6 +127,14 @@ class Objective(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Take up the random streams where they were left."""
         self.seed, self.draws = (int(number) for number in state)
+
+
+def check_seed(seed: int) -> int:
+    """Return a seed that the state dict can keep."""
+    number = whole("seed", seed, 0)
+    if number >= SEEDS:
+        raise ValueError(f"seed must be below 2^63; got {number}")
+    return number
 
 
 def _rank() -> int:
