@@ -115,6 +115,11 @@ def uniformity_test(
     check_max_pairs(max_pairs)
     asked = Null(null, n_resamples, rng, workers, progress=progress)
     if max_pairs is not None and is_incomplete(built, n, d, max_pairs):
+        if stop_after is not None:
+            raise ValueError(
+                "stop_after ends a simulation, and there is none with a part of the pairs: leave "
+                "out stop_after or max_pairs"
+            )
         (sums, laws) = _incomplete(points, [built], n, d, max_pairs, asked)
         return _result(built, built.from_summary(sums[0], n, d), n, d, laws[0], points.dtype)
     statistic = built.statistic(points)

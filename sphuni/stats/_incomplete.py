@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sphuni._numbers import whole
 from sphuni._rng import numpy_generator
 from sphuni._typing import Points, Seed
 from sphuni.kernels import Kernel
@@ -23,7 +24,7 @@ _MOST_DEGREES = 1e10
 
 def check_max_pairs(max_pairs: int | None) -> None:
     """Refuse budgets that no law holds for."""
-    if max_pairs is not None and max_pairs < 1000:
+    if max_pairs is not None and whole("max_pairs", max_pairs) < 1000:
         raise ValueError(f"max_pairs must be at least 1000 or None; got {max_pairs}")
 
 

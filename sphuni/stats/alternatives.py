@@ -11,10 +11,10 @@ from torch import Tensor
 
 from sphuni import distributions
 from sphuni._arrays import like_caller
-from sphuni._numbers import whole
+from sphuni._numbers import finite, whole
 from sphuni._rng import numpy_generator
 from sphuni._typing import Seed
-from sphuni.distributions._sampling import about_axis, number, reflect, shape_of, uniform_rows
+from sphuni.distributions._sampling import about_axis, number, reflect, shape_of, uniform_rows, unit
 from sphuni.kernels import Riesz
 from sphuni.pairwise import pair_reduce
 from sphuni.special import gegenbauer
@@ -65,13 +65,20 @@ def von_mises_fisher_mixture(
     True
     """
     centres = np.asarray(means, dtype=np.float64)
-    if centres.ndim != 2 or centres.shape[1] != d or not np.linalg.norm(centres, axis=1).all():
+    if centres.ndim != 2 or centres.shape[1] != d or not centres.any(axis=1).all():
         raise ValueError(f"means must have shape (k, {d}) and no zero row; got {centres.shape}")
-    centres = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+    if not np.isfinite(centres).all():
+        raise ValueError(f"means must be finite to be directions; got {means!r}")
+    centres = unit(centres)
     count = len(centres)
     shares = np.full(count, 1.0) if weights is None else np.asarray(weights, dtype=np.float64)
-    spread = np.broadcast_to(np.asarray(kappa, dtype=np.float64), (count,))
-    if shares.shape != (count,) or np.any(shares < 0) or not shares.sum() > 0:
+    each = np.asarray(kappa, dtype=np.float64)
+    if each.shape not in ((), (1,), (count,)):
+        raise ValueError(
+            f"kappa must be one number or {count}, one for each mean; got shape {each.shape}"
+        )
+    spread = np.broadcast_to(each, (count,))
+    if shares.shape != (count,) or np.any(shares < 0) or not 0 < shares.sum() < np.inf:
         raise ValueError(f"weights must be {count} shares, at least 0 and not all 0; got {weights}")
     generator = numpy_generator(rng)
     shape = shape_of(n, d, batch)
@@ -126,6 +133,8 @@ def bingham(
     True
     """
     given = np.asarray(matrix, dtype=np.float64)
+    if not np.isfinite(given).all():
+        raise ValueError(f"matrix must be finite; got {matrix!r}")
     full = np.diag(given) if given.ndim == 1 else given
     if full.shape != (d, d) or not np.allclose(full, full.T):
         raise ValueError(
@@ -204,7 +213,9 @@ def local_alternative(
     >>> round(float(x[:, 2].mean()), 1)  # strength / d
     0.2
     """
-    factors, strength = np.asarray(weights, dtype=np.float64), number("strength", strength)
+    factors, strength = np.asarray(weights, dtype=np.float64), finite("strength", strength)
+    if factors.ndim != 1 or not factors.size or not np.isfinite(factors).all():
+        raise ValueError(f"weights must be finite numbers w_1, w_2, ...; got {weights!r}")
 
     def density(t: np.ndarray) -> np.ndarray:
         degrees = gegenbauer(factors.size, t, d)

@@ -22,6 +22,7 @@ from sphuni.stats._angular import (
 from sphuni.stats._base import Term
 from sphuni.stats._kernels import Centred, Latitude
 from sphuni.stats._projected_kernels import ProjectedKernel
+from sphuni.stats.laws import SmallestDistance
 from sphuni.stats.sobolev import SobolevTest
 
 __all__ = ["PAD", "PCvM", "PRt", "ProjectedTest"]
@@ -29,6 +30,8 @@ __all__ = ["PAD", "PCvM", "PRt", "ProjectedTest"]
 _FLOAT = NDArray[np.float64]
 _NODES = 1200
 _DEGREES = 512
+_NOTABLE = 1e-3
+_CROWDED = 0.6  # share of the sphere beyond which more than two caps hardly ever stay apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,8 +140,18 @@ class PRt(ProjectedTest):
         return (Term(2.0, ProjectedKernel("cap", d, self._cosine(d))),)
 
     def has_atoms(self, n: int, d: int) -> bool:
-        """Few points of the circle often have as even counts in arcs as there can be."""
-        return d == 2 and arcs_have_atom(n, self._small)
+        """Few points of the circle often have as even counts in arcs as there can be.
+
+        Points so far apart that no two share a cap give the least value in every dimension.
+        """
+        if d == 2 and arcs_have_atom(n, self._small):
+            return True
+        caps = (2 if self.antipodal else 1) * n * self._small
+        if self.t == 0.5 or (n > 2 and caps > _CROWDED):
+            return False
+        chord = 2.0 * math.sin(float(cap_angle(self._small, d)))
+        apart = SmallestDistance(n, d, self.antipodal).tails(np.array(-(chord**2))).lower
+        return float(apart) > _NOTABLE
 
     def coefficients(self, d: int, count: int) -> _FLOAT:
         """Squares of the cap's eigenvalues."""

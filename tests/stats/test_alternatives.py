@@ -144,3 +144,31 @@ def test_names_and_samplers_are_checked():
         power("ajne", "watsen", n=30, d=3)
     with pytest.raises(TypeError, match="importable by name"):
         power("ajne", lambda n, d, batch, rng: None, n=30, d=3, n_sets=10, workers=2)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "parameters", "text"),
+    [
+        (von_mises_fisher_mixture, {"kappa": 1.0, "means": [[1, np.nan]]}, "means must be finite"),
+        (von_mises_fisher_mixture, {"kappa": [1, 2, 3], "means": np.eye(2)}, "one number or 2"),
+        (von_mises_fisher_mixture,
+         {"kappa": 1.0, "means": np.eye(2), "weights": [np.inf, 1]}, "weights must be 2 shares"),
+        (bingham, {"matrix": [np.inf, 0.0]}, "matrix must be finite"),
+        (bingham, {"matrix": [np.nan, 0.0]}, "matrix must be finite"),
+        (local_alternative, {"strength": np.nan}, "strength must be finite"),
+        (local_alternative, {"strength": 0.1, "weights": [np.nan]}, "weights must be finite"),
+        (local_alternative, {"strength": 0.1, "weights": 5.0}, "weights must be finite"),
+        (local_alternative, {"strength": 0.1, "weights": ()}, "weights must be finite"),
+    ],
+)  # fmt: skip
+def test_parameters_that_are_no_law_are_refused(sampler, parameters, text):
+    with pytest.raises(ValueError, match=text):
+        sampler(10, 2, rng=0, **parameters)
+
+
+def test_means_of_any_length_are_directions():
+    far, near = (
+        von_mises_fisher_mixture(50, 2, kappa=9.0, means=np.eye(2) * size, rng=0)
+        for size in (1e200, 1e-200)
+    )
+    assert far == pytest.approx(near, abs=1e-12)

@@ -1,5 +1,7 @@
 """Many points and draws: moments, sorted angles, a part of the pairs, early stopping, caches."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,22 @@ def test_part_of_the_pairs_has_the_law_that_is_claimed():
     r = st.uniformity_test(clustered, "bakshaev", max_pairs=50_000)
     assert r.pvalue < 1e-6
     assert "incomplete" in r.null_description
+
+
+@pytest.mark.parametrize("name", ["gine_fn", "gine_gn", "pad", "poisson", "quadratik_u"])
+@pytest.mark.parametrize("d", [2, 3])
+def test_laws_of_a_part_of_the_pairs_fall_steadily(name, d):
+    law = _incomplete.incomplete_law(st.build_test(name), 100, d, 2000).law
+    x = law.mean + math.sqrt(law.variance) * np.linspace(-3.0, 8.0, 45)
+    upper = law.tails(x).upper
+    assert np.all(np.diff(upper) < 0)
+    assert upper[0] < 1.0
+    assert upper[-1] > 0.0
+
+
+def test_a_number_of_pairs_is_whole():
+    with pytest.raises(TypeError, match="max_pairs must be a whole number"):
+        st.uniformity_test(random_points(100, 3, rng=0), "gine_fn", max_pairs=True)
 
 
 def test_tables_of_a_part_of_the_pairs_share_them():
@@ -192,6 +210,7 @@ def test_close_pairs_are_counted_one_by_one():
     [
         ({"max_pairs": 10}, "max_pairs must be at least 1000"),
         ({"max_pairs": 1000, "null": "monte-carlo"}, "max_pairs goes with"),
+        ({"max_pairs": 1000, "stop_after": 5}, "stop_after ends a simulation"),
         ({"stop_after": 5}, "stop_after goes with null='monte-carlo'"),
         ({"stop_after": 0, "null": "monte-carlo"}, "stop_after must be at least 1"),
     ],

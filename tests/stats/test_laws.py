@@ -369,3 +369,34 @@ def test_gaps_that_are_nearly_those_of_a_polygon(n):
     over = 0.5 / n
     lower = LargestGap(n).tails(np.array(2 * math.pi * (1 + over) / n)).log_lower
     assert float(lower) == pytest.approx((n - 1) * math.log(over), rel=1e-8)
+
+
+@pytest.mark.parametrize(("n", "over"), [(3, 1e-7), (10, 0.01), (17, 0.1), (21, 0.5)])
+def test_few_nearly_equal_gaps_keep_the_digits_of_the_lower_tail(n, over):
+    x = 2 * math.pi * (1 + over) / n
+    with mpmath.workdps(200):
+        share = mpmath.mpf(x / (2 * math.pi))
+        terms = (mpmath.binomial(n, k) * (-1) ** k * (1 - k * share) ** (n - 1)
+                 for k in range(n + 1) if k * share < 1)  # fmt: skip
+        log = float(mpmath.log(mpmath.fsum(terms)))
+    assert float(LargestGap(n).tails(np.array(x)).log_lower) == pytest.approx(log, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("weights", "degrees"), [([1.0, 0.01], [2.0, 1e4]), ([0.2, 0.05, 1e-3], [2.0, 4.0, 4e4])]
+)
+def test_few_degrees_of_freedom_beside_very_many(weights, degrees):
+    """By quadrature of Gil-Pelaez's integral, whose integrand such laws make smooth and short."""
+    law = WeightedChi2(np.array(weights), np.array(degrees))
+    sd = math.sqrt(law.variance)
+    u = (np.arange(4000) + 0.5) * (30.0 / sd / 4000)
+    z = 2j * u[:, None] * law.weights
+    log_phi = -0.5 * (np.log(1.0 - z) + z) @ law.degrees
+    at = np.linspace(-2.5, 4.0, 14) * sd
+    waves = np.exp(log_phi - 1j * u * at[:, None]).imag / u
+    expected = 0.5 + waves.sum(-1) * u[0] * 2.0 / math.pi
+    tails = law.tails(law.mean + at)
+    assert tails.upper == pytest.approx(expected, abs=1e-8)
+    far = law.tails(law.mean + sd * np.array([5.0, 10.0, 40.0, 200.0])).log_upper
+    assert np.all(np.diff(far) < 0)
+    assert np.isfinite(far).all()

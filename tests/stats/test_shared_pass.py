@@ -127,6 +127,19 @@ def test_a_table_of_other_code_is_not_read(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("t", "n", "d", "antipodal", "atom"),
+    [(1 / 3, 2, 3, False, True), (1 / 3, 3, 3, False, False), (0.01, 12, 2, False, True),
+     (0.01, 12, 2, True, True), (0.002, 8, 4, False, True), (0.002, 40, 4, False, False),
+     (0.5, 5, 10, False, False)],
+)  # fmt: skip
+def test_points_that_share_no_cap_are_an_atom(t, n, d, antipodal, atom):
+    test = stats.build_test("prt", t=t, antipodal=antipodal)
+    values = test.statistic(torch.from_numpy(random_points(n, d, batch=2000, rng=1)))
+    assert test.has_atoms(n, d) is atom
+    assert (int((values < values.min() + 1e-9).sum()) > 10) is atom
+
+
+@pytest.mark.parametrize(
     ("name", "n", "d", "atom"),
     [("ajne", 5, 2, True), ("ajne", 6, 2, False), ("ajne", 5, 3, False), ("prt", 5, 2, True),
      ("rothman", 6, 2, False), ("rothman", 4, 2, True), ("hodges_ajne", 60, 2, True)],

@@ -24,6 +24,7 @@ _AIRY_ZEROS = -special.ai_zeros(60)[0]
 _AIRY_JOIN = 2.0
 _KUIPER_MEAN = math.sqrt(math.pi / 2.0)
 _TRANSFORM_FROM, _LINE_NODES = 100, 150
+_CANCELLED = 1e-6
 
 
 def _both(log_upper: Values, log_lower: Values) -> Tails:
@@ -248,6 +249,9 @@ class LargestGap:
             terms.append((-1.0) ** (k - 1) * math.exp(log_term - rate))
             k += 1
         log_upper = rate + math.log(math.fsum(terms))
+        if log_upper > -_CANCELLED:
+            log_lower = self._crowded(share)
+            return float(_complement(np.array(log_lower))), log_lower
         return log_upper, float(_complement(np.array(log_upper)))
 
     def _crowded(self, share: float) -> float:

@@ -27,6 +27,7 @@ _LEAST_LOG = -650.0
 _CLOSEST = 1e-13
 _SMALL, _ROUGH = 0.05, 0.01
 _POLISHINGS = 2
+_RISE, _LEAN = 1.0, 0.5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -175,11 +176,19 @@ class WeightedChi2:
         width, bend = self._path(centre)
         height = self._exponent(centre, x)
         u = _STEP * np.arange(nodes)
-        z = centre[:, None] + width[:, None] * (1j * u + bend[:, None] * u**2)
-        rise = self._exponent(z, x[:, None]) - height[:, None]
+        step = 1j * u + bend[:, None] * u**2
+        slope = 1j + 2 * bend[:, None] * u
+        rise = self._exponent(centre[:, None] + width[:, None] * step, x[:, None])
+        rise -= height[:, None]
+        risen = (rise.real > _RISE).any(axis=1)
+        if risen.any():
+            step[risen], slope[risen] = _hyperbola(u, bend[risen, None])
+            flat = centre[risen, None] + width[risen, None] * step[risen]
+            rise[risen] = self._exponent(flat, x[risen, None]) - height[risen, None]
+        z = centre[:, None] + width[:, None] * step
         rough = self._rounding(centre, x) > _ROUGH
         rise[rough] = 0.0
-        integrand = np.exp(rise) * (1j + 2 * bend[:, None] * u) / z
+        integrand = np.exp(rise) * slope / z
         # by symmetry the lower half of the path is the conjugate of the upper half
         total = (integrand.imag.sum(axis=1) - 0.5 * integrand[:, 0].imag) * _STEP * width / np.pi
         left = np.abs(integrand[:, -1]) / np.abs(integrand[:, 0])
@@ -253,6 +262,18 @@ class WeightedChi2:
         # a path that opens to the right decays by e^(-z x) even where few degrees of freedom do not
         least = 0.02 * min(1.0, self.cumulant(3) / self.variance**1.5)
         return width, np.clip(third * width / (6.0 * second), least, 0.5)
+
+
+def _hyperbola(u: Values, bend: _FLOAT) -> tuple[Values, Values]:
+    """A path that begins as the parabola of this bend and keeps steep, and its derivative.
+
+    Beside few degrees of freedom very many are nearly normal, and the integrand of a normal law
+    grows where a path leans to the right by more than it rises.
+    """
+    square = (bend / _LEAN * u) ** 2
+    root = np.sqrt(1.0 + square)
+    slope = 1j + bend * u * (2.0 + square) / root**3
+    return np.asarray(1j * u + bend * u**2 / root), np.asarray(slope)
 
 
 def _log1p_less(s: Values) -> Values:
