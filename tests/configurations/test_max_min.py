@@ -219,6 +219,33 @@ def test_multipliers_of_a_rigid_packing_are_spread_evenly():
     assert residual < 1e-15
 
 
+@pytest.mark.parametrize("name", ["24-cell", "600-cell", "cross_8", "simplex_9"])
+def test_multipliers_of_a_code_are_equal_and_take_no_search(name, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise AssertionError("one multiplier after the other")
+
+    monkeypatch.setattr(optimize_scipy, "nnls", refuse)
+    weights, residual = multipliers(contacts(construct(name), 1e-9))
+    assert weights == pytest.approx(1 / len(weights), rel=1e-9)
+    assert residual < 1e-15
+
+
+@pytest.mark.parametrize(("unknowns", "count"), [(6, 15), (15, 6), (9, 9)])
+@pytest.mark.parametrize("lift", [0.0, 3.0])
+def test_weights_are_those_of_non_negative_least_squares(unknowns, count, lift):
+    """Whether all are positive or some vanish, with more members than unknowns or fewer."""
+    rng = np.random.default_rng(unknowns)
+    gradients = rng.standard_normal((unknowns, count))
+    gradients -= gradients.mean(1, keepdims=True)
+    gradients[0] += lift * np.arange(count)
+    ridge = 1e-3
+    system = np.vstack([gradients, np.ones((1, count)), ridge * np.eye(count)])
+    target = np.eye(len(system))[unknowns]
+    expected = optimize_scipy.nnls(system, target)[0]
+    found = _tied._weights(gradients, ridge)
+    assert found == pytest.approx(expected / expected.sum(), abs=1e-8)
+
+
 def test_multipliers_of_a_point_that_is_not_optimal_leave_a_remainder():
     members = contacts(random_points(8, 3, rng=1), 0.0)
     weights, residual = multipliers(members)
