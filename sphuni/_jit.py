@@ -22,17 +22,19 @@ _OWN_TEXT = Path(__file__).read_text()
 
 @functools.lru_cache(maxsize=4)
 def native_jit(*, reorder: bool = True, inline: bool = False) -> Any:
-    """Return numba's decorator with our options, or None where numba cannot be imported.
+    """Return numba's decorator with our options, or None where numba does not compile.
 
-    It lags behind new Pythons. Compiled functions release the interpreter's lock. With `reorder`
-    sums may be taken in the order that suits vector instructions; formulas that compensate
-    roundings must not be. NaN and inf are respected. `inline` puts a function into its callers,
-    who alone can call it then: the views of arrays that it is given are counted by nobody, which
-    costs as much as dozens of pairs.
+    It lags behind new Pythons, and NUMBA_DISABLE_JIT turns it off. Compiled functions release the
+    interpreter's lock. With `reorder` sums may be taken in the order that suits vector
+    instructions; formulas that compensate roundings must not be. NaN and inf are respected.
+    `inline` puts a function into its callers, who alone can call it then: the views of arrays that
+    it is given are counted by nobody, which costs as much as dozens of pairs.
     """
     try:
         import numba
     except ImportError:
+        return None
+    if getattr(numba.config, "DISABLE_JIT", False):
         return None
     fast = set(_FAST if reorder else _ORDERED)
     # entries for C, and those of inlined functions for Python, would be half of the time to compile

@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import contextvars
 import functools
+import os
 import threading
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -153,6 +154,10 @@ def _pool(workers: int, share: int, threads: int) -> concurrent.futures.ThreadPo
     concurrent.futures.wait([pool.submit(together.wait) for _ in range(workers)])
     torch.set_num_threads(here)  # the workers' own setting also moved the default of new threads
     return pool
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has the pools, but none of their threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def _settle_in(share: int) -> None:

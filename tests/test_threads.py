@@ -1,6 +1,9 @@
 """Work on threads: in order, in the caller's modes, one thread inside, and beside others."""
 
 import math
+import os
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -57,6 +60,31 @@ def test_threads_that_tasks_leave_over_work_inside_them(tasks, inside, set_threa
     set_threads(4)
     assert [task[1] for task in side_by_side(modes, range(tasks))] == [inside] * tasks
     assert torch.get_num_threads() == 4
+
+
+_FORKED = """
+import os, torch
+from sphuni._threads import in_turns, side_by_side
+
+torch.set_num_threads(2)
+assert list(side_by_side(abs, [-1, -2, -3])) == [1, 2, 3]
+child = os.fork()
+if child == 0:
+    in_turns(abs, [-1, -2, -3], uses=lambda task: [task], width=2)
+    os._exit(7 if list(side_by_side(abs, [-1, -2, -3])) == [1, 2, 3] else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_forked_process_works_side_by_side_too():
+    process = subprocess.Popen([sys.executable, "-c", _FORKED], start_new_session=True)
+    try:
+        assert process.wait(timeout=120) == 0
+    finally:
+        if process.poll() is None:  # the child too, which waits for threads that it has not
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def test_what_a_task_has_done_side_by_side_runs_in_its_own_thread(set_threads):

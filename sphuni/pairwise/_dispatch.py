@@ -323,6 +323,6 @@ def _total(decision: Decision, x: Tensor, kernels: Sequence[Kernel], *, fall_bac
 def _sum_rows(rows: Tensor, weights: Tensor | None, *, halve: bool) -> Tensor:
     """Add up row sums (b, n, k), each row by its own weight, in float64."""
     if weights is not None:
-        absent = (weights[..., None] == 0) & rows.isinf()
+        absent = (weights[..., None] == 0) & ~rows.isfinite()  # NaN is inf less inf
         rows = rows.masked_fill(absent, 0.0) * weights[..., None]
     return rows.sum(dim=-2, dtype=torch.float64) * (0.5 if halve else 1.0)

@@ -233,7 +233,8 @@ def _round_trip(
 ) -> tuple[Tensor, Tensor]:
     """Return the sums over the pairs met here, and the whole gradients of the rows held here."""
     arriving = ring.fetch(x, 1) if ring.hops else None
-    native = sum(ring.rows) ** 2 >= _native.FEWEST_PAIRS and _shards.has_native_loops(x, kernels)
+    native = _shards.has_native_loops(x, kernels)
+    native = native and sum(ring.rows) ** 2 >= _native.fewest_pairs(kernels)
     sums, gradients = _shards.within(x, kernels, with_gradient, native)
     returning: _Returning | None = None
     for hop in range(1, ring.hops + 1):

@@ -5,12 +5,14 @@ last rank "before" it joins a call or "within" one; or because the last rank "gi
 call but lives on until the others have noticed.
 """
 
+import contextlib
 import datetime
 import os
 import pathlib
 import sys
 import time
 
+import pytest
 import torch
 import torch.distributed as dist
 from pair_cases import degenerate_set, points
@@ -18,7 +20,7 @@ from pair_cases import degenerate_set, points
 import sphuni
 from sphuni._errors import SphuniError
 from sphuni.kernels import Gaussian, Riesz
-from sphuni.pairwise import _ring, _shards, pair_reduce
+from sphuni.pairwise import _native, _shards, has_loops, pair_reduce
 
 RIESZ = Riesz(1.0)
 CASES = {
@@ -65,15 +67,25 @@ def answers(rank, world):
     found = {}
     for name, (_, kernel) in CASES.items():
         leaf = own_rows(name, rank, world).requires_grad_()
-        _ring._NATIVE_FROM = 1 if name == "native loops" else 5_000
-        total = pair_reduce(leaf, kernel=kernel, engine="ring")
-        (2 * total.sum()).backward()
-        with torch.no_grad():
-            alone = pair_reduce(leaf, kernel=kernel, engine="ring")
+        with native_from(1) if name == "native loops" else contextlib.nullcontext():
+            total = pair_reduce(leaf, kernel=kernel, engine="ring")
+            (2 * total.sum()).backward()
+            with torch.no_grad():
+                alone = pair_reduce(leaf, kernel=kernel, engine="ring")
         torch.testing.assert_close(alone, total.detach(), rtol=1e-13, atol=1e-13)
         found[name] = (total.detach(), leaf.grad / 2)
-    _ring._NATIVE_FROM = 5_000
     return found
+
+
+@contextlib.contextmanager
+def native_from(pairs):
+    """Within the block native loops are taken from so many pairs on, and must be taken."""
+    with pytest.MonkeyPatch.context() as patch:
+        between, used = _native.sums_between, []
+        patch.setattr(_native, "FEWEST_PAIRS", pairs)
+        patch.setattr(_native, "sums_between", lambda *sets: used.append(1) or between(*sets))
+        yield
+    assert used or dist.get_world_size() == 1 or not has_loops(RIESZ)
 
 
 def one_rank_wants_no_gradient(rank, world):

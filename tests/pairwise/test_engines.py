@@ -355,6 +355,13 @@ def test_weight_zero_takes_a_point_out():
         assert not bool(rows.isnan().any())
 
 
+def test_weight_zero_takes_out_a_point_that_meets_weights_of_both_signs():
+    x = points(1, 3).expand(3, 3)
+    w = torch.tensor([0.0, 1.0, -1.0], dtype=torch.float64)
+    for engine in ENGINES:
+        assert pair_reduce(x, kernel=Riesz(1.0), weights=w, engine=engine) == -torch.inf
+
+
 @pytest.mark.parametrize("exponent", range(2, 7))
 @pytest.mark.parametrize("d", [3, 64, 768])
 def test_float32_distances_of_close_pairs_keep_their_digits(exponent, d):

@@ -1,5 +1,9 @@
 """The native loops: each pair once, the same numbers as the tiles."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from pair_cases import KERNELS, close_set, degenerate_set, points
@@ -110,3 +114,25 @@ def test_second_derivatives_are_handed_to_the_tiles():
 def test_without_numba_torch_compile_takes_over(monkeypatch):
     monkeypatch.setattr(_native, "native_jit", lambda: None)
     assert not _native.serves(points(5, 3), Riesz(1.0))
+
+
+_TURNED_OFF = """
+import torch
+from sphuni import random_points
+from sphuni.kernels import Riesz
+from sphuni.pairwise import explain, nearest, pair_reduce
+
+for n, d in ((300, 3), (300, 9), (5000, 3)):
+    x = torch.from_numpy(random_points(n, d, rng=0))
+    assert nearest(x).distance.min() > 0
+    if n < 5000:
+        assert explain(x, kernel=Riesz(1.0)).engine == "blockwise"
+        ours, plain = (float(pair_reduce(x, kernel=Riesz(1.0), engine=engine))
+                       for engine in ("auto", "reference"))
+        assert abs(ours / plain - 1) < 1e-12
+"""
+
+
+def test_where_numba_is_told_not_to_compile_plain_operations_serve():
+    environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", _TURNED_OFF], env=environment, check=True)
