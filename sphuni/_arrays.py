@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sphuni._devices import on_cpu
 from sphuni._threads import beside_others
-from sphuni._transforms import is_transformed, transformed
+from sphuni._transforms import is_transformed, transformed, untraced
 from sphuni._typing import Array
 
 __all__ = [
@@ -174,6 +174,7 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
     names = (first, *others)
     needed = [n for n in names if signature.parameters[n].default is inspect.Parameter.empty]
 
+    @untraced
     @functools.wraps(function)
     def wrapper(*given_args: Any, **kwargs: Any) -> Any:
         args = list(given_args)  # binding them to the signature would take 15 microseconds

@@ -5,15 +5,35 @@ mapped dimension is therefore moved to the front and the batch evaluated as it i
 derivative together.
 """
 
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 from torch._C import _functorch
 from torch.autograd.function import once_differentiable
 
-__all__ = ["has_values", "is_many", "is_transformed", "transformed"]
+__all__ = ["has_values", "is_many", "is_transformed", "transformed", "untraced"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def untraced(function: Callable[P, R]) -> Callable[P, R]:
+    """Let torch.compile call a function without looking into it.
+
+    What looks at values and calls machine code breaks its graph in dozens of places, and numba
+    cannot compile where torch follows it.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.compiler.is_compiling():
+            return torch.compiler.disable(function)(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return wrapper
 
 
 def has_values(x: Tensor) -> bool:

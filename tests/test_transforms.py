@@ -1,5 +1,8 @@
 """Functions of one set under torch.func: mapped over sets, and differentiated."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.func import grad, jacrev, vmap
@@ -36,3 +39,35 @@ def test_what_cannot_be_mapped_says_so(sets):
         vmap(sphuni.normalize)(sets)
     with pytest.raises(NotImplementedError, match="weights cannot be given to riesz_energy under"):
         vmap(lambda x: sphuni.riesz_energy(x, weights=torch.ones(12, dtype=x.dtype)))(sets)
+
+
+# in a process of its own, where no loops are compiled yet and types are not checked at run time
+_COMPILED = """
+import torch, sphuni
+from sphuni.nn.regularizers import build
+
+def measures(x):
+    return sphuni.riesz_energy(x, s=2.0) + sphuni.separation(x).distance
+
+def losses(x):
+    return sphuni.nn.functional.mhe(2 * x) + sphuni.nn.functional.koleo(x)
+
+def objectives():
+    srip, mhc = build("srip"), build("mhc")
+    return lambda x: srip(x) + mhc(x)
+
+points = torch.from_numpy(sphuni.random_points(300, 3, rng=0))
+for make in (lambda: measures, lambda: losses, objectives):
+    answers = []
+    for call in (torch.compile(make(), backend="aot_eager"), make()):
+        leaf = points.clone().requires_grad_()
+        value = call(leaf)
+        value.backward()
+        answers.append((value.detach(), leaf.grad))
+    torch.testing.assert_close(*answers)
+assert sum(torch._dynamo.utils.counters["graph_break"].values()) < 20  # two a call
+"""
+
+
+def test_compiled_functions_of_a_user_call_ours_as_they_are():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", _COMPILED], check=True)

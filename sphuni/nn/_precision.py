@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni._arrays import HALF
-from sphuni._transforms import is_transformed, transformed
+from sphuni._transforms import is_transformed, transformed, untraced
 
 __all__ = [
     "autocasts",
@@ -30,6 +30,7 @@ def in_full_precision(
 ) -> Callable[Concatenate[Tensor, P], Tensor]:
     """Run an objective outside autocast, on a checked weight of at least float32."""
 
+    @untraced
     @functools.wraps(function)
     def wrapper(weight: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         check_weight(weight)

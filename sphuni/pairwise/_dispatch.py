@@ -13,6 +13,7 @@ from torch import Tensor
 from sphuni._arrays import unit_to_rounding, widen
 from sphuni._errors import EngineError
 from sphuni._threads import beside_others
+from sphuni._transforms import untraced
 from sphuni.kernels import Kernel
 from sphuni.pairwise import (
     _blockwise,
@@ -58,6 +59,7 @@ class Decision:
     refused: dict[str, str]
 
 
+@untraced
 @beside_others()
 def pair_reduce(
     points: Tensor,
@@ -165,6 +167,7 @@ def pair_reduce(
     return _ring.replicated(reduced.to(points.dtype), points)
 
 
+@untraced
 @beside_others()
 def sum_and_gradient(
     points: Tensor, /, *, kernel: Kernel, engine: Engine = "auto"

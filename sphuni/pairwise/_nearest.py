@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sphuni._arrays import widen
+from sphuni._transforms import untraced
 from sphuni._typing import Points
 from sphuni.pairwise import _bands, _tiles
 from sphuni.pairwise._best import keep_best
@@ -45,6 +46,7 @@ class Nearest:
     distance: Tensor
 
 
+@untraced
 def nearest(
     points: Points, /, *, k: int = 1, antipodal: bool = False, opposite: bool = False
 ) -> Nearest:

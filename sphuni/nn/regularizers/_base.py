@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sphuni._numbers import whole
+from sphuni._transforms import untraced
 
 __all__ = ["SEEDS", "Objective", "Reading", "check_seed"]
 
@@ -59,6 +60,7 @@ class Objective(nn.Module):
         self.rows = None if rows is None else whole("rows", rows, 2)
         self.draws = 0
 
+    @untraced
     def forward(self, weight: Tensor, population: int | None = None) -> Tensor:
         """Return the penalty, averaged over leading batch dimensions."""
         return self.measure(self.read(weight, population))
