@@ -67,23 +67,30 @@ def connect(
 
 
 def mended(gradients: Tensor, x: Tensor, again: Callable[[Tensor], Tensor]) -> Tensor:
-    """Gradients of float32 points whose slopes left the range of float32, by `again` in float64."""
-    return narrowed(again(x.detach().double()), x.dtype) if lost(gradients, x) else gradients
+    """Gradients whose slopes left the range of the points' type, by `again` in float64."""
+    if not lost(gradients, x):
+        return gradients
+    wide = gradients if x.dtype == torch.float64 else again(x.detach().double())
+    return narrowed(wide, x.dtype)
 
 
-def lost(gradients: Tensor, x: Tensor) -> bool:
-    """Whether slopes left the range of float32.
+def lost(gradients: Tensor, *made_of: Tensor) -> bool:
+    """Whether slopes left the range of their type, though all that they are made of is finite.
 
     A slope is as large as the force over the distance: it overflows where the force does not.
     """
-    overflown = x.dtype == torch.float32 and not math.isfinite(gradients.sum())
-    return overflown and math.isfinite(x.detach().sum())
+    if math.isfinite(gradients.sum()):
+        return False
+    return all(math.isfinite(part.detach().sum()) for part in made_of)
 
 
 def narrowed(wide: Tensor, dtype: torch.dtype) -> Tensor:
-    """Float64 gradients in the points' own type, none of them infinite."""
+    """Float64 gradients in the points' own type, all of them finite.
+
+    A row whose forces left the range of float64 has no direction, as that of a point met.
+    """
     largest = torch.finfo(dtype).max
-    return wide.clamp_(-largest, largest).to(dtype)
+    return wide.nan_to_num_(0.0, largest, -largest).clamp_(-largest, largest).to(dtype)
 
 
 def first_only(engine: str, remedy: str = "use engine='blockwise'") -> Second:

@@ -116,7 +116,8 @@ class RowsGradient(torch.autograd.Function):
     ) -> Any:
         """Return (grad_x, grad_y, grad_w); with y None grad_x carries both roles of x."""
         grad_x, grad_y, grad_w = _gradients(x, y, weights, go, kernels)
-        if lost(grad_x, x) or lost(grad_y, x):
+        made_of = x, x if y is None else y, weights, go
+        if lost(grad_x, *made_of) or lost(grad_y, *made_of):
             other = None if y is None else y.double()
             wide = _gradients(x.double(), other, weights.double(), go.double(), kernels)
             grad_x, grad_y = (narrowed(part, x.dtype) for part in wide[:2])

@@ -667,3 +667,26 @@ def test_many_gradients_of_row_sums_at_once_are_refused_with_the_remedy():
     with pytest.raises(NotImplementedError, match="vectorize=False"):
         torch.autograd.functional.jacobian(rows, x, vectorize=True)
     assert torch.autograd.functional.jacobian(rows, x).shape == (8, 8, 10)
+
+
+@pytest.mark.parametrize("d", [3, 20])
+@pytest.mark.parametrize("n", [40, 300])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_forces_beyond_the_range_of_numbers_leave_the_other_gradients_alone(n, d, dtype):
+    kernel, x = Riesz(150.0), points(n, d)
+    x[1] = sphuni.normalize(x[0] + 1e-3 * x[2])
+    for call in (
+        lambda x: pair_reduce(x, kernel=kernel),
+        lambda x: pair_reduce(x, kernel=kernel, op="rows").sum(),
+    ):
+        leaf = x.to(dtype).requires_grad_()
+        value = call(leaf)
+        assert value == torch.inf
+        value.backward()
+        assert bool(leaf.grad.isfinite().all())
+
+
+def test_an_upstream_gradient_that_is_no_number_stays_one():
+    leaf = points(9, 4).requires_grad_()
+    (pair_reduce(leaf, kernel=Riesz(1.0), op="rows").sum() * torch.nan).backward()
+    assert bool(leaf.grad.isnan().all())
