@@ -90,12 +90,18 @@ class _Transformed(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1])
+        ctx.save_for_forward(output[1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         (gradient,) = ctx.saved_tensors
         return upstream[0][..., None, None].to(gradient.dtype) * gradient, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        (gradient,) = ctx.saved_tensors
+        return (gradient * tangents[0]).sum((-2, -1)), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], weight: Tensor, objective: Any) -> Any:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from torch.func import grad, jacrev, vmap
+from torch.func import grad, jacfwd, jacrev, jvp, vmap
 
 import sphuni
 
@@ -32,6 +32,19 @@ def test_derivatives_are_those_of_autograd(sets):
     jacobian = jacrev(energy)(sets)
     torch.testing.assert_close(jacobian[1, 1], expected[1])
     assert float(jacobian[0, 1].abs().max()) == 0.0
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # which torch calls here
+def test_forward_mode_is_the_gradient_along_a_tangent(sets):
+    leaf, tangent = sets.clone().requires_grad_(), torch.randn_like(sets)
+    (gradient,) = torch.autograd.grad(energy(leaf).sum(), leaf)
+    value, along = jvp(energy, (sets,), (tangent,))
+    torch.testing.assert_close(value, energy(sets))
+    torch.testing.assert_close(along, (gradient * tangent).sum((-2, -1)))
+    torch.testing.assert_close(vmap(jacfwd(energy))(sets), gradient)
+    torch.testing.assert_close(jacfwd(energy)(sets), jacrev(energy)(sets))
+    with pytest.raises(NotImplementedError, match="have first derivatives only"):
+        jvp(grad(energy), (sets[0],), (tangent[0],))
 
 
 def test_what_cannot_be_mapped_says_so(sets):
