@@ -108,7 +108,9 @@ class TammesProblem(Problem):
         for k, one in enumerate(rows):
             if k and late(end) and seconds_left(enough) < 0:
                 break
-            scores[k] = -self._least(one)
+            scores[k], exact = -self._least(one), -self._least(starts[k])
+            if exact < scores[k]:  # a known code, which shaking only spoils
+                rows[k], scores[k] = starts[k], exact
         return Relaxed(rows, scores, np.isfinite(scores))
 
     def closed_form(self) -> Array | None:

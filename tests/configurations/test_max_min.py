@@ -531,3 +531,11 @@ def test_the_six_lines_of_the_icosahedron_polarize_best():
     assert result.value == pytest.approx(float(icosahedron.value), abs=1e-12)
     assert result.certificate.residual < 1e-12
     assert len(result.certificate.places) == 10
+
+
+def test_a_start_that_is_a_code_is_not_given_away():
+    task = resolve("tammes", 24, 4, None, metric="chordal", kernel=None, antipodal=False)
+    starts = np.stack([construct("24-cell"), random_points(24, 4, rng=0)])
+    found = task.relax(starts, [0, 1], "blockwise", math.inf)
+    assert task.value(found.points[0]) == pytest.approx(math.pi / 3, abs=1e-15)
+    assert found.scores[0] == pytest.approx(-0.5, abs=1e-15)
