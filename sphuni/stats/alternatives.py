@@ -1,6 +1,7 @@
 """Departures from uniformity by name, for `power`: all samplers are thin and seeded."""
 
 import difflib
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -332,8 +333,9 @@ def minimum_energy(
     for step in range(steps):
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(pair_reduce(x, kernel=kernel).sum(), x)
-        if not bool(torch.isfinite(slope).all()):
+            energy = pair_reduce(x, kernel=kernel).sum()
+            (slope,) = torch.autograd.grad(energy, x)
+        if not math.isfinite(energy.detach()):
             raise ValueError(f"s = {s:g} is so steep that the energy of close points overflows")
         force = project_tangent(x.detach(), -slope)
         fastest = force.norm(dim=-1).amax(-1)[..., None, None].clamp(min=1e-300)

@@ -31,13 +31,13 @@ _NO_HARMONIC, _ROUNDING = 1e-24, 1e-13
 _LEAST_SEEN = 0.99
 _ASYMPTOTIC_FROM = 20
 _INFINITE = 1 << 60
-_TABLE_UP_TO = 200
+_PAIRS_FROM, _TABLE_UP_TO = 200, 500
 _LARGEST_CHANGE = 0.4
 _HEAVIEST_PAIR = 0.1
 _LARGEST_TRIANGLE = 0.005
 _MOST_SHARED = 48
 _SORTED_FROM = 500
-_HEAVIEST = 0.08
+_HEAVIEST = 0.04
 _HEAVY_TABLE_UP_TO = 1000
 
 
@@ -158,11 +158,11 @@ class SobolevTest(UniformityTest):
         return plain / (n - 1) / (math.sqrt(second) if math.isfinite(second) else math.nan)
 
     def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
-        """The weighted chi-square limit."""
+        """The weighted chi-square limit; without one the law by pairs, of many points."""
         law = _limit(self, d)
-        if law is None:
-            return None
-        return LawChoice(self.placed(law, _INFINITE, d), "asymptotic", _describe(law))
+        if law is not None:
+            return LawChoice(self.placed(law, _INFINITE, d), "asymptotic", _describe(law))
+        return self._by_pairs(n, d) if n > _PAIRS_FROM else None
 
     def placed(self, law: Law, n: int, d: int) -> Law:
         """The law of the statistic from that of its V- or U-form."""
@@ -173,7 +173,7 @@ class SobolevTest(UniformityTest):
         """The limit corrected to the exact variance and skewness, where that is close.
 
         From n = 20 on, unless a spiked kernel makes single pairs rule the sum; then a table serves
-        up to n = 200, and beyond that close pairs are counted one by one.
+        up to n = 500, and beyond that close pairs are counted one by one.
         """
         if n < _ASYMPTOTIC_FROM:
             return None
@@ -181,7 +181,11 @@ class SobolevTest(UniformityTest):
         if law is not None and self._close(self.corrected_law(n, d), n, d):
             words = f"{_describe(law)}, corrected to the exact variance and skewness at n = {n}"
             return LawChoice(self.placed(self.corrected_law(n, d), n, d), "asymptotic", words)
-        if n <= _TABLE_UP_TO or 2.0 * self._order(d) > d - 1:
+        return self._by_pairs(n, d) if n > _TABLE_UP_TO else None
+
+    def _by_pairs(self, n: int, d: int) -> LawChoice | None:
+        """The law that counts close pairs one by one, unless too few of them rule the sum."""
+        if 2.0 * self._order(d) > d - 1:
             return None
         try:
             fine = self.pair_law(n, d)

@@ -176,7 +176,7 @@ def test_laws_of_high_harmonics_do_not_depend_on_the_size_of_the_weights(degree)
     tails = []
     for weight in (1e-8, 1.0, 1e8):
         test = st.build_test("sobolev", weights=(0.0,) * (degree - 1) + (weight,))
-        law = test.best_law(220, 64).law
+        law = test.pair_law(220, 64)
         tails.append(law.tails(law.mean + law.variance**0.5 * np.array([-1.5, 1.5, 3.5])))
     for other in tails:
         assert other.log_upper == pytest.approx(tails[0].log_upper, rel=1e-6)
@@ -192,9 +192,10 @@ def test_spikes_that_no_grid_resolves_have_no_law_in_formulas(name):
 
 @pytest.mark.slow
 def test_close_pairs_are_counted_one_by_one():
-    """On S^2 the stereographic kernel has no variance; its law beyond n = 200 is still right."""
+    """On S^2 the stereographic kernel has no variance; its law beyond n = 500 is still right."""
     test = st.build_test("stereo")
-    choice = test.best_law(300, 3)
+    assert test.best_law(300, 3) is None  # a table serves, as the lower tail is not right yet
+    choice = test.asymptotic_law(300, 3)
     assert "compound Poisson" in choice.description
     sample = simulate_tests([test], 300, 3, 1500, rng=8)[:, 0]
     tails = choice.law.tails(sample)
