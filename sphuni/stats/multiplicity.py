@@ -77,8 +77,8 @@ def combine_pvalues(pvalues: Tensor, /, method: str = "cauchy") -> Tensor:
     "cauchy": :math:`P(C > \frac1m \sum \tan(\pi (\tfrac12 - p_i)))` with C standard Cauchy; of
     several p-values one above 0.999 counts as 0.999, or else a single 1 would outvote all others.
     "harmonic": the tail of Landau's law of location log m + 1 - gamma + log(pi/2) and scale pi/2
-    at the mean of 1 / p_i. "simes": :math:`\min_k m p_{(k)} / k`. "fisher": the chi-squared tail, with
-    2 m degrees of freedom, of :math:`-2 \sum \log p_i`. "stouffer": the normal tail of
+    at the mean of 1 / p_i. "simes": :math:`\min_k m p_{(k)} / k`. "fisher": the chi-squared tail,
+    with 2 m degrees of freedom, of :math:`-2 \sum \log p_i`. "stouffer": the normal tail of
     :math:`\sum \Phi^{-1}(1 - p_i) / \sqrt m`.
 
     References
