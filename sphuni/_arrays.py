@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sphuni._devices import on_cpu
 from sphuni._threads import beside_others
-from sphuni._transforms import is_transformed, transformed, untraced
+from sphuni._transforms import is_transformed, transformed
 from sphuni._typing import Array
 
 __all__ = [
@@ -174,9 +174,10 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
     names = (first, *others)
     needed = [n for n in names if signature.parameters[n].default is inspect.Parameter.empty]
 
-    @untraced
     @functools.wraps(function)
     def wrapper(*given_args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():  # `untraced` would be a frame between warnings and caller
+            return torch.compiler.disable(wrapper)(*given_args, **kwargs)
         args = list(given_args)  # binding them to the signature would take 15 microseconds
         found = {n: args[places[n]] if places[n] < len(args) else kwargs.get(n) for n in names}
         for name in needed:
