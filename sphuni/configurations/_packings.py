@@ -108,9 +108,9 @@ class TammesProblem(Problem):
         for k, one in enumerate(rows):
             if k and late(end) and seconds_left(enough) < 0:
                 break
-            scores[k], exact = -self._least(one), -self._least(starts[k])
-            if exact < scores[k]:  # a known code, which shaking only spoils
-                rows[k], scores[k] = starts[k], exact
+            scores[k], before = -self._least(one), -self._least(starts[k])
+            if before < scores[k]:  # a known code, which shaking only spoils
+                rows[k], scores[k] = starts[k], before
         return Relaxed(rows, scores, np.isfinite(scores))
 
     def closed_form(self) -> Array | None:

@@ -67,7 +67,7 @@ def connect(
 
 
 def mended(gradients: Tensor, x: Tensor, again: Callable[[Tensor], Tensor]) -> Tensor:
-    """Gradients whose slopes left the range of the points' type, by `again` in float64."""
+    """Gradients all finite: where slopes left the range of float32, by `again` in float64."""
     if not lost(gradients, x):
         return gradients
     wide = gradients if x.dtype == torch.float64 else again(x.detach().double())

@@ -335,7 +335,9 @@ def minimum_energy(
             x = x.detach().requires_grad_()
             energy = pair_reduce(x, kernel=kernel).sum()
             (slope,) = torch.autograd.grad(energy, x)
-        if not math.isfinite(energy.detach()):
+        # slopes beyond the range of numbers end at the largest
+        beyond = bool(slope.abs().max() >= torch.finfo(slope.dtype).max)
+        if beyond or not math.isfinite(energy.detach()):
             raise ValueError(f"s = {s:g} is so steep that the energy of close points overflows")
         force = project_tangent(x.detach(), -slope)
         fastest = force.norm(dim=-1).amax(-1)[..., None, None].clamp(min=1e-300)
