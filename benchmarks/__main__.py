@@ -90,7 +90,7 @@ def main() -> int:
             rows.append(row | _machine())
             print(_line(row), flush=True)
             _write(path, rows, keep=True)
-        if not arguments.only:
+        if rows and not arguments.only:
             _write(path, rows, keep=False)
         if where and not earlier:
             print(f"{family}: nothing to compare in {where}", file=sys.stderr)

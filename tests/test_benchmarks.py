@@ -3,11 +3,13 @@
 import ctypes
 import itertools
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import __main__ as main
 from benchmarks import entry, gpu, readme, scaling
 from benchmarks.compare import earlier_rows, losses
 from benchmarks.entry import Entry, Peer, rows_of
@@ -144,6 +146,27 @@ def test_without_a_gpu_its_benchmarks_say_so_and_give_no_rows(monkeypatch, capsy
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert list(gpu.run()) == []
     assert "no CUDA device is present" in capsys.readouterr().out
+
+
+def test_a_family_without_rows_leaves_earlier_results_alone(monkeypatch, tmp_path):
+    (tmp_path / "gpu.csv").write_text("case,seconds\nsmall,1.0\n")
+    monkeypatch.setattr(main, "RESULTS", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "gpu"])
+    assert main.main() == 0
+    assert (tmp_path / "gpu.csv").read_text() == "case,seconds\nsmall,1.0\n"
+
+
+def test_the_roofline_counts_a_cosine_and_two_forces_of_every_pair():
+    case = gpu.Case(40, 10, Riesz(1.0), asked=(("asked_seconds", 1.0),))
+    for row in gpu.measure(case, "cpu", 1e9):
+        if row["status"] == "right":
+            rate = row["roofline_fraction"] * 1e9 * row["seconds"]
+            assert rate == pytest.approx(40 * 39 / 2 * (2 * 10 + 2 * 2 * 10))
+            assert row["asked_seconds"] == 1.0
+    small = next(gpu.measure(case._replace(d=3), "cpu", 1e9))
+    assert small["status"] == "right"
+    assert "roofline_fraction" not in small
 
 
 def test_the_gpu_benchmarks_hold_every_method_to_float64():

@@ -9,6 +9,9 @@ __all__ = ["Hemisphere", "closed_hemisphere"]
 
 _ZERO = 1e-9
 _DEPENDENT = 1e-12
+_SMALL_CAP = 1e-3  # in it cosines lose too many digits to say which rows are the outer ones
+_ALONGSIDE = 1e-13
+_STEPS, _MORE_STEPS = 10, 100  # far more than it takes, by dimension
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +62,15 @@ def _least_norm_weights(points: np.ndarray) -> np.ndarray:
     Minimising |X^T u|^2 + (sum u - 1)^2 over u >= 0 gives a multiple of those weights. Where the
     unconstrained combination of independent rows is already non-negative (nearly orthogonal rows,
     the usual case for n <= d) one factorisation replaces the active-set search. That search loses
-    the digits of rows in a small cap, which the rows that it has chosen give back.
+    the digits of rows in a small cap, which the rows that it has chosen give back; in a very small
+    one it would choose the wrong rows.
     """
     n, d = points.shape
     if float(np.linalg.norm(points.mean(axis=0))) < 1e-14:
         return np.full(n, 1 / n)
     if n <= d and (weights := _equidistant_weights(points)) is not None:
+        return weights
+    if (weights := _weights_in_small_cap(points)) is not None:
         return weights
     system = np.vstack([points.T, np.ones(n)])
     target = np.zeros(d + 1)
@@ -76,11 +82,74 @@ def _least_norm_weights(points: np.ndarray) -> np.ndarray:
     return np.asarray(weights / weights.sum())
 
 
-def _equidistant_weights(points: np.ndarray) -> np.ndarray | None:
-    """Weights, of sum 1, of the point of the rows' plane that is nearest to the origin.
+def _weights_in_small_cap(points: np.ndarray) -> np.ndarray | None:
+    """The same by differences; None if the rows are far apart, or the steps come to no end.
 
-    It is at one angle to all rows. None where a weight is negative, or not determined. By
-    differences of unit rows, whose inner products would not tell close ones apart.
+    The point of least norm is the centre of the smallest ball about the rows. A ball about all of
+    them shrinks while its centre walks to that of the circle through the rows on its boundary,
+    until another row stops it; rows that do not hold it are let go. Of several the first comes in
+    or goes (Bland's rule), so that rows on one circle do not take turns for ever.
+
+    K. Fischer, B. Gärtner, M. Kutz, "Fast smallest-enclosing-ball computation in high dimensions",
+    ESA 2003, 630-641, doi:10.1007/978-3-540-39658-1_57.
+    """
+    n, d = points.shape
+    offsets = points - points[0]
+    spread = float(np.abs(offsets).max())
+    if not 0 < spread <= _SMALL_CAP:
+        return None
+    offsets /= spread
+    centre = offsets[0]
+    held = [int(np.einsum("ij,ij->i", offsets, offsets).argmax())]
+    for _ in range(_STEPS * d + _MORE_STEPS):
+        share = _circle_weights(offsets[held])
+        if share is None:
+            return None
+        step = share @ offsets[held] - centre
+        # unit rows that are as far from a centre as d others are so from the whole axis through it
+        stop, length = (None, 1.0) if len(held) == d else _first_stop(offsets, centre, step, held)
+        centre = centre + length * step
+        if stop is not None:
+            held.append(stop)
+        elif share.min() >= 0:
+            weights = np.zeros(n)
+            weights[held] = share
+            return weights
+        else:
+            held.remove(min(row for row, own in zip(held, share, strict=True) if own < 0))
+    return None
+
+
+def _first_stop(
+    rows: np.ndarray, centre: np.ndarray, step: np.ndarray, held: list[int]
+) -> tuple[int | None, float]:
+    """The row that a shrinking ball about all `rows` meets first, and at what part of the step.
+
+    The `held` ones are on its boundary all the way.
+    """
+    closing = 2 * (rows[held[0]] - rows) @ step
+    closing[held] = 0.0
+    meets = np.flatnonzero(closing > _ALONGSIDE)
+    away, edge = rows[meets] - centre, rows[held[0]] - centre
+    slack = edge @ edge - np.einsum("ij,ij->i", away, away)
+    part = np.where(slack > _ALONGSIDE, slack, 0.0) / closing[meets]
+    if len(part) == 0 or part.min() >= 1:
+        return None, 1.0
+    first = int(part.argmin())
+    return int(meets[first]), float(part[first])
+
+
+def _equidistant_weights(points: np.ndarray) -> np.ndarray | None:
+    """`_circle_weights`, but None where one is negative too."""
+    weights = _circle_weights(points)
+    return weights if weights is not None and weights.min() >= 0 else None
+
+
+def _circle_weights(points: np.ndarray) -> np.ndarray | None:
+    """Weights, of sum 1, of the point of the rows' plane that is equally far from all of them.
+
+    Of unit rows it is the one nearest to the origin, at one angle to all. None where the weights
+    are not determined. By differences, as inner products would not tell close rows apart.
     """
     chords = points[1:] - points[0]
     factor = np.linalg.qr(chords.T, mode="r")
@@ -91,5 +160,4 @@ def _equidistant_weights(points: np.ndarray) -> np.ndarray | None:
     others = half
     for trans in ("T", "N"):
         others = scipy.linalg.solve_triangular(factor, others, trans=trans)
-    weights = np.append(1 - others.sum(), others)
-    return weights if weights.min() >= 0 else None
+    return np.append(1 - others.sum(), others)

@@ -90,8 +90,10 @@ def sampled_energy(
     shuffle is met, since that holds every row once; the standard error is then that of the rest,
     from contrasts between the quarters of each couple of blocks in which rows cancel. Where the
     pairs asked for are fewer than a shuffle has, about 256 n, it is that of the mean of the
-    blocks' means. Points in clusters make close pairs frequent; the standard error sees that as
-    far as the sample does.
+    blocks' means. The fewest pairs are 8 blocks, so that the standard error has 8 degrees of
+    freedom: 1.96 of it on either side hold the energy in about 91 of 100 cases, 2.3 in 95. Points
+    in clusters make close pairs frequent; the standard error sees that as far as the sample does,
+    and not at all where a kernel is so narrow that next to no pair of the sample feels it.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Pair sums of the Gegenbauer polynomials of every degree, by one recurrence a tile."""
+"""Pair sums of the Gegenbauer polynomials of every degree."""
 
 from collections.abc import Iterator
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sphuni._typing import Points
+from sphuni.pairwise._harmonics import degree_sums_by_harmonics, repays
 from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.pairwise._tiles import degree_zero
 
@@ -18,9 +19,19 @@ _BLOCK = 256
 def degree_sums(points: Points, highest: int) -> Tensor:
     """Sums over i < j of P_1 .. P_highest of the cosines, (..., highest), without a gradient.
 
-    P_l are the Gegenbauer polynomials of R^d with P_l(1) = 1; O(n^2 (d + highest)).
+    P_l are the Gegenbauer polynomials of R^d with P_l(1) = 1. By one recurrence a tile,
+    O(n^2 (d + highest)), or for many points in d = 3 by harmonics, O(n highest^2).
     """
     x = degree_zero(points.detach().reshape(-1, *points.shape[-2:]))
+    sums = _by_harmonics(x, highest) if repays(x, highest) else _by_tiles(x, highest)
+    return sums.reshape(*points.shape[:-2], highest)
+
+
+def _by_harmonics(x: Tensor, highest: int) -> Tensor:
+    return torch.stack([degree_sums_by_harmonics(one, highest) for one in x])
+
+
+def _by_tiles(x: Tensor, highest: int) -> Tensor:
     b, n, d = x.shape
     sums = x.new_zeros(b, n, highest)  # by first row of a tile
 
@@ -33,7 +44,7 @@ def degree_sums(points: Points, highest: int) -> Tensor:
             total[:, degree] += 0.5 * (found - left.shape[-2]) if task.own else found
 
     run_tiles(work, x, None, block=_BLOCK)
-    return sums.sum(1).reshape(*points.shape[:-2], highest)
+    return sums.sum(1)
 
 
 def _polynomials(t: Tensor, highest: int, d: int) -> Iterator[Tensor]:

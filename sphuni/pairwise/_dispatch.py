@@ -97,10 +97,10 @@ def pair_reduce(
         do it. It has no `other`, `weights` and rows: these are sums of "blockwise", by loops of the
         same kind and from as many pairs on. "triton" is one fused kernel on a GPU, in float32;
         "auto" takes it on a CUDA device for points in float32 or half precision with n >= 2048
-        and d >= 16. "circle" (d = 2: Riesz s = -1, Gegenbauer series),
-        "moments" (polynomials of degree at most two in the cosine) and "fmm" (Coulomb in d = 3,
-        from 2e5 points on, where FMM3D is installed and 7 kB per point are free) need fewer;
-        "auto" takes them where they serve.
+        (more for series of many terms, which take a minute to compile) and d >= 16.
+        "circle" (d = 2: Riesz s = -1, Gegenbauer series), "moments" (polynomials of degree at most
+        two in the cosine) and "fmm" (Coulomb in d = 3, from 2e5 points on, where FMM3D is installed
+        and 7 kB per point are free) need fewer; "auto" takes them where they serve.
         "ring": `points` holds this rank's rows of one set that is spread over the ranks of
         torch.distributed; see Notes. "auto" takes it for a DTensor sharded on rows, and for
         nothing else.

@@ -66,9 +66,12 @@ def add_product(target: Tensor, left: Tensor, right: Tensor, beta: int = 1) -> N
 
 
 def own_products(x: Tensor) -> Tensor:
-    """Products x x^T (b, n, n), of which a part is copied: that costs less than its products."""
+    """Products x x^T (b, n, n), of which a part is copied: that costs less than its products.
+
+    On a GPU, where starting a dozen operations costs more than that part, one product makes all.
+    """
     b, n, d = x.shape
-    if b > 1 or min(n, d) < _MIRROR_FROM:
+    if b > 1 or min(n, d) < _MIRROR_FROM or x.device.type != "cpu":
         return matmul(x, x)
     rows, gram = x[0], x.new_empty(1, n, n)
     step = -(-n // _MIRROR_PARTS)

@@ -90,9 +90,7 @@ def agree_on_rows(points: Any, check: Callable[[Tensor], object], asked: str) ->
             check(rows)
     except ValueError as error:
         complaint = str(error)
-    calls: list[Any] = [None] * dist.get_world_size(group)
-    with _talking():
-        dist.all_gather_object(calls, (count, complaint, asked), group=group)
+    calls = _told_by_all((count, complaint, asked), rows, group)
     for rank, (_, found, wanted) in enumerate(calls):
         if found:
             raise ValueError(f"{found} (in the shard of rank {rank}; every rank raises this)")
@@ -274,11 +272,9 @@ def _agree(x: Tensor, kernels: tuple[Kernel, ...], group: Any) -> tuple[_Ring, b
     b, n, d = x.shape if whole else (0, 0, 0)  # no other rank has this, so that all of them raise
     wanted = wants_gradient(x)
     own = _Call(b, n, d, str(x.dtype), repr(kernels), wanted, _bad_row(x) if whole else None)
-    calls: list[Any] = [None] * dist.get_world_size(group)
     ring = _Ring(dist.get_rank(group), (n,), group)
-    with ring.together(), _talking():
-        dist.all_gather_object(calls, tuple(own), group=group)
-    calls = [_Call(*call) for call in calls]
+    with ring.together():
+        calls = [_Call(*call) for call in _told_by_all(tuple(own), x, group)]
     for name in ("batch", "d", "dtype", "kernels"):
         found = [getattr(call, name) for call in calls]
         other = next((rank for rank, value in enumerate(found) if value != found[0]), None)
@@ -297,6 +293,14 @@ def _agree(x: Tensor, kernels: tuple[Kernel, ...], group: Any) -> tuple[_Ring, b
             )
     ring = ring._replace(rows=tuple(call.rows for call in calls))
     return ring, any(call.with_gradient for call in calls)
+
+
+def _told_by_all(own: tuple[Any, ...], rows: Tensor, group: Any) -> list[Any]:
+    """What every rank has to say; NCCL sends it from the current device, made that of the rows."""
+    told: list[Any] = [None] * dist.get_world_size(group)
+    with _talking(), torch.cuda.device_of(rows):
+        dist.all_gather_object(told, own, group=group)
+    return told
 
 
 def _bad_row(x: Tensor) -> int | None:

@@ -22,10 +22,14 @@ __all__ = ["LARGEST_BLOCK", "Task", "block_size", "run_rounds", "run_tiles"]
 T = TypeVar("T")
 
 _TILE_ELEMENTS = 1 << 18
+_BLOCK_BESIDE = 2048
 _INLINE_WORK = 1 << 22
 _SMALL_SET = 768
 _COPIES = 4  # of a tile, while it is worked on
 LARGEST_BLOCK = 704
+"""Rows of a tile on the processor, which then stays in its cache. Beside it, on a GPU, starting the
+operations of so small a tile takes longer than they do: there tiles have up to 2048 rows.
+"""
 
 
 class Task(NamedTuple):
@@ -89,17 +93,28 @@ def _rows_of(task: Task, *, two_sets: bool) -> Iterator[tuple[int, int, bool]]:
     yield task.batch.start, task.right.start, two_sets
 
 
-def block_size(n: int) -> int:
+def block_size(n: int, device: str = "cpu") -> int:
     """Rows of a tile: equal blocks that fit in a cache, or all of a set hardly larger."""
+    if _has_room_for_large_tiles(device):
+        return -(-n // -(-n // _BLOCK_BESIDE)) if n > 0 else 1
     return -(-n // -(-n // LARGEST_BLOCK)) if n > _SMALL_SET else max(1, n)
+
+
+def _has_room_for_large_tiles(device: str) -> bool:
+    """Whether tiles are of the size for other devices than the processor: under no stated limit."""
+    return device != "cpu" and stated_limit() is None
 
 
 def _rounds(x: Tensor, y: Tensor | None, block: int | None) -> list[list[Task]]:
     """All tiles, in rounds of tiles that share no rows."""
-    rows = list(_blocks(x.shape[1], block or block_size(x.shape[1])))
-    other = rows if y is None else list(_blocks(y.shape[1], block or block_size(y.shape[1])))
+    device = x.device.type
+    rows = list(_blocks(x.shape[1], block or block_size(x.shape[1], device)))
+    other = rows
+    if y is not None:
+        other = list(_blocks(y.shape[1], block or block_size(y.shape[1], device)))
     size = (rows[0].stop - rows[0].start) * (other[0].stop - other[0].start)
-    parts = list(_blocks(x.shape[0], max(1, _TILE_ELEMENTS // size)))
+    together = _BLOCK_BESIDE**2 if _has_room_for_large_tiles(device) else _TILE_ELEMENTS
+    parts = list(_blocks(x.shape[0], max(1, together // size)))
     pairs = _tournament(len(rows)) if y is None else _shifts(len(rows), len(other))
     return [
         [Task(part, rows[i], other[j], own=y is None and i == j) for part in parts for i, j in met]

@@ -51,7 +51,7 @@ def between(
         sums = torch.stack([sums for sums, _ in both], dim=-1)
         forces = torch.stack([forces for _, forces in both]).to(x.dtype)
         return sums, forces[:, :, : x.shape[1]], forces[:, :, x.shape[1] :]
-    blocks = -(-x.shape[1] // block_size(max(1, x.shape[1])))
+    blocks = -(-x.shape[1] // block_size(max(1, x.shape[1]), x.device.type))
     sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
     rows, columns = (
         part.new_zeros((len(kernels), *part.shape) if with_gradient else 0) for part in (x, y)
@@ -73,7 +73,7 @@ def _tile(
     """Add one tile's sums to those of its block of rows, and its gradients, in place."""
     left, right = x[task.batch, task.left], y[task.batch, task.right]
     tile = _tiles.distances(left, right, kernels, own=False)
-    block = task.left.start // block_size(x.shape[1])
+    block = task.left.start // block_size(x.shape[1], x.device.type)
     for k, kernel in enumerate(kernels):
         if into is None:
             value = _tiles.evaluate(tile, kernel)

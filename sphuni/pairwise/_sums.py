@@ -53,7 +53,7 @@ def sums_and_gradients(
     b, n, d = x.shape
     into = GradientSum(x, len(kernels)) if with_gradient else None
     swept = d > _tiles.DIRECT_DIMENSION and _sweep.serves(x, kernels, b * n**2)
-    block = _swept_block(n, x.element_size()) if swept else block_size(n)
+    block = _swept_block(n, x.element_size()) if swept else block_size(n, x.device.type)
     sums = _BlockSums(x, len(kernels), block)
     work: Callable[..., None] = functools.partial(_sum_tile, x, kernels, sums)
     if into is not None:

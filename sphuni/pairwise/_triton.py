@@ -7,6 +7,7 @@ the operator runs. On the processor it runs through Triton's interpreter, slowly
 
 import importlib.util
 import os
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,9 @@ from torch import Tensor
 from sphuni._errors import EngineError
 from sphuni.kernels import Kernel
 from sphuni.pairwise import _blockwise, _tiles
-from sphuni.pairwise._autograd import wants_gradient
-from sphuni.pairwise._scalar import can_spell
+from sphuni.pairwise._autograd import mended, wants_gradient
+from sphuni.pairwise._scalar import can_spell, patience
+from sphuni.pairwise._sums import sums_and_gradients
 from sphuni.pairwise._tiles import DIRECT_DIMENSION
 
 __all__ = ["repays", "supports", "total"]
@@ -55,9 +57,15 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
 
 
 def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
-    """Whether it is what "auto" takes: float32 (or half) on a GPU, n >= 2048 and d >= 16."""
-    large = x.shape[-2] >= _FROM_N and x.shape[-1] >= _FROM_D
-    return x.device.type == "cuda" and large and not _interpreted()
+    """Whether it is what "auto" takes: float32 (or half) on a GPU, n >= 2048 and d >= 16.
+
+    Compiling takes seconds for a short formula, a minute for a series of a hundred terms, which
+    only more points repay.
+    """
+    if x.device.type != "cuda" or _interpreted() or x.shape[-1] < _FROM_D:
+        return False
+    spelled = [kernel for kernel in kernels if can_spell(kernel)]
+    return x.shape[-2] >= _FROM_N * (patience(spelled) if spelled else 1)
 
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:
@@ -86,9 +94,21 @@ def _pairs(points: Tensor, kernel: str, with_gradient: bool) -> tuple[Tensor, Te
         with torch.cuda.device_of(x):
             options = launch_options(_KERNELS[kernel], d, with_gradient)
             device.tiles[(_programs(x),)](x, sums, gradients, n, d, blocks, **options)
-    except (device.TritonError, RuntimeError) as error:
+    except (device.TritonError, RuntimeError, OSError, subprocess.SubprocessError) as error:
+        # the last two are of the C compiler, which Triton needs for the launch, and of its cache
         raise EngineError(f"the Triton engine failed: {error}") from error
-    return sums.sum(1), _tiles.tangent(x, gradients) if with_gradient else gradients
+    if with_gradient:
+        gradients = _finite(_tiles.tangent(x, gradients), x, _KERNELS[kernel])
+    return sums.sum(1), gradients
+
+
+def _finite(gradients: Tensor, x: Tensor, kernel: Kernel) -> Tensor:
+    """Gradients that are finite where slopes left the range of float32, by tiles in float64."""
+
+    def again(wide: Tensor) -> Tensor:
+        return sums_and_gradients(wide, (kernel,), True)[1][0]
+
+    return mended(gradients, x, again)
 
 
 def launch_options(kernel: Kernel, d: int, with_gradient: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ tile go by differences of coordinates, value and gradient. Cosines and slopes st
 """
 
 import functools
+import hashlib
 import linecache
 import re
 from typing import Any
@@ -209,7 +210,11 @@ def log1p(x):
 
 @functools.lru_cache(maxsize=256)
 def pair_function(kernel: Kernel) -> Any:
-    """Write the kernel's formula out as a Triton function of p and q."""
+    """Write the kernel's formula out as a Triton function of p and q.
+
+    The caches of Triton 3.2, that on disk too, know a function that is an argument by its name
+    alone: each formula has a name of its own.
+    """
     spelled = spell(kernel)
     words = {"zero": "0.0", "one": "1.0", **{name: repr(v) for name, v in spelled.constants}}
     lines = [*spelled.lines, f"return {spelled.value}, {spelled.slope}"]
@@ -217,10 +222,11 @@ def pair_function(kernel: Kernel) -> Any:
     body = re.sub(r"\b(sqrt|rsqrt|log|exp)\(", r"tl.\1(", body)
     body = re.sub(r"\((\w+) if (\w+) else (\w+)\)", r"tl.where(\2, \1, \3)", body)
     body = re.sub(r"\b\w+\b", lambda word: words.get(word[0], word[0]), body)
-    source = f"def pair(p, q):\n    {body}\n"
+    called = f"pair_{hashlib.sha256(body.encode()).hexdigest()[:16]}"
+    source = f"def {called}(p, q):\n    {body}\n"
     name = f"<the kernel {kernel!r}>"
     # Triton reads the source of a function back from its file
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     scope: dict[str, Any] = {"tl": tl, "angle": angle, "log1p": log1p, "__name__": __name__}
     exec(compile(source, name, "exec"), scope)
-    return triton.jit(scope["pair"])
+    return triton.jit(scope[called])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy
 import torch
 from exact_codes import ROWS, SMALL, code, moved, name
 from hypothesis import given, settings
@@ -29,6 +30,44 @@ def test_codes_have_the_radius_of_the_table(row):
     assert ratio == pytest.approx(2 * result.radius / sphuni.separation(points).distance, rel=1e-12)
     assert ratio >= 1 - 1e-12
     assert sphuni.covering_bound(int(row["n"]), int(row["d"])).value <= result.radius + 1e-10
+
+
+@pytest.mark.parametrize("angle", [1e-4, 1e-6, 1e-7, 1e-8, 1e-9, 1e-12])
+@pytest.mark.parametrize("d", [3, 4, 7])
+def test_small_caps_keep_their_radius(angle, d, rng):
+    """Points on the rim of a cap, on all its sides, and points within it, in a chance order."""
+    rim = np.vstack([np.eye(d - 1), -np.eye(d - 1)])
+    within = 0.7 * sphuni.random_points(12, d - 1, rng=rng) if d > 3 else 0.6 * rim
+    flat = rng.permutation(np.vstack([within, rim])) * np.tan(angle)
+    points = sphuni.normalize(np.column_stack([flat, np.ones(len(flat))]))
+    for rows in (points, moved(points, rng)):
+        result = sphuni.covering_radius(rows)
+        assert bool(result.exact)
+        assert np.pi - result.radius == pytest.approx(angle, rel=1e-9, abs=2e-15)
+        assert depth(rows, result.witness) == pytest.approx(result.radius, abs=2e-15)
+
+
+@pytest.mark.parametrize("count", [7, 360])
+def test_many_points_on_one_small_circle(count):
+    turn = 2 * np.pi / count * np.arange(count)
+    ring = 1e-7 * np.column_stack([np.cos(turn), np.sin(turn), np.full(count, 1e7)])
+    rows = sphuni.normalize(ring) @ random_rotation(3, rng=0).numpy()
+    assert np.pi - sphuni.covering_radius(rows).radius == pytest.approx(1e-7, abs=2e-15)
+
+
+def test_a_small_cap_held_by_few_of_many_points(rng):
+    """The least ball about points, by the law that its centre is a mean of those it touches."""
+    offsets = 1e-8 * rng.standard_normal((200, 4))
+    rows = sphuni.normalize(np.column_stack([offsets, np.ones(200)]))
+    found = sphuni.covering_radius(rows)
+    far = np.linalg.norm(rows + found.witness, axis=1)
+    touching = rows[far > far.max() - 1e-14] + found.witness
+    assert 2 <= len(touching) <= 5
+    weights, residual = scipy.optimize.nnls(
+        np.vstack([1e8 * touching.T, np.ones(len(touching))]), np.append(np.zeros(5), 1.0)
+    )
+    assert residual < 1e-6
+    assert weights.sum() == pytest.approx(1.0)
 
 
 @pytest.mark.slow

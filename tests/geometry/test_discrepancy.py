@@ -8,6 +8,7 @@ from exact_codes import ROWS, code, moved, name
 import sphuni
 from sphuni.configurations import fibonacci_sphere
 from sphuni.kernels import Riesz
+from sphuni.pairwise import degree_sums
 from sphuni.special import cosine_quadrature
 
 
@@ -99,6 +100,18 @@ def test_design_residual_takes_every_degree(n, d):
     means = sphuni.special.gegenbauer(12, points @ points.mT, d)[1:].mean((-2, -1))
     residual = sphuni.design_residual(points, t=12)
     np.testing.assert_allclose(residual, np.sqrt(means.max(0)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("highest", [1, 2, 40])
+def test_degree_sums_of_many_points_are_those_of_their_pairs(highest):
+    """Poles, and points beside them, have no longitude and hardly a sine."""
+    points = sphuni.random_points(330, 3, batch=(2,), rng=1)
+    beside = sphuni.normalize([[1e-9, 0.0, 1.0], [0.0, -1e-200, -1.0], [1e-5, 1e-3, 1.0]])
+    points[0, :5] = [[0.0, 0.0, 1.0], [0.0, 0.0, -1.0], *beside]
+    values = sphuni.special.gegenbauer(highest, points @ points.mT, 3)[1:]
+    pairs = (values.sum((-2, -1)) - 330).T / 2
+    found = degree_sums(torch.from_numpy(points), highest).numpy()
+    np.testing.assert_allclose(found, pairs, rtol=0, atol=1e-9)
 
 
 def test_each_set_of_a_batch_has_the_gradient_of_its_own_degree():

@@ -3,6 +3,7 @@
 Each test starts the processes of one ring once: starting them is most of the time it takes.
 """
 
+import contextlib
 import os
 import pathlib
 import re
@@ -196,6 +197,27 @@ def test_a_ring_of_one_process_is_the_blockwise_engine():
     assert float(pair_reduce(torch.empty(0, 3), kernel=Riesz(1.0), engine="ring")) == 0.0
     half = points(30, 3).to(torch.bfloat16)
     assert pair_reduce(half, kernel=Riesz(1.0), engine="ring").dtype == torch.bfloat16
+
+
+@pytest.mark.usefixtures("alone")
+def test_ranks_talk_on_the_device_of_their_rows(monkeypatch):
+    """NCCL sends objects from the current device, which is the first one in every process."""
+    said, inside, gather = [], [], dist.all_gather_object
+
+    @contextlib.contextmanager
+    def device_of(x):
+        inside.append(x)
+        yield
+        inside.pop()
+
+    def heard(told, own, group):
+        said.append([rows.shape for rows in inside])
+        gather(told, own, group=group)
+
+    monkeypatch.setattr(torch.cuda, "device_of", device_of)
+    monkeypatch.setattr(dist, "all_gather_object", heard)
+    sphuni.riesz_energy(points(7, 3), engine="ring")
+    assert said == [[(7, 3)], [(1, 7, 3)]]
 
 
 def test_without_a_process_group_the_remedy_is_named():

@@ -11,13 +11,13 @@ from pair_cases import KERNELS, degenerate_set, points
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sphuni._errors import EngineError
-from sphuni.kernels import Gaussian, Laplace, Riesz
+from sphuni.kernels import Gaussian, GegenbauerSeries, Laplace, Riesz
 from sphuni.nn._tempered import tempered_riesz
 from sphuni.pairwise import _dispatch, _reference, _triton, explain, pair_reduce
 from sphuni.pairwise._scalar import can_spell
 from sphuni.stats import build_test
 
-pytest.importorskip("triton")
+TritonError = pytest.importorskip("triton.errors").TritonError
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SERVED = [kernel for kernel in KERNELS if can_spell(kernel)]
 (PROJECTED,) = build_test("prt").kernels(9)  # by a table: no formula
@@ -113,6 +113,20 @@ def test_float32_distances_of_close_pairs_keep_their_digits(exponent, d):
         assert float(found) == pytest.approx(exact**-2 + 1 / (4 - exact**2), rel=2e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # the interpreter's NumPy
+@pytest.mark.parametrize(("s", "gap"), [(2.0, 1e-10), (1.0, 3e-15), (1.0, 1e-16), (2.0, 1e-13)])
+@pytest.mark.parametrize("d", [3, 17])
+def test_forces_stay_finite_where_slopes_leave_the_range_of_float32(s, gap, d):
+    x = torch.eye(d)[[0, 0, 1, 2]].to(DEVICE)
+    x[1, 1] = gap
+    _, gradient = value_and_gradient(x, Riesz(s))
+    exact = x.double().requires_grad_()
+    pair_reduce(exact, kernel=Riesz(s), engine="blockwise").backward()
+    largest = torch.finfo(torch.float32).max
+    expected = exact.grad.cpu().clamp(-largest, largest)
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_batches_and_sequences_of_kernels_equal_single_calls():
     x = on_device(points(40, 11, batch=(2, 3)))
     kernels = (Riesz(2.0), Gaussian(1.0))
@@ -124,6 +138,17 @@ def test_batches_and_sequences_of_kernels_equal_single_calls():
             torch.testing.assert_close(together[i, j], torch.stack([v for v, _ in single]))
             torch.testing.assert_close(gradient[i, j], sum(g for _, g in single))
     assert pair_reduce(x[:0], kernel=Riesz(2.0), engine="triton").shape == (0, 3)
+
+
+def test_the_formulas_of_different_kernels_have_different_names():
+    """By which alone older versions of Triton tell compiled kernels apart."""
+    from sphuni.pairwise._triton_kernels import pair_function
+
+    kernels = [*SERVED, *(Riesz(s).antipodal() for s in (0.0, 0.5, 1.0, 2.0)), Gaussian(3.0)]
+    names = {kernel: pair_function(kernel).fn.__qualname__ for kernel in kernels}
+    assert len(set(names.values())) == len(names)
+    pair_function.cache_clear()
+    assert all(pair_function(kernel).fn.__qualname__ == names[kernel] for kernel in kernels)
 
 
 def test_values_alone_are_the_same_numbers():
@@ -216,19 +241,36 @@ def test_auto_takes_it_for_large_float32_sets_on_a_gpu(monkeypatch):
     assert chosen(2048, 16).reason == "large n and d on a GPU"
     assert chosen(5000, 64, torch.bfloat16).engine == "triton"
     assert chosen(2047, 16).engine == chosen(2048, 15).engine == "blockwise"
+    series = GegenbauerSeries((1.0,) * 121, 16)  # minutes to compile, for milliseconds saved
+    assert chosen(2048, 16, kernel=[Riesz(1.0), series]).engine == "blockwise"
+    assert chosen(16_384, 16, kernel=[Riesz(1.0), series]).engine == "triton"
+    assert "scalar form" in chosen(2048, 16, kernel=PROJECTED).refused["triton"]
     assert "float64" in chosen(4096, 64, torch.float64).refused["triton"]
     assert "unweighted" in chosen(4096, 64, op="rows").refused["triton"]
 
 
-def test_a_failed_launch_falls_back_to_the_tiles(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (TritonError("out of resource: shared memory"), "out of resource"),
+        (RuntimeError("Failed to find C compiler"), "Failed to find C compiler"),
+        (subprocess.CalledProcessError(1, ["gcc"]), r"Command .*gcc.* non-zero exit status 1"),
+        (
+            PermissionError(13, "Permission denied", "/root/.triton"),
+            r"\[Errno 13\] Permission denied: .*triton",
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_failed_launch_falls_back_to_the_tiles(monkeypatch, error, message):
     from sphuni.pairwise import _triton_kernels
 
     def fails(kernel):
-        raise _triton_kernels.TritonError("out of resource: shared memory")
+        raise error
 
     monkeypatch.setattr(_triton_kernels, "pair_function", fails)
     x = on_device(points(30, 16))
-    with pytest.raises(EngineError, match="the Triton engine failed: out of resource"):
+    with pytest.raises(EngineError, match=f"the Triton engine failed: {message}"):
         pair_reduce(x, kernel=Riesz(1.0), engine="triton")
     decision = _dispatch.Decision("triton", "", {})
     found = _dispatch._total(decision, x[None], [Riesz(1.0)], fall_back=True)
@@ -244,13 +286,19 @@ from sphuni.pairwise._triton_kernels import tiles
 
 types = {"x": "*fp32", "sums": "*fp64", "gradients": "*fp32"}
 types |= dict.fromkeys(("n", "d", "blocks"), "i32")
-options = _triton.launch_options(Riesz(1.0, "geodesic").antipodal(), d=64, with_gradient=True)
-launch = {name: options.pop(name) for name in ("num_warps", "num_stages")}
-types |= dict.fromkeys(options, "constexpr")
-source = triton.compiler.ASTSource(tiles, types, options)
-compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=launch)
-assert "wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32" in compiled.asm["ptx"]
-assert compiled.metadata.shared <= 227 * 1024
+units = {
+    75: (64, "fma.rn.f32"),
+    80: (163, "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"),
+    89: (99, "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"),
+    90: (227, "wgmma.mma_async.sync.aligned.m64n64k8.f32.tf32.tf32"),
+}
+for generation, (kilobytes, instruction) in units.items():
+    options = _triton.launch_options(Riesz(1.0, "geodesic").antipodal(), d=64, with_gradient=True)
+    launch = {name: options.pop(name) for name in ("num_warps", "num_stages")}
+    source = triton.compiler.ASTSource(tiles, types | dict.fromkeys(options, "constexpr"), options)
+    compiled = triton.compile(source, target=GPUTarget("cuda", generation, 32), options=launch)
+    assert instruction in compiled.asm["ptx"], generation
+    assert compiled.metadata.shared <= kilobytes * 1024, generation
 """
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -292,6 +293,36 @@ def test_potentials_of_every_exponent_are_drawn(s):
     assert "8 worst poles" in text
     poles, least = worst_poles(points, s, 1e-7)
     assert (len(poles), least) == (8, pytest.approx(found.value))
+
+
+@pytest.mark.parametrize("s", [-1.0, 0.0, 2.5])
+def test_worst_poles_are_searched_for_once(s, monkeypatch):
+    """The search is what takes long; its margin covers the tolerance whatever the least is."""
+    from sphuni.configurations import _poles
+
+    asked = []
+
+    def search(points, kernel, margin):
+        asked.append(margin)
+        return lowest_poles(points, kernel, margin)
+
+    lowest_poles = _poles.lowest_poles
+    monkeypatch.setattr(_poles, "lowest_poles", search)
+    for points in (sphuni.random_points(30, 3, rng=0), construct("cross_3")):
+        poles, least = worst_poles(points, s, 0.05)
+        values = potential_at(poles, points, s)
+        every = lowest_poles(torch.from_numpy(points), Riesz(s), np.inf).numpy()
+        every = potential_at(every, points, s)
+        assert values.min() == least == every.min()
+        assert len(poles) == np.sum(every - least <= 0.05 * abs(least))
+    assert len(asked) == 2
+    assert np.isfinite(asked).all()
+
+
+def test_the_potential_at_a_point_is_that_of_coincidence():
+    points = construct("icosahedron")
+    assert np.isposinf(potential_at(points, points, 1.0)).all()
+    assert np.isfinite(potential_at(points, points, -1.0)).all()
 
 
 def test_weights_of_extremal_points(results):
