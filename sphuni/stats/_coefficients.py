@@ -11,6 +11,7 @@ from sphuni.special import harmonic_dimension
 __all__ = ["bessel_ratios", "chord_power", "hemisphere", "log_chord", "sine_power", "times_cosine"]
 
 _FLOAT = NDArray[np.float64]
+_STEPS = 3000
 
 
 def dimensions(d: int, count: int) -> _FLOAT:
@@ -78,11 +79,14 @@ def hemisphere(d: int, count: int) -> _FLOAT:
 def bessel_ratios(kappa: float, d: int, count: int) -> _FLOAT:
     """I_(nu+k)(kappa) / I_nu(kappa), nu = d/2 - 1, for k = 1 .. count, by backward recurrence.
 
-    Ratios do not underflow where the Bessel functions themselves do.
+    Ratios do not underflow where the Bessel functions themselves do. The recurrence starts from a
+    bound of Amos' kind, whose error is of the order kappa^-2 and falls on the way: a kappa however
+    large takes no more than some thousand steps.
     """
     nu = 0.5 * d - 1.0
-    start = count + 32 + int(kappa)
-    ratio, steps = 0.0, np.empty(start)
+    start = count + 32 + int(min(kappa, _STEPS))
+    order, steps = nu + start + 1.0, np.empty(start)
+    ratio = kappa / (order - 0.5 + math.hypot(order + 0.5, kappa))
     for k in range(start, 0, -1):
         ratio = kappa / (2.0 * (nu + k) + kappa * ratio)
         steps[k - 1] = ratio

@@ -386,7 +386,7 @@ def _scan(u: Tensor, share: float) -> Tensor:
     twice = torch.cat([u, u + 1.0], dim=-1).detach().contiguous()
     last = torch.searchsorted(twice, (u + (share + ROUNDING)).detach().contiguous(), right=True)
     start = torch.arange(n, device=u.device)
-    return (last - start).amax(-1).to(u.dtype)
+    return (last - start).amax(-1).clamp(max=n).to(u.dtype)
 
 
 def normal_law(variance: float) -> LawChoice:

@@ -207,13 +207,13 @@ class PoissonTest(SobolevTest):
 
     def check(self, n: int, d: int) -> None:
         """Refuse dimensions in which the kernel of all but the closest pairs vanishes."""
-        super().check(n, d)
         usual = (1.0 - self.rho**2) * (1.0 + self.rho**2) ** (-d / 2)
         if usual < _LEAST_VALUE:
             raise ValueError(
                 f"test 'poisson' at rho = {self.rho:g} in R^{d} is a constant: an orthogonal pair "
                 f"has {usual:.0e} of the mean of the kernel. Take rho near {d**-0.5:.2g} = d^(-1/2)"
             )
+        super().check(n, d)
 
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """Twice the kernel."""
@@ -352,5 +352,5 @@ def _softmax_mean(kappa: float, d: int) -> float:
     nu = 0.5 * d - 1.0
     scaled = float(special.ive(nu, kappa))
     if scaled > 1e-200:
-        return scaled * math.exp(special.gammaln(0.5 * d) + nu * math.log(2.0 / kappa))
-    return float(special.hyp0f1(0.5 * d, 0.25 * kappa**2)) * math.exp(-kappa)
+        return scaled * math.exp(special.gammaln(0.5 * d) + nu * (math.log(2.0) - math.log(kappa)))
+    return float(special.hyp0f1(0.5 * d, 0.25 * kappa * kappa)) * math.exp(-kappa)

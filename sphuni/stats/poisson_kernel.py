@@ -19,6 +19,7 @@ __all__ = ["MMD", "QuadratikU", "QuadratikV"]
 
 _FLOAT = NDArray[np.float64]
 _LARGEST_CONSTANT = 1e8
+_NARROWEST = 1e-100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +32,12 @@ class _Quadratik(SobolevTest):
 
     def check(self, n: int, d: int) -> None:
         """Refuse kernels so narrow that their mean is no number."""
-        super().check(n, d)
         if self._kernel_mean(d) < sys.float_info.min / sys.float_info.epsilon:
             raise ValueError(
                 f"test {self.name!r} at rho = {self.rho} in R^{d} sees nothing but coincident "
                 f"points; take rho={d**-0.5:.2g} or leave it out"
             )
+        super().check(n, d)
 
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """Twice the Poisson kernel over its mean, less 1."""
@@ -157,6 +158,9 @@ class MMD(Softmax):
     bandwidth: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.bandwidth < math.inf:
-            raise ValueError(f"bandwidth must be a positive number; got {self.bandwidth}")
+        if not _NARROWEST <= self.bandwidth <= 1.0 / _NARROWEST:
+            raise ValueError(
+                "bandwidth must be a positive number, in units of the chord, from "
+                f"{_NARROWEST:g} to {1.0 / _NARROWEST:g}; got {self.bandwidth}"
+            )
         object.__setattr__(self, "kappa", self.bandwidth**-2)

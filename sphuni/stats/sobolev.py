@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import functools
 import math
+import sys
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from sphuni.kernels import GegenbauerSeries
 from sphuni.special import gegenbauer, harmonic_dimension
 from sphuni.stats._base import LawChoice, Term, UniformityTest
 from sphuni.stats._binned import pair_rule
+from sphuni.stats._kernels import Centred
 from sphuni.stats._sorted import has_sorted_form, sorted_pair_sum, sorted_turns
 from sphuni.stats.laws import Affine, Corrected, Law, WeightedChi2, corrected
 from sphuni.stats.laws.pair_sums import PairSums, pair_sums
@@ -29,6 +31,8 @@ _LARGEST_DIMENSION = 1e100
 _SMALLEST_SQUARE = 1e-100
 _NO_HARMONIC, _ROUNDING = 1e-24, 1e-13
 _LEAST_SEEN = 0.99
+_SERIES_SEES = 1e-6
+_LEAST_SIGNAL = 100.0 * sys.float_info.epsilon
 _ASYMPTOTIC_FROM = 20
 _INFINITE = 1 << 60
 _PAIRS_FROM, _TABLE_UP_TO = 200, 500
@@ -74,7 +78,8 @@ class SobolevTest(UniformityTest):
     def check(self, n: int, d: int) -> None:
         """Refuse sizes that the test is not defined for, and lines where it sees only signs.
 
-        Also kernels so narrow that their mean comes out as no number.
+        Also kernels so narrow that their mean comes out as no number, and so flat that rounding
+        takes the place of their variation.
         """
         super().check(n, d)
         if math.isnan(self.at_one(d)):
@@ -82,10 +87,16 @@ class SobolevTest(UniformityTest):
                 f"test {self.name!r} with {self._given()} in R^{d} has a kernel so narrow that its "
                 "mean cannot be computed; take a wider one"
             )
-        if self.antipodal and not np.any(_spectrum(self, d)[0] > _NO_HARMONIC):
+        if self.antipodal and not _sees_lines(self, d):
             raise ValueError(
                 f"test {self.name!r} sees odd harmonics only and is constant for points taken as "
                 "lines; leave out antipodal=True or take test='bingham'"
+            )
+        if _is_flat(self, n, d):
+            raise ValueError(
+                f"test {self.name!r} with {self._given()} at n = {n} in R^{d} has a kernel so flat "
+                "that its sum over pairs is lost in rounding; take a parameter farther from the "
+                "one of a constant kernel, or the low harmonics: test='rayleigh' or 'bingham'"
             )
 
     @abc.abstractmethod
@@ -308,8 +319,7 @@ def _corrected(test: SobolevTest, n: int, d: int) -> Corrected:
         second=moments.second,
         third=moments.third if math.isfinite(moments.third) else 0.0,
         triangle=moments.triangle,
-        bounded_below=test.form == "V",
-        end=-test._constant(d),
+        end=0.0 if test.form == "V" else -test._constant(d),
     )
 
 
@@ -335,9 +345,7 @@ def _moments(test: SobolevTest, d: int) -> Moments:
     """Moments of the kernel in use: from coefficients where they are, by quadrature the others."""
     values, dimensions = _spectrum(test, d)
     scale = 2.0 if test.antipodal else 1.0
-    second = test.second_moment(d)
-    if test.antipodal:
-        second = 4.0 * float(np.sum(values**2 / dimensions))
+    second = _second(test, d)
     psi, (_, shares) = test.at_pairs(d), pair_rule(d)
     # an infinite moment would come out finite and meaningless, and so would that of a spike
     # narrower than the closest pairs of the rule
@@ -345,7 +353,47 @@ def _moments(test: SobolevTest, d: int) -> Moments:
     order = test._order(d)
     third = float(shares @ psi**3) if seen and 3 * order < d - 1 else math.inf
     fourth = float(shares @ psi**4) if seen and 4 * order < d - 1 else math.inf
-    return Moments(second, third, fourth, scale**3 * float(np.sum(values**3 / dimensions**2)))
+    return Moments(
+        second, third, fourth, scale**3 * float(np.sum(values * (values / dimensions) ** 2))
+    )
+
+
+def _plain(test: SobolevTest) -> SobolevTest:
+    """The test of points that are not taken as lines."""
+    return dataclasses.replace(test, antipodal=False) if test.antipodal else test
+
+
+def _sees_lines(test: SobolevTest, d: int) -> bool:
+    """Whether there are even harmonics, beside which those of rounding are nothing."""
+    values, _ = _spectrum(_plain(test), d)
+    return bool(values[1::2].max(initial=0.0) > _NO_HARMONIC * values.max())
+
+
+@functools.lru_cache(maxsize=512)
+def _second(test: SobolevTest, d: int) -> float:
+    """E psi^2 of the kernel in use."""
+    whole = test.second_moment(d)
+    if not test.antipodal or not math.isfinite(whole):
+        return whole
+    plain = _plain(test)
+    values, dimensions = _spectrum(plain, d)
+    squares = values**2 / dimensions
+    if whole - float(squares.sum()) < _SERIES_SEES * whole:
+        return 4.0 * float(squares[1::2].sum())
+    # the degrees left out matter: psi(t) psi(-t), whose poles are half as steep, by quadrature
+    psi, (_, shares) = plain.at_pairs(d), pair_rule(d)
+    return 2.0 * (whole + float(shares @ (psi * psi[::-1])))
+
+
+@functools.lru_cache(maxsize=512)
+def _is_flat(test: SobolevTest, n: int, d: int) -> bool:
+    """Whether the roundings of n values per point come near the variation of psi."""
+    terms = test.pair_terms(d)
+    constants = sum(
+        abs(t.factor * t.kernel.constant) for t in terms if isinstance(t.kernel, Centred)
+    )
+    rounded = _LEAST_SIGNAL * n * (0.5 * constants + math.sqrt(test.second_moment(d)))
+    return bool(math.sqrt(_second(test, d)) < rounded)
 
 
 @functools.lru_cache(maxsize=64)

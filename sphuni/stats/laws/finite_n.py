@@ -15,8 +15,6 @@ __all__ = ["Corrected", "corrected", "with_moments"]
 
 _FLOAT = NDArray[np.float64]
 _SLOPES = (0.4, 2.5)
-_ANCHORED_BELOW = -12.0
-_HALVINGS = 60
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,9 +29,6 @@ class Corrected:
         Of the statistic itself.
     coefficients : numpy.ndarray
         Of the correction in standard deviations, a polynomial of the standardised statistic.
-    anchored : Corrected or None
-        The same with the lowest value of the statistic kept in place, by which the lower tail falls
-        on below e^-12: without it values that can be reached would have probability 0.
     low, high : float
         Standardised range in which the corrected statistic rises at a reasonable rate; beyond it
         the correction goes on linearly.
@@ -48,7 +43,6 @@ class Corrected:
     low: float
     high: float
     skew_change: float
-    anchored: "Corrected | None" = None
 
     @functools.cached_property
     def _slopes(self) -> _FLOAT:
@@ -56,34 +50,6 @@ class Corrected:
 
     def tails(self, x: Values) -> Tails:
         """Both tails at `x`."""
-        tails = self._plain(x)
-        if self.anchored is None:
-            return tails
-        below = np.asarray(x) < self._join
-        if not below.any():
-            return tails
-        fall = self.anchored.tails(x).log_lower - self._anchored_at_join
-        log_lower = np.where(below, _ANCHORED_BELOW + np.minimum(fall, 0.0), tails.log_lower)
-        rest = np.log1p(-np.exp(np.where(below, log_lower, _ANCHORED_BELOW)))
-        return Tails(np.where(below, rest, tails.log_upper), log_lower)
-
-    @functools.cached_property
-    def _join(self) -> float:
-        """Where the lower tail is e^-12."""
-        low, high = self.base.lowest, self.base.mean
-        for _ in range(_HALVINGS):
-            middle = 0.5 * (low + high)
-            under = self._plain(np.array([middle])).log_lower[0] < _ANCHORED_BELOW
-            low, high = (middle, high) if under else (low, middle)
-        return high
-
-    @functools.cached_property
-    def _anchored_at_join(self) -> float:
-        assert self.anchored is not None
-        return float(self.anchored.tails(np.array([self._join])).log_lower[0])
-
-    def _plain(self, x: Values) -> Tails:
-        """Both tails of the correction itself."""
         spread = math.sqrt(self.base.variance)
         z = (np.asarray(x, dtype=np.float64) - self.base.mean) / spread
         inside = np.minimum(np.maximum(z, self.low), self.high)
@@ -102,7 +68,6 @@ def corrected(
     second: float,
     third: float,
     triangle: float,
-    bounded_below: bool,
     end: float = -math.inf,
 ) -> Corrected:
     r"""Correct the limit law of a pair statistic to its exact variance and skewness at n points.
@@ -117,10 +82,10 @@ def corrected(
         :math:`E \psi^2` and :math:`E \psi^3` of the centred kernel of two independent points.
     triangle : float
         :math:`E \psi(x, y) \psi(y, z) \psi(z, x)`.
-    bounded_below : bool
-        Whether the statistic is a V-form: then 0, the end of its support, stays where it is.
-    end : float
-        That end of a U-form, where it is finite: the far lower tail is made to reach down to it.
+    end : float, optional
+        Lowest value of the statistic, which stays where it is if it is finite: 0 of a V-form. A
+        correction that moves it gives values that can be reached the probability 0, or, on the
+        circle, too much to those next to it.
 
     Returns
     -------
@@ -147,12 +112,7 @@ def corrected(
     """
     variance = 2.0 * (1.0 - 1.0 / n) * second
     cubic = 4.0 * (n - 1) / n**2 * third + 8.0 * (n - 1) * (n - 2) / n**2 * triangle
-    if bounded_below:
-        return with_moments(base, variance, cubic, end=0.0)
-    plain = with_moments(base, variance, cubic)
-    if not math.isfinite(end):
-        return plain
-    return dataclasses.replace(plain, anchored=with_moments(base, variance, cubic, end=end))
+    return with_moments(base, variance, cubic, end=end)
 
 
 def with_moments(
