@@ -1,6 +1,7 @@
 """The first step of every objective: check the weight, leave autocast, widen half precision."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Concatenate, ParamSpec
@@ -29,11 +30,12 @@ def in_full_precision(
     function: Callable[Concatenate[Tensor, P], Tensor],
 ) -> Callable[Concatenate[Tensor, P], Tensor]:
     """Run an objective outside autocast, on a checked weight of at least float32."""
+    name = next(iter(inspect.signature(function).parameters))
 
     @untraced
     @functools.wraps(function)
     def wrapper(weight: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        check_weight(weight)
+        check_weight(weight, name)
         if is_transformed(weight):
             return transformed(weight, lambda batch: wrapper(batch, *args, **kwargs))
         with torch.autocast(weight.device.type, enabled=False):
@@ -42,22 +44,24 @@ def in_full_precision(
     return wrapper
 
 
-def check_weight(weight: Any) -> None:
+def check_weight(weight: Any, name: str = "weight") -> None:
     """Refuse anything but a dense floating-point tensor (..., n, d) that holds values."""
     if not isinstance(weight, Tensor):
         raise TypeError(
-            f"weight must be a torch tensor; got {type(weight).__name__}. "
-            "Convert it with torch.as_tensor(weight)"
+            f"{name} must be a torch tensor; got {type(weight).__name__}. "
+            f"Convert it with torch.as_tensor({name})"
         )
     if not weight.is_floating_point():
-        raise TypeError(f"weight must be floating point; got {weight.dtype}. Call weight.float()")
+        raise TypeError(f"{name} must be floating point; got {weight.dtype}. Call {name}.float()")
     if weight.ndim < 2 or weight.numel() == 0:
+        rows = "Flatten a convolution with weight.flatten(1)"
+        embeddings = "Give one embedding per row, and leave batches of none out"
         raise ValueError(
-            f"weight must have shape (..., n, d) with n, d >= 1; got {tuple(weight.shape)}. "
-            "Flatten a convolution with weight.flatten(1)"
+            f"{name} must have shape (..., n, d) with n, d >= 1; got {tuple(weight.shape)}. "
+            f"{rows if name == 'weight' else embeddings}"
         )
     if weight.is_meta:
-        raise ValueError("weight is on the meta device and has no values; materialise it first")
+        raise ValueError(f"{name} is on the meta device and has no values; materialise it first")
 
 
 def widen(weight: Tensor) -> Tensor:

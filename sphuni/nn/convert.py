@@ -27,6 +27,7 @@ from sphuni.nn.layers import (
 )
 from sphuni.nn.layers.angular import Kind, shared_steepness
 from sphuni.nn.layers.sphere import EPS
+from sphuni.nn.losses import CenterLoss, GASoftmaxLoss
 from sphuni.nn.neurons import divide_transposed, transposed_rows
 
 __all__ = ["Conversion", "conversion_of", "convert_to_sphere", "no_decay_groups", "project_"]
@@ -48,6 +49,7 @@ _CONVOLUTIONS: dict[type[nn.Module], type[Any]] = {
 }
 _PLAIN: tuple[type[nn.Module], ...] = (*_CONVOLUTIONS, nn.Linear)
 _SPHERE: tuple[type[Any], ...] = (*_CONVOLUTIONS.values(), SphereLinear, SphereRNNCell)
+_LOSSES = (GASoftmaxLoss, CenterLoss)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -224,11 +226,15 @@ def conversion_of(model: nn.Module) -> Conversion:
 def no_decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Split parameters for an optimizer: weight decay on all but sphere layers and vectors.
 
+    Nor on the class directions of a softmax loss on angles, whose lengths do not matter, and the
+    centres of a `CenterLoss`, which it would pull to the origin.
+
     Parameters
     ----------
     model : nn.Module
     weight_decay : float
-        For the first group; the second, sphere layers and all parameters of rank one, has none.
+        For the first group; the second, sphere layers, losses and all parameters of rank one, has
+        none.
 
     Returns
     -------
@@ -244,7 +250,7 @@ def no_decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any
     exempt = {
         id(parameter)
         for module in model.modules()
-        if isinstance(module, _SPHERE)
+        if isinstance(module, (*_SPHERE, *_LOSSES))
         for parameter in module.parameters()
     }
     decay: list[nn.Parameter] = []

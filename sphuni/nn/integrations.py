@@ -318,7 +318,7 @@ class FeatureUniformity(nn.Module):
 
     def compute(self) -> Tensor:
         """Return the uniformity of what was kept."""
-        if not self.features:
+        if not any(map(len, self.features)):
             raise RuntimeError("no features were given; call update(features) first")
         with torch.no_grad():
             return uniformity(torch.cat(self.features), t=self.t)

@@ -8,6 +8,7 @@ import pytest
 SCRIPT = """
 import copy, torch, sphuni.nn as snn
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 torch.manual_seed(0)
 model = nn.Sequential(
@@ -38,6 +39,14 @@ both = torch.compile(lambda: reg() - reg(), fullgraph=True, backend="aot_eager")
 torch.testing.assert_close(both(), twin() - twin())
 assert reg.calls == 2, "equal calls were merged"
 torch._dynamo.reset()
+loss_of = lambda x: checkpoint(lambda x: model(x).sum() + reg(), x, use_reentrant=False)
+reg = snn.regularize(model, "rp-comhe", k=3, project_first=True)
+try:
+    torch.compile(loss_of, backend="aot_eager")(x).backward()
+    raise AssertionError("drawn anew in the backward pass")
+except RuntimeError as error:
+    assert "reg() was called in a backward pass" in str(error), error
+torch._dynamo.reset()
 model[0].requires_grad_(False)
 reg = snn.regularize(model, "hs-mhe")
 loss_of = lambda x: model(x).square().mean() * 0 + reg()
@@ -49,6 +58,28 @@ x, y = torch.randn(8, 4), torch.arange(8) % 3
 for criterion in (snn.GASoftmaxLoss(4, 3, m=2), snn.TripletLoss(), snn.CenterLoss(4, 3)):
     compiled = torch.compile(criterion, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, y), criterion(x, y))
+for options in ({}, {"anneal": lambda call: 10.0 / (1 + call)}):
+    torch._dynamo.reset(); torch._dynamo.utils.counters.clear()
+    loss = snn.GASoftmaxLoss(4, 3, m=2, **options)
+    twin = copy.deepcopy(loss)
+    step = torch.compile(lambda x: loss(x, y) + 2 * loss(-x, y), fullgraph=True,
+                         backend="aot_eager")
+    for _ in range(10):  # torch gives up where each call compiles again
+        loss.zero_grad()
+        twin.zero_grad()
+        step(x).backward()
+        (twin(x, y) + 2 * twin(-x, y)).backward()
+        torch.testing.assert_close(loss.weight.grad, twin.weight.grad)
+        assert (loss.calls, loss.mix) == (twin.calls, twin.mix)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1, options
+    torch._dynamo.reset()
+    step = torch.compile(lambda x: checkpoint(loss, x, y, use_reentrant=False), backend="aot_eager")
+    for _ in range(2):
+        loss.zero_grad()
+        twin.zero_grad()
+        step(x).backward()
+        twin(x, y).backward()
+        torch.testing.assert_close(loss.weight.grad, twin.weight.grad)
 copied = copy.deepcopy(reg)
 assert copied._token != reg._token
 print("one graph")

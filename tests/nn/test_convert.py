@@ -92,6 +92,14 @@ def test_sphere_layers_are_found_by_the_hook_and_spared_weight_decay():
     torch.testing.assert_close(model(x), before, atol=1e-4, rtol=1e-4)
 
 
+def test_losses_with_directions_or_centres_are_spared_weight_decay():
+    linear = nn.Linear(3, 2)
+    losses = snn.WSoftmaxLoss(2, 4), snn.SSoftmaxLoss(2, 4), snn.CenterLoss(2, 4)
+    decay, free = snn.no_decay_groups(nn.ModuleList([linear, *losses]), 5e-4)
+    assert [id(p) for p in decay["params"]] == [id(linear.weight)]
+    assert len(free["params"]) == 4
+
+
 @pytest.mark.parametrize("copier", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_copies_of_a_converted_network_revert_by_themselves(copier):
     model = Residual()

@@ -383,6 +383,12 @@ def test_bad_input_is_named():
         check_preset("x")
     with pytest.raises(ValueError, match="weight must have shape"):
         F.mhe(torch.ones(3))
+    with pytest.raises(ValueError, match=r"features must have .*\(0, 3\). Give one embedding per"):
+        F.uniformity(torch.ones(0, 3))
+    with pytest.raises(TypeError, match=r"features must be floating .* features\.float\(\)"):
+        F.koleo(torch.ones(3, 4, dtype=torch.long))
+    with pytest.raises(TypeError, match=r"y must be a torch tensor; got list.*as_tensor\(y\)"):
+        F.alignment(w, w.tolist())
     with pytest.raises(TypeError, match="weight must be a torch tensor; got ndarray"):
         check_weight(np.ones((3, 4)))
     with pytest.raises(TypeError, match="must be floating point"):

@@ -215,6 +215,20 @@ def test_half_space_poles_of_two_rows_are_constant_which_is_said():
         snn.build("hs-mhc")
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 4)])
+def test_a_convolution_that_is_replaced_by_one_of_other_groups_is_refused(layer, before, after):
+    model = nn.Sequential(layer(8, 8, 3, groups=before), nn.Conv2d(8, 8, 1))
+    reg = snn.regularize(model, "hs-mhe")
+    model[0] = layer(8, 16, 3, groups=before)
+    assert torch.isfinite(reg())
+    model[0] = layer(8, 8, 3, groups=after)
+    message = rf"'0\.weight.*' was found .* groups={before}, which now has groups={after}; make"
+    for call in (reg, reg.describe, reg.summary):
+        with pytest.raises(RuntimeError, match=message):
+            call()
+
+
 def test_layers_that_are_replaced_later():
     model = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 5), nn.Linear(5, 3))
     reg = snn.regularize(model, "mhe")

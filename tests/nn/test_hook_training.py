@@ -8,6 +8,7 @@ import pytest
 import torch
 from nn_networks import gradients, net
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import sphuni.nn as snn
 from sphuni.nn.hook import _opaque
@@ -534,3 +535,23 @@ def test_a_state_of_another_rank_leaves_a_rank_its_own_draws(monkeypatch):
 def test_ranks_must_agree_where_their_draws_are_remembered(method, options, message):
     with pytest.raises(ValueError, match=message):
         snn.regularize(net(), method, rank_seeds=True, **options)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("method", ["rp-comhe", "adv-comhe"])
+def test_a_penalty_that_is_checkpointed_is_refused_in_training(method, reentrant):
+    model, x = net(), torch.ones(2, 3, 9, 9, requires_grad=True)
+    reg = snn.regularize(model, method, k=3, project_first=True)
+
+    def backward():
+        checkpoint(lambda x: x.sum() * 0 + reg(), x, use_reentrant=reentrant).backward()
+        return gradients(model)
+
+    with pytest.raises(RuntimeError, match=r"reg\(\) was called in a backward pass.*outside of"):
+        backward()
+    reg.eval()  # draws stay, so that both calls are alike
+    model.zero_grad()
+    found = backward()
+    model.zero_grad()
+    reg().backward()
+    torch.testing.assert_close(found, gradients(model))

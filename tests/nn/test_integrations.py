@@ -240,5 +240,10 @@ def test_feature_metric_accumulates_up_to_its_limit():
     metric.reset()
     with pytest.raises(RuntimeError, match=r"call update\(features\) first"):
         metric.compute()
+    metric.update(x[:0])
+    with pytest.raises(RuntimeError, match=r"call update\(features\) first"):
+        metric.compute()
+    metric.update(x[:5])
+    assert metric.compute().item() == first.item()
     with pytest.raises(ValueError, match=r"features must have shape \(n, d\)"):
         metric.update(torch.ones(3))

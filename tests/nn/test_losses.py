@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as TF
+from torch.utils.checkpoint import checkpoint
 
 import sphuni.nn as snn
 from sphuni._errors import BudgetError
@@ -340,3 +341,31 @@ def test_features_too_large_to_square_have_the_loss_of_their_length(g):
     exact = snn.angular_softmax(x, w, labels, g=g, m=2)
     assert loss.item() == pytest.approx(exact.item(), rel=1e-4)
     assert torch.isfinite(torch.autograd.grad(loss, small)[0]).all()
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_annealing_goes_on_at_its_own_pace_where_the_loss_is_checkpointed(reentrant):
+    loss = snn.GASoftmaxLoss(3, 4, m=4, anneal=lambda call: 10.0 / (1 + call))
+    twin, labels = copy.deepcopy(loss), torch.arange(6) % 4
+    for call in range(3):
+        x, y = (features().float().requires_grad_() for _ in range(2))
+        checkpoint(loss, x, labels, use_reentrant=reentrant).backward()
+        twin(y, labels).backward()
+        torch.testing.assert_close(x.grad, y.grad)
+        assert (loss.calls, loss.mix) == (call + 1, 10.0 / (1 + call))
+    torch.testing.assert_close(loss.weight.grad, twin.weight.grad)
+
+
+def test_annealed_losses_count_inside_torch_func_and_in_copies():
+    loss = snn.GASoftmaxLoss(3, 4, m=2, anneal=snn.LambdaAnneal(10.0, 1.0, 1.0, 0.0))
+    x, labels = features().float(), torch.arange(6) % 4
+
+    def value(weight):
+        return torch.func.functional_call(loss, {"weight": weight}, (x, labels))
+
+    torch.func.grad(value)(loss.weight.detach())
+    copied = copy.deepcopy(loss)
+    copied(x, labels)
+    assert (loss.calls, loss.mix, copied.calls, copied.mix) == (1, 10.0, 2, 5.0)
+    copied.load_state_dict(loss.state_dict())
+    assert (copied.calls, copied._token != loss._token) == (1, True)

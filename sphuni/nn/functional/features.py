@@ -104,8 +104,8 @@ def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0, preset: Preset = "
     >>> float(alignment(torch.eye(2), -3 * torch.eye(2)))
     4.0
     """
-    check_weight(x)
-    check_weight(y)
+    check_weight(x, "x")
+    check_weight(y, "y")
     if x.shape != y.shape:
         raise ValueError(
             f"x and y must hold one pair per row; got {tuple(x.shape)} and {tuple(y.shape)}"

@@ -151,7 +151,7 @@ def _sets_of(
         return [], f"{view.kind}: its rows cannot be read with a gradient"
     if layer.n < 2:
         return [], "one neuron only beside the row for padding"
-    groups = _groups(model, layer)
+    groups = _groups(model.get_submodule(layer.module), layer)
     if groups == 1:
         return [layer], None
     sets = _by_group(layer, groups)
@@ -203,11 +203,9 @@ def _class_names(kind: type) -> tuple[str, ...]:
     return tuple(class_name(one) for one in kind.__mro__ if issubclass(one, nn.Module))
 
 
-def _groups(model: nn.Module, layer: Layer) -> int:
+def _groups(module: nn.Module, layer: Layer) -> int:
     """In how many groups a convolution sees its input."""
-    if not layer.kind.startswith("conv"):
-        return 1
-    return int(getattr(model.get_submodule(layer.module), "groups", 1))
+    return int(getattr(module, "groups", 1)) if layer.kind.startswith("conv") else 1
 
 
 def _by_group(layer: Layer, groups: int) -> list[Layer]:
@@ -236,7 +234,7 @@ def _locate(model: nn.Module, view: NeuronView, part: int, parts: int) -> Layer 
     )  # fmt: skip
     with torch.no_grad():
         try:
-            rows = read_rows(model, layer)
+            rows = _as_rows(module, _read_weight(model, layer), layer)
         except (RuntimeError, ValueError):
             return None
     return layer if rows.shape == (n, d) else None
@@ -261,8 +259,19 @@ def read_all(model: nn.Module, layers: Iterable[Layer]) -> Iterator[Tensor]:
         first, *others = sets
         weight = _read_weight(model, first)
         module = model.get_submodule(path)
+        _check_parts(module, first)
         for layer in (first, *others):
             yield _as_rows(module, weight, layer)
+
+
+def _check_parts(module: nn.Module, layer: Layer) -> None:
+    """Refuse a convolution whose groups are others than those that its sets were made of."""
+    groups = _groups(module, layer)
+    if layer.kind.startswith("conv") and groups != layer.parts:
+        raise RuntimeError(
+            f"layer {layer.name!r} was found in a convolution of groups={layer.parts}, which now "
+            f"has groups={groups}; make a new regularizer after layers were replaced by others"
+        )
 
 
 def weight_of(layer: Layer) -> tuple[str, str]:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sphuni.nn._recomputed import refuse_recomputation
+
 __all__ = ["penalty", "register", "result_dtype"]
 
 
@@ -48,6 +50,7 @@ def _place() -> int:
 
 def _evaluate(rows: list[Tensor], token: int, place: int) -> list[Tensor]:
     """Run in a thread: inside an operation torch records no gradients, a fresh thread does."""
+    refuse_recomputation(_registered[token])
     stream = torch.cuda.current_stream(rows[0].device) if rows[0].is_cuda else None
 
     def work() -> list[Tensor]:

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
+from sphuni.nn._recomputed import refuse_recomputation
 from sphuni.nn.hook import _opaque
 from sphuni.nn.hook._layers import Layer, gradient_rows, read_all, trained_tensors, weight_of
 from sphuni.nn.hook._tables import Plan, PlanRow, Summary, measure_layer
@@ -96,6 +97,7 @@ class Regularizer(nn.Module):
                 [one if self._counts(i, one) else one[:0] for i, one in enumerate(every)],
                 self._token,
             )
+        refuse_recomputation(self)
         factor = self._advance()
         read = enumerate(read_all(model, self.layers))
         rows = {i: one for i, one in read if self._counts(i, one)} if factor else {}

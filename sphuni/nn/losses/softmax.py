@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as torch_functional
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from sphuni._numbers import check_at_least_one, finite, positive, whole
 from sphuni.nn._directions import unit
 from sphuni.nn._precision import widen
+from sphuni.nn._recomputed import recomputed
 from sphuni.nn.layers._lengths import tamed
 from sphuni.nn.layers.angular import angular, safe_angle
+from sphuni.nn.losses._anneal import annealed, check_mix, keep, register
 from sphuni.nn.losses._labels import check_labels
 from sphuni.nn.losses.margin import check_g, psi
 from sphuni.sphere import root
@@ -38,7 +40,7 @@ def angular_logits(
     g: str = "cosine",
     k: float = 0.3,
     m: float = 1.0,
-    mix: float = 0.0,
+    mix: float | Tensor = 0.0,
     scale: float | None = None,
     detach_margin: bool = False,
 ) -> Tensor:
@@ -78,8 +80,8 @@ def angular_logits(
     check_g(g)
     check_at_least_one("m", m)
     _check_scale(scale)
-    if not 0 <= mix < math.inf:
-        raise ValueError(f"mix, which anneal returns, must be finite, at least 0; got {mix}")
+    if not (torch.compiler.is_compiling() and isinstance(mix, Tensor)):  # that was checked before
+        check_mix(float(mix))
     _check(features, weight, labels)
     with torch.autocast(features.device.type, enabled=False):
         x = widen(features)
@@ -108,7 +110,7 @@ def angular_softmax(
     g: str = "cosine",
     k: float = 0.3,
     m: float = 1.0,
-    mix: float = 0.0,
+    mix: float | Tensor = 0.0,
     scale: float | None = None,
     detach_margin: bool = False,
     label_smoothing: float = 0.0,
@@ -185,7 +187,8 @@ class GASoftmaxLoss(nn.Module):
     -----
     Call it with features (batch, in_features) and labels (batch,). `logits(features)` gives the
     logits for prediction. `weight` is the only parameter; `mix` is the lambda of the last call,
-    for the log. The state dict holds the number of training calls.
+    for the log. The state dict holds the number of training calls, counted where there is an
+    `anneal`.
 
     References
     ----------
@@ -243,15 +246,25 @@ class GASoftmaxLoss(nn.Module):
         self.g, self.m, self.k, self.scale = g, float(m), k, scale
         self.anneal, self.detach_margin = anneal, detach_margin
         self.label_smoothing, self.reduction = label_smoothing, reduction
-        self.calls = 0
+        # no buffer, as those move to where reading them takes long
+        self._calls = torch.zeros((), dtype=torch.int64, device="cpu")
         self.mix = 0.0 if anneal is None else float(anneal(0))
+        self._token = register(self)
+
+    @property
+    def calls(self) -> int:
+        """The number of training calls with annealing."""
+        return int(self._calls)
+
+    @calls.setter
+    def calls(self, calls: int) -> None:
+        keep(self._calls, calls)
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss; in training mode lambda advances by one step."""
-        if self.anneal is not None:
-            self.mix = float(self.anneal(self.calls))
-        if self.training:
-            self.calls += 1
+        """Return the loss; in training mode lambda advances by one step.
+
+        What checkpointing computes again has the lambda of the last call, and does not count.
+        """
         return angular_softmax(
             features,
             self.weight,
@@ -259,12 +272,31 @@ class GASoftmaxLoss(nn.Module):
             g=self.g,
             k=self.k,
             m=self.m,
-            mix=self.mix,
+            mix=self._lambda(),
             scale=self.scale,
             detach_margin=self.detach_margin,
             label_smoothing=self.label_smoothing,
             reduction=self.reduction,
         )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._token = register(self)
+
+    def _lambda(self) -> float | Tensor:
+        """The lambda of this call, which counts in training mode; a tensor in a compiled graph."""
+        if self.anneal is None:
+            return 0.0
+        if torch.compiler.is_compiling():
+            mix = annealed(self._calls, self._token)
+            if self.training:
+                self._calls.add_(1)
+            return mix
+        if not recomputed():
+            self.mix = float(self.anneal(self.calls))
+            if self.training:
+                self.calls += 1
+        return self.mix
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits without margin, for prediction."""
