@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import operator
 import os
 import tokenize
 import zipfile
@@ -100,8 +101,16 @@ def _best_fields(
 def _read_best(
     prefix: str, fields: dict[str, Any]
 ) -> tuple[float | None, NDArray[np.float64] | None]:
-    value, points = fields[f"{prefix}value"], fields[f"{prefix}points"]
+    value, points = _numbers(fields, f"{prefix}value", 0), _numbers(fields, f"{prefix}points", 2)
     return None if np.isnan(value) else float(value), points if points.size else None
+
+
+def _numbers(fields: dict[str, Any], name: str, dimensions: int) -> NDArray[np.float64]:
+    """A field of float64, with so many dimensions."""
+    array = fields[name]
+    if array.dtype != np.float64 or array.ndim != dimensions:
+        raise ValueError(name)
+    return np.asarray(array)
 
 
 def _stage_fields(stage: Stage | None) -> dict[str, Any]:
@@ -126,9 +135,13 @@ def _read_stage(fields: dict[str, Any]) -> Stage | None:
         return None
     numbers = json.loads(str(fields["stage"]))
     numbers["polished"] = tuple(numbers["polished"])
-    found = {name: fields[f"stage_found_{name}"] for name in _RELAXED}
-    points = fields["stage_points"] if fields["stage_points"].size else None
-    return Stage(found=Relaxed(**found), points=points, **numbers)
+    found = Relaxed(
+        _numbers(fields, "stage_found_points", 3),
+        _numbers(fields, "stage_found_scores", 1),
+        fields["stage_found_converged"],
+    )
+    points = _numbers(fields, "stage_points", 2)
+    return Stage(found=found, points=points if points.size else None, **numbers)
 
 
 def load(path: str | os.PathLike[str], key: dict[str, Any]) -> State:
@@ -156,9 +169,9 @@ def load(path: str | os.PathLike[str], key: dict[str, Any]) -> State:
         value, points = _read_best("", fields)
         cut_value, cut_points = _read_best("cut_", fields)
         state = State(
-            done=int(fields["done"]),
-            scores=fields["scores"].astype(np.float64).tolist(),
-            polished=fields["polished"].astype(np.float64).tolist(),
+            done=operator.index(fields["done"]),
+            scores=_numbers(fields, "scores", 1).tolist(),
+            polished=_numbers(fields, "polished", 1).tolist(),
             value=value,
             points=points,
             cut_value=cut_value,

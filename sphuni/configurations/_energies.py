@@ -253,7 +253,8 @@ class EnergyProblem(Problem):
                 break
         begun = torch.isfinite(found.values)
         values = np.full(len(rows), np.inf)
-        values[begun] = pair_reduce(found.points[begun], kernel=self._pair_kernel).numpy()
+        # NumPy would take a mask of one entry in a tensor for a number
+        values[begun.numpy()] = pair_reduce(found.points[begun], kernel=self._pair_kernel).numpy()
         if not (values > _UNDERFLOW).any():
             raise self._underflow()
         return Relaxed(rows, values, found.converged.numpy())

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 __all__ = [
-    *("Array", "Family", "Members", "Trial", "attempt", "both_ends", "margin_of", "near"),
-    *("rotations", "step_along", "tangents", "unturned"),
+    *("Array", "Family", "Members", "Trial", "attempt", "both_ends", "in_units", "margin_of"),
+    *("near", "rotations", "step_along", "tangents", "unturned"),
 ]
 
 Array = NDArray[np.float64]
@@ -31,6 +31,20 @@ class Members(NamedTuple):
 
 Family = Callable[[Array, float], Members]
 """Points (n, d) and a margin to the members whose value is within the margin of the least."""
+
+
+def in_units(family: Family, unit: float) -> Family:
+    """The family with all its values, and the margin, in a unit."""
+
+    def scaled(points: Array, margin: float) -> Members:
+        plain = family(points, margin * unit)
+        return plain._replace(
+            values=plain.values / unit,
+            jacobian=(plain.jacobian / unit).tocsr(),
+            curvature=lambda weights: plain.curvature(weights) / unit,
+        )
+
+    return scaled
 
 
 def both_ends(points: Array, *, antipodal: bool) -> Array:

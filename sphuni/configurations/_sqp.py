@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.spatial import distance
 
 from sphuni.configurations._clock import OutOfTimeError, keeping, late, room_for
+from sphuni.configurations._dense import singular_values
 from sphuni.configurations._members import (
     Array,
     Family,
@@ -30,7 +31,6 @@ _CLOSE = 1e-2
 _LEAST_WEIGHT = 1e-5
 _TINY_WEIGHT = 1e-6
 _FLATTEST = 1e-5
-_RANK = 1e-8
 _TIED = (1e-8, 1e-10)
 _NEAR = 1e-4
 _SECONDS = 1e-8
@@ -178,8 +178,7 @@ def _prominent(weights: Array, least: float) -> Array:
 def _convex(jacobian: Array, weights: Array, hessian: Array) -> Array:
     """Positive parts of a Hessian where the carrying members stay equal and where they do not."""
     gradients = jacobian[weights > 0]
-    _, s, vt = np.linalg.svd(gradients - gradients.mean(0), full_matrices=True)
-    rank = int((s > _RANK * max(s.max(initial=0.0), 1e-300)).sum())
+    _, _, vt, rank = singular_values(gradients - gradients.mean(0))
     floor = _FLATTEST * max(float(np.abs(hessian).max()), 1e-300)
     total = np.zeros_like(hessian)
     for basis in (vt[:rank].T, vt[rank:].T):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
+from sphuni.configurations._dense import least_squares, power_of_two, singular_values
 from sphuni.configurations._members import Array, Family, Members, attempt, rotations
 
 __all__ = [
@@ -18,7 +19,6 @@ _RIDGE = 1e-3
 _CARRYING = 1e-4
 _LOSS = 1e-11
 """Ratio of smallest to largest eigenvalue from which on normal equations keep enough digits."""
-_RANK = 1e-8
 _FLAT = 1e-8
 _LARGEST_HESSIAN = 1_200
 _SECONDS = 6e-10
@@ -76,19 +76,22 @@ def multipliers(members: Members) -> tuple[Array, float]:
 
     The remainder is the largest entry of the weighted sum of the gradients: zero at a
     Karush-Kuhn-Tucker point. Where the weights are not unique, nearly those of least norm are
-    returned, so that every member that can carry weight does.
+    returned, so that every member that can carry weight does. They do not depend on the unit of
+    the members.
     """
     gradients = members.jacobian.toarray().T
+    unit = power_of_two(float(np.linalg.norm(gradients, axis=0).max()))
+    gradients = gradients / unit
     even = _weights(gradients, _RIDGE)
     carrying = even > _CARRYING * even.max()
     inner = gradients[:, carrying]
-    fixed = even[carrying] - np.linalg.lstsq(inner, inner @ even[carrying], rcond=1e-10)[0]
+    fixed = even[carrying] - least_squares(inner, inner @ even[carrying])
     weights = np.zeros_like(even)
     weights[carrying] = fixed
     if fixed.min() < 0 or fixed.sum() < 0.5:
         weights = _weights(gradients, 0.0)
     weights = weights / weights.sum()
-    return weights, float(np.abs(gradients @ weights).max(initial=0.0))
+    return weights, unit * float(np.abs(gradients @ weights).max(initial=0.0))
 
 
 def tied_step(points: Array, members: Members, weights: Array, reach: float) -> Array:
@@ -136,7 +139,7 @@ def even_out(family: Family, points: Array, least: float) -> tuple[Array, float]
         tied = weights > 0
         values = members.values[tied]
         system = np.hstack([members.jacobian[tied].toarray(), -np.ones((int(tied.sum()), 1))])
-        move = np.linalg.lstsq(system, values.mean() - values, rcond=1e-10)[0][:-1]
+        move = least_squares(system, values.mean() - values)[:-1]
         trial = attempt(family, points, move.reshape(len(points), -1), 0.0)
         if trial.least <= least:
             break
@@ -148,8 +151,7 @@ def _split(points: Array, gradients: Array, values: Array) -> tuple[Array, NDArr
     """Return the least-norm step that makes the values equal, and the moves that keep them so."""
     turn = rotations(points)
     centred = gradients - gradients.mean(0)
-    u, s, vt = np.linalg.svd(np.vstack([centred, turn.T]), full_matrices=True)
-    rank = int((s > _RANK * max(s.max(initial=0.0), 1e-300)).sum())
+    u, s, vt, rank = singular_values(np.vstack([centred, turn.T]))
     offsets = np.concatenate([values.mean() - values, np.zeros(turn.shape[1])])
     level = vt[:rank].T @ ((u[:, :rank].T @ offsets) / s[:rank])
     return level, vt[rank:].T

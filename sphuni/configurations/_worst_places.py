@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import functools
 import math
+import sys
 import time
 from collections.abc import Sequence
 
@@ -11,8 +12,9 @@ import numpy as np
 
 from sphuni._rng import numpy_generator
 from sphuni.configurations._clock import OutOfTimeError, late, over, room_for, seconds_left
+from sphuni.configurations._dense import power_of_two
 from sphuni.configurations._holes import holes
-from sphuni.configurations._members import Family, both_ends
+from sphuni.configurations._members import Family, Members, both_ends, in_units
 from sphuni.configurations._moves import into_a_hole
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.configurations._poles import least_potential, pole_values
@@ -76,10 +78,14 @@ class WorstPlaceProblem(Problem):
     def start_kernel(self) -> Kernel:
         """The kernel whose rough minima are the starts."""
 
-    @property
-    def tied(self) -> float:
-        """Members that differ by less count as active."""
-        return 1e-10
+    def tied(self, points: Array, end: float) -> Members:
+        """The members that count as active, as they are nearly equal."""
+        return self.family(end)(points, 1e-10)
+
+    def slope(self, value: float) -> float:
+        """What derivatives of the functions are relative to."""
+        del value
+        return 1.0
 
     @abc.abstractmethod
     def bound(self) -> BoundResult:
@@ -201,7 +207,7 @@ class WorstPlaceProblem(Problem):
         if self.fits_a_half_sphere:
             return attained(bound.value, bound.reason)
         try:
-            members = self.family(time.monotonic() + seconds)(points, self.tied)
+            members = self.tied(points, time.monotonic() + seconds)
         except OutOfTimeError:
             return Certificate(
                 kind="max-min",
@@ -317,14 +323,32 @@ class PolarizationProblem(WorstPlaceProblem):
         """The same kernel."""
         return self.kernel
 
+    def tied(self, points: Array, end: float) -> Members:
+        """Those that agree in the unit of the potential, which grows with n."""
+        return self.family(end)(points, 1e-9 * self.n * self._unit_at(points, end))
+
     @property
-    def tied(self) -> float:
-        """In the potential's unit, which grows with n."""
-        return 1e-9 * self.n
+    def unit(self) -> float:  # type: ignore[override]
+        """Sums of positive terms are compared with themselves, however small they are."""
+        return sys.float_info.min if self._positive else 1.0
+
+    def slope(self, value: float) -> float:
+        """One point's part of a potential, for steep kernels anything from tiny to huge."""
+        return power_of_two(value / self.n) if self._positive else 1.0
+
+    def _unit_at(self, points: Array, end: float) -> float:
+        least = self.family(end)(points, 0.0).values.min() if self._positive else 1.0
+        return self.slope(float(least))
+
+    @property
+    def _positive(self) -> bool:
+        assert self.s is not None
+        return self.s > 0
 
     def refine(self, points: Array, end: float = math.inf) -> Array:
-        """Ascend by quadratic programmes."""
-        return climb(self.family(end), points, radius=self._reach, deadline=end).points
+        """Ascend by quadratic programmes, in the unit of the potential."""
+        scaled = in_units(self.family(end), self._unit_at(points, end))
+        return climb(scaled, points, radius=self._reach, deadline=end).points
 
     def bound(self) -> BoundResult:
         """Return the polarization bound."""

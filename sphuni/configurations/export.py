@@ -34,7 +34,7 @@ def save_points(points: ArrayLike, path: str | os.PathLike[str]) -> None:
     TypeError
         If the first argument is a name: the points come first.
     ValueError
-        If the suffix is none of these, or the format needs d = 3.
+        If the suffix is none of these, the format needs d = 3, or a coordinate is not finite.
     """
     if isinstance(points, str | os.PathLike):
         raise TypeError(
@@ -42,6 +42,10 @@ def save_points(points: ArrayLike, path: str | os.PathLike[str]) -> None:
             "The points come first: save_points(points, path)"
         )
     rows = numpy_rows(points, unit=False)
+    finite = np.isfinite(rows).all(axis=1)
+    if not finite.all():
+        row = int(finite.argmin())
+        raise ValueError(f"points must be finite; row {row} is {rows[row].tolist()}. Drop it first")
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
         raise ValueError(f"path must end in one of {', '.join(_FORMATS)}; got {str(path)!r}")

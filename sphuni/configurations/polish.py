@@ -29,8 +29,12 @@ __all__ = [
 Smooth = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Points (n, d) to the tangent gradient (n, d) and the Riemannian Hessian in `tangent_basis`."""
 
+_State = tuple[Points, Tensor, Tensor]
+"""Points with these derivatives."""
+
 _FLAT = 1e-9
 _TRUST = 0.1
+_TRIED, _OF_ROUNDING = 4, 1e-6
 _SECONDS = 5e-10
 _NUMBERS_TOGETHER = 1 << 22  # differences of coordinates, 32 MB
 
@@ -81,7 +85,7 @@ def newton(
     points : tensor of shape (n, d)
         Unit rows close to a minimum.
     iterations : int, default 20
-        At most so many steps; they end when the gradient no longer shrinks.
+        At most so many times the gradient is to shrink, by a step or up to four.
     deadline : float, optional
         Of the monotonic clock; no step begins later, or is begun that ends much later.
 
@@ -96,8 +100,9 @@ def newton(
 
     Notes
     -----
-    A direction of negative curvature is descended, a flat one (below 1e-9 of the largest
-    eigenvalue) is left alone. O((n d)^3) per step, about `newton_seconds`.
+    It ends when the gradient no longer shrinks. A direction of negative curvature is descended, a
+    flat one (below 1e-9 of the largest eigenvalue) is left alone. O((n d)^3) per step, about
+    `newton_seconds`.
     """
     best = points
     gradient, hessian = derivatives(best)
@@ -109,15 +114,36 @@ def newton(
             break
         if not room_for(newton_seconds(len(hessian)), deadline):
             raise OutOfTimeError(best.numpy())
-        step = _newton_step(best, gradient, hessian)
-        trial = best + step
-        trial = trial / torch.linalg.vector_norm(trial, dim=-1, keepdim=True)
-        new_gradient, new_hessian = derivatives(trial)
-        new_size = _longest(new_gradient)
-        if not new_size < size or not bool(torch.isfinite(new_hessian).all()):
+        found = _shrunk(derivatives, (best, gradient, hessian), deadline)
+        if found is None:
             break
-        best, gradient, hessian, size = trial, new_gradient, new_hessian, new_size
+        best, gradient, hessian = found
+        size = _longest(gradient)
     return Polished(best, size, hessian)
+
+
+def _shrunk(derivatives: Smooth, state: _State, deadline: float) -> _State | None:
+    """Where the gradient is shorter after a step, or after a few; None if it is not.
+
+    Where a minimum is flat to second order, as log energies of simplices in perpendicular spaces
+    are, a long step along the flat moves leaves the others out of balance, and the next ones
+    mend that. Steps that rounding may have made have no second.
+    """
+    size = _longest(state[1])
+    for _ in range(_TRIED):
+        step = _newton_step(*state)
+        trial = state[0] + step
+        trial = trial / torch.linalg.vector_norm(trial, dim=-1, keepdim=True)
+        state = (trial, *derivatives(trial))
+        if not bool(torch.isfinite(state[2]).all()):
+            break
+        if _longest(state[1]) < size:
+            return state
+        if _longest(step) < _OF_ROUNDING or late(deadline):
+            break
+        if not room_for(newton_seconds(len(state[2])), deadline):
+            break
+    return None
 
 
 def newton_seconds(size: int) -> float:

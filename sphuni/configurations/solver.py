@@ -302,7 +302,7 @@ def _advice(
     if certificate.value_is_bound:
         return "cut short before the worst place was found: the value is a bound; give it more time"
     smooth = certificate.kind == "smooth"
-    scale = task.slope(value) if smooth else 1.0
+    scale = task.slope(value)
     stationary = certificate.residual <= (1e-9 if smooth else 1e-6) * scale
     if status in ("time limit", "interrupted") and not stationary:
         return "cut short before the best was polished: give it more time"

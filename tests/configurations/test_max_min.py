@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import optimize as optimize_scipy
+from scipy import sparse
 
 import sphuni
 from sphuni import random_points
@@ -20,6 +21,7 @@ from sphuni.configurations import (
 )
 from sphuni.configurations._clock import OutOfTimeError
 from sphuni.configurations._contacts import contacts, smallest_half_square
+from sphuni.configurations._dense import least_squares, singular_values
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import rotations, step_along, tangents, unturned
 from sphuni.configurations._neighbour_energy import NeighbourEnergy
@@ -246,6 +248,47 @@ def test_weights_are_those_of_non_negative_least_squares(unknowns, count, lift):
     assert found == pytest.approx(expected / expected.sum(), abs=1e-8)
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e-4, 1e4, 1e9])
+def test_multipliers_do_not_depend_on_the_unit_of_the_members(unit):
+    """They are not unique here, and the last four members can carry none."""
+    rng = np.random.default_rng(0)
+    gradients = rng.standard_normal((5, 12))
+    gradients -= gradients.mean(1, keepdims=True)
+    idle = np.vstack([rng.standard_normal((5, 4)), [[1.0, 2.0, 3.0, 4.0]]])
+    members = contacts(construct("simplex_3"), 9.0)._replace(
+        jacobian=sparse.csr_matrix(np.hstack([np.vstack([gradients, np.zeros(12)]), idle]).T)
+    )
+    weights, residual = multipliers(members)
+    assert residual < 1e-15
+    assert (weights[:12] > 0).all()
+    assert not weights[12:].any()
+    scaled, rest = multipliers(members._replace(jacobian=unit * members.jacobian))
+    assert scaled == pytest.approx(weights, abs=1e-4)
+    assert rest < 1e-14 * unit
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4), (5, 5)])
+def test_matrices_that_the_fast_method_gives_up_on_are_taken_apart(shape, monkeypatch):
+    """Symmetric sets have many equal singular values, of which it finds none at times."""
+
+    def refuse(*_arguments, **_options):
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    rng = np.random.default_rng(1)
+    matrix = np.outer(rng.standard_normal(shape[0]), rng.standard_normal(shape[1]))
+    matrix[0] += 1.0
+    target = rng.standard_normal(shape[0])
+    shortest = np.linalg.pinv(matrix) @ target
+    monkeypatch.setattr(np.linalg, "svd", refuse)
+    monkeypatch.setattr(np.linalg, "lstsq", refuse)
+    found = singular_values(matrix)
+    assert found.rank == 2
+    assert found.u[:, :2] * found.s[:2] @ found.vt[:2] == pytest.approx(matrix, abs=1e-13)
+    for square in (found.u, found.vt):
+        assert square @ square.T == pytest.approx(np.eye(len(square)), abs=1e-13)
+    assert least_squares(matrix, target) == pytest.approx(shortest, abs=1e-12)
+
+
 def test_multipliers_of_a_point_that_is_not_optimal_leave_a_remainder():
     members = contacts(random_points(8, 3, rng=1), 0.0)
     weights, residual = multipliers(members)
@@ -330,6 +373,36 @@ def test_the_certificate_names_the_worst_places(problem, s):
     else:
         potential = (1 / (2 - 2 * cosines)).sum(1)
         assert potential == pytest.approx(result.value, abs=1e-12)
+
+
+@pytest.mark.parametrize("s", [30.0, 50.0])
+def test_steep_potentials_are_told_to_be_stationary(s):
+    """Of thousands of millions: the icosahedron's twenty holes are tied in their unit."""
+    result = optimize("polarization", n=12, s=s, restarts=2)
+    hole = 2 * math.sin(math.atan(3 - math.sqrt(5)) / 2)
+    assert result.value == pytest.approx(3 * hole**-s, rel=1e-3)
+    certificate = result.certificate
+    assert len(certificate.places) == 20
+    assert certificate.spread < 1e-9 * result.value
+    assert certificate.residual < 1e-6 * result.value / 12
+    assert "found" in result.advice
+
+
+def test_tiny_potentials_are_polished_and_compared_in_their_own_unit():
+    """Two simplices in perpendicular spaces, s = 50: potentials of 1e-5, 36 of them tied."""
+    simplex = construct("simplex_5")
+    points = np.block([[simplex, np.zeros_like(simplex)], [np.zeros_like(simplex), simplex]])
+    task = resolve("polarization", 12, 10, 50.0, metric="chordal", kernel=None, antipodal=False)
+    value = task.value(points)
+    assert value < 2e-5
+    certificate = task.certify(points)
+    assert len(certificate.places) == 36
+    assert certificate.multipliers == pytest.approx(1 / 36, rel=1e-6)
+    moved = sphuni.normalize(points + 1e-6 * random_points(12, 10, rng=0))
+    assert task.certify(moved).spread <= 1e-8 * value
+    polished = task.refine(moved)
+    assert task.value(polished) == pytest.approx(value, rel=1e-14)
+    assert task.resolution * task.scale(value) <= 1e-9 * value
 
 
 def test_polarization_of_five_points_beats_the_three_plus_two():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from sphuni import random_points
+from sphuni import normalize, random_points
 from sphuni._rng import seeds
 from sphuni.configurations import (
     _energies,
     _objectives,
+    construct,
     fibonacci_sphere,
     optimize,
     polish,
@@ -206,7 +207,7 @@ def test_engine_choice_depends_on_sizes_only(monkeypatch):
 
 COMPILED = """
 import numpy as np, torch
-from sphuni import random_points
+from sphuni import normalize, random_points
 from sphuni.configurations._packing_energy import packing_energy
 from sphuni.configurations._objectives import energy_objective
 from sphuni.configurations.minimize import minimize
@@ -382,7 +383,7 @@ def test_the_solver_starts_from_stored_neighbours():
 
 KEPT = """
 import torch
-from sphuni import random_points
+from sphuni import normalize, random_points
 from sphuni.configurations._native import _loop
 from sphuni.configurations._objectives import minimize_energy
 from sphuni.kernels import Riesz
@@ -465,6 +466,19 @@ def test_cheap_starts_are_evaluated_together_and_give_the_same(monkeypatch):
     given = starts(12, 3, 8)
     whole, limited = (minimize(objective, given, deadline=end) for end in (np.inf, 1.0))
     assert torch.equal(whole.points, limited.points)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_newton_finds_minima_that_are_flat_to_second_order(seed):
+    """A pentagon and its poles have the least log energy of 7 points, by terms of fourth order."""
+    pentagon = np.column_stack([construct("polygon_5"), np.zeros(5)])
+    exact = np.vstack([pentagon, [[0.0, 0.0, 1.0], [0.0, 0.0, -1.0]]])
+    moved = normalize(exact + 1e-3 * np.random.default_rng(seed).standard_normal(exact.shape))
+    found = newton(kernel_derivatives(Riesz(0.0)), torch.from_numpy(moved))
+    assert found.gradient < 2e-11
+    assert exact_sum(Riesz(0.0), found.points) == pytest.approx(
+        -5 / 2 * np.log(5) - 6 * np.log(2), abs=2e-14
+    )
 
 
 def test_newton_looks_for_eigenvalues_when_asked_or_to_step(monkeypatch):

@@ -765,6 +765,11 @@ def test_starts_that_are_run_again_are_not_counted_twice(tmp_path):
         {"points": np.zeros((6, 3))},
         {"done": np.array(-16)},
         {"done": np.array(np.inf)},
+        {"done": np.array(1.5)},
+        {"points": np.vstack([np.eye(3), -np.eye(3)]).astype(complex)},
+        {"scores": np.array(3.0)},
+        {"scores": np.zeros((3, 2))},
+        {"polished": np.array([1j])},
         {"value": np.array(np.nan)},
         {"key": np.array("null")},
         {"key": np.array("3")},
@@ -841,6 +846,14 @@ def test_searches_that_overlap_leave_the_threads_as_they_were(set_threads):
     assert torch.get_num_threads() == 1
     second.__exit__(None, None, None)
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(("n", "restarts"), [(6, 1), (7, 1), (7, 65)])
+def test_steep_energies_of_a_batch_of_one_start(n, restarts):
+    result = optimize("riesz", n=n, s=90.0, restarts=restarts, engine="blockwise")
+    chords = np.linalg.norm(result.points[:, None] - result.points, axis=-1)
+    assert result.starts == restarts
+    assert result.value == pytest.approx((chords[np.triu_indices(n, 1)] ** -90.0).sum(), rel=1e-12)
 
 
 @pytest.mark.parametrize("n", [7, pytest.param(10, marks=pytest.mark.slow)])

@@ -147,6 +147,12 @@ def test_tensors_that_require_a_gradient_are_saved(tmp_path, dtype):
         (np.eye(4), "a.xyz", "needs points in R"),
         (np.eye(3), "a.obj", "at least 4 points"),
         (np.ones(3), "a.csv", "points must have shape"),
+        (
+            np.diag([1.0, np.nan, 1.0]),
+            "a.csv",
+            r"points must be finite; row 1 is \[0.0, nan",
+        ),
+        (np.diag([1.0, 1.0, 1.0, np.inf])[:, 1:], "a.obj", "points must be finite; row 3 is"),
     ],
 )
 def test_save_points_refuses(tmp_path, points, name, message):
