@@ -2,10 +2,10 @@
 
 import math
 
-from sphuni.analysis._text import shorten
+from sphuni.analysis._text import plural, shorten
 from sphuni.analysis.report import LayerReport, ModelReport
 
-__all__ = ["MEANING", "advice", "excess_text", "headline", "number", "plural", "pvalue"]
+__all__ = ["MEANING", "advice", "excess_text", "headline", "number", "pvalue"]
 
 MEANING = {
     "failed": "could not be analysed",
@@ -91,11 +91,6 @@ def _worst_phrase(layer: LayerReport, count: int) -> str:
     }[layer.verdict]
     others = "" if count == 1 else f" and {plural(count - 1, 'other')}"
     return f"the worst is {phrase} {name}{others}"
-
-
-def plural(count: int, noun: str) -> str:
-    """Write a count with its noun: `1 layer`, `2 layers`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def number(value: float, digits: int = 3) -> str:

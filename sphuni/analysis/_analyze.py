@@ -32,7 +32,7 @@ from sphuni.analysis.verdict import adjust_and_judge
 from sphuni.nn.neurons import Heads, NeuronView, Skipped, split_of_nothing
 from sphuni.pairwise import PairScan
 
-__all__ = ["analyze", "compare"]
+__all__ = ["analyze", "compare", "restricted"]
 
 _SMALL_ELEMENTS = 1 << 22
 
@@ -170,7 +170,7 @@ def compare(before: Any, after: Any, /, **options: Any) -> Comparison:
     ----------
     before, after : ModelReport, or anything `analyze` takes
     **options
-        Passed to `analyze`.
+        Passed to `analyze`. Of a report, `layers` and `exclude` choose among what it has.
 
     Returns
     -------
@@ -194,10 +194,58 @@ def compare(before: Any, after: Any, /, **options: Any) -> Comparison:
     if len(reports) == 1:
         names = "the report", "this call"
         check_same_options(reports[0].settings, _settings(options), names=names)
+    chosen = {name: options.get(name) for name in ("layers", "exclude")}
     first, second = (
-        model if isinstance(model, ModelReport) else analyze(model, **options) for model in models
+        restricted(model, **chosen) if isinstance(model, ModelReport) else analyze(model, **options)
+        for model in models
     )
     return compare_reports(first, second)
+
+
+def restricted(
+    report: ModelReport,
+    /,
+    *,
+    layers: Iterable[str] | str | None = None,
+    exclude: Iterable[str] | str | None = None,
+) -> ModelReport:
+    """Return a report as `analyze` would have made it of these layers only.
+
+    The p-values are adjusted across the layers that are left, and the verdicts follow.
+
+    Parameters
+    ----------
+    report : ModelReport
+    layers, exclude : str or sequence of str, optional
+        As in `analyze`; with neither, the report is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If no layer is left that the report has analysed.
+    """
+    wanted, unwanted = _as_list(layers), _as_list(exclude)
+    if wanted is None and unwanted is None:
+        return report
+    kept = [_unless_left_out(layer, wanted, unwanted) for layer in report.layers]
+    if all(layer.status == "skipped" for layer in kept):
+        raise ValueError(
+            f"layers={wanted}, exclude={unwanted} leave no layer that the report of "
+            f"{report.source!r} has analysed"
+        )
+    return dataclasses.replace(
+        report,
+        layers=adjust_and_judge(tuple(kept)),
+        settings={**report.settings, "layers": wanted, "exclude": unwanted},
+        totals=dataclasses.replace(report.totals, **_counted(kept)),
+    )
+
+
+def _unless_left_out(
+    layer: LayerReport, wanted: list[str] | None, unwanted: list[str] | None
+) -> LayerReport:
+    reason = None if layer.status == "skipped" else selected(layer.name, wanted, unwanted)
+    return layer if reason is None else _skipped(layer.name, layer.kind, layer.shape, reason)
 
 
 def _settings(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,17 +354,16 @@ def _partial_reason(reports: list[LayerReport]) -> str:
 
 def _totals(source: Source, reports: list[LayerReport]) -> Totals:
     names = {name for item in source.items for name in item.sources}
-    count = {
-        status: sum(r.status == status for r in reports)
+    parameters = sum(item.parameters for item in source.items)
+    return Totals(tensors=len(names), parameters=parameters, **_counted(reports))
+
+
+def _counted(reports: Sequence[LayerReport]) -> dict[str, int]:
+    """How many layers became what, by the names that `Totals` has for it."""
+    return {
+        status: sum(report.status == status for report in reports)
         for status in ("analysed", "skipped", "failed")
     }
-    return Totals(
-        tensors=len(names),
-        parameters=sum(item.parameters for item in source.items),
-        analysed=count["analysed"],
-        skipped=count["skipped"],
-        failed=count["failed"],
-    )
 
 
 def _as_list(patterns: Iterable[str] | str | None) -> list[str] | None:

@@ -1,10 +1,15 @@
-"""Text that strangers wrote (names of tensors, paths) made safe to show."""
+"""Text that strangers wrote (names of tensors, paths) made safe to show, and counts in words."""
 
 import unicodedata
 
-__all__ = ["shorten", "visible"]
+__all__ = ["plural", "shorten", "visible"]
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def plural(count: int, noun: str) -> str:
+    """Write a count with its noun: `1 layer`, `2 layers`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def visible(text: str) -> str:

@@ -11,8 +11,8 @@ from markupsafe import Markup
 
 from sphuni._pages import page_environment, render_page
 from sphuni.analysis import _charts, _overview
-from sphuni.analysis._advice import MEANING, advice, excess_text, headline, number, plural, pvalue
-from sphuni.analysis._text import shorten, visible
+from sphuni.analysis._advice import MEANING, advice, excess_text, headline, number, pvalue
+from sphuni.analysis._text import plural, shorten, visible
 from sphuni.analysis.comparison import Comparison, LayerChange
 from sphuni.analysis.report import (
     ANALYSED_VERDICTS,

@@ -109,9 +109,7 @@ def _saved(path: str) -> bool:
 def obtain_report(path: str, arguments: argparse.Namespace) -> "ModelReport":
     """Read a saved report, or analyse a model and show the progress."""
     if _saved(path):
-        from sphuni.analysis.report import ModelReport
-
-        return ModelReport.from_json(path)
+        return _saved_report(path, arguments)
     from sphuni.analysis import analyze
 
     line = _output.progress_line(quiet=arguments.quiet)
@@ -133,6 +131,18 @@ def obtain_report(path: str, arguments: argparse.Namespace) -> "ModelReport":
     finally:
         if line is not None:
             line.clear()
+
+
+def _saved_report(path: str, arguments: argparse.Namespace) -> "ModelReport":
+    """Read a saved report; beside a model of which some layers are chosen, only those."""
+    from sphuni.analysis.report import ModelReport
+
+    report = ModelReport.from_json(path)
+    if arguments.layers is None and arguments.exclude is None:
+        return report  # without the library of tests, which the other way needs
+    from sphuni.analysis._analyze import restricted
+
+    return restricted(report, layers=arguments.layers, exclude=arguments.exclude)
 
 
 def state_code(*reports: "ModelReport") -> int:

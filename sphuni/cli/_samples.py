@@ -294,6 +294,7 @@ def _present(values: "np.ndarray", path: str, layout: Layout, remarks: list[str]
     import numpy as np
 
     from sphuni._errors import RefusedFileError
+    from sphuni.analysis._text import plural
 
     good = np.isfinite(values).all(axis=1)
     bad = np.flatnonzero(~good)
@@ -305,7 +306,7 @@ def _present(values: "np.ndarray", path: str, layout: Layout, remarks: list[str]
             f"{bad.size} of the {len(values)} points of {_named(path)} have a missing or infinite "
             f"number, the first is point {bad[0] + 1}{remedy}"
         )
-    remarks.append(f"dropped {bad.size} points with missing numbers")
+    remarks.append(f"dropped {plural(bad.size, 'point')} with missing numbers")
     return values[good]
 
 

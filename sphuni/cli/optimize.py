@@ -209,6 +209,8 @@ def _as_json(result: "OptimizeResult", written: list[str]) -> str:
 
 def _describe(result: "OptimizeResult", written: list[str]) -> str:
     """Lay out the outcome for reading."""
+    from sphuni.analysis._text import plural
+
     certificate = result.certificate
     rows = [
         ("value", f"{result.value:.15g}  ({result.direction} is better)"),
@@ -229,8 +231,8 @@ def _describe(result: "OptimizeResult", written: list[str]) -> str:
     ]
     if written:
         rows.append(("files", ", ".join(written)))
-    kind = "lines" if result.antipodal else "points"
-    head = f"{result.problem}: {result.n} {kind} in R^{result.d}"
+    count = plural(result.n, "line" if result.antipodal else "point")
+    head = f"{result.problem}: {count} in R^{result.d}"
     return "\n".join([head, *(f"  {name:<17}{text}" for name, text in rows)])
 
 

@@ -1,10 +1,13 @@
 """`sphuni train`: experiments with paired seeds, and the tables of their results."""
 
 import argparse
+import contextlib
 import json
 import math
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise _output.UsageError(
             "name one experiment, or give --list, --table PATH or --unpack PATH"
         )
-    if not arguments.table:
-        _refuse_options_of_tables(arguments)
+    _refuse_idle_options(arguments)
     if arguments.list:
         return _list(arguments)
     if arguments.table:
@@ -86,21 +88,41 @@ def run(arguments: argparse.Namespace) -> int:
     return _train(arguments)
 
 
-def _refuse_options_of_tables(arguments: argparse.Namespace) -> None:
-    given = [f"--{name}" for name in ("pack", "plots", "write") if getattr(arguments, name)]
-    if given:
-        raise _output.UsageError(
-            f"{', '.join(given)} needs --table PATH, which reads the results of runs that are done"
-        )
+def _refuse_idle_options(arguments: argparse.Namespace) -> None:
+    """Refuse what would change nothing: tables of some seeds only, say, are not made."""
+    if not arguments.table:
+        given = _given(arguments, "pack", "plots", "write")
+        if given:
+            raise _output.UsageError(
+                f"{given} needs --table PATH, which reads the results of runs that are done"
+            )
+    if not arguments.experiment:
+        out = () if arguments.unpack else ("out",)
+        given = _given(arguments, "seeds", "workers", "threads", "device", "tensorboard", *out)
+        if given:
+            raise _output.UsageError(f"{given} is for the runs of an experiment; name one")
+    if arguments.markdown and arguments.json:
+        raise _output.UsageError("only one of --markdown and --json can be printed")
+
+
+def _given(arguments: argparse.Namespace, *names: str) -> str:
+    """Those of some options that differ from their defaults."""
+    usual = {"workers": 1, "threads": 1, "device": "auto", "out": "runs"}
+    different = (n for n in names if getattr(arguments, n) not in (None, False, usual.get(n)))
+    return ", ".join(f"--{name}" for name in different)
 
 
 def _unpack(arguments: argparse.Namespace) -> int:
     """Write the runs of compressed logs into folders."""
+    from sphuni.analysis._text import plural
     from sphuni.training.unpack import unpack
 
-    for log in unpack(Path(arguments.unpack), _made("--out", arguments.out)):
+    out = _made("--out", arguments.out)
+    with _writing_into(out):
+        logs = unpack(Path(arguments.unpack), out)
+    for log in logs:
         there = f", {log.kept} were there" if log.kept else ""
-        _tell(arguments, [f"{log.name}: wrote {log.written} runs{there}"])
+        _tell(arguments, [f"{log.name}: wrote {plural(log.written, 'run')}{there}"])
     return 0
 
 
@@ -158,7 +180,8 @@ def _tables(arguments: argparse.Namespace) -> int:
     found = read_results(Path(arguments.table))
     if arguments.pack:
         folder = _made("--pack", arguments.pack)
-        _tell(arguments, [f"wrote {pack(results, folder)}" for results in found])
+        with _writing_into(folder):
+            _tell(arguments, [f"wrote {pack(results, folder)}" for results in found])
     comparisons = [compare(results) for results in found]
     pages = {name: Path(name).read_text(encoding="utf-8") for name in arguments.write or ()}
     marked = {name: text for name, text in pages.items() if "<!-- sphuni train:" in text}
@@ -169,7 +192,8 @@ def _tables(arguments: argparse.Namespace) -> int:
     for name, text in marked.items():
         page = Path(name)
         links = "" if page.parent.name == "experiments" else "docs/experiments/"
-        write_text(page, tables.insert(text, comparisons, links=links))
+        filled = tables.insert(text, comparisons, links=links)
+        _output.save(partial(write_text, content=filled), page)
     _tell(arguments, [f"{name}: no place marked" for name in pages if name not in marked])
     if arguments.plots:
         _draw(arguments, found)
@@ -198,8 +222,9 @@ def _draw(arguments: argparse.Namespace, found: "list[Results]") -> None:
     from sphuni.training.curves import draw
 
     folder = _made("--plots", arguments.plots)
-    for results in found:
-        _tell(arguments, [f"wrote {path}" for path in draw(results, folder)])
+    with _writing_into(folder):
+        for results in found:
+            _tell(arguments, [f"wrote {path}" for path in draw(results, folder)])
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -225,18 +250,20 @@ def _train(arguments: argparse.Namespace) -> int:
         _output.say(f"nothing to do: all data of {experiment.name!r} are missing")
         return _output.UNREADABLE
     progress = _Progress(quiet=arguments.quiet)
+    out = _made("--out", arguments.out)
     try:
-        outcomes = run_experiment(
-            experiment,
-            _made("--out", arguments.out),
-            seeds=arguments.seeds,
-            data_folder=folder,
-            device=device,
-            workers=arguments.workers,
-            source=source,
-            board=arguments.tensorboard,
-            on_step=progress,
-        )
+        with _writing_into(out, "; the same command goes on from the last checkpoint"):
+            outcomes = run_experiment(
+                experiment,
+                out,
+                seeds=arguments.seeds,
+                data_folder=folder,
+                device=device,
+                workers=arguments.workers,
+                source=source,
+                board=arguments.tensorboard,
+                on_step=progress,
+            )
     except KeyboardInterrupt:
         _output.say("interrupted; the same command goes on from the last checkpoint")
         return _output.INTERRUPTED
@@ -339,6 +366,17 @@ def _made(option: str, name: str) -> Path:
         raise _output.UsageError(f"{option} must name a folder; got {name!r}")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextlib.contextmanager
+def _writing_into(folder: Path, advice: str = "") -> Iterator[None]:
+    """Name the folder in an error that names no file, as that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror is None or error.filename is not None:
+            raise
+        raise OSError(f"cannot write into {str(folder)!r}: {error.strerror}{advice}") from error
 
 
 def _tell(arguments: argparse.Namespace, lines: list[str]) -> None:

@@ -315,11 +315,45 @@ def _check_references(experiment: Experiment) -> None:
             raise _SchemaError(f"{where}exactly one of 'worse' and 'than' is needed")
         _check_names((claim.worse,) if claim.worse else (), arms, f"{where}worse")
         _check_names(claim.cases, cases, f"{where}case")
+    if experiment.kind == "classification":  # others log numbers of their own
+        _check_metrics(experiment)
     for name, key in (
         (experiment.select.first, "select.first"),
         (experiment.reference, "reference"),
     ):
         _check_names((name,) if name else (), arms, key)
+
+
+def _check_metrics(experiment: Experiment) -> None:
+    """What no run logs must be known before the runs, and not when their tables are made."""
+    runs = [
+        settings_of(experiment, case, arm, candidate)
+        for case, arm in itertools.product(experiment.cases, experiment.arms)
+        for candidate in candidates(arm)
+    ]
+    counts = sorted({count for run in runs for count in run.evaluation.recall})
+    longest = max((run.training.epochs for run in runs), default=0)
+    used = {"metric": experiment.metric}
+    used |= {f"further[{k}]": metric for k, metric in enumerate(experiment.further)}
+    used |= {f"claim {claim.text!r}: metric": claim.metric for claim in experiment.claims}
+    for where, metric in used.items():
+        _check_names((metric,), _logged("test", counts), where)
+    if experiment.select.seeds:
+        _check_names((experiment.select.metric,), _logged("validation", counts), "select.metric")
+    for claim in experiment.claims:
+        if claim.epoch > longest:
+            raise _SchemaError(
+                f"claim {claim.text!r}: epoch must be at most training.epochs, {longest}; got "
+                f"{claim.epoch}"
+            )
+
+
+def _logged(part: str, counts: Iterable[int]) -> list[str]:
+    """The numbers that runs of classification log where this part of the data is evaluated."""
+    always = ("loss", "error", "accuracy")
+    nearest = [f"{name}@{count}" for count in counts for name in ("recall", "positives")]
+    of_training = [f"train.{name}" for name in (*always, "penalty")]
+    return [*of_training, *(f"{part}.{name}" for name in (*always, *nearest)), "seconds"]
 
 
 def _check_candidates(arm: Arm) -> None:

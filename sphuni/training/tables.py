@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sphuni.analysis._text import plural
 from sphuni.training.compare import CaseTable, ClaimRow, Comparison, MethodRow
 from sphuni.training.statistics import CONFIRMED, FAILED, NOT_RUN, ONE_SEED, OPEN, Paired
 
@@ -224,7 +225,7 @@ def _cost_line(comparison: Comparison) -> str:
     failed = f", {comparison.failed} diverged" if comparison.failed else ""
     unfinished = _unfinished(comparison)
     time = f"{comparison.hours:.2f} hours of training, one run at a time"
-    return f"{comparison.runs} runs{failed}, {time}.{unfinished}"
+    return f"{plural(comparison.runs, 'run')}{failed}, {time}.{unfinished}"
 
 
 def _unfinished(comparison: Comparison) -> str:

@@ -47,6 +47,29 @@ def test_layers_side_by_side_have_the_numbers_of_one_after_the_other(model, set_
     assert [repr(layer) for layer in alone] == [repr(layer) for layer in together]
 
 
+def test_of_a_saved_report_the_layers_asked_for_are_compared(model, tmp_path):
+    model.append(nn.Linear(10, 10))
+    whole = analyze(model)
+    whole.to_json(tmp_path / "whole.json")
+    wanted = analyze(model, layers="[03]*", exclude="3*")
+    comparison = compare(
+        ModelReport.from_json(tmp_path / "whole.json"), model, layers="[03]*", exclude="3*"
+    )
+    saved = comparison.before
+    analysed = [layer for layer in saved.layers if layer.status == "analysed"]
+    assert [layer.name for layer in analysed] == ["0.weight"]
+    assert analysed[0].p_adjusted == pytest.approx(analysed[0].p)
+    assert whole.layers[0].p_adjusted != pytest.approx(whole.layers[0].p)
+    for part in ("totals", "settings"):
+        assert getattr(saved, part) == getattr(wanted, part)
+    assert [layer.reason for layer in saved.layers] == [layer.reason for layer in wanted.layers]
+    assert [layer.shape for layer in saved.layers] == [layer.shape for layer in wanted.layers]
+    assert comparison.summary()["same"] == 1
+    assert comparison.not_compared == ()
+    with pytest.raises(ValueError, match=r"exclude=\['\*'\] leave no layer that the report"):
+        compare(whole, model, exclude="*")
+
+
 def test_every_tensor_is_accounted_for(model):
     report = analyze(model)
     assert report.totals.tensors == len(model.state_dict())

@@ -494,6 +494,9 @@ TEXTS = {
     "explained.csv": "# x: east, y: north\n\nx,y\n0,1\n2,3\n4,5\n",
     "frame.csv": ",x,y\n7,0,1\n3,2,3\n5,4,5\n",
     "quoted_frame.csv": '"",x,y\n1,0,1\n2,2,3\n3,4,5\n',
+    "quoted_rows.csv": '"","x","y"\n"1",0,1\n"2",2,3\n"3",4,5\n',
+    "quoted.csv": '"0","1"\n"2","3"\n"4","5"\n',
+    "semicolons.csv": "x;y\n0;1\n2;3\n4;5\n",
     "frame.tsv": "\tx\ty\n0\t0\t1\n1\t2\t3\n2\t4\t5\n",
 }
 
@@ -523,6 +526,8 @@ BAD_TEXTS = {
     "x,y\n": "holds no numbers",
     "1,2\n3\n": "not a table of numbers",
     "1,2\n3,abc\n": "not a table of numbers",
+    "x;y\n0,5;1,5\n": "not a table of numbers: .*'0,5'.* Numbers need a decimal point$",
+    "0,5;1,5\n2,5;3,5\n": "not a table of numbers: .*'5;1'.* Numbers need a decimal point$",
     "\ufffd\0\n": "not a table of numbers|holds no numbers",
 }
 

@@ -222,6 +222,20 @@ def test_a_model_is_compared_as_the_saved_report_was_made(good, analyse, tmp_pat
     assert "before has center=True but after has center=False" in capsys.readouterr().err
 
 
+def test_of_a_saved_report_the_layers_asked_for_are_compared(analyse, tmp_path, capsys):
+    layers = [sample_reports.layer(name) for name in ("a.weight", "b.weight")]
+    whole, part = (sample_reports.model(tuple(layers[:count])) for count in (2, 1))
+    path = tmp_path / "whole.json"
+    whole.to_json(path)
+    analyse(part)
+    assert main(["compare", "m.pt", str(path), "--layers", "a*"]) == 0
+    shown = capsys.readouterr().out
+    assert "b.weight" not in shown
+    assert "1 the same" in shown
+    assert main(["compare", "m.pt", str(path), "--exclude", "*"]) == 2
+    assert "leave no layer that the report" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("names", [("stdout",), ("stderr",), ("stdin", "stdout", "stderr")])
 def test_closed_streams_are_no_error(good, names, monkeypatch):
     for name in names:
@@ -555,6 +569,12 @@ def test_ctrl_c_ends_with_130(tmp_path):
     os.close(writer)
     assert process.returncode == 130
     assert err == "sphuni: interrupted; nothing was written\n"
+
+
+def test_one_point_is_no_plural(capsys):
+    for option, what in ((), "1 point"), (("--antipodal",), "1 line"):
+        assert main(["optimize", "thomson", "-n", "1", "--formats", "none", *option]) == 0
+        assert capsys.readouterr().out.startswith(f"thomson: {what} in R^3\n")
 
 
 def test_optimize_says_what_it_could_not_write(tmp_path, monkeypatch, capsys):

@@ -18,6 +18,21 @@ def read(text):
         ("sedes = 3", r"unknown key 'sedes'; did you mean 'seeds'\?"),
         ("[optimizer]\nlearning = 1", r"unknown key 'learning' in optimizer"),
         ("[optimizer]\nname = 'sgdd'", r"optimizer.name must be one of 'sgd'.*mean 'sgd'"),
+        (f"metric = 'test.eror'\n{ARMS}", r"metric 'test.eror' .*mean 'test.error'"),
+        (f"further = ['test.recall@1']\n{ARMS}", r"further\[0\] 'test.recall@1' does not exist"),
+        (
+            f"[evaluation]\nrecall = [2]\n{ARMS}"
+            "[[claim]]\ntext = 't'\nbetter = 'a'\nthan = 1\nmetric = 'test.recall@1'",
+            r"claim 't': metric 'test.recall@1' .*mean 'test.recall@2'",
+        ),
+        (
+            f"{ARMS}[[claim]]\ntext = 't'\nbetter = 'a'\nthan = 1\nepoch = 11",
+            r"claim 't': epoch must be at most training.epochs, 10; got 11",
+        ),
+        (
+            f"[select]\nseeds = 1\nmetric = 'test.error'\n{ARMS}",
+            r"select.metric 'test.error' does not exist",
+        ),
         ("[training]\nepochs = 1.5", r"training.epochs must be of type int; got 1.5"),
         ("[training]\nepochs = true", r"training.epochs must be of type int; got True"),
         ("[training]\ncompile = 1", r"training.compile must be of type bool; got 1"),

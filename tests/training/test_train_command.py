@@ -1,5 +1,7 @@
+import errno
 import gzip
 import json
+import os
 import re
 from pathlib import Path
 
@@ -101,6 +103,17 @@ def test_a_log_is_not_put_beside_runs_with_other_settings(config, tmp_path, caps
     assert "wrote 0 runs, 4 were there" in capsys.readouterr().err
 
 
+def test_one_run_is_no_plural(config, tmp_path, capsys):
+    runs, logs = str(tmp_path / "runs"), str(tmp_path / "logs")
+    text = Path(config).read_text(encoding="utf-8")
+    Path(config).write_text(text.partition('[[arm]]\nname = "rp-comhe"')[0], encoding="utf-8")
+    assert main(["train", config, "--seeds", "1", "--out", runs]) == 0
+    assert "\n1 run, 0.00 hours" in capsys.readouterr().out
+    assert main(["train", "--table", runs, "--pack", logs, "--quiet"]) == 0
+    assert main(["train", "--unpack", logs, "--out", str(tmp_path / "again")]) == 0
+    assert capsys.readouterr().err.endswith("wrote 1 run\n")
+
+
 def test_no_seeds_are_no_run(config, tmp_path, capsys):
     assert main(["train", config, "--seeds", "0", "--out", str(tmp_path)]) == 2
     assert "expected a whole number, 1 or more; got '0'" in capsys.readouterr().err
@@ -182,6 +195,35 @@ def test_options_of_tables_need_a_table(config, option, tmp_path, capsys):
     assert main(["train", config, "--out", str(tmp_path / "runs"), option, str(tmp_path)]) == 2
     assert f"{option} needs --table PATH" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--seeds", "1"), ("--workers", "2"), ("--threads", "2"), ("--device", "cpu"), ("--out", "x")],
+)
+def test_options_of_runs_need_an_experiment(config, option, value, capsys):
+    assert main(["train", "--table", config, option, value]) == 2
+    assert f"{option} is for the runs of an experiment" in capsys.readouterr().err
+
+
+def test_tables_are_printed_in_one_form(config, tmp_path, capsys):
+    command = ["train", config, "--out", str(tmp_path / "runs"), "--json", "--markdown"]
+    assert main(command) == 2
+    assert "only one of --markdown and --json" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_full_disk_is_said_to_be_that_of_the_folder(config, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    out = tmp_path / "runs"
+    monkeypatch.setattr("sphuni.training.checkpoint.write_bytes", full)
+    assert main(["train", config, "--out", str(out), "--quiet"]) == 3
+    assert capsys.readouterr().err == (
+        f"sphuni: error: cannot write into {str(out)!r}: No space left on device; the same command "
+        "goes on from the last checkpoint\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni._errors import RefusedFileError
+from sphuni.analysis._text import plural
 from sphuni.analysis.readers._model import LeftOut, ReadLimits, checked_name
 
 __all__ = ["flatten"]
@@ -145,7 +146,8 @@ def _optimizer(value: Any, limits: ReadLimits) -> str | None:
                 pending.append(child)
     if tensors == 0:
         return None
-    return f"state of an optimizer, not weights: {tensors} tensors of {elements} numbers"
+    held = f"{plural(tensors, 'tensor')} of {plural(elements, 'number')}"
+    return f"state of an optimizer, not weights: {held}"
 
 
 def _wrapper_depth(paths: list[_Path]) -> int:

@@ -31,9 +31,9 @@ def read_points(
     Parameters
     ----------
     source : path-like
-        `.csv` (commas), `.tsv` (tabs), `.txt` (blanks), with or without a line of column names,
-        or any format of `read_tensors`. A first column without a name that numbers the rows, as
-        data frames write it, is left out.
+        `.csv` (commas or semicolons), `.tsv` (tabs), `.txt` (blanks), with decimal points, with or
+        without a line of column names, or any format of `read_tensors`. A first column without a
+        name that numbers the rows, as data frames write it, is left out.
     key : str, optional
         Name of the array, where the file holds several of rank 2.
     limits : ReadLimits, optional
@@ -87,18 +87,29 @@ def _text(path: Path, delimiter: str | None, limits: ReadLimits) -> Tensor:
     size = path.stat().st_size
     if size > min(_MAX_TEXT, limits.max_bytes):
         raise RefusedFileError(f"{shown(path)} is text of {size} bytes; save it with numpy.save")
-    skipped, first_name = _lines_of_names(path, delimiter)
+    number, line = _first_line(path)
+    if delimiter == "," and line.count(";") > line.count(","):
+        delimiter = ";"  # as spreadsheets write where the comma is the decimal sign
+    cells = [cell.strip(' "') for cell in line.split(delimiter)]
+    named = bool(line) and not any(map(_is_number, cells))
+    first_name = cells[0] if named else None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             array = np.loadtxt(
-                path, delimiter=delimiter, ndmin=2, skiprows=skipped, encoding=_ENCODING
+                path,
+                delimiter=delimiter,
+                ndmin=2,
+                skiprows=number if named else 0,
+                encoding=_ENCODING,
+                quotechar='"',
             )
         if first_name == "" and array.size and is_index(array[:, 0]):
             array = array[:, 1:]
     except (ValueError, UnicodeDecodeError) as error:
+        advice = ". Numbers need a decimal point" if ";" in line else ""
         raise UnreadableFileError(
-            f"{shown(path)} is not a table of numbers: {first_line(error)}"
+            f"{shown(path)} is not a table of numbers: {first_line(error).rstrip('.')}{advice}"
         ) from error
     if array.size == 0:
         raise UnreadableFileError(f"{shown(path)} holds no numbers")
@@ -110,22 +121,17 @@ def is_index(column: np.ndarray) -> bool:
     return bool((column == np.floor(column)).all()) and len(np.unique(column)) == len(column)
 
 
-def _lines_of_names(path: Path, delimiter: str | None) -> tuple[int, str | None]:
-    """Count the lines up to one of names, if the first with content has no number in any cell.
-
-    With it comes the first name, None where there are none.
-    """
+def _first_line(path: Path) -> tuple[int, str]:
+    """The first line with content and its number; no text where there is none of a fair length."""
     with path.open("rb") as stream:
-        for count in itertools.count(1):
+        for number in itertools.count(1):
             raw = stream.readline(_LINE)
             if not raw or len(raw) == _LINE:
                 break
             line = raw.decode(_ENCODING, errors="replace").partition("#")[0].rstrip()
             if line:
-                cells = line.split(delimiter)
-                named = not any(_is_number(cell) for cell in cells)
-                return (count, cells[0].strip(' "')) if named else (0, None)
-    return 0, None
+                return number, line
+    return 0, ""
 
 
 def _is_number(cell: str) -> bool:
