@@ -3,7 +3,10 @@
 import concurrent.futures
 import contextlib
 import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -33,10 +36,10 @@ def ordered_map(
     """Yield (index, function(task)) for every task, in the order of the tasks.
 
     With one worker nothing leaves this process. With more, `function` must be importable by name
-    and tasks and answers must pickle; every process runs torch on one thread. Tasks carry their
-    own seeds, so that the answers do not depend on `workers`. Closing the iterator early drops
-    the tasks that are not done. Ctrl-C is the business of this process; the others never see it.
-    On rank 0 of a job of torchrun the ranks are the workers.
+    and tasks and answers must pickle; every process runs torch on one thread, and ends with this
+    one. Tasks carry their own seeds, so that the answers do not depend on `workers`. Closing the
+    iterator early drops the tasks that are not done. Ctrl-C is the business of this process; the
+    others never see it. On rank 0 of a job of torchrun the ranks are the workers.
     """
     ranks = rank_pool()
     if ranks is not None and len(tasks) > 1:
@@ -89,5 +92,14 @@ def _settle_in(max_bytes: int) -> None:
     """In a new worker: one thread, and its share of the memory for as long as it lives."""
     import torch
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     share_memory(max_bytes)
+
+
+def _end_with_parent() -> None:
+    """Do not outlive a parent that was killed: its work may be begun anew beside this one."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)

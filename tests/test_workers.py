@@ -47,10 +47,11 @@ def test_a_wrong_number_of_workers_is_named(workers, error):
 
 
 SLEEPERS = """
-import sys, time
+import signal, sys, time
 from sphuni._workers import ordered_map
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
     print("ready", flush=True)
     list(ordered_map(time.sleep, [0.1, 600, 600], workers=2))
 """
@@ -74,3 +75,20 @@ def test_an_interruption_ends_all_processes_without_a_word_from_the_workers(wait
     assert job.returncode == -signal.SIGINT
     assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1
     assert "WorkerError" not in said
+
+
+@pytest.mark.parametrize("wait", [0.6, 5.0])
+def test_workers_end_with_a_process_that_is_killed(wait, tmp_path):
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS)
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as job:
+        assert job.stdout.readline() == "ready\n"
+        time.sleep(wait)
+        job.kill()
+        job.communicate(timeout=60)  # all processes have closed their ends
+    assert job.returncode == -signal.SIGKILL
