@@ -171,7 +171,7 @@ def _warn_of_bounds(lower: Tensor, upper: Tensor, inexact: Tensor) -> None:
     """Say that mesh ratios are lower bounds, and for the first how far up it may lie."""
     if not bool(inexact.any()):
         return
-    low, high = (float(bound[inexact][0]) for bound in (lower, upper))
+    low, high = (float(bound[inexact][0].detach()) for bound in (lower, upper))
     warnings.warn(
         f"the mesh ratio is a lower bound, as the covering radius is not exact: {low:.4g}, and at "
         f"most {high:.4g}. covering_radius gives both bounds",

@@ -202,6 +202,8 @@ def _newton(rows: Tensor, kernel: Kernel, pole: Tensor, steps: int = 8) -> Tenso
         if not bool(torch.isfinite(system).all() & torch.isfinite(gradient).all()):
             break  # powers of steep kernels overflow
         step = torch.linalg.lstsq(system, -(project @ gradient)[:, None]).solution[:, 0]
+        if not bool(torch.isfinite(step).all()):
+            break  # the one method of a GPU takes the system for one of full rank
         pole = unit_rows((pole + step)[None])[0]
         iterates.append(pole)
     return torch.stack(iterates)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sphuni.configurations import available_constructions, records
+from sphuni.geometry import riesz_energy
 from sphuni.geometry.bounds import (
     BoundResult,
     _linear_programme,
@@ -323,3 +324,47 @@ class TestLinearProgramme:
 
         with pytest.raises(ValueError, match="bounded from below"):
             energy_bound(5, 3, kernel=Bottomless(1.0))
+
+
+class TestGeodesic:
+    """Powers of the angle, which are not absolutely monotone in the cosine."""
+
+    @pytest.mark.parametrize("s", [-0.5, 0.0, 1.0, 30.0])
+    @pytest.mark.parametrize("n", [2, 3, 8, 31])
+    def test_regular_polygons_attain_their_bound(self, n, s):
+        """Polygons of n points; of n lines, which are the polygon of 2 n or of n points twice."""
+        kernel = Riesz(s, "geodesic")
+        turns = 2 * math.pi * np.arange(n) / n
+        points = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+        bound = energy_bound(n, 2, kernel=kernel)
+        assert bound.attained
+        assert relative(
+            float(riesz_energy(points, s=s, metric="geodesic", reduction="sum")), bound.value
+        ) == (pytest.approx(0.0, abs=1e-12))
+        half = np.stack([np.cos(turns / 2), np.sin(turns / 2)], axis=1)
+        both = np.concatenate([half, -half])
+        bound = energy_bound(n, 2, kernel=kernel, antipodal=True)
+        assert bound.attained
+        assert relative(
+            float(riesz_energy(both, s=s, metric="geodesic", reduction="sum")), bound.value
+        ) == (pytest.approx(0.0, abs=1e-12))
+
+    @pytest.mark.parametrize("lines", [False, True])
+    @pytest.mark.parametrize("s", [20.0, 50.0, 200.0])
+    @pytest.mark.parametrize(("n", "d"), [(2, 3), (8, 3), (30, 3), (300, 3), (30, 5)])
+    def test_steep_powers_have_positive_bounds_below_energies(self, n, d, s, lines):
+        bound = energy_bound(n, d, kernel=Riesz(s, "geodesic"), antipodal=lines).value
+        points = np.random.default_rng(n).standard_normal((n, d))
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        points = np.concatenate([points, -points]) if lines else points
+        assert (
+            0
+            < bound
+            <= float(riesz_energy(points, s=s, metric="geodesic", reduction="sum")) * (1 + 1e-9)
+        )
+
+    def test_a_steep_bound_is_close_where_a_code_is_optimal(self):
+        """The icosahedron's 30 edges carry all of a steep energy."""
+        bound = energy_bound(12, 3, kernel=Riesz(50.0, "geodesic")).value
+        edges = 30 * math.acos(5**-0.5) ** -50.0
+        assert 0.99 * edges < bound <= edges * (1 + 1e-6)

@@ -270,6 +270,9 @@ def test_a_mesh_ratio_that_is_a_bound_says_so():
     assert caught[0].filename == __file__
     with pytest.warns(sphuni.NumericalWarning, match=message):
         sphuni.mesh_ratio(np.stack([points, np.vstack([points[:-1], points[:1]])]))
+    with pytest.warns(sphuni.NumericalWarning, match=message) as caught:
+        sphuni.mesh_ratio(torch.from_numpy(points).requires_grad_())
+    assert len(caught) == 1
 
 
 @pytest.mark.parametrize("apart", [1e-7, 1e-9, 1e-11])

@@ -11,7 +11,6 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from sphuni._errors import ConvergenceError
 from sphuni.geometry.bounds._checks import evaluate
 from sphuni.geometry.bounds._levenshtein import rule
 from sphuni.kernels import GegenbauerSeries, Kernel
@@ -78,26 +77,43 @@ def pair_bound(n: int, d: int, kernel: Kernel, *, lines: bool) -> PairBound:
     target = _Target(kernel, d, lines, _degrees(n, d, kernel, lines=lines))
     theta = np.linspace(0.0, math.pi / 2 if lines else math.pi, _CELLS + 1)
     sampled = _check(target.values(theta), kernel)
-    scale = float(np.median(np.abs(sampled[np.isfinite(sampled)]))) or 1.0
+    scale = _scale(target, n, sampled)
     cells = _first_cells(theta, sampled, target)
     grid = theta[:: _CELLS // 256]
     if n == 1:
         return PairBound(0.0, 0, np.zeros(1))
-    best: PairBound | None = None
+    # of a steep kernel rounding may leave nothing but its least value
+    least = np.append(sampled.min(), np.zeros(len(target.degrees) - 1))
+    best, *_ = _lowered(target, cells, least, n, _TOLERANCE * abs(least[0]))
     for _ in range(_ROUNDS):
         c = _solve(target, grid, n, scale)
-        excess, worst = _excess(target, cells, c, _TOLERANCE * scale)
-        c[0] -= excess
-        value = (n * c[0] - math.fsum(c)) / (n - 1)
-        if best is None or value > best.value:
-            full = np.zeros(int(target.degrees[-1]) + 1)
-            full[target.degrees] = c
-            best = PairBound(value, len(full) - 1, full)
+        if c is None:
+            break
+        found, excess, worst = _lowered(target, cells, c, n, _TOLERANCE * scale)
+        best = max(best, found, key=lambda bound: bound.value)
         if excess <= 10 * _TOLERANCE * scale:
             break
         grid = np.unique(np.concatenate([grid, worst]))
-    assert best is not None
     return best
+
+
+def _lowered(
+    target: _Target, cells: "_Cells", c: NDArray[np.float64], n: int, tolerance: float
+) -> tuple[PairBound, float, NDArray[np.float64]]:
+    """Lower h until it is below K everywhere; also by how much, and where it was above most."""
+    excess, worst = _excess(target, cells, c, tolerance)
+    full = np.zeros(int(target.degrees[-1]) + 1)
+    full[target.degrees] = c
+    full[0] -= excess
+    return PairBound((n * full[0] - math.fsum(full)) / (n - 1), len(full) - 1, full), excess, worst
+
+
+def _scale(target: _Target, n: int, sampled: NDArray[np.float64]) -> float:
+    """The size of the kernel on the whole, or of points as far apart as n of them can be."""
+    nearest = rule(min(n, 10_000), target.d, lines=target.lines).p[-1:]
+    usual = np.median(np.abs(sampled[np.isfinite(sampled)]))
+    size = float(max(usual, *np.abs(target.values(2 * np.arcsin(np.sqrt(nearest) / 2)))))
+    return size if 0 < size < math.inf else 1.0
 
 
 def _degrees(n: int, d: int, kernel: Kernel, *, lines: bool) -> NDArray[np.int64]:
@@ -120,9 +136,15 @@ def _check(sampled: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
     return np.nan_to_num(sampled, nan=np.inf, posinf=np.inf)
 
 
-def _solve(target: _Target, grid: NDArray[np.float64], n: int, scale: float) -> NDArray[np.float64]:
-    """Maximise (n c_0 - h(1)) / (n - 1) subject to h <= K on the grid."""
-    limits = target.values(grid) / scale
+def _solve(
+    target: _Target, grid: NDArray[np.float64], n: int, scale: float
+) -> NDArray[np.float64] | None:
+    """Maximise (n c_0 - h(1)) / (n - 1) subject to h <= K on the grid.
+
+    None where the kernel is so steep that too little of it is within the range of the solver.
+    """
+    with np.errstate(over="ignore"):
+        limits = target.values(grid) / scale
     kept = np.isfinite(limits) & (limits < _CLEARANCE)
     gain = np.full(len(target.degrees), -1.0 / (n - 1))
     gain[0] += n / (n - 1)
@@ -131,10 +153,7 @@ def _solve(target: _Target, grid: NDArray[np.float64], n: int, scale: float) -> 
         -gain, A_ub=target.harmonics(grid[kept]), b_ub=limits[kept], bounds=bounds, method="highs"
     )
     if answer.x is None:
-        raise ConvergenceError(
-            f"the linear programme for {target.kernel.label}, n={n}, d={target.d} has no "
-            f"solution: {answer.message}"
-        )
+        return None
     c = np.asarray(answer.x, dtype=np.float64)
     c[1:] = np.maximum(c[1:], 0.0)
     return c * scale
@@ -174,14 +193,15 @@ def _first_cells(
         everywhere = np.full(len(theta) - 1, known)
         return _Cells(theta[:-1], theta[1:], everywhere, np.zeros(len(theta) - 1, dtype=bool))
     step = theta[1] - theta[0]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         second = np.full(len(theta), np.nan)
         second[1:-1] = (sampled[2:] - 2 * sampled[1:-1] + sampled[:-2]) / step**2
-        step_up = np.diff(sampled)
+        step_up = np.nan_to_num(np.diff(sampled), posinf=np.inf, neginf=-np.inf)  # inf - inf: level
     second[0], second[-1] = second[1], second[-2]
     padded = np.pad(second, 1, mode="edge")
     near = np.max([padded[k : k + len(theta) - 1] for k in range(4)], axis=0)
-    curvature = np.where(np.isfinite(near), 2 * np.maximum(near, 0.0), np.inf)
+    with np.errstate(over="ignore"):
+        curvature = np.where(np.isfinite(near), 2 * np.maximum(near, 0.0), np.inf)
     falling, rising = step_up <= 0, step_up >= 0
     falling[:-1] &= falling[1:]
     rising[1:] &= rising[:-1]
@@ -206,7 +226,10 @@ def _excess(
         limit = np.nan_to_num(target.values(ends), nan=np.inf, posinf=np.inf)
         (h_left, h_right), (k_left, k_right) = np.split(h, 2), np.split(limit, 2)
         width = (cells.right - cells.left) ** 2 / 8
-        smooth = np.maximum(h_left - k_left, h_right - k_right) + width * (own + cells.curvature)
+        with np.errstate(invalid="ignore"):  # inf - inf, of which nothing is known
+            smooth = np.maximum(h_left - k_left, h_right - k_right)
+            smooth = smooth + width * (own + cells.curvature)
+        smooth = np.where(np.isnan(smooth), np.inf, smooth)
         monotone = np.maximum(h_left, h_right) + width * own - np.minimum(k_left, k_right)
         above = np.where(cells.monotone, np.minimum(smooth, monotone), smooth)
         best = max(best, float(np.max(h - limit)))

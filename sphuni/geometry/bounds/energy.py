@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from sphuni._typing import Reduction
 from sphuni.geometry.bounds._checks import check_size, evaluate
 from sphuni.geometry.bounds._known import sharp_code, sharp_lines
@@ -66,6 +68,9 @@ def energy_bound(
     \lceil n/2 \rceil`: a random great hyperplane separates two points with probability angle / pi,
     and k of n points from the others in k (n - k) pairs.
 
+    For geodesic Riesz with s > -1 in d = 2 it is the energy of equally spaced points, by Jensen's
+    inequality: the kernel is convex and falls with the angle.
+
     For every other kernel it is Delsarte and Yudin's linear programme: the polynomial h <= K of
     degree at most 40 with non-negative Gegenbauer coefficients c_l, l >= 1, that maximises
     :math:`(n^2 c_0 - n h(1))/2`. It is solved on a grid of angles, h <= K is then checked on the
@@ -122,8 +127,11 @@ def ordered_sum_bound(
     n: int, d: int, kernel: Kernel, *, lines: bool
 ) -> tuple[float, dict[str, Any]]:
     """Bound the sum over ordered pairs i != j of K(t), or of K(t) + K(-t) for lines."""
-    if isinstance(kernel, Riesz) and kernel.metric == "geodesic" and kernel.s == -1:
-        return _sum_of_angles(n, lines=lines)
+    if isinstance(kernel, Riesz) and kernel.metric == "geodesic":
+        if kernel.s == -1:
+            return _sum_of_angles(n, lines=lines)
+        if d == 2 and kernel.s > -1:
+            return _equal_arcs(n, kernel, lines=lines)
     if kernel.absolutely_monotone:
         return _universal(n, d, kernel, lines=lines)
     bound = pair_bound(n, d, kernel, lines=lines)
@@ -134,6 +142,22 @@ def ordered_sum_bound(
         f"{bound.degree} lies below it everywhere on [-1, 1)",
         "degree": bound.degree,
         "coefficients": bound.coefficients,
+    }
+
+
+def _equal_arcs(n: int, kernel: Riesz, *, lines: bool) -> tuple[float, dict[str, Any]]:
+    """The sum of equally spaced points: of the arcs over k gaps the mean is k times that of one."""
+    steps = np.arange(1, n // 2 + 1)
+    arcs = steps * ((math.pi if lines else 2 * math.pi) / n)
+    p, q = 4 * np.sin(arcs / 2) ** 2, 4 * np.cos(arcs / 2) ** 2
+    values = evaluate(kernel, p, q)
+    if lines:
+        values = values + evaluate(kernel, q, p)
+    counts = np.where(2 * steps == n, 1.0, 2.0)
+    return float(n) * float(counts @ values), {
+        "attained": True,
+        "method": "equal arcs (Jensen's inequality)",
+        "reason": "the kernel is convex and falls with the angle; attained by the regular polygon",
     }
 
 
