@@ -2,8 +2,9 @@
 
 A layer's own initialiser is one such: PyTorch's linear, convolutional and recurrent layers draw
 every weight from an interval, which favours the diagonals of the cube in low dimension; embeddings
-draw Gaussian entries, whose directions are uniform. Rows that were centred, or lost their leading
-components, are another: they were independent before, and are more regular after.
+draw Gaussian entries, whose directions are uniform, and so are products of LoRA taken, which begin
+with zero. Rows that were centred, or lost their leading components, are another: they were
+independent before, and are more regular after.
 """
 
 import dataclasses
@@ -42,7 +43,7 @@ _RANKED = 20
 """Draws whose ranks are taken: they differ little, and cost as much as all the rest."""
 _LEAST = 19
 _WORK = 4e11
-_GAUSSIAN_KINDS = ("embedding",)
+_GAUSSIAN_KINDS = ("embedding", "lora")
 _ROUNDING = 1e-9
 
 

@@ -82,6 +82,8 @@ def _remarks(view: NeuronView, padding: tuple[int, ...]) -> list[str]:
     remarks = []
     if not (len(view.sources) == 1 and view.name.startswith(view.sources[0])):
         remarks.append(f"computed from {', '.join(sorted(view.sources))}")
+    if view.rank == view.matrix.shape[1]:
+        remarks.append(f"a product of rank {view.rank}: its rows in the space that they span")
     remarks += [f"row {row} is zero: taken for the padding row and left out" for row in padding]
     return remarks
 

@@ -1,5 +1,6 @@
 """What can be analysed: modules, state dicts, files, arrays, and the features of a module."""
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sphuni._arrays import to_tensor
+from sphuni._rng import torch_generator
 from sphuni.analysis import readers
 from sphuni.nn.neurons import Heads, NeuronView, Skipped, module_neurons, tensor_neurons
 
@@ -20,7 +22,10 @@ _TEXT = (".csv", ".tsv", ".txt")
 
 
 class Source(NamedTuple):
-    """A model on its way to a report: a name for it, and every tensor viewed or skipped."""
+    """A model on its way to a report: a name for it, and every tensor viewed or skipped.
+
+    Rows of a product of low rank are given in coordinates of the space that they span.
+    """
 
     name: str
     items: list[NeuronView | Skipped]
@@ -43,14 +48,13 @@ def open_source(model: Any, *, heads: Heads = None, split_qkv: bool = False) -> 
         If `model` is none of these.
     """
     if isinstance(model, nn.Module):
-        return Source(
-            type(model).__name__, list(module_neurons(model, heads=heads, split_qkv=split_qkv))
-        )
+        items = module_neurons(model, heads=heads, split_qkv=split_qkv)
+        return Source(type(model).__name__, list(map(_in_own_space, items)))
     if isinstance(model, str | os.PathLike):
         return _open_path(Path(model), heads, split_qkv)
     if isinstance(model, Mapping):
         items = tensor_neurons(model, heads=heads, split_qkv=split_qkv)
-        return Source("state dict", list(items))
+        return Source("state dict", list(map(_in_own_space, items)))
     if isinstance(model, Tensor | np.ndarray):
         points = model if isinstance(model, Tensor) else to_tensor(model, "model")
         return Source("array", _points("array", points))
@@ -151,13 +155,28 @@ def _open_path(path: Path, heads: Heads, split_qkv: bool) -> Source:
     if path.suffix.lower() in _TEXT:
         return Source(str(path), _points(path.name, readers.read_points(path)))
     loaded = readers.read_tensors(path)
-    items: list[NeuronView | Skipped] = list(
-        tensor_neurons(loaded.tensors, kinds=loaded.kinds, heads=heads, split_qkv=split_qkv)
-    )
+    found = tensor_neurons(loaded.tensors, kinds=loaded.kinds, heads=heads, split_qkv=split_qkv)
+    items = list(map(_in_own_space, found))
     items += [
         Skipped(part.name, "other", (), part.reason, 0, (part.name,)) for part in loaded.skipped
     ]
     return Source(str(path), items)
+
+
+def _in_own_space(item: NeuronView | Skipped) -> NeuronView | Skipped:
+    """A product of rank r < d with its rows in r coordinates, between which angles are the same.
+
+    As points of R^d all products of low rank, random ones too, would look gathered about a
+    subspace. The images of r random vectors span the rows.
+    """
+    if isinstance(item, Skipped) or item.rank is None or not 2 <= item.rank < item.matrix.shape[1]:
+        return item
+    matrix = item.matrix
+    if not bool(torch.isfinite(matrix).all()):
+        return item
+    probes = torch.randn(len(matrix), item.rank, generator=torch_generator(0)).to(matrix)
+    basis = torch.linalg.qr((matrix.mT @ probes).double()).Q
+    return dataclasses.replace(item, matrix=matrix @ basis.to(matrix))
 
 
 def _points(name: str, points: Tensor) -> list[NeuronView | Skipped]:

@@ -246,3 +246,37 @@ def test_the_shipped_checkpoints_show_what_the_regularizer_does():
             assert layer.after.energy["half:2"] < layer.before.energy["half:2"] or (
                 layer.after.n < layer.after.d and layer.after.energy["2"] < layer.before.energy["2"]
             )
+
+
+def lora(b, a):
+    return {"q.lora_A.weight": torch.as_tensor(a), "q.lora_B.weight": torch.as_tensor(b)}
+
+
+@pytest.mark.parametrize("baseline", ["uniform", "init"])
+def test_a_product_of_low_rank_is_read_in_the_space_that_its_rows_span(baseline):
+    """As rows of R^d random ones were called few directions, or collapsed."""
+    b = sphuni.random_points(90, 5, rng=1)
+    a = np.linalg.qr(np.random.default_rng(2).standard_normal((40, 5)))[0].T
+    (found,) = analyze(lora(b, a), baseline=baseline).layers
+    assert (found.n, found.d, found.verdict) == (90, 5, "uniform")
+    assert "a product of rank 5: its rows in the space that they span" in found.notes
+    if baseline == "init":
+        assert any("draws of its initialiser" in note for note in found.notes)
+        return
+    (rows,) = analyze({"w": torch.from_numpy(b)}).layers
+    assert found.energy == pytest.approx(rows.energy, rel=1e-9)
+    assert found.excess == pytest.approx(rows.excess, rel=1e-9)
+    assert found.p == pytest.approx(rows.p, rel=1e-6)
+    assert found.pair == rows.pair
+
+
+def test_products_that_span_all_or_one_dimension_are_read_as_they_are():
+    generator = torch.Generator().manual_seed(0)
+    b, a = torch.randn(30, 8, generator=generator), torch.randn(8, 6, generator=generator)
+    for rank, d in ((8, 6), (1, 6)):
+        (found,) = analyze(lora(b[:, :rank], a[:rank])).layers
+        assert (found.n, found.d) == (30, d)
+    assert found.max_cosine == pytest.approx(1.0)
+    b[3, 2] = torch.nan
+    (found,) = analyze(lora(b[:, :4], a[:4])).layers
+    assert "row 3 holds NaN" in found.reason

@@ -193,6 +193,7 @@ def _product(half: _Half, a: Source, b: Source, max_elements: int) -> list[Sourc
             columns if half.embedding else rows,
             reason,
             partial(_multiply, first, second),
+            first.shape[0],
         )
     ]
 

@@ -31,6 +31,8 @@ class NeuronView:
         is computed from several tensors, as `weight_norm` and LoRA do.
     sources : tuple of str
         Names of the tensors it was made from.
+    rank : int or None
+        Of a product of factors the most dimensions that its rows can span.
     """
 
     name: str
@@ -38,6 +40,7 @@ class NeuronView:
     matrix: Tensor
     parameters: int
     sources: tuple[str, ...]
+    rank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,4 @@ class Source:
     layout: Layout | None = None
     reason: str | None = None
     value: Callable[[], Tensor] | None = None
+    rank: int | None = None

@@ -126,7 +126,7 @@ def _view(item: Source, matrix: Tensor) -> NeuronView | Skipped:
         return _skip(item, "one neuron only: there is nothing to compare it with")
     if d < 2:
         return _skip(item, "one input per neuron: every direction is +1 or -1")
-    return NeuronView(item.name, item.kind, matrix, item.parameters, item.sources)
+    return NeuronView(item.name, item.kind, matrix, item.parameters, item.sources, item.rank)
 
 
 def _skip(item: Source, reason: str) -> Skipped:
