@@ -14,6 +14,7 @@ from sphuni.configurations._members import Array, Members, tangents
 from sphuni.configurations._wells import native_wells
 from sphuni.geometry._hull import can_be_listed, facets, hull_seconds
 from sphuni.kernels import Antipodal, Kernel
+from sphuni.pairwise import pair_reduce
 from sphuni.sphere import unit_rows
 
 __all__ = ["least_potential", "lowest_poles", "pole_values"]
@@ -26,6 +27,7 @@ _TINY = 1e-12
 _SAME = 1e-12
 _TERMS_TOGETHER = 10_000_000  # entries of Hessians, summed over points: a twentieth of a second
 _PAIRS_TOGETHER = 1 << 24
+_DESCENTS = 256  # all there are for some eighty points; more only from starts that are as low
 
 
 def pole_values(
@@ -66,7 +68,8 @@ def lowest_poles(
     Safeguarded Newton descents start from the centres of the hull's facets, which are the
     farthest places from the points, from the points' antipodes and fixed random directions;
     beyond d = 8 from the last two alone where the facets can be too many to go over. Of lines the
-    hull is that of both ends, and one of two opposite minima is kept.
+    hull is that of both ends, and one of two opposite minima is kept. Starts are taken in the
+    order of their potentials, and those that are too high to come down far enough are left out.
 
     Raises `OutOfTimeError` if at `deadline` not all descents have ended, or if the hull takes
     longer than that; it has the least potential of the ends.
@@ -77,8 +80,9 @@ def lowest_poles(
     in_time = not hull or room_for(hull_seconds(*both.shape), deadline)
     centres = _centres(both) if hull and in_time else points[:0]
     starts = _line_starts(points, centres) if lines else _pole_starts(points, centres)
-    z, value = _settle(points, kernel, starts, deadline)
-    if len(z) < len(starts) or not in_time:
+    heights, order = pair_reduce(starts, points, kernel=kernel, op="rows").sort()
+    z, value, ended = _settle(points, kernel, starts[order], heights, margin, deadline)
+    if not (ended and in_time):
         raise OutOfTimeError(points.numpy(), float(value.min()))
     order = value.argsort()
     z, value = z[order], value[order]
@@ -101,22 +105,35 @@ def _line_starts(points: Points, centres: Tensor) -> Tensor:
 
 
 def _settle(
-    points: Points, kernel: Kernel, starts: Tensor, deadline: float
-) -> tuple[Tensor, Tensor]:
-    """Ends (m, d) of the descents from the first m starts, all or those begun in time; values."""
+    points: Points,
+    kernel: Kernel,
+    starts: Tensor,
+    heights: Tensor,
+    margin: float,
+    deadline: float,
+) -> tuple[Tensor, Tensor, bool]:
+    """Ends (m, d) of the descents from the m lowest starts, their values, and if these suffice.
+
+    They do once the next start lies above the lowest end by more than the margin and the deepest
+    fall from the first starts: low starts, where the holes are, lie close above their minima.
+    """
     native, (n, d) = native_wells(kernel), points.shape
-    ends: list[Tensor] = []
-    values: list[Tensor] = []
-    for some in starts.split(max(1, _TERMS_TOGETHER // (n * d * d))):
-        if ends and late(deadline):
-            break
+    z, value = torch.empty_like(starts), torch.empty_like(heights)
+    together = max(1, min(_DESCENTS, _TERMS_TOGETHER // (n * d * d)))
+    for done in range(0, len(starts), together):
+        if done >= _DESCENTS:
+            fall = (heights[:_DESCENTS] - value[:_DESCENTS]).max()
+            if bool(heights[done] > value[:done].min() + margin + fall):
+                return z[:done], value[:done], True
+        if done and late(deadline):
+            return z[:done], value[:done], False
+        some = slice(done, done + together)
         if native is None:
-            z = _descend(points, kernel, some)
+            z[some] = _descend(points, kernel, starts[some])
         else:
-            z = torch.from_numpy(native(points.numpy(), some.numpy()))
-        ends.append(z)
-        values.append(kernel.value(*_squared(z, points)).sum(1))
-    return torch.cat(ends), torch.cat(values)
+            z[some] = torch.from_numpy(native(points.numpy(), starts[some].numpy()))
+        value[some] = kernel.value(*_squared(z[some], points)).sum(1)
+    return z, value, True
 
 
 def _distinct(z: Tensor, *, lines: bool) -> Tensor:

@@ -16,6 +16,7 @@ from sphuni._typing import Array
 from sphuni.geometry._ascent import deep_holes, starting_poles
 from sphuni.geometry._hemisphere import closed_hemisphere
 from sphuni.geometry._hull import deepest_facet, fits
+from sphuni.geometry._tangent import tangent_rows
 from sphuni.geometry.separation import nearest_distances
 from sphuni.sphere import angles, unit_rows
 
@@ -184,7 +185,7 @@ def covering(points: Tensor, *, method: CoveringMethod, antipodal: bool) -> Cove
     """`covering_radius` for code that has checked tensors already."""
     if method not in ("auto", "hull", "hemisphere", "bounds"):
         raise ValueError(f"method must be 'auto', 'hull', 'hemisphere' or 'bounds'; got {method!r}")
-    flat = widen(points).reshape(-1, *points.shape[-2:])
+    flat = tangent_rows(widen(points)).reshape(-1, *points.shape[-2:])
     parts = [_one_set(one, method, antipodal) for one in flat]
     batch = points.shape[:-2]
 

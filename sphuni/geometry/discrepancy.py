@@ -13,7 +13,7 @@ from sphuni.kernels import GegenbauerSeries, Riesz
 from sphuni.pairwise import degree_sums, pair_reduce
 from sphuni.sphere import float64_rows
 
-__all__ = ["cap_discrepancy", "design_residual", "worst_case_error"]
+__all__ = ["cap_constant", "cap_discrepancy", "design_residual", "worst_case_error"]
 
 
 @array_function()
@@ -53,9 +53,13 @@ def cap_discrepancy(points: Tensor, /) -> Tensor:
     0.288675134595
     """
     check_points(points)
-    d = points.shape[-1]
+    return _root_of_gap(points, exponent=1.0, constant=cap_constant(points.shape[-1]))
+
+
+def cap_constant(d: int) -> float:
+    """c_d of `cap_discrepancy`."""
     log_constant = gammaln(d / 2) - gammaln((d - 1) / 2) - 0.5 * np.log(np.pi) - np.log(d - 1)
-    return _root_of_gap(points, exponent=1.0, constant=float(np.exp(log_constant)))
+    return float(np.exp(log_constant))
 
 
 @array_function()

@@ -8,6 +8,7 @@ from torch import Tensor
 from sphuni._arrays import array_function, check_finite, check_points, widen
 from sphuni._errors import NumericalWarning
 from sphuni._typing import Array, Metric, Reduction
+from sphuni.geometry._tangent import tangent_rows
 from sphuni.kernels import Kernel, Riesz, check_kernel
 from sphuni.pairwise import Engine, agree_on_rows, explain, is_sharded, pair_reduce
 
@@ -226,7 +227,7 @@ def frame_potential(points: Tensor, /) -> Tensor:
     """
     check_points(points)
     n, d = points.shape[-2:]
-    rows = widen(points)
+    rows = tangent_rows(widen(points))
     gram = rows @ rows.mT if n <= d else rows.mT @ rows
     return gram.square().sum(dim=(-2, -1)).to(points.dtype)
 

@@ -1,6 +1,7 @@
 """Voronoi cells, hull facets and contacts of points on S^2. Numbers only."""
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,20 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import QhullError, cKDTree
 
+from sphuni._numbers import finite
 from sphuni._rows import numpy_directions
 from sphuni.geometry._hull import facets
 
-__all__ = ["Array", "Diagram", "Index", "closest_pairs", "diagram", "loose_points", "rows_of"]
+__all__ = [
+    "Array",
+    "Diagram",
+    "Index",
+    "check_tolerance",
+    "closest_pairs",
+    "diagram",
+    "loose_points",
+    "rows_of",
+]
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -51,6 +62,13 @@ class Diagram:
         theirs together.
         """
         return np.flatnonzero(self.radii < _HALF)
+
+
+def check_tolerance(tolerance: Any) -> float:
+    """Return a tolerance as a number; infinity marks all there is."""
+    if tolerance == math.inf:
+        return math.inf
+    return finite("tolerance", tolerance, 0.0)
 
 
 def rows_of(result: Any, *, least: int = 1) -> Array:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sphuni.plots._caption import counted
-from sphuni.plots._diagram import closest_pairs, diagram, loose_points
+from sphuni.plots._diagram import check_tolerance, closest_pairs, diagram, loose_points
 from sphuni.plots._scene import Scene, dots, fills, finish, key, lines, scene
 from sphuni.plots._sphere import arc, cap, draw_globe, polygon
 from sphuni.plots._style import INK, figure_of
@@ -50,6 +50,7 @@ def contact_graph(
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+    tolerance = check_tolerance(tolerance)
     loose = loose_points(result)
     frame = scene(result, ax, loose=loose)
     points = frame.points
@@ -105,6 +106,7 @@ def deepest_holes(
     from matplotlib import colormaps
     from matplotlib.lines import Line2D
 
+    tolerance = check_tolerance(tolerance)
     frame = scene(result, ax)
     found = diagram(frame.points)
     radii = found.radii

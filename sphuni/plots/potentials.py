@@ -6,7 +6,7 @@ import numpy as np
 
 from sphuni.configurations import fibonacci_sphere
 from sphuni.plots._caption import counted
-from sphuni.plots._diagram import Array
+from sphuni.plots._diagram import Array, check_tolerance
 from sphuni.plots._potential import potential_at, worst_poles
 from sphuni.plots._scene import Scene, dots, finish, key, scene
 from sphuni.plots._sphere import View
@@ -57,7 +57,7 @@ def potential_map(
     """
     from matplotlib.lines import Line2D
 
-    exponent = _exponent(result, s)
+    exponent, tolerance = _exponent(result, s), check_tolerance(tolerance)
     frame = scene(result, ax)
     poles, least = worst_poles(frame.points, exponent, tolerance)
     _paint(frame, exponent, least)

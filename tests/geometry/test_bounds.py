@@ -2,11 +2,13 @@
 
 import math
 
+import mpmath as mp
 import numpy as np
 import pytest
 from scipy import special
 
 from sphuni.configurations import available_constructions, construct, records
+from sphuni.distributions import random_points
 from sphuni.geometry.bounds import (
     covering_bound,
     discrepancy_bound,
@@ -18,6 +20,7 @@ from sphuni.geometry.bounds import (
 from sphuni.geometry.bounds._checks import check_size
 from sphuni.geometry.bounds._known import sharp_code
 from sphuni.geometry.bounds._levenshtein import rule
+from sphuni.geometry.discrepancy import cap_discrepancy
 from sphuni.kernels import Dirichlet, Gaussian, Laplace, Poisson, Riesz
 
 CODES = {code.name: code for code in available_constructions()}
@@ -243,6 +246,30 @@ class TestDiscrepancyAndLogdet:
         heat = (3 * math.sqrt(math.pi)) ** -0.5
         assert heat * (1 - 1e-12) <= bound.value * n**0.75 < 0.44633
 
+    @pytest.mark.parametrize(
+        "name", ["polygon_7", "polygon_500", "cross_4", "simplex_9", "schlafli_27", "E8_roots"]
+    )
+    def test_discrepancy_of_sharp_codes_in_every_dimension(self, name):
+        points = construct(name)
+        bound = discrepancy_bound(*points.shape)
+        found = (bound.value, bound.attained)
+        assert found == (pytest.approx(cap_discrepancy(points), rel=1e-10), True)
+
+    @pytest.mark.parametrize("n", [1, 2, 60, 78, 79, 10**4, 10**9])
+    def test_discrepancy_of_polygons_to_the_last_digits(self, n):
+        with mp.workdps(40):
+            x = mp.pi / (2 * n)
+            exact = float(2 / mp.pi * mp.sqrt(1 - x * mp.cot(x)))
+        assert discrepancy_bound(n, 2).value == pytest.approx(exact, rel=1e-12)
+
+    @pytest.mark.parametrize("d", [4, 8, 128])
+    def test_discrepancy_bounds_fall_to_zero_where_rounding_leaves_nothing(self, d):
+        values = [discrepancy_bound(n, d).value for n in (1, 2, 10, 10**3, 10**5)]
+        assert np.all(np.diff(values) < 0)
+        assert 0 < values[3] < cap_discrepancy(random_points(10**3, d, rng=0))
+        assert values[4] > 0
+        assert discrepancy_bound(10**40, d).value == 0
+
     def test_heat_kernels_lie_below_the_expansion_of_the_distance(self):
         degrees = np.arange(1, 200)
         mixture = 0.5 * (degrees + 0.5) ** -3.0
@@ -294,8 +321,8 @@ class TestArgumentsAndSize:
             check_size(5.0, 3, least=1)
         with pytest.raises(TypeError, match="kernel must be a Kernel such as"):
             energy_bound(5, 3, kernel=lambda t: t)
-        with pytest.raises(ValueError, match="d must be 3"):
-            discrepancy_bound(5, 4)
+        with pytest.raises(ValueError, match="d must be at least 2"):
+            discrepancy_bound(5, 1)
         with pytest.raises(ValueError, match="finite at cosine -1"):
             energy_bound(5, 3, kernel=kernel.antipodal(), antipodal=True)
 

@@ -121,6 +121,42 @@ def test_gradients(antipodal, rng):
     assert torch.autograd.gradgradcheck(energy, (x, w), fast_mode=True)
 
 
+MEASURES = {
+    "riesz_energy": sphuni.riesz_energy,
+    "geodesic energy": lambda x: sphuni.riesz_energy(x, metric="geodesic"),
+    "potential": lambda x: sphuni.potential(x[:4], x[4:], kernel=Riesz(1.0)).sum(),
+    "frame_potential": sphuni.frame_potential,
+    "separation": lambda x: sphuni.separation(x).distance,
+    "chordal separation": lambda x: sphuni.separation(x, metric="chordal").distance,
+    "chordal nearest": lambda x: sphuni.separation(x, metric="chordal").mean_nearest,
+    "covering by a facet": lambda x: sphuni.covering_radius(x, method="hull").radius,
+    "covering of lines": lambda x: sphuni.covering_radius(x, antipodal=True).radius,
+    "covering by a search": lambda x: sphuni.covering_radius(x, method="bounds").radius,
+    "covering in a hemisphere": lambda x: sphuni.covering_radius(x[:2]).radius,
+    "mesh_ratio": sphuni.mesh_ratio,
+    "polarization": lambda x: sphuni.polarization(x).value,
+    "gram_logdet": sphuni.gram_logdet,
+    "cap_discrepancy": sphuni.cap_discrepancy,
+    "design_residual": lambda x: sphuni.design_residual(x, t=3),
+}
+
+
+@pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
+def test_gradients_of_measures_are_tangent(measure):
+    """They are those of x / |x|: a radial part would be a force at the best configuration too."""
+    x = torch.tensor(sphuni.random_points(12, 3, rng=3), requires_grad=True)
+    (gradient,) = torch.autograd.grad(measure(x), x)
+    radial = (gradient * x.detach()).sum(dim=1).abs().max()
+    assert float(gradient.abs().max()) > 1e-3
+    assert float(radial / gradient.abs().max()) < 1e-12
+
+
+def test_a_tight_frame_is_stationary():
+    x = torch.tensor(sphuni.configurations.construct("cross_3"), requires_grad=True)
+    (gradient,) = torch.autograd.grad(sphuni.frame_potential(x), x)
+    assert float(gradient.abs().max()) < 1e-12
+
+
 def test_coincident_points_are_infinite_with_no_force(rng):
     points = torch.tensor(sphuni.random_points(6, 3, rng=rng))
     points[3] = points[0]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 import sphuni
-from sphuni.configurations import construct, optimize
+from sphuni.configurations import construct, fibonacci_sphere, optimize
 from sphuni.distributions import uniform_cap
 from sphuni.kernels import Riesz
 from sphuni.plots import configurations as module
@@ -317,6 +317,44 @@ def test_worst_poles_are_searched_for_once(s, monkeypatch):
         assert len(poles) == np.sum(every - least <= 0.05 * abs(least))
     assert len(asked) == 2
     assert np.isfinite(asked).all()
+
+
+@pytest.mark.parametrize("s", [0.0, 1.0, 3.0])
+def test_worst_poles_are_reached_from_the_lowest_starts(s, monkeypatch):
+    """A picture of 20,000 points took minutes, all in descents from places far too high."""
+    from sphuni.configurations import _poles
+
+    started = []
+
+    def settle(kernel):
+        descend = native_wells(kernel)
+        return lambda points, starts: (started.append(len(starts)), descend(points, starts))[1]
+
+    native_wells = _poles.native_wells
+    monkeypatch.setattr(_poles, "native_wells", settle)
+    for points in (fibonacci_sphere(400), sphuni.random_points(400, 3, rng=0)):
+        started.clear()
+        poles, least = worst_poles(points, s, 1e-7)
+        assert sum(started) < 600
+        every = _poles.lowest_poles(torch.from_numpy(points), Riesz(s), np.inf).numpy()
+        assert sum(started) > 1_200
+        values = potential_at(every, points, s)
+        assert least == pytest.approx(values.min(), rel=1e-12)
+        assert len(poles) == np.sum(values - least <= 1e-7 * abs(least))
+
+
+@pytest.mark.parametrize("draw", [contact_graph, deepest_holes, potential_map])
+@pytest.mark.parametrize(
+    ("tolerance", "error", "message"),
+    [
+        (-1.0, ValueError, "tolerance must be finite, at least 0; got -1.0"),
+        (float("nan"), ValueError, "tolerance must be finite, at least 0; got nan"),
+        ("tight", TypeError, "tolerance must be a number; got 'tight'"),
+    ],
+)
+def test_tolerances_that_mark_nothing_are_refused(draw, tolerance, error, message):
+    with pytest.raises(error, match=message):
+        draw(construct("icosahedron"), tolerance=tolerance)
 
 
 def test_the_potential_at_a_point_is_that_of_coincidence():
