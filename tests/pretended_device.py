@@ -6,6 +6,7 @@ devices are refused as CUDA refuses them.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +16,33 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-__all__ = ["Elsewhere", "brought_back", "pretended_device", "sent"]
+__all__ = ["Elsewhere", "brought_back", "counted", "pretended_device", "sent"]
 
 _INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
+_WAITING = {"_local_scalar_dense", "nonzero", "_unique2"}
+_STARTING_NOTHING = {"empty", "empty_like", "new_empty", "detach", "_unsafe_view", "lift_fresh"}
+
+
+@dataclasses.dataclass
+class Count:
+    """Operations that were started on the device, and times that the processor waited for it."""
+
+    started: int = 0
+    waits: int = 0
+
+
+_counts: list[Count] = []
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Count]:
+    """Count what is done on the device."""
+    count = Count()
+    _counts.append(count)
+    try:
+        yield count
+    finally:
+        _counts.remove(count)
 
 
 class Elsewhere(Tensor):
@@ -43,6 +68,7 @@ class Elsewhere(Tensor):
 
     def tolist(self) -> Any:
         """Return the numbers, as any device does."""
+        _wait()
         return self.here.tolist()
 
     def new_tensor(self, data: Any, **options: Any) -> "Elsewhere":
@@ -94,6 +120,8 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
         _refuse_mixture(name, args, tensors)
     wanted = kwargs.get("device")
     goes = away if wanted is None else torch.device(wanted).type == "meta"
+    if away or goes:
+        _count(func, name, leaves=away and not goes)
     options = {**kwargs, "device": "cpu"} if goes and wanted is not None else kwargs
     found = func(*tree_map(_numbers, args), **tree_map(_numbers, options))
     if torch.Tag.inplace_view in func.tags and isinstance(args[0], Elsewhere):
@@ -103,6 +131,22 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
     if func._schema.is_mutable and tensors:
         return kwargs.get("out", args[0])
     return tree_map(_wrapped, found) if goes else found
+
+
+def _count(func: Any, name: str, *, leaves: bool) -> None:
+    """Count an operation; views start nothing, and numbers that leave the device are waited for."""
+    if name in _WAITING or leaves:
+        _wait()
+    arguments = func._schema.arguments
+    is_view = any(one.alias_info is not None and not one.alias_info.is_write for one in arguments)
+    if not is_view and name not in _STARTING_NOTHING:
+        for count in _counts:
+            count.started += 1
+
+
+def _wait() -> None:
+    for count in _counts:
+        count.waits += 1
 
 
 def _refuse_mixture(name: str, args: Any, tensors: list[Tensor]) -> None:

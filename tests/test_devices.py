@@ -5,15 +5,25 @@ is done on a GPU is tried on a pretended device, see there.
 """
 
 import dataclasses
+import functools
+import math
 
 import pytest
 import torch
-from pretended_device import brought_back, pretended_device, sent
+from pretended_device import brought_back, counted, pretended_device, sent
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import sphuni as su
-from sphuni.pairwise import _products, nearest, pair_reduce
+from sphuni.nn.hook import regularizer
+from sphuni.pairwise import (
+    _products,
+    _schedule,
+    nearest,
+    pair_reduce,
+    sum_and_gradient,
+    sum_and_gradient_if_apart,
+)
 from sphuni.pairwise._schedule import block_size, run_tiles
 
 
@@ -151,3 +161,185 @@ def test_products_of_a_set_with_itself_are_one_operation_on_a_gpu(monkeypatch):
         found = _products.own_products(sent(x))
     assert torch.equal(brought_back(found), x)
     assert made == [(512, 512)]
+
+
+@pytest.mark.parametrize("rows", [7, 2048])
+@pytest.mark.parametrize(
+    "kernel", [COULOMB, COULOMB.antipodal(), GAUSSIAN, su.Riesz(2, "geodesic")]
+)
+def test_sums_of_points_apart_are_those_of_the_tiles(kernel, rows, monkeypatch):
+    x = su.normalize(torch.randn(3, 20, 12, generator=torch.Generator().manual_seed(0)).double())
+    expected = sum_and_gradient(x, kernel=kernel)
+    monkeypatch.setattr(_schedule, "_BLOCK_BESIDE", rows)
+    with pretended_device(monkeypatch), counted() as count:
+        found = sum_and_gradient_if_apart(sent(x), kernel=kernel, opposite=False)
+    assert count.waits == 0
+    for there, here in zip(found, expected, strict=False):
+        torch.testing.assert_close(brought_back(there), here)
+    assert all(least <= brought_back(one) <= most for one, least, most in found.ranges)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "opposite", "off", "apart"),
+    [
+        (COULOMB, False, 0.1, False),
+        (COULOMB, False, 0.2, True),
+        (COULOMB, True, -1e-3, False),
+        (COULOMB, False, -1e-3, True),
+        (COULOMB.antipodal(), False, -0.1, False),
+        (GAUSSIAN, False, 0.1, True),
+        (GAUSSIAN, False, 1e-6, False),
+        (GAUSSIAN, True, -1e-6, False),
+    ],
+)
+def test_points_that_are_near_are_told_apart_from_others(kernel, opposite, off, apart, monkeypatch):
+    x = torch.eye(9, 12, dtype=torch.float64)
+    x[1] = math.copysign(1.0, off) * su.normalize(x[0] + abs(off) * x[2])
+    with pretended_device(monkeypatch):
+        found = sum_and_gradient_if_apart(sent(x), kernel=kernel, opposite=opposite)
+    assert apart == all(least <= brought_back(one) <= most for one, least, most in found.ranges)
+
+
+def test_few_dimensions_and_the_processor_have_no_sums_of_points_apart(monkeypatch):
+    x = torch.eye(9, dtype=torch.float64)
+    assert sum_and_gradient_if_apart(x, kernel=COULOMB, opposite=False) is None
+    with pretended_device(monkeypatch):
+        few = sent(x[:8, :8])
+        assert sum_and_gradient_if_apart(few, kernel=COULOMB, opposite=False) is None
+
+
+def network(dtype, *, ordinary):
+    """Layers of several shapes; where they are not `ordinary` each has its own oddity."""
+    torch.manual_seed(0)
+    shapes = [(12, 20), (20, 12), (12, 20), (15, 30), (9, 40), (12, 20), (10, 10), (8, 9)]
+    rows = [torch.randn(shape, dtype=dtype) for shape in shapes]
+    if not ordinary:
+        rows[0][3] = 0.0
+        rows[1][5] = 2 * rows[1][2]
+        rows[2][7] = -rows[2][4]
+        rows[3][1] = rows[3][0] + 1e-3
+        rows[4] *= 1e-20
+        rows[6][0] *= 1e18
+    layers = [nn.Linear(d, n, bias=False, dtype=dtype) for n, d in shapes]
+    for layer, one in zip(layers, rows, strict=True):
+        layer.weight.data = one
+    return nn.Sequential(*layers)
+
+
+PENALTIES = {
+    "mhe": functools.partial(su.nn.regularize, method="mhe"),
+    "lines": functools.partial(su.nn.regularize, method="hs-mhe"),
+    "angles": functools.partial(su.nn.regularize, method="hs-mhe", s=1, metric="geodesic"),
+    "distances": functools.partial(su.nn.regularize, method="mhe", s=-1),
+    "floor": functools.partial(su.nn.regularize, method="hs-mhe", s=0, floor=0.5),
+    "uniformity": functools.partial(su.nn.regularize, method="uniformity"),
+}
+
+
+def penalise(model, reg):
+    """Penalty and gradients; one way, as a graph calls it, or straight into the gradients."""
+    if reg.mode == "decoupled":
+        reg.add_gradients()
+        return [one.grad for one in model.parameters()]
+    reg().backward()
+    opaque = reg.penalty_and_gradients([one.detach() for one in model.parameters()])
+    return [*(one.grad for one in model.parameters()), *opaque]
+
+
+def moved(model):
+    for layer in model:
+        layer.weight = nn.Parameter(sent(layer.weight))
+
+
+@pytest.mark.parametrize("mode", ["graph", "decoupled"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("ordinary", [True, False], ids=["ordinary", "odd"])
+@pytest.mark.parametrize("method", PENALTIES)
+def test_penalties_elsewhere_are_those_of_the_processor(method, ordinary, dtype, mode, monkeypatch):
+    model, twin = network(dtype, ordinary=ordinary), network(dtype, ordinary=ordinary)
+    first, second = (PENALTIES[method](one, mode=mode) for one in (model, twin))
+    expected = penalise(model, first)
+    with pretended_device(monkeypatch):
+        moved(twin)
+        found = penalise(twin, second)
+    digits = 1e-3 if dtype == torch.float32 else 1e-9
+    for there, here in zip(found, expected, strict=True):
+        scale = float(here.abs().max())
+        torch.testing.assert_close(brought_back(there), here, rtol=digits, atol=digits * scale)
+    assert [one.draws for one in second.objectives] == [one.draws for one in first.objectives]
+
+
+def work_of(model, monkeypatch, method="lines", mode="graph"):
+    """What the second call of a penalty does on the device."""
+    reg = PENALTIES[method](model, mode=mode)
+    with pretended_device(monkeypatch):
+        moved(model)
+        penalise(model, reg)
+        with counted() as count:
+            reg.add_gradients() if mode == "decoupled" else reg().backward()
+    return count
+
+
+@pytest.mark.parametrize("mode", ["graph", "decoupled"])
+@pytest.mark.parametrize("method", [name for name in PENALTIES if name != "floor"])
+def test_a_network_elsewhere_is_waited_for_once_not_for_each_layer(method, mode, monkeypatch):
+    model = network(torch.float32, ordinary=True)
+    assert work_of(model, monkeypatch, method, mode).waits == 1
+
+
+def test_a_compiled_network_elsewhere_is_waited_for_once(monkeypatch):
+    model = network(torch.float32, ordinary=True)
+    reg = PENALTIES["lines"](model)
+    with pretended_device(monkeypatch):
+        moved(model)
+        with counted() as count:
+            reg.penalty_and_gradients([one.detach() for one in model.parameters()])
+    assert count.waits == 1
+
+
+@pytest.mark.parametrize("mode", ["graph", "decoupled"])
+def test_layers_elsewhere_take_few_operations_those_of_one_shape_together(mode, monkeypatch):
+    model = network(torch.float32, ordinary=True)
+    different = len({layer.weight.shape for layer in model})
+    assert work_of(model, monkeypatch, mode=mode).started <= 45 * different
+
+
+def test_only_layers_elsewhere_that_are_out_of_the_ordinary_are_looked_at_closely(monkeypatch):
+    def waits(*, ordinary, layers):
+        model = network(torch.float32, ordinary=True)[:layers]
+        if not ordinary:
+            model[1].weight.data[1] = model[1].weight.data[0]
+        return work_of(model, monkeypatch).waits
+
+    assert waits(ordinary=False, layers=8) == waits(ordinary=False, layers=3) > 1
+    assert waits(ordinary=True, layers=8) == waits(ordinary=True, layers=3) == 1
+
+
+def test_many_numbers_elsewhere_do_not_wait_for_one_another(monkeypatch):
+    model, twin = (network(torch.float64, ordinary=True) for _ in range(2))
+    monkeypatch.setattr(regularizer, "LARGEST_HELD", 600)
+    expected = penalise(model, PENALTIES["lines"](model, mode="decoupled"))
+    reg = PENALTIES["lines"](twin, mode="decoupled")
+    with pretended_device(monkeypatch):
+        moved(twin)
+        with counted() as count:
+            found = penalise(twin, reg)
+    assert 1 < count.waits < len(twin)
+    for there, here in zip(found, expected, strict=True):
+        torch.testing.assert_close(brought_back(there), here)
+
+
+def test_layers_elsewhere_may_be_of_two_types(monkeypatch):
+    model, twin = (
+        nn.Sequential(
+            *network(torch.float32, ordinary=True), *network(torch.float64, ordinary=True)
+        )
+        for _ in range(2)
+    )
+    expected = penalise(model, PENALTIES["lines"](model, mode="decoupled"))
+    reg = PENALTIES["lines"](twin, mode="decoupled")
+    with pretended_device(monkeypatch):
+        moved(twin)
+        found = penalise(twin, reg)
+    for there, here in zip(found, expected, strict=True):
+        torch.testing.assert_close(brought_back(there), here, rtol=1e-4, atol=1e-7)

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sphuni.nn._looks import Range
 from sphuni.nn._precision import bounded, widen
 from sphuni.sphere import unit_rows
 
-__all__ = ["KICK", "directions", "lost", "parted", "unit", "unit_and_inverse"]
+__all__ = ["KICK", "directions", "lost", "parted", "unit", "unit_and_inverse", "unit_if_ordinary"]
 
 KICK = 1e-3
 _SAME = 1e-6
@@ -157,6 +158,14 @@ def unit_and_inverse(weight: Tensor) -> tuple[Tensor, Tensor]:
     return unit_rows(weight), _inverse(
         largest * torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
     )
+
+
+def unit_if_ordinary(weight: Tensor) -> tuple[Tensor, Tensor, list[Range]]:
+    """The same without a look at the norms: right if they are in the ranges that come last."""
+    norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
+    inverse = norm.reciprocal()
+    ranges = [(end, _SMALLEST, _LARGEST) for end in torch.aminmax(norm)]
+    return weight * inverse, inverse, ranges
 
 
 def _inverse(norm: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.nn._directions import directions, lost, unit_and_inverse
-from sphuni.pairwise import pair_reduce, sum_and_gradient
+from sphuni.nn._directions import directions, lost, unit_and_inverse, unit_if_ordinary
+from sphuni.nn._looks import granted, is_doubted
+from sphuni.pairwise import pair_reduce, sum_and_gradient, sum_and_gradient_if_apart
 from sphuni.sphere import unit_rows
 
 __all__ = ["pair_sum"]
@@ -17,6 +18,9 @@ __all__ = ["pair_sum"]
 def pair_sum(weight: Tensor, kernel: Kernel, *, half_space: bool) -> Tensor:
     """Sum `kernel` over pairs of the `directions` of a weight: (..., n, d) -> (...)."""
     if weight.requires_grad and torch.is_grad_enabled():
+        usual = _usual_sum(weight, kernel, half_space)
+        if usual is not None:
+            return usual
         rows, inverse = unit_and_inverse(weight.detach())
         found = sum_and_gradient(rows, kernel=kernel)
         apart = _none_coincide(found[0], kernel, rows.shape[-2])
@@ -24,6 +28,18 @@ def pair_sum(weight: Tensor, kernel: Kernel, *, half_space: bool) -> Tensor:
             total: Tensor = _PairSum.apply(weight, inverse, *found, kernel)
             return total
     return pair_reduce(directions(weight, half_space=half_space), kernel=kernel)
+
+
+def _usual_sum(weight: Tensor, kernel: Kernel, half_space: bool) -> Tensor | None:
+    """The sum if no row is near another, extremely long or short: on a GPU, by a single look."""
+    if weight.device.type == "cpu" or is_doubted():
+        return None
+    rows, inverse, ranges = unit_if_ordinary(weight.detach())
+    found = sum_and_gradient_if_apart(rows, kernel=kernel, opposite=half_space)
+    if found is None or not granted([*ranges, *found.ranges]):
+        return None
+    total: Tensor = _PairSum.apply(weight, inverse, found.sums, found.gradient, kernel)
+    return total
 
 
 def _none_coincide(total: Tensor, kernel: Kernel, n: int) -> bool:

@@ -1,5 +1,6 @@
 """The hook inside other people's training loops. Nothing is imported before it is asked for."""
 
+import functools
 import hashlib
 import importlib
 import warnings
@@ -37,12 +38,18 @@ def lightning_callback(method: str = "hs-mhe", *, name: str | None = None, **opt
         regularizer is `.regularizer` from the start of training on; penalties per layer are
         logged under "sphuni/", or "sphuni/name/", every `log_every_n_steps`. Its state is part of
         the checkpoints, under method, name and options, so several callbacks may differ in any of
-        them; weights and schedule may be changed between trainings.
+        them; weights and schedule may be changed between trainings. A trainer that fits the same
+        module again goes on with it.
 
     Raises
     ------
     ImportError
         If neither `lightning` nor `pytorch_lightning` is installed.
+
+    Warns
+    -----
+    UserWarning
+        If training goes on from a checkpoint that has no state for this regularizer.
     """
     base: Any = _lightning().Callback
     options = {**options, "mode": "decoupled"}
@@ -56,16 +63,46 @@ def lightning_callback(method: str = "hs-mhe", *, name: str | None = None, **opt
             super().__init__()
             self.regularizer: Regularizer | None = None
             self._state: dict[str, Any] | None = None
+            self._goes_on = False
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            # pickled by how it was made, as strategies that spawn processes pickle callbacks
+            return (
+                functools.partial(lightning_callback, method, name=name, **options),
+                (),
+                vars(self),
+            )
 
         @property
         def state_key(self) -> str:
             return f"HypersphericalCallback({', '.join([repr(method), *settings])})"
 
         def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+            before, self._goes_on = self.regularizer, False
             self.regularizer = regularize(pl_module, method, **options)
             self.regularizer.to(next(pl_module.parameters()).device)
+            fits_on = trainer.global_step and before is not None and before.holds(pl_module)
+            if before is not None and fits_on and self._state is None:
+                self._state = dict(before.state_dict())
+            self._load(self.regularizer)
+
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            if self.regularizer is None:
+                return
+            self._load(self.regularizer)  # strategies that shard restore after on_fit_start
+            if getattr(trainer, "ckpt_path", None) and not self._goes_on:
+                warnings.warn(
+                    f"training goes on from {trainer.ckpt_path}, which has no state of "
+                    f"{self.state_key}, so {method!r} goes on from call "
+                    f"{self.regularizer.calls}. Keep method, name and options as they were",
+                    stacklevel=2,
+                )
+
+        def _load(self, regularizer: Regularizer) -> None:
+            """Go on from the state that was given, if any, which a later training must not see."""
             if self._state is not None:
-                self.regularizer.load_state_dict(self._state)
+                regularizer.load_state_dict(self._state)
+                self._state, self._goes_on = None, True
 
         def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
             if self.regularizer is None:
@@ -171,7 +208,10 @@ def _state_keeper() -> Any:
             self.regularizer, self.settings = regularizer, settings
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            if self.regularizer is not None and state.global_step:
+            if self.regularizer is None:
+                return
+            _check_model(self.regularizer, kwargs.get("model"), kwargs.get("optimizer"))
+            if state.global_step:
                 _resume(self.regularizer, _state_name(self.regularizer, self.settings), args, state)
 
         def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -182,6 +222,21 @@ def _state_keeper() -> Any:
                     torch.save(self.regularizer.state_dict(), stream)
 
     return StateKeeper
+
+
+def _check_model(regularizer: Regularizer, model: nn.Module | None, optimizer: Any) -> None:
+    """Refuse a penalty on a network that is not trained, whose gradient would go nowhere."""
+    if model is None or regularizer.holds(model):
+        return
+    groups = getattr(optimizer, "param_groups", ())
+    trained = {id(parameter) for group in groups for parameter in group["params"]}
+    if not any(id(parameter) in trained for parameter in regularizer.model.parameters()):
+        raise ValueError(
+            f"regularizer must be one of the model that is trained; this one is of another "
+            f"{type(regularizer.model).__name__}, so nothing would be regularised. Make it with "
+            "sphuni.nn.regularize(model, ...) of the model that the Trainer gets; where "
+            "model_init= makes models, take callbacks=[trainer_callback(...)] instead"
+        )
 
 
 def _checkpoint(args: Any, state: Any) -> Path:
@@ -230,6 +285,8 @@ def with_regularizer(trainer_class: type) -> type:
         It takes one more keyword, `regularizer`, made by `sphuni.nn.regularize(model, ...)`. The
         penalty enters the loss of training steps only, divided by the number of accumulation
         steps as the loss is. The regularizer's state is part of the Trainer's checkpoints.
+        Training another model than the regularizer's is an error, and so is `model_init`, which
+        makes one; take `trainer_callback` there.
 
     Examples
     --------

@@ -9,9 +9,11 @@ from sphuni.pairwise._compiled import LARGEST_D as LARGEST_D
 from sphuni.pairwise._degrees import degree_sums as degree_sums
 from sphuni.pairwise._dispatch import Decision as Decision
 from sphuni.pairwise._dispatch import Engine as Engine
+from sphuni.pairwise._dispatch import IfApart as IfApart
 from sphuni.pairwise._dispatch import explain as explain
 from sphuni.pairwise._dispatch import pair_reduce as pair_reduce
 from sphuni.pairwise._dispatch import sum_and_gradient as sum_and_gradient
+from sphuni.pairwise._dispatch import sum_and_gradient_if_apart as sum_and_gradient_if_apart
 from sphuni.pairwise._gradient import compiled_kind as compiled_kind
 from sphuni.pairwise._gradient import compiled_planes as compiled_planes
 from sphuni.pairwise._gradient import native_pairs as native_pairs

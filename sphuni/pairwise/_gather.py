@@ -58,13 +58,12 @@ class GradientSum:
         """Add those of a tile whose sums of w_ij t_ij, by rows and by columns, are known."""
         x = self._x
         left, right = x[task.batch, task.left], x[task.batch, task.right]
-        self._radial[k, task.batch, task.left] += turned[0]
+        radial = self._radial[k, task.batch, task.left].add_(turned[0])
         if task.own:
-            radial = self._radial[k, task.batch, task.left]
             weights.diagonal(dim1=-2, dim2=-1).copy_(-radial)
         self._multiply(k, task.batch, task.left, weights, right)
         if turned[1] is not None and not task.own:
-            self._radial[k, task.batch, task.right] += turned[1]
+            self._radial[k, task.batch, task.right].add_(turned[1])
             self._multiply(k, task.batch, task.right, weights.mT, left)
         if near is not None and near_weights is not None:
             rows = self.gradients[k, task.batch, task.left]

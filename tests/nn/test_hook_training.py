@@ -303,6 +303,44 @@ def test_several_optimizers_get_the_gradients_of_their_own_layers():
         torch.testing.assert_close(p, q)
 
 
+@pytest.mark.parametrize("maximize", [(True, True), (True, False)])
+def test_an_optimizer_that_maximises_lowers_the_penalty_too(maximize):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3))
+    twin = copy.deepcopy(model)
+    groups = [
+        {"params": layer.parameters(), "maximize": one}
+        for layer, one in zip(model, maximize, strict=True)
+    ]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    snn.regularize(model, "rp-comhe", k=3, mode="decoupled").attach(optimizer)
+    plain = torch.optim.SGD(twin.parameters(), lr=0.1)
+    snn.regularize(twin, "rp-comhe", k=3, mode="decoupled").attach(plain)
+    for _ in range(3):
+        optimizer.step()
+        plain.step()
+        optimizer.zero_grad()
+        plain.zero_grad()
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def test_an_optimizer_of_nothing_that_is_regularised_is_named():
+    model, other = nn.Linear(6, 8), nn.Linear(6, 8)
+    optimizers = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (other, model)]
+    reg = snn.regularize(model, "mhe", mode="decoupled")
+    reg.attach(optimizers[0])
+    with pytest.warns(UserWarning, match=r"has a weight of its layers \(weight\), so nothing is"):
+        optimizers[0].step()
+    optimizers[0].step()
+    # beside one that has the layers, others may have none; and what is frozen may come later
+    reg.attach(optimizers[1])
+    optimizers[0].step()
+    reg = snn.regularize(model.requires_grad_(False), "mhe", mode="decoupled")
+    reg.attach(optimizers[0])
+    optimizers[0].step()
+
+
 def test_several_optimizers_go_on_where_they_were_saved():
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     seen = []

@@ -1,5 +1,7 @@
 """Callbacks and trainers of other frameworks, by the parts of their interfaces that are used."""
 
+import copy
+import pickle
 import sys
 import types
 
@@ -56,6 +58,77 @@ def test_lightning_callback_adds_gradients_logs_and_resumes():
     assert torch.equal(
         fresh.regularizer.objectives[0].poles, callback.regularizer.objectives[0].poles
     )
+
+
+def at(step, **options):
+    return types.SimpleNamespace(global_step=step, log_every_n_steps=5, ckpt_path=None, **options)
+
+
+def fit(callback, module, first, last):
+    """Steps first to last, as a trainer takes them."""
+    callback.on_fit_start(at(first), module)
+    callback.on_train_start(at(first), module)
+    for step in range(first, last):
+        callback.on_before_optimizer_step(at(step), module, None)
+    return callback
+
+
+@pytest.mark.usefixtures("lightning")
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_lightning_trainer_that_fits_again_goes_on_with_the_regularizer(resumed):
+    seen = []
+    options = {"schedule": lambda call: seen.append(call) or 1.0}
+    module, callback = Module(), lightning_callback("mhp", **options)
+    if resumed:
+        callback.load_state_dict(fit(lightning_callback("mhp"), module, 0, 2).state_dict())
+    start = 2 if resumed else 0
+    fit(callback, module, start, start + 3)
+    poles = callback.regularizer.objectives[0].poles.clone()
+    callback.on_fit_start(at(start + 3), module)
+    assert torch.equal(callback.regularizer.objectives[0].poles, poles)
+    fit(callback, module, start + 3, start + 5)
+    assert seen == list(range(start, start + 5))
+    # another trainer begins, and another module has a regularizer of its own
+    assert fit(callback, module, 0, 1).regularizer.calls == 1
+    assert fit(callback, Module(), 1, 2).regularizer.calls == 1
+
+
+@pytest.mark.usefixtures("lightning")
+def test_a_lightning_state_that_is_restored_after_the_start_of_the_fit_is_taken():
+    module = Module()
+    state = fit(lightning_callback("mhp"), module, 0, 3).state_dict()
+    callback, trainer = lightning_callback("mhp"), at(3)
+    callback.on_fit_start(trainer, module)
+    callback.load_state_dict(state)
+    callback.on_train_start(trainer, module)
+    assert callback.regularizer.calls == 3
+
+
+@pytest.mark.usefixtures("lightning")
+def test_a_lightning_checkpoint_without_the_state_is_named():
+    module, trainer = Module(), at(3)
+    trainer.ckpt_path = "last.ckpt"
+    callback = lightning_callback("mhp", s=1.0)
+    callback.on_fit_start(trainer, module)
+    with pytest.warns(
+        UserWarning, match=r"from last.ckpt, which has no state of Hyper.*'mhp', s=1.0\), so 'mhp'"
+    ):
+        callback.on_train_start(trainer, module)
+    callback.load_state_dict(callback.state_dict())
+    callback.on_fit_start(trainer, module)
+    callback.on_train_start(trainer, module)
+
+
+@pytest.mark.usefixtures("lightning")
+def test_a_lightning_callback_can_be_sent_to_other_processes():
+    callback = lightning_callback("mhp", name="a", include="net.0", s=1.0)
+    sent = pickle.loads(pickle.dumps(callback))
+    assert sent.state_key == callback.state_key
+    module = Module()
+    fit(sent, module, 0, 2)
+    again, its_module = pickle.loads(pickle.dumps((sent, module)))
+    assert again.regularizer.calls == 2
+    assert again.regularizer.model is its_module
 
 
 @pytest.mark.usefixtures("lightning")
@@ -125,6 +198,31 @@ def transformers(monkeypatch):
     package = types.ModuleType("transformers")
     package.TrainerCallback = type("TrainerCallback", (), {})
     monkeypatch.setitem(sys.modules, "transformers", package)
+
+
+class Handler(Trainer):
+    """As a Trainer that trains `model` by an optimizer, and tells its callbacks."""
+
+    def add_callback(self, callback):
+        self.callback = callback
+
+    def begin(self, model, **options):
+        self.callback.on_train_begin(None, at_step(0), None, model=model, **options)
+
+
+@pytest.mark.usefixtures("transformers")
+def test_a_trainer_of_another_model_than_the_regularizers_is_refused():
+    model = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3))
+    trainer = with_regularizer(Handler)("t", regularizer=snn.regularize(model, "hs-mhe"))
+    trainer.begin(model)
+    trainer.begin(nn.ModuleDict({"wrapped": model}))
+    other = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match=r"of another Sequential, .*take callbacks=\[trainer_call"):
+        trainer.begin(other, optimizer=optimizer)
+    # a part outside of the model, which the optimizer knows
+    optimizer.add_param_group({"params": model.parameters()})
+    trainer.begin(other, optimizer=optimizer)
 
 
 def at_step(step):

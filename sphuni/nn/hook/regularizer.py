@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from sphuni.nn.hook._layers import Layer, gradient_rows, read_all, trained_tenso
 from sphuni.nn.hook._tables import Plan, PlanRow, Summary, measure_layer
 from sphuni.nn.regularizers import Objective, find_method
 from sphuni.nn.regularizers._base import Reading
-from sphuni.nn.regularizers._together import can_wait, measure_all
+from sphuni.nn.regularizers._together import LARGEST_HELD, can_wait, held_by, measure_all
 
 __all__ = ["Mode", "Regularizer", "Schedule"]
 
@@ -69,6 +70,7 @@ class Regularizer(nn.Module):
         self._attached: dict[torch.optim.Optimizer, RemovableHandle] = {}
         self._calls_of: dict[torch.optim.Optimizer, int] = {}
         self._shared: dict[int, tuple[torch.optim.Optimizer, set[torch.optim.Optimizer]]] = {}
+        self._checked = False  # whether the optimizers attached have something of the layers
         self._token = _opaque.register(self)
         with torch.no_grad():
             for layer, objective, one in zip(
@@ -82,6 +84,12 @@ class Regularizer(nn.Module):
         if not self._model:
             raise RuntimeError("this regularizer was removed from its model; make a new one")
         return self._model[0]
+
+    def holds(self, model: nn.Module) -> bool:
+        """Whether any of the layers is part of `model`, which may be wrapped."""
+        parts = {id(part) for part in model.modules()}
+        own = dict(self._model[0].named_modules(remove_duplicate=False)) if self._model else {}
+        return any(id(own.get(layer.module)) in parts for layer in self.layers)
 
     def forward(self) -> Tensor:
         """Return the penalty of this step; zero on the steps that `every` leaves out."""
@@ -115,12 +123,15 @@ class Regularizer(nn.Module):
         value = rows[0].new_zeros((), dtype=_opaque.result_dtype(rows))
         gradients = [torch.zeros_like(one) for one in rows]
         factor = self._advance()
-        for index, one in enumerate(rows if factor else ()):
+        leaves = {i: one.detach().requires_grad_() for i, one in enumerate(rows) if len(one)}
+        one_by_one = [{i: leaf} for i, leaf in leaves.items()]
+        beside = any(leaf.device.type != "cpu" for leaf in leaves.values())
+        for some in ([leaves] if beside else one_by_one) if factor else ():
             with torch.enable_grad():
-                leaf = one.detach().requires_grad_()
-                parts = self._penalties({index: leaf}, factor) if len(leaf) else ()
-            for part in parts:
-                (gradients[index],) = torch.autograd.grad(part, leaf)
+                parts = self._penalties(some, factor)
+            found = torch.autograd.grad(parts, list(some.values()))
+            for i, part, gradient in zip(some, parts, found, strict=True):
+                gradients[i] = gradient
                 value = value + part.detach().to(value)
         return [value, *gradients]
 
@@ -136,11 +147,14 @@ class Regularizer(nn.Module):
         optimizer : Optimizer, optional
             Only the layers whose weights this optimizer has; each counts its own calls. Where
             optimizers share the tensors that one weight is computed from, the first to come adds.
+            What it maximises gets the gradient with the other sign, so that the penalty falls.
         """
         model, factor = self.model, self._advance(optimizer) * scale
         due = self._due(optimizer) if factor else []
+        rising = self._rising(due, optimizer)
         with torch.autocast(_device(model).type, enabled=False):
-            self._add_gradients(due, factor)
+            self._add_gradients([index for index in due if index not in rising], factor)
+            self._add_gradients(rising, -factor)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
         """Call `add_gradients` before every step of `optimizer`, until `remove`.
@@ -157,6 +171,11 @@ class Regularizer(nn.Module):
             which would put the gradients back to zero.
         TypeError
             If `optimizer` cannot be told to do something before its steps.
+
+        Warns
+        -----
+        UserWarning
+            At the first step, if no optimizer that is attached has a weight of any layer.
         """
         if self.mode != "decoupled":
             raise RuntimeError("attach needs mode='decoupled'; with mode='graph' add reg() instead")
@@ -170,6 +189,7 @@ class Regularizer(nn.Module):
                     "attach does not work with optimizer.step(closure); call reg.add_gradients() "
                     "at the end of the closure instead"
                 )
+            self._check_optimizers()
             scale = getattr(optimizer, "grad_scale", None)  # set by GradScaler if it is fused
             self.add_gradients(1.0 if scale is None else float(scale), optimizer=optimizer)
 
@@ -181,6 +201,7 @@ class Regularizer(nn.Module):
                 f"{type(optimizer).__name__}. Call reg.add_gradients() before its step instead"
             ) from error
         self._calls_of.setdefault(optimizer, self.calls)
+        self._checked = False
 
     def remove(self) -> None:
         """Detach from optimizers and forget the model, which was never changed."""
@@ -290,6 +311,31 @@ class Regularizer(nn.Module):
                 due.append(index)
         return due
 
+    def _rising(self, due: list[int], optimizer: torch.optim.Optimizer | None) -> list[int]:
+        """The layers whose weights `optimizer` moves along their gradients, not against them."""
+        groups = [] if optimizer is None else optimizer.param_groups
+        rising = {p for group in groups if group.get("maximize", False) for p in group["params"]}
+        if not rising:
+            return []
+        tensors = {index: trained_tensors(self.model, self.layers[index]) for index in due}
+        return [index for index in due if not rising.isdisjoint(tensors[index])]
+
+    def _check_optimizers(self) -> None:
+        """Warn, once, if no optimizer that is attached has anything to be regularised."""
+        if self._checked:
+            return
+        self._checked = True
+        groups = [group for one in self._attached for group in one.param_groups]
+        held = {parameter for group in groups for parameter in group["params"]}
+        trained = [one for layer in self.layers for one in trained_tensors(self.model, layer)]
+        if trained and held.isdisjoint(trained):
+            warnings.warn(
+                f"no optimizer that this regularizer is attached to has a weight of its layers "
+                f"({_listed(self.layers)}), so nothing is regularised. Attach it to the optimizer "
+                "of this model, made after the model was converted, wrapped or sharded",
+                stacklevel=4,
+            )
+
     def _is_first(self, index: int, optimizer: torch.optim.Optimizer) -> bool:
         """Whether, of optimizers that share the tensors of a layer, this is the first to step.
 
@@ -314,6 +360,7 @@ class Regularizer(nn.Module):
     def _add_gradients(self, due: Sequence[int], factor: float) -> None:
         """Add the gradients of the penalties of some layers, those in `.grad` at once together."""
         waiting: dict[int, tuple[Reading, Tensor]] = {}
+        held = 0
         for _, group in itertools.groupby(due, key=lambda index: weight_of(self.layers[index])):
             members = list(group)
             with torch.enable_grad():
@@ -333,6 +380,10 @@ class Regularizer(nn.Module):
                     reading = objective.read(one)
                 if can_wait(objective, reading):
                     waiting[index] = reading, into
+                    held += held_by(reading)
+                    if held > LARGEST_HELD:
+                        self._add_to_rows(waiting, factor)
+                        waiting, held = {}, 0
                 else:
                     self._add_to_rows({index: (reading, into)}, factor)
             self._add_by_autograd(computed, factor)
@@ -399,6 +450,11 @@ def _objective_text(objective: nn.Module) -> str:
     if inner is None:
         return objective.extra_repr()
     return f"{own} of {_objective_text(inner)}"
+
+
+def _listed(layers: Sequence[Layer]) -> str:
+    names = [layer.name for layer in layers]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _stepping(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
