@@ -9,9 +9,10 @@ from sphuni._budget import describe_bytes, memory_budget
 from sphuni._typing import Points, Weights
 from sphuni.analysis._options import Options
 
-__all__ = ["NotMeasurable", "Rows", "prepare", "transform"]
+__all__ = ["DEAD", "NotMeasurable", "Rows", "prepare", "transform"]
 
-_DEAD = 1e-6
+DEAD = 1e-6
+"""Rows shorter than this share of the mean are dead."""
 _DOUBLE_WORK = 2e10
 _COPIES = 4
 _PAIR_COPIES = 4
@@ -52,7 +53,7 @@ def prepare(matrix: Tensor, options: Options) -> Rows:
     norms = torch.linalg.vector_norm(weights, dim=1) * largest[:, 0]
     # against the mean, as most rows of a pruned layer may be dead
     shares = norms / norms.amax()
-    alive = shares > _DEAD * shares.mean()
+    alive = shares > DEAD * shares.mean()
     if not bool(alive.any()):
         raise NotMeasurable("every row is zero: there are no directions")
     dead = tuple(torch.nonzero(~alive)[:, 0].tolist())

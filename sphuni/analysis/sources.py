@@ -1,6 +1,7 @@
 """What can be analysed: modules, state dicts, files, arrays, and the features of a module."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from sphuni._arrays import to_tensor
 from sphuni._rng import torch_generator
 from sphuni.analysis import readers
+from sphuni.analysis._rows import DEAD
 from sphuni.nn.neurons import Heads, NeuronView, Skipped, module_neurons, tensor_neurons
 
 __all__ = ["Source", "collect_features", "open_source", "selected"]
@@ -174,9 +176,15 @@ def _in_own_space(item: NeuronView | Skipped) -> NeuronView | Skipped:
     matrix = item.matrix
     if not bool(torch.isfinite(matrix).all()):
         return item
-    probes = torch.randn(len(matrix), item.rank, generator=torch_generator(0)).to(matrix)
-    basis = torch.linalg.qr((matrix.mT @ probes).double()).Q
-    return dataclasses.replace(item, matrix=matrix @ basis.to(matrix))
+    # scaled, as small rows would be lost beside large ones, and sums of huge ones overflow
+    largest = torch.linalg.vector_norm(matrix, ord=math.inf, dim=1, keepdim=True)
+    rows = matrix / torch.where(largest == 0, 1.0, largest)
+    shares = largest / largest.amax()
+    probes = torch.randn(len(rows), item.rank, generator=torch_generator(0)).to(rows)
+    probes *= shares > DEAD * shares.mean()  # what is left of dead rows is rounding
+    basis = torch.linalg.qr((rows.mT @ probes).double()).Q
+    own = (rows @ basis.to(rows)).double() * largest.double()
+    return dataclasses.replace(item, matrix=own)
 
 
 def _points(name: str, points: Tensor) -> list[NeuronView | Skipped]:

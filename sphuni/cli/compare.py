@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     files = [partial(_output.save, to, path) for to, path in wanted if path not in (None, "-")]
     text = comparison.to_json() if arguments.json == "-" else f"{comparison}\n"
     _output.take_all(*files, lambda: _output.write(lambda: print(text, end="")))
+    if not any(change.side == "both" for change in comparison.changes):
+        _output.say("note: no layer of the one has the name of a layer of the other")
     if after.partial:
         _output.say(f"partial comparison: {after.reason or 'interrupted'}")
     return _models.state_code(before, after)

@@ -24,6 +24,7 @@ def add_parser(commands: Any) -> None:
     add("-n", type=int, help="this number of points only")
     add("-d", type=int, help="this ambient dimension only")
     add("-s", type=float, help="this exponent (or strength of a design) only")
+    add("--antipodal", action="store_true", help="lines {x, -x} only")
     add("--json", action="store_true", help="print JSON")
     _output.add_common(parser)
     parser.set_defaults(run=run)
@@ -33,9 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the rows that fit."""
     from sphuni.configurations import records
 
+    lines = True if arguments.antipodal else None
     rows = [
         row.to_dict()
-        for row in records(arguments.problem, d=arguments.d, s=arguments.s)
+        for row in records(arguments.problem, d=arguments.d, s=arguments.s, antipodal=lines)
         if arguments.n in (None, row.n)
     ]
     if arguments.json:

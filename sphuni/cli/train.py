@@ -207,9 +207,11 @@ def _print(arguments: argparse.Namespace, comparisons: "list[Comparison]") -> No
 
     if arguments.json:
         shown = _as_json("comparisons", [tables.as_dict(one) for one in comparisons])
+    elif arguments.markdown:
+        pages = (f"## {tables.headline(one)}\n\n{tables.markdown(one)}" for one in comparisons)
+        shown = "\n\n\n".join(pages)
     else:
-        layout = tables.markdown if arguments.markdown else tables.text
-        shown = "\n\n\n".join(layout(one) for one in comparisons)
+        shown = "\n\n\n".join(map(tables.text, comparisons))
     _output.write(lambda: print(shown))
 
 

@@ -1,5 +1,6 @@
 """Pictures of an experiment: learning curves, differences, energies of layers, spectra."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,8 @@ __all__ = ["draw"]
 
 _DASHES = ("-", "--", "-.", ":")
 _ENERGY = "half:2"
-_TICKS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
+_TICKS = (-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+_FINE_BELOW, _MOST_STEPS = 100.0, 6
 _DECADES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 Runs = dict[str, list[Outcome]]
 
@@ -109,6 +111,7 @@ def _differences(axes: "Axes", table: CaseTable) -> None:
 def _excess(axes: "Axes", runs: Runs, labels: dict[str, str], reference: str) -> None:
     """Excess energy of every layer after training: 0 at the optimum, 1 at random."""
     depth = 1
+    axes.set_yscale("symlog", linthresh=1.0)  # first, as limits are made for the scale there is
     for k, (arm, outcomes) in enumerate(runs.items()):
         layers = [_final_layers(outcome) for outcome in outcomes]
         values = [[_float(one["excess"].get(_ENERGY)) for one in part] for part in layers if part]
@@ -118,14 +121,20 @@ def _excess(axes: "Axes", runs: Runs, labels: dict[str, str], reference: str) ->
             axes.plot(range(1, len(means) + 1), means, marker=".", label=labels[arm], **line)
             depth = max(depth, len(means))
     axes.axhline(1.0, color=INK, linewidth=0.6, linestyle=":")
-    axes.set_yscale("symlog", linthresh=1.0)
-    low, high = axes.get_ylim()
-    ticks = [tick for tick in _TICKS if low <= tick <= high]
+    ticks = _ticks(*axes.get_ylim())
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xticks(range(1, depth + 1))
     axes.set_xlabel("layer")
     axes.set_title("excess energy after training (half space, s = 2; random = 1)", fontsize=10)
     tidy(axes, left=True)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Powers of ten, as many as have room, where the steps of a usual axis would overlap."""
+    if high <= _FINE_BELOW:
+        return [tick for tick in _TICKS if low <= tick <= high]
+    decades = math.floor(math.log10(high))
+    return [0.0, *(10.0**k for k in range(0, decades + 1, -(-decades // _MOST_STEPS)))]
 
 
 def _spectrum(axes: "Axes", runs: Runs, labels: dict[str, str], reference: str) -> None:

@@ -127,9 +127,14 @@ class Learner(nn.Module):
     def _run(self, inputs: Tensor) -> Tensor:
         self._seen.clear()
         self._penalties.clear()
-        if self.graph is None:
-            return self.network(inputs)
-        return self.network(self.graph.features, self.graph.adjacency)[inputs]
+        if self.graph is not None:
+            return self.network(self.graph.features, self.graph.adjacency)[inputs]
+        output = self.network(inputs)
+        if not isinstance(output, Tensor):  # recurrent layers return their state too
+            raise ValueError(
+                f"the network must return a tensor; it returned a {type(output).__name__}"
+            )
+        return output
 
     def _check(self, logits: Tensor) -> None:
         """A GPU would abort the process, and torch names neither the network nor the classes."""

@@ -11,7 +11,7 @@ from sphuni.analysis._text import plural
 from sphuni.training.compare import CaseTable, ClaimRow, Comparison, MethodRow
 from sphuni.training.statistics import CONFIRMED, FAILED, NOT_RUN, ONE_SEED, OPEN, Paired
 
-__all__ = ["as_dict", "insert", "markdown", "overview", "text", "verdicts"]
+__all__ = ["as_dict", "headline", "insert", "markdown", "overview", "text", "verdicts"]
 
 _Lines = list[list[str]]
 _FURTHER = "Further numbers, in brackets the shift in deviations of the reference"
@@ -26,6 +26,12 @@ def text(comparison: Comparison) -> str:
 def markdown(comparison: Comparison) -> str:
     """Lay out all tables of an experiment for a page."""
     return _render(comparison, _markdown_table, "**{}**", "\n")
+
+
+def headline(comparison: Comparison) -> str:
+    """Return name and title of an experiment; pages have headings of their own."""
+    experiment = comparison.experiment
+    return f"{experiment.name}: {experiment.title}" if experiment.title else experiment.name
 
 
 def verdicts(comparisons: Sequence[Comparison], *, links: str = "") -> str:
@@ -117,8 +123,7 @@ def as_dict(comparison: Comparison) -> dict[str, Any]:
 def _render(
     comparison: Comparison, table: Callable[[list[str], _Lines], str], strong: str, gap: str
 ) -> str:
-    experiment = comparison.experiment
-    parts = [] if gap else [f"{experiment.name}: {experiment.title}"]
+    parts = [] if gap else [headline(comparison)]
     for case in comparison.cases:
         title = f"{case.label}: {case.metric} at the last epoch"
         parts.append(f"{strong.format(title)}\n{gap}{table(*_methods(case))}")

@@ -6,12 +6,14 @@ import warnings
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 
 import sphuni
 from sphuni.analysis import analyze, collect_features, compare
 from sphuni.analysis.report import ModelReport
+from sphuni.analysis.sources import open_source
 
 pytestmark = pytest.mark.usefixtures("small_tables")
 
@@ -268,6 +270,20 @@ def test_a_product_of_low_rank_is_read_in_the_space_that_its_rows_span(baseline)
     assert found.excess == pytest.approx(rows.excess, rel=1e-9)
     assert found.p == pytest.approx(rows.p, rel=1e-6)
     assert found.pair == rows.pair
+
+
+@pytest.mark.parametrize("sizes", [(1e-6, 1.0), (3e37, 3e37)])
+def test_rows_of_a_product_keep_their_angles_whatever_their_sizes(sizes):
+    """The small rows' directions were lost beside large ones, and sums of huge ones overflowed."""
+    generator = torch.Generator().manual_seed(0)
+    b = torch.zeros(4000, 4)
+    for k, size in enumerate(sizes):
+        b[k::2, 2 * k : 2 * k + 2] = torch.randn(2000, 2, generator=generator) * size
+    a = torch.linalg.qr(torch.randn(6, 4, generator=generator)).Q.T
+    (item,) = open_source(lora(b, a)).items
+    assert item.matrix.shape == (4000, 4)
+    expected, found = (F.normalize(rows.double()) for rows in (b @ a, item.matrix))
+    torch.testing.assert_close(found @ found.T, expected @ expected.T, rtol=0, atol=1e-4)
 
 
 def test_products_that_span_all_or_one_dimension_are_read_as_they_are():

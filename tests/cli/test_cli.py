@@ -196,6 +196,16 @@ def test_a_full_standard_output_is_named(good):
     assert "cannot write to standard output: No space left on device" in done.stderr
 
 
+def test_models_without_a_common_layer_are_said_to_have_none(tmp_path, capsys):
+    paths = [str(tmp_path / f"{name}.safetensors") for name in "ab"]
+    for name, path in zip("ab", paths, strict=True):
+        save_file({f"{name}.weight": np.eye(3, 5)}, path)
+    assert main(["compare", *paths]) == 0
+    assert "no layer of the one has the name of a layer of the other" in capsys.readouterr().err
+    assert main(["compare", paths[0], paths[0]]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     "option", [["--layers", "a*"], ["--baseline", "init"], ["--center"], ["--remove-top", "2"]]
 )

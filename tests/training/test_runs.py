@@ -331,6 +331,29 @@ def test_pictures_are_drawn(results, tmp_path):
     assert path.read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.parametrize(
+    ("excess", "shown", "most"),
+    [(5.5, ["1", "2", "3", "5"], 7.0), (4e7, ["0", "1", "100", "10000", "1e+06"], 1e9)],
+)
+def test_the_axis_of_excesses_suits_a_layer_that_collapsed(results, excess, shown, most):
+    """Limits of a linear axis left half of it below zero, and steps about 1 overlapped."""
+    import matplotlib.pyplot as plt
+
+    from sphuni.training.curves import _excess
+
+    layers = [{"excess": {"half:2": value}} for value in (0.8, excess)]
+    rows = [{"event": "layers", "epoch": 1, "layers": layers}]
+    run = dataclasses.replace(results.finals[0], rows=rows)
+    figure, axes = plt.subplots()
+    _excess(axes, {"a": [run]}, {"a": "a"}, "a")
+    low, high = axes.get_ylim()
+    assert -1.0 < low < 0.8
+    assert excess < high < most
+    assert set(shown) <= {label.get_text() for label in axes.get_yticklabels()}
+    assert len(axes.get_yticks()) <= 8
+    plt.close(figure)
+
+
 def test_a_network_and_data_of_ones_own(tiny, tmp_path):
     task = task_of(tiny, tmp_path / "own", model=ModelConfig(name="test_loop:dropping"))
     assert run_task(task).last("test.error") <= 100.0
@@ -654,6 +677,8 @@ def test_a_network_of_ones_own_is_made_by_a_function():
     part = np.eye(4, dtype=np.float32), np.arange(4)
     with pytest.raises(TypeError, match=r"must be a function without arguments .* got a Linear"):
         compare_methods(torch.nn.Linear(4, 4), part, part)
+    with pytest.raises(ValueError, match="must return a tensor; it returned a tuple"):
+        compare_methods(lambda: torch.nn.LSTM(4, 4), part, part, seeds=1)
     with pytest.raises(TypeError, match="network must return a module; it returned a NoneType"):
         compare_methods(lambda: None, part, part)
     with pytest.raises(TypeError, match="methods must be a list of names, not one; got 'mhe'"):

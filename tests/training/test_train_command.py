@@ -190,6 +190,25 @@ def test_a_run_prints_its_tables_as_asked(config, tmp_path, capsys):
     assert "| method |" in capsys.readouterr().out
 
 
+def test_every_experiment_is_named_above_its_tables(tmp_path, capsys):
+    """The tables of several could not be told apart in Markdown."""
+    text = (
+        'kind = "conditioning"\nmetric = "kappa.decades"\nseeds = 2\n[options]\nscales = [1, 2]\n'
+        "shapes.a = [3, 2, 2]\n[[case]]\nname = 'a'\n[[arm]]\nname = 'plain'\n"
+    )
+    for name, title in (("first", 'title = "A title"\n'), ("second", "")):
+        path = tmp_path / f"{name}.toml"
+        path.write_text(f'name = "{name}"\n{title}{text}')
+        assert main(["train", str(path), "--out", str(tmp_path / "runs"), "--quiet"]) == 0
+    capsys.readouterr()
+    for option, before in (((), ""), (("--markdown",), "## ")):
+        assert main(["train", "--table", str(tmp_path / "runs"), *option]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [f"{before}first: A title", f"{before}second"] == [
+            line for line in lines if line.startswith((f"{before}first", f"{before}second"))
+        ]
+
+
 @pytest.mark.parametrize("option", ["--pack", "--plots", "--write"])
 def test_options_of_tables_need_a_table(config, option, tmp_path, capsys):
     assert main(["train", config, "--out", str(tmp_path / "runs"), option, str(tmp_path)]) == 2
