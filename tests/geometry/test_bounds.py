@@ -302,6 +302,12 @@ class TestDiscrepancyAndLogdet:
             assert row.value - 1e-9 <= bound.value <= row.n * math.log(kernel.at_one) + 1e-9
             assert bound.value > row.value - 0.1 * row.n
 
+    def test_a_simplex_that_meets_the_bound_attains_it_for_any_kernel(self):
+        kernel = Dirichlet(degree=1)
+        assert logdet_bound(4, 3, kernel=kernel).attained
+        assert logdet_bound(1, 3, kernel=kernel).attained
+        assert logdet_bound(3, 3, kernel=kernel).attained is None  # as cosines of -1/3 are better
+
     def test_logdet_beats_hadamard_and_knows_the_rank(self):
         assert logdet_bound(30, 3, kernel=Gaussian(1.0)).value < -37
         assert logdet_bound(10, 3, kernel=Dirichlet(degree=2)).value == -math.inf

@@ -16,6 +16,7 @@ __all__ = ["logdet_bound"]
 
 _DEGREE_MAX = 32
 _NOISE = 1e-13
+_MET = 1e-11
 
 
 def logdet_bound(n: int, d: int, *, kernel: Kernel, antipodal: bool = False) -> UpperBound:
@@ -52,8 +53,8 @@ def logdet_bound(n: int, d: int, *, kernel: Kernel, antipodal: bool = False) -> 
     at least :math:`n \sum_{l \le L} a_l`. Among spectra with such partial sums the determinant is
     largest for the slopes of the least concave majorant (majorisation), which is the bound.
 
-    Attained for n <= d + 1 by the regular simplex and, with `antipodal`, for n <= d by an
-    orthonormal frame. Antipodal Gram matrices split into K(G) + K(-G) and K(G) - K(-G), bounded
+    For absolutely monotone kernels attained for n <= d + 1 by the regular simplex and, with
+    `antipodal`, for n <= d by an orthonormal frame; for others where the simplex has that value. Antipodal Gram matrices split into K(G) + K(-G) and K(G) - K(-G), bounded
     one by one.
 
     References
@@ -83,7 +84,8 @@ def logdet_bound(n: int, d: int, *, kernel: Kernel, antipodal: bool = False) -> 
     else:
         value = _part(n, d, kernel, kernel.at_one, series, parity=None)
         simplex = n <= d + 1
-    attained = True if simplex and kernel.absolutely_monotone else None
+    known = kernel.absolutely_monotone or (not antipodal and _simplex(n, kernel) >= value - _MET)
+    attained = True if simplex and known else None
     best = "an orthonormal frame" if antipodal else "the regular simplex"
     return UpperBound(
         value=value,
@@ -92,6 +94,15 @@ def logdet_bound(n: int, d: int, *, kernel: Kernel, antipodal: bool = False) -> 
         reason=f"attained by {best}" if attained else "no configuration is known to attain it",
         coefficients=series,
     )
+
+
+def _simplex(n: int, kernel: Kernel) -> float:
+    """The log-determinant of n points at equal cosines -1/(n-1)."""
+    if n == 1:
+        return math.log(kernel.at_one)
+    other = float(kernel(np.array([-1 / (n - 1)]))[0])
+    top, rest = kernel.at_one + (n - 1) * other, kernel.at_one - other
+    return math.log(top) + (n - 1) * math.log(rest) if top > 0 and rest > 0 else -math.inf
 
 
 def _positive_series(n: int, d: int, kernel: Kernel) -> NDArray[np.float64] | None:
