@@ -121,7 +121,8 @@ def _shown(progress: "Progress") -> _output.Shown:
     """Translate the solver's progress."""
     fraction = progress.done / max(progress.total, 1)
     left = progress.seconds * (1 / fraction - 1) if fraction > 0 else math.nan
-    name = f"best {progress.value:.12g}, found {progress.hits} times"
+    often = "once" if progress.hits == 1 else f"{progress.hits} times"
+    name = f"best {progress.value:.12g}, found {often}"
     return _output.Shown(progress.done, progress.total, fraction, left, name)
 
 

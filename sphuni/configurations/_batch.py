@@ -16,7 +16,14 @@ from threadpoolctl import threadpool_limits
 
 from sphuni._rng import numpy_generator
 from sphuni.configurations._clock import GRACE, OutOfTimeError, late, seconds_left
-from sphuni.configurations.problems import Array, Problem, Relaxed, random_starts, uniform_start
+from sphuni.configurations.problems import (
+    Array,
+    Problem,
+    Relaxed,
+    line_start,
+    random_starts,
+    uniform_start,
+)
 from sphuni.pairwise import Engine
 
 __all__ = ["Batch", "Outcome", "Stage", "run_batch"]
@@ -121,6 +128,8 @@ def _keep(batch: Batch, stage: Stage) -> None:
 def _relax_starts(batch: Batch) -> Relaxed:
     task = batch.task
     starts = random_starts(task.n, task.d, batch.first, batch.streams)
+    if batch.first == 0 and task.antipodal:
+        starts[0] = line_start(task.n, task.d, batch.streams[0])
     if batch.first == 0:
         made = task.neighbours()[: max(0, len(starts) - _NEIGHBOURS_FROM)]
         starts[_NEIGHBOURS_FROM : _NEIGHBOURS_FROM + len(made)] = np.reshape(

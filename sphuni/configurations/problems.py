@@ -22,6 +22,7 @@ __all__ = [
     "Relaxed",
     "as_tensor",
     "find_record",
+    "line_start",
     "random_starts",
     "regular_set",
     "spacing",
@@ -32,6 +33,7 @@ Array = NDArray[np.float64]
 
 _SYMMETRIC_FROM = 20
 _COPIES = 24
+_COSINE_NOISE = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,6 +234,31 @@ def random_starts(n: int, d: int, first: int, streams: Sequence[int]) -> Array:
             if orbits is not None:
                 rows[k] = orbits + 1e-3 * spacing(n, d) * rows[k]
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def line_start(n: int, d: int, stream: int) -> Array:
+    """Start number 0 (n, d) of lines: those of an exact code, or uniform ones.
+
+    An antipodal code of 2n points gives one end of each of its lines; a code of n points no two of
+    which are opposite gives as many lines.
+    """
+    doubled, single = _exact(2 * n, d), _exact(n, d)
+    if doubled is not None and _is_antipodal(doubled):
+        return _one_end_each(doubled)
+    if single is not None and not _is_antipodal(single):
+        return single
+    return uniform_start(n, d, stream)
+
+
+def _is_antipodal(code: Array) -> bool:
+    """Whether the points of an exact code are opposite in pairs: all see the same cosines."""
+    return bool((code @ code[0]).min() < -1 + _COSINE_NOISE)
+
+
+def _one_end_each(code: Array) -> Array:
+    """Keep the points whose first coordinate that is not zero is positive."""
+    first = np.argmax(np.abs(code) > _COSINE_NOISE, axis=1)
+    return code[code[np.arange(len(code)), first] > 0]
 
 
 def uniform_start(n: int, d: int, stream: int) -> Array:

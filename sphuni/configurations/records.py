@@ -230,9 +230,10 @@ def _read(file: Traversable) -> list[dict[str, str]]:
 
 def _atlas_source(fields: dict[str, str]) -> str:
     proven = "; it equals a certified bound" if fields["status"] == "proven" else ""
+    often = "once" if fields["hits"] == "1" else f"{fields['hits']} times"
     return (
         f"atlas of sphuni (this package): best of {fields['tried']} polished optima, "
-        f"found {fields['hits']} times{proven}"
+        f"found {often}{proven}"
     )
 
 

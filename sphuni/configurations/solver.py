@@ -192,7 +192,8 @@ def optimize(
     ``"covering"`` and ``"polarization"``: rough minima of an energy, shaken, then linear
     programmes on the hull's facets, or quadratic ones on the local minima of the potential, for
     the best six or three.
-    Start 0 is an exact code of that size where one is known, start 1 a jittered spiral (d = 3),
+    Start 0 is an exact code of that size where one is known (of lines, those of an antipodal code
+    of twice the size or of a code without opposite points), start 1 a jittered spiral (d = 3),
     starts 2 and 3 come from the atlas's optima of one point more, without its hottest point, and
     of one fewer, with a point in its deepest hole; half of the others (d = 3, n >= 20;
     beyond 150 points three of four) have the symmetry of a random rotation group, all others are

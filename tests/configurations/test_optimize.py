@@ -34,7 +34,7 @@ from sphuni.configurations._determinants import _logdet_derivatives
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import step_along, tangents
 from sphuni.configurations._resolve import resolve
-from sphuni.configurations.problems import Relaxed
+from sphuni.configurations.problems import Relaxed, line_start
 from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Laplace, Riesz
 
 
@@ -1091,3 +1091,28 @@ def test_stages_that_no_search_wrote_are_refused(tmp_path):
         else:
             with pytest.raises(UnreadableFileError, match="damaged"):
                 _checkpoint.load(path, task.key)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "cosine"),
+    [
+        (6, 3, 0.2**0.5),
+        (60, 4, (1 + 5**0.5) / 4),
+        (120, 8, 0.5),
+        (276, 23, 0.2),
+        (16, 5, 0.6),
+        (100, 22, 4 / 11),
+    ],
+)
+def test_start_0_of_lines_has_those_of_an_exact_code(n, d, cosine):
+    lines = line_start(n, d, 0)
+    assert lines.shape == (n, d)
+    assert np.abs(lines @ lines.T - np.eye(n)).max() == pytest.approx(cosine, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [6, 8, 12])
+def test_no_two_lines_of_start_0_coincide(n):
+    """The code of n points is antipodal: as lines it has half as many."""
+    result = optimize("energy", n=n, kernel=Gaussian(1.0), antipodal=True, restarts=1)
+    assert result.certificate.residual < 1e-9
+    assert sphuni.separation(result.points, antipodal=True).distance > 0.1

@@ -102,6 +102,16 @@ def test_records_prints_the_table(capsys):
     assert "nothing on record" in capsys.readouterr().err
 
 
+def test_records_of_lines_are_asked_for_in_the_shell(capsys):
+    words = ["records", "tammes", "-n", "6", "-d", "3", "--json"]
+    assert shell(*words) == 0
+    assert len(json.loads(capsys.readouterr().out)["records"]) == 2
+    assert shell(*words, "--antipodal") == 0
+    (row,) = json.loads(capsys.readouterr().out)["records"]
+    assert row["antipodal"] is True
+    assert row["value"] == pytest.approx(np.arctan(2))
+
+
 def test_help_needs_no_torch():
     code = (
         "import argparse, sys; from sphuni.cli import optimize, records;"
