@@ -143,8 +143,9 @@ class LayerReport:
     z : dict
         (E - E_random) in standard deviations of the null law.
     statistic, effect_size : dict
-        Test statistics, and each over its mean under uniformity; of "packing" the median smallest
-        chord of uniform rows over the observed one. 1 is chance in either case.
+        Test statistics; and the mean of each one's kernel over pairs, in the standard deviations of
+        a pair of uniform rows, 0 for chance; of "packing" the median smallest chord of uniform rows
+        over the observed one, 1 for chance. Neither grows with n.
     p, p_lower : dict
         p-values of the upper tail (less uniform) and of the lower tail (more regular).
     p_adjusted, p_lower_adjusted : dict

@@ -62,7 +62,7 @@ class Outcome:
         kind = "lines" if first.parameters.get("antipodal") else "points"
         lines = [f"{first.n} {kind} in R^{first.d}", "", *_grid([heads, *rows]), ""]
         lines += [
-            "p: as clustered by chance; p lower: as regular by chance; "
+            "effect: 0 by chance (packing: 1); p: as clustered by chance; p lower: as regular by chance; "
             f"adj. p: {self.tail} tail, {_corrected(self.correction, len(rows))}"
         ]
         if self.table.skipped:

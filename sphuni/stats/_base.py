@@ -109,6 +109,13 @@ class UniformityTest(abc.ABC):
         """The law whose size is right at this n and d; None calls for Monte Carlo."""
         return None
 
+    def narrowed(self, d: int) -> "tuple[UniformityTest, int] | None":
+        """The test in coordinates of the subspace of R^d that it sees, and how many; None if all.
+
+        Of tests that are not `invariant`: sets of theirs are drawn in those coordinates alone.
+        """
+        return None
+
     def simulated_at(self, n: int) -> int:
         """How many points a simulated table has; fewer than n where the law has settled."""
         return n

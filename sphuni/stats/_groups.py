@@ -54,7 +54,19 @@ def group_numbers(
     labels = np.asarray(clusters)
     if labels.shape != (n,):
         raise ValueError(f"clusters must have shape ({n},), one label a row; got {labels.shape}")
+    absent = next((row for row, label in enumerate(labels) if _is_missing(label)), None)
+    if absent is not None:
+        raise ValueError(
+            f"clusters must not hold missing labels; row {absent} has {labels[absent]}. Drop such "
+            "rows, or give each a label of its own"
+        )
     return np.asarray(np.unique(labels, return_inverse=True)[1]).reshape(-1)
+
+
+def _is_missing(label: Any) -> bool:
+    """Whether a label is None, NaN, NaT or pandas' NA: those equal nothing, not even themselves."""
+    same = label == label
+    return label is None or not (isinstance(same, bool | np.bool_) and bool(same))
 
 
 def row_sums(x: Tensor, test: SobolevTest, other: Tensor | None = None) -> _FLOAT:

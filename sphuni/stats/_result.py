@@ -38,10 +38,11 @@ class UniformityTestResult(Result):
     null_mean, null_variance : float
         Of the statistic under uniformity; NaN where not known.
     effect_size : array
-        Departure from uniformity on a scale that does not grow with n. V-forms: the statistic
-        over its null mean, 1 for chance. U-forms: mean of the kernel over pairs, in its standard
-        deviations, 0 for chance. "packing": the median smallest chord of chance over the observed
-        one, 1 for chance.
+        Departure from uniformity on a scale that does not grow with n: the mean of the kernel
+        over pairs, in its standard deviations, 0 for chance, which is the estimate of
+        `sphuni.stats.effect_size`. "sliced_wasserstein": the same of Watson's kernel on its
+        circles. "packing": the median smallest chord of chance over the observed one, 1 for
+        chance. NaN for tests without one.
     n, d : int
         Number of points and ambient dimension.
     parameters : dict

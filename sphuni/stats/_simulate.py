@@ -17,7 +17,7 @@ from sphuni.stats._base import UniformityTest
 from sphuni.stats._binned import binned_sums
 from sphuni.stats._sorted import sorted_turns
 from sphuni.stats.circular import CircleTest
-from sphuni.stats.laws.monte_carlo import chunks, gram_sample
+from sphuni.stats.laws.monte_carlo import chunks, gram_sample, span_sample
 from sphuni.stats.packing import Packing
 
 __all__ = ["Job", "Progress", "evaluate", "job_chunks", "run", "shifted", "simulate_tests"]
@@ -37,7 +37,8 @@ class Job(NamedTuple):
     d: int
     sets: int
     seed: int
-    full: bool
+    width: int | None
+    """Coordinates drawn of the points; None for as many as inner products take."""
 
 
 def simulate_tests(
@@ -52,8 +53,8 @@ def simulate_tests(
 ) -> _FLOAT:
     """Statistics (count, tests) of `count` uniform sets, the same for any number of workers.
 
-    All tests see the same sets; those that are not rotation invariant need all d coordinates, so
-    they must not be mixed with the others.
+    All tests see the same sets; those that are not rotation invariant need all d coordinates, or
+    alone those of the subspace that they see, so they must not be mixed with the others.
     """
     parts, done = [], 0
     for _, part in ordered_map(run, job_chunks(tests, n, d, count, rng), workers=workers):
@@ -79,10 +80,13 @@ def job_chunks(
     most: int | None = None,
 ) -> list[Job]:
     """Chunks, of at most `most` sets, whose sizes and seeds depend on n, d and `rng` only."""
-    full = not all(test.invariant for test in tests)
-    sizes = list(chunks(count, n, d if full else min(n, d), most))
+    width = None if all(test.invariant for test in tests) else d
+    narrowed = tests[0].narrowed(d) if len(tests) == 1 else None
+    if narrowed is not None:
+        tests, width = narrowed[:1], narrowed[1]
+    sizes = list(chunks(count, n, width or min(n, d), most))
     return [
-        Job(tuple(tests), n, d, size, seed, full)
+        Job(tuple(tests), n, d, size, seed, width)
         for size, seed in zip(sizes, seeds(rng, len(sizes)), strict=True)
     ]
 
@@ -90,7 +94,10 @@ def job_chunks(
 def run(job: Job) -> _FLOAT:
     """Draw the sets of one chunk and evaluate every test."""
     rng = np.random.default_rng(job.seed)
-    points = gram_sample(job.n, job.d, job.sets, rng, full=job.full)
+    if job.width is None or job.width == job.d:
+        points = gram_sample(job.n, job.d, job.sets, rng, full=job.width is not None)
+    else:
+        points = span_sample(job.n, job.d, job.width, job.sets, rng)
     with torch.no_grad():
         return evaluate(points, job.tests, job.d)
 

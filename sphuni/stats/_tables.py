@@ -5,7 +5,7 @@ import contextlib
 import functools
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from sphuni import __version__
 from sphuni._cache import cache_folder
 from sphuni._files import write_bytes
 from sphuni.stats._base import UniformityTest
-from sphuni.stats._simulate import Progress, shifted, simulate_tests
+from sphuni.stats._simulate import Progress, simulate_tests
 
 __all__ = ["tables"]
 
@@ -56,16 +56,40 @@ def tables(
             if progress is not None:
                 progress(start + count, 2 * count)
             continue
-        group = tuple(wanted.values())
-        report = None if progress is None else shifted(progress, start, 2 * count)
-        sample = simulate_tests(group, n, d, count, rng=seed, workers=workers, progress=report)
-        for key, test, column in zip(wanted, group, sample.T, strict=True):
-            found[key] = np.sort(column)
+        parts = _sharing(wanted.values(), d)
+        columns: dict[UniformityTest, _FLOAT] = {}
+        for place, part in enumerate(parts):
+            report = _share(progress, start, place, len(parts), count)
+            sample = simulate_tests(part, n, d, count, rng=seed, workers=workers, progress=report)
+            columns |= dict(zip(part, sample.T, strict=True))
+        for key, test in wanted.items():
+            found[key] = np.sort(columns[test])
             if keep:
                 _remember(key, found[key])
                 if count * test.cost(n, d) > _WORTH_A_FILE:
                     _store(key, found[key])
     return [found[key] for key in keys]
+
+
+def _sharing(tests: Iterable[UniformityTest], d: int) -> list[tuple[UniformityTest, ...]]:
+    """Tests that are simulated on the same sets; one that sees a subspace only has its own.
+
+    So it has the same table alone and among others.
+    """
+    apart: list[UniformityTest] = []
+    together: list[UniformityTest] = []
+    for test in tests:
+        (together if test.narrowed(d) is None else apart).append(test)
+    return [tuple(together)] * bool(together) + [(test,) for test in apart]
+
+
+def _share(
+    progress: Progress | None, start: int, place: int, parts: int, count: int
+) -> Progress | None:
+    """A callback for one of several parts that count as one simulation."""
+    if progress is None:
+        return None
+    return lambda done, _: progress(start + (place * count + done) // parts, 2 * count)
 
 
 def _key(test: UniformityTest, n: int, d: int, count: int, seed: int) -> str:

@@ -1,5 +1,6 @@
 """Tests from projections on a few fixed directions or planes; not invariant under rotations."""
 
+import abc
 import dataclasses
 import functools
 import math
@@ -57,6 +58,20 @@ class _Directional(UniformityTest):
     def _check_given(self, given: _FLOAT) -> None:
         """Refuse unit vectors that do not make up what the points are projected on."""
 
+    def narrowed(self, d: int) -> tuple[UniformityTest, int] | None:
+        """The directions in a basis of what they span, where they are fewer than d."""
+        given = self._drawn(d)
+        vectors = given.reshape(-1, d)
+        if len(vectors) >= d:
+            return None
+        triangle = np.asarray(np.linalg.qr(vectors.T, mode="r"))
+        directions = triangle.T.reshape(*given.shape[:-1], len(vectors))
+        return dataclasses.replace(self, directions=directions), len(vectors)
+
+    @abc.abstractmethod
+    def _drawn(self, d: int) -> _FLOAT:
+        """The directions in R^d."""
+
     def simulated_at(self, n: int) -> int:
         """Beyond n = 500 the law hardly moves: it is simulated there."""
         return min(n, _LIMIT_AT)
@@ -105,9 +120,13 @@ class CuestaAlbertos(_Directional):
         "Cuesta-Albertos, Cuevas & Fraiman 2009, doi:10.1007/s11222-008-9098-3"
     )
 
+    def _drawn(self, d: int) -> _FLOAT:
+        """Axes of shape (k, d)."""
+        return _axes(self.directions, self.seed, d)
+
     def summary(self, points: Points, d: int) -> Tensor:
         """The largest distance."""
-        axes = torch.as_tensor(_axes(self.directions, self.seed, d), device=points.device)
+        axes = torch.as_tensor(self._drawn(points.shape[-1]), device=points.device)
         projections = axes @ points.double().mT
         if self.antipodal:
             share = 2.0 * projection_cdf(projections.abs(), d) - 1.0
@@ -161,9 +180,13 @@ class SlicedWasserstein(_Directional):
                 f"plane {worst} have the cosine {cosines[worst]:.3g}. Take numpy.linalg.qr of them"
             )
 
+    def _drawn(self, d: int) -> _FLOAT:
+        """Planes of shape (k, 2, d)."""
+        return _planes(self.directions, self.seed, d)
+
     def summary(self, points: Points, d: int) -> Tensor:
         """Watson's statistic of every plane, averaged."""
-        planes = torch.as_tensor(_planes(self.directions, self.seed, d), device=points.device)
+        planes = torch.as_tensor(self._drawn(points.shape[-1]), device=points.device)
         x, y = (planes[:, side] @ points.double().mT for side in (0, 1))
         turns = turns_of(x, y)
         u = doubled(turns) if self.antipodal else ascending(turns)
@@ -182,8 +205,8 @@ class SlicedWasserstein(_Directional):
         return Watson().best_law(n, d) if d == 2 else None
 
     def effect_size(self, statistic: Tensor, n: int, d: int) -> Tensor:
-        """The statistic over its null mean 1/12."""
-        return 12.0 * statistic
+        """The mean of Watson's kernel over pairs and planes, in its standard deviations on one."""
+        return Watson().effect_size(statistic, n, 2)
 
 
 def projection_cdf(t: Tensor, d: int) -> Tensor:

@@ -157,16 +157,11 @@ class SobolevTest(UniformityTest):
         return 1.0, 0.0
 
     def effect_size(self, statistic: Tensor, n: int, d: int) -> Tensor:
-        """V-form: over its null mean. U-form: the mean of psi in its standard deviations.
-
-        NaN where those are infinite.
-        """
+        """The mean of psi over pairs, in its standard deviations; NaN where those are infinite."""
         scale, offset = self.affine(n, d)
-        plain = (statistic - offset) / scale
-        if self.form == "V":
-            return plain / self._constant(d)
+        pairs = (statistic - offset) / scale - (self._constant(d) if self.form == "V" else 0.0)
         second = self.moments(d).second
-        return plain / (n - 1) / (math.sqrt(second) if math.isfinite(second) else math.nan)
+        return pairs / (n - 1) / (math.sqrt(second) if math.isfinite(second) else math.nan)
 
     def asymptotic_law(self, n: int, d: int) -> LawChoice | None:
         """The weighted chi-square limit; without one the law by pairs, of many points."""

@@ -3,12 +3,14 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from sphuni import random_points
 from sphuni.distributions import von_mises_fisher
 from sphuni.stats import (
+    available_tests,
     build_test,
     cluster_test,
     effect_size,
@@ -19,6 +21,7 @@ from sphuni.stats import (
     uniformity_test,
 )
 from sphuni.stats.dependence import _turned
+from sphuni.stats.sobolev import SobolevTest
 
 
 def brute_effect(x, name, groups):
@@ -86,6 +89,56 @@ def test_effect_does_not_grow_with_n():
         for n in (300, 1200)
     ]
     assert statistics[1] > 2 * statistics[0]
+
+
+@pytest.mark.parametrize("d", [2, 3, 7])
+def test_a_result_has_the_effect_that_effect_size_estimates(d):
+    """One name, one number: a ratio of the statistic to its null mean would grow with n."""
+    x, compared = von_mises_fisher(60, d, kappa=0.7, rng=1), 0
+    for info in available_tests(d):
+        test = build_test(info.name)
+        if isinstance(test, SobolevTest) and np.isfinite(test.second_moment(d)):
+            result = uniformity_test(x, test, null="monte-carlo", n_resamples=9, rng=0)
+            estimate = effect_size(x, info.name).estimate
+            assert result.effect_size == pytest.approx(estimate, rel=1e-9), info.name
+            compared += 1
+    assert compared > 15
+
+
+def test_the_effect_of_a_sliced_distance_is_that_of_watson_on_its_circles():
+    x = random_points(30, 5, rng=0)
+    planes = np.stack([np.eye(5)[:2], np.eye(5)[2:4]])
+    circles = [plane @ x.T for plane in planes]
+    effects = [effect_size((c / np.linalg.norm(c, axis=0)).T, "watson").estimate for c in circles]
+    result = uniformity_test(
+        x, "sliced_wasserstein", directions=planes, null="monte-carlo", n_resamples=9, rng=0
+    )
+    assert result.effect_size == pytest.approx(np.mean(effects), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        ([0.0, 0.0, np.nan, 1.0, np.nan, 2.0], "nan"),
+        (np.array(["a", "a", None, "b", "b", "c"], dtype=object), "None"),
+        (np.array(["2001", "2001", "NaT", "2002", "2002", "2003"], dtype="M8[D]"), "NaT"),
+        (pd.Series(["a", "a", None, "b", "b", "c"], dtype="string"), "<NA>"),
+    ],
+)
+def test_missing_labels_are_no_group(labels, shown):
+    """All rows without a label would be one group, or not be sorted among the others."""
+    x = random_points(6, 3, rng=0)
+    expected = rf"clusters must not hold missing labels; row 2 has {shown}\. Drop such rows"
+    for take in (cluster_test, effect_size, effective_n):
+        with pytest.raises(ValueError, match=expected):
+            take(x, "rayleigh", clusters=labels)
+
+
+def test_labels_of_every_kind_make_groups():
+    x, groups = random_points(6, 3, rng=0), [0, 0, 1, 1, 2, 2]
+    expected = effective_n(x, clusters=groups)
+    for labels in (list("aabbcc"), pd.Series(list("aabbcc"), dtype="category"), np.array(groups)):
+        assert effective_n(x, clusters=labels) == expected
 
 
 def test_repeated_rows_count_once():

@@ -54,8 +54,8 @@ def logdet_bound(n: int, d: int, *, kernel: Kernel, antipodal: bool = False) -> 
     largest for the slopes of the least concave majorant (majorisation), which is the bound.
 
     For absolutely monotone kernels attained for n <= d + 1 by the regular simplex and, with
-    `antipodal`, for n <= d by an orthonormal frame; for others where the simplex has that value. Antipodal Gram matrices split into K(G) + K(-G) and K(G) - K(-G), bounded
-    one by one.
+    `antipodal`, for n <= d by an orthonormal frame; for others where the simplex has that value.
+    Antipodal Gram matrices split into K(G) + K(-G) and K(G) - K(-G), bounded one by one.
 
     References
     ----------

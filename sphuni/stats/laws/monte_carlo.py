@@ -18,6 +18,7 @@ __all__ = [
     "chunks",
     "gram_sample",
     "simulate",
+    "span_sample",
     "tie_slack",
 ]
 
@@ -165,6 +166,17 @@ def gram_sample(
         i = np.arange(n)
         rows[:, i, i] = np.sqrt(rng.chisquare(d - i, size=(count, n)))
     rows /= np.linalg.norm(rows, axis=-1, keepdims=True)
+    return torch.from_numpy(rows)
+
+
+def span_sample(n: int, d: int, width: int, count: int, rng: np.random.Generator) -> Tensor:
+    """Draw `width` < d coordinates of `count` sets of n uniform points on S^(d-1).
+
+    The squares of the others add up to a chi-square, whatever d is.
+    """
+    rows = rng.standard_normal((count, n, width))
+    others = rng.chisquare(d - width, size=(count, n, 1))
+    rows /= np.sqrt((rows**2).sum(-1, keepdims=True) + others)
     return torch.from_numpy(rows)
 
 
