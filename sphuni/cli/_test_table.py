@@ -62,8 +62,9 @@ class Outcome:
         kind = "lines" if first.parameters.get("antipodal") else "points"
         lines = [f"{first.n} {kind} in R^{first.d}", "", *_grid([heads, *rows]), ""]
         lines += [
-            "effect: 0 by chance (packing: 1); p: as clustered by chance; p lower: as regular by chance; "
-            f"adj. p: {self.tail} tail, {_corrected(self.correction, len(rows))}"
+            "effect: 0 by chance (packing: 1)",
+            "p: as clustered by chance; p lower: as regular by chance; "
+            f"adj. p: {self.tail} tail, {_corrected(self.correction, len(rows))}",
         ]
         if self.table.skipped:
             lines.append(f"not run: {_left_out(self.table.skipped, first.d)}")
