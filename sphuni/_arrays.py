@@ -86,7 +86,7 @@ def check_points(points: Tensor, *, name: str = "points", unit: bool = True) -> 
     if points.ndim < 2:
         raise ValueError(
             f"{name} must have shape (..., n, d); got {tuple(points.shape)}. "
-            f"One point is written {name}[None, :]"
+            f"One point is written {name}[None, :], angles of a circle are rows (cos, sin)"
         )
     n, d = points.shape[-2:]
     if n < 1 or points.numel() == 0:

@@ -91,6 +91,22 @@ class PowerTable(Result):
     def __len__(self) -> int:
         return len(self.results)
 
+    def __repr__(self) -> str:
+        if not self.results:
+            return "PowerTable()"
+        first = self.results[0]
+        under = _registry.parameter_texts(first.alternative_parameters)
+        sets = f"n={first.n}, d={first.d}, n_sets={first.n_sets}"
+        lines = [f"PowerTable({', '.join([first.alternative, *under])}; {sets})"]
+        for r in self.results:
+            low, high = r.upper_interval
+            lines.append(
+                f"  {_registry.label(r.test, r.parameters):<16} alpha={r.alpha:g} "
+                f"upper={r.upper:.4g} [{low:.4g}, {high:.4g}] lower={r.lower:.4g} "
+                f"two_sided={r.two_sided:.4g} ({r.null})"
+            )
+        return "\n".join(lines)
+
 
 @on_cpu()
 def power(

@@ -112,6 +112,22 @@ def test_every_set_has_clusters_of_its_own():
     assert max(found) - min(found) < 0.08
 
 
+def test_a_table_of_powers_prints_a_line_a_test_and_level():
+    table = power_table(
+        ["rayleigh", "riesz:s=0.5"], "watson", n=30, d=3, alphas=(0.05, 0.01), n_sets=50, kappa=2.0,
+        rng=0,
+    )  # fmt: skip
+    head, *lines = str(table).splitlines()
+    assert head == "PowerTable(watson, kappa=2; n=30, d=3, n_sets=50)"
+    assert [line.split()[:2] for line in lines] == [
+        ["rayleigh", "alpha=0.05"],
+        ["rayleigh", "alpha=0.01"],
+        ["riesz(s=0.5)", "alpha=0.05"],
+        ["riesz(s=0.5)", "alpha=0.01"],
+    ]
+    assert f"upper={table.results[2].upper:.4g} [" in lines[2]
+
+
 @pytest.mark.parametrize("convert", [np.float32, torch.from_numpy, torch.FloatTensor])
 def test_samplers_may_be_of_any_precision_and_library(convert):
     def sampler(n, d, *, batch, rng):
