@@ -132,7 +132,7 @@ def power_curves(
         raise ValueError("curves must hold at least one test; got none")
     places = np.asarray(x, dtype=np.float64)
     axes = axes_or_new(ax, 4.8, 3.4)
-    alpha = None
+    levels: set[float] = set()
     for index, (label, results) in enumerate(curves.items()):
         if not hasattr(results, "__len__"):
             raise TypeError(
@@ -149,9 +149,9 @@ def power_curves(
         low, high = np.array([getattr(result, f"{tail}_interval") for result in results]).T
         axes.fill_between(places, low, high, color=shade, alpha=0.18, lw=0)
         axes.plot(places, shares, dash, color=shade, lw=1.6, marker="o", ms=3, label=label)
-        alpha = results[0].alpha
-    if alpha is not None:
-        axes.axhline(alpha, color=INK, lw=0.8, ls=":")
+        levels |= {result.alpha for result in results}
+    for alpha in sorted(levels):
+        axes.axhline(alpha, color=INK, lw=0.8, ls=":", label=f"alpha = {alpha:g}")
     axes.set(xlabel=xlabel, ylabel="share of sets rejected", ylim=(-0.02, 1.02))
     if log:
         axes.set_xscale("log")

@@ -203,6 +203,10 @@ def test_power_curves_have_bands_and_check_lengths():
     ]
     figure = plots.power_curves({"rayleigh": results}, [0.0, 2.0])
     assert len(figure.axes[0].collections) == 1
+    stricter = power("rayleigh", "uniform", n=10, d=3, alpha=0.01, n_sets=20, rng=0)
+    both = plots.power_curves({"a": results, "b": [stricter] * 2}, [0.0, 2.0])
+    named = [text.get_text() for text in both.axes[0].get_legend().get_texts()]
+    assert named == ["a", "b", "alpha = 0.01", "alpha = 0.05"]
     assert isinstance(plots.power_curves({"r": results}, [1.0, 2.0], log=True), Figure)
     with pytest.raises(ValueError, match="one result per entry of x"):
         plots.power_curves({"rayleigh": results}, [0.0])
