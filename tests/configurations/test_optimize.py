@@ -968,8 +968,9 @@ def test_a_potential_that_was_not_searched_in_time_is_a_bound(monkeypatch, tmp_p
     exact = _poles.least_potential(torch.from_numpy(cut.points), Riesz(2.0))
     assert cut.value >= exact - 1e-12
     resumed = optimize("polarization", checkpoint=path, resume=True, **options)
-    assert np.array_equal(resumed.points, whole.points)
-    assert resumed.value == whole.value
+    # last digits are those of the linear algebra's library, which goes by where arrays lie
+    assert resumed.points == pytest.approx(whole.points, abs=1e-6)
+    assert resumed.value == pytest.approx(whole.value, rel=1e-12)
     assert resumed.certificate.value_is_bound is False
 
 
