@@ -57,38 +57,38 @@ if __name__ == "__main__":
 """
 
 
+@pytest.fixture
+def ended(tmp_path):
+    """How a job with sleeping workers ends, and what they said, after `wait` seconds and a call."""
+
+    def run(wait, end):
+        script = tmp_path / "sleepers.py"
+        script.write_text(SLEEPERS)
+        with subprocess.Popen(
+            [sys.executable, str(script)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as job:
+            assert job.stdout.readline() == "ready\n"
+            time.sleep(wait)
+            end(job.pid)
+            _, said = job.communicate(timeout=60)  # all processes have closed their ends
+        return job.returncode, said
+
+    return run
+
+
 @pytest.mark.parametrize("wait", [0.05, 0.6, 5.0])
-def test_an_interruption_ends_all_processes_without_a_word_from_the_workers(wait, tmp_path):
-    script = tmp_path / "sleepers.py"
-    script.write_text(SLEEPERS)
-    with subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as job:
-        assert job.stdout.readline() == "ready\n"
-        time.sleep(wait)
-        os.killpg(job.pid, signal.SIGINT)  # as a terminal does
-        _, said = job.communicate(timeout=60)  # all processes have closed their ends
-    assert job.returncode == -signal.SIGINT
+def test_an_interruption_ends_all_processes_without_a_word_from_the_workers(wait, ended):
+    code, said = ended(wait, lambda job: os.killpg(job, signal.SIGINT))  # as a terminal does
+    assert code == -signal.SIGINT
     assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1
     assert "WorkerError" not in said
 
 
 @pytest.mark.parametrize("wait", [0.6, 5.0])
-def test_workers_end_with_a_process_that_is_killed(wait, tmp_path):
-    script = tmp_path / "sleepers.py"
-    script.write_text(SLEEPERS)
-    with subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as job:
-        assert job.stdout.readline() == "ready\n"
-        time.sleep(wait)
-        job.kill()
-        job.communicate(timeout=60)  # all processes have closed their ends
-    assert job.returncode == -signal.SIGKILL
+def test_workers_end_with_a_process_that_is_killed(wait, ended):
+    code, _ = ended(wait, lambda job: os.kill(job, signal.SIGKILL))
+    assert code == -signal.SIGKILL

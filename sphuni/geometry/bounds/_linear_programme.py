@@ -12,7 +12,7 @@ import scipy
 from numpy.typing import NDArray
 
 from sphuni.geometry.bounds._checks import evaluate
-from sphuni.geometry.bounds._levenshtein import rule
+from sphuni.geometry.bounds._levenshtein import Rule, rule
 from sphuni.kernels import GegenbauerSeries, Kernel
 from sphuni.special import gegenbauer
 
@@ -74,10 +74,11 @@ class _Target:
 
 def pair_bound(n: int, d: int, kernel: Kernel, *, lines: bool) -> PairBound:
     """Bound the mean of K(t) over ordered pairs of n points, of K(t) + K(-t) for lines."""
-    target = _Target(kernel, d, lines, _degrees(n, d, kernel, lines=lines))
+    levenshtein = rule(min(n, 10_000), d, lines=lines)
+    target = _Target(kernel, d, lines, _degrees(levenshtein, kernel, lines=lines))
     theta = np.linspace(0.0, math.pi / 2 if lines else math.pi, _CELLS + 1)
     sampled = _check(target.values(theta), kernel)
-    scale = _scale(target, n, sampled)
+    scale = _scale(target, levenshtein, sampled)
     cells = _first_cells(theta, sampled, target)
     grid = theta[:: _CELLS // 256]
     if n == 1:
@@ -108,17 +109,17 @@ def _lowered(
     return PairBound((n * full[0] - math.fsum(full)) / (n - 1), len(full) - 1, full), excess, worst
 
 
-def _scale(target: _Target, n: int, sampled: NDArray[np.float64]) -> float:
+def _scale(target: _Target, levenshtein: Rule, sampled: NDArray[np.float64]) -> float:
     """The size of the kernel on the whole, or of points as far apart as n of them can be."""
-    nearest = rule(min(n, 10_000), target.d, lines=target.lines).p[-1:]
+    nearest = 2 * np.arcsin(np.sqrt(levenshtein.p[-1:]) / 2)
     usual = np.median(np.abs(sampled[np.isfinite(sampled)]))
-    size = float(max(usual, *np.abs(target.values(2 * np.arcsin(np.sqrt(nearest) / 2)))))
+    size = float(max(usual, *np.abs(target.values(nearest))))
     return size if 0 < size < math.inf else 1.0
 
 
-def _degrees(n: int, d: int, kernel: Kernel, *, lines: bool) -> NDArray[np.int64]:
+def _degrees(levenshtein: Rule, kernel: Kernel, *, lines: bool) -> NDArray[np.int64]:
     """Degrees somewhat above the one of the universal bound; the even ones for lines."""
-    strength = rule(min(n, 10_000), d, lines=lines).strength * (2 if lines else 1)
+    strength = levenshtein.strength * (2 if lines else 1)
     highest = min(max(2 * strength + 2, _DEGREE_MIN), _DEGREE_MAX)
     if isinstance(kernel, GegenbauerSeries):
         highest = max(highest, min(len(kernel.coefficients) - 1, 3 * _DEGREE_MAX))
@@ -197,10 +198,9 @@ def _first_cells(
         second = np.full(len(theta), np.nan)
         second[1:-1] = (sampled[2:] - 2 * sampled[1:-1] + sampled[:-2]) / step**2
         step_up = np.nan_to_num(np.diff(sampled), posinf=np.inf, neginf=-np.inf)  # inf - inf: level
-    second[0], second[-1] = second[1], second[-2]
-    padded = np.pad(second, 1, mode="edge")
-    near = np.max([padded[k : k + len(theta) - 1] for k in range(4)], axis=0)
-    with np.errstate(over="ignore"):
+        second[0], second[-1] = second[1], second[-2]
+        padded = np.pad(second, 1, mode="edge")
+        near = np.max([padded[k : k + len(theta) - 1] for k in range(4)], axis=0)
         curvature = np.where(np.isfinite(near), 2 * np.maximum(near, 0.0), np.inf)
     falling, rising = step_up <= 0, step_up >= 0
     falling[:-1] &= falling[1:]
