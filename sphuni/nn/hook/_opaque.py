@@ -8,27 +8,18 @@ keeps a single graph.
 import concurrent.futures
 import contextlib
 import itertools
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sphuni.nn._owners import owner_of
 from sphuni.nn._recomputed import refuse_recomputation
 
-__all__ = ["penalty", "register", "result_dtype"]
+__all__ = ["penalty", "result_dtype"]
 
-
-_registered: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-_numbers, _places = itertools.count(), itertools.count()
-
-
-def register(owner: Any) -> int:
-    """Return the number under which the operation finds `owner`."""
-    token = next(_numbers)
-    _registered[token] = owner
-    return token
+_places = itertools.count()
 
 
 def result_dtype(rows: Sequence[Tensor]) -> torch.dtype:
@@ -50,12 +41,12 @@ def _place() -> int:
 
 def _evaluate(rows: list[Tensor], token: int, place: int) -> list[Tensor]:
     """Run in a thread: inside an operation torch records no gradients, a fresh thread does."""
-    refuse_recomputation(_registered[token])
+    refuse_recomputation(owner_of(token))
     stream = torch.cuda.current_stream(rows[0].device) if rows[0].is_cuda else None
 
     def work() -> list[Tensor]:
         with contextlib.nullcontext() if stream is None else torch.cuda.stream(stream):
-            found: list[Tensor] = _registered[token].penalty_and_gradients(rows)
+            found: list[Tensor] = owner_of(token).penalty_and_gradients(rows)
             return found
 
     with concurrent.futures.ThreadPoolExecutor(1) as pool:

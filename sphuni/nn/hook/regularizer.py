@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
+from sphuni.nn._owners import register
 from sphuni.nn._recomputed import refuse_recomputation
 from sphuni.nn.hook import _opaque
 from sphuni.nn.hook._layers import Layer, gradient_rows, read_all, trained_tensors, weight_of
@@ -71,7 +72,7 @@ class Regularizer(nn.Module):
         self._calls_of: dict[torch.optim.Optimizer, int] = {}
         self._shared: dict[int, tuple[torch.optim.Optimizer, set[torch.optim.Optimizer]]] = {}
         self._checked = False  # whether the optimizers attached have something of the layers
-        self._token = _opaque.register(self)
+        self._token = register(self)
         with torch.no_grad():
             for layer, objective, one in zip(
                 layers, objectives, read_all(model, layers), strict=True
@@ -275,7 +276,7 @@ class Regularizer(nn.Module):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._token = _opaque.register(self)
+        self._token = register(self)
 
     def _advance(self, optimizer: torch.optim.Optimizer | None = None) -> float:
         """Count the call and return the factor on all penalties; 0 leaves the call out.

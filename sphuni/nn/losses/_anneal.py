@@ -5,26 +5,13 @@ again, and from the ninth on torch gives up. There the calls are counted in a te
 schedule, any function of Python, is one opaque operation on it.
 """
 
-import itertools
-import weakref
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from sphuni.nn._owners import owner_of
 from sphuni.nn._recomputed import recomputed
 
-__all__ = ["annealed", "check_mix", "keep", "register"]
-
-_registered: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-_numbers = itertools.count()
-
-
-def register(owner: Any) -> int:
-    """Return the number under which the operation finds the `anneal` of `owner`."""
-    token = next(_numbers)
-    _registered[token] = owner
-    return token
+__all__ = ["annealed", "check_mix", "keep"]
 
 
 def check_mix(mix: float) -> float:
@@ -47,7 +34,7 @@ def annealed(calls: Tensor, token: int) -> Tensor:
 
 
 def _evaluate(calls: Tensor, token: int) -> Tensor:
-    owner = _registered[token]
+    owner = owner_of(token)
     if not recomputed():
         owner.mix = check_mix(float(owner.anneal(int(calls))))
     return torch.tensor(owner.mix, dtype=torch.float64, device="cpu")

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from sphuni._numbers import check_at_least_one, finite, positive, whole
 from sphuni.nn._directions import unit
+from sphuni.nn._owners import register
 from sphuni.nn._precision import widen
 from sphuni.nn._recomputed import recomputed
 from sphuni.nn.layers._lengths import tamed
 from sphuni.nn.layers.angular import angular, safe_angle
-from sphuni.nn.losses._anneal import annealed, check_mix, keep, register
+from sphuni.nn.losses._anneal import annealed, check_mix, keep
 from sphuni.nn.losses._labels import check_labels
 from sphuni.nn.losses.margin import check_g, psi
 from sphuni.sphere import root
