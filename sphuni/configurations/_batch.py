@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,14 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from sphuni._rng import numpy_generator
 from sphuni.configurations._clock import GRACE, OutOfTimeError, late, seconds_left
-from sphuni.configurations.problems import (
-    Array,
-    Problem,
-    Relaxed,
-    line_start,
-    random_starts,
-    uniform_start,
-)
+from sphuni.configurations.problems import Array, Problem, Relaxed, random_starts
 from sphuni.pairwise import Engine
 
 __all__ = ["Batch", "Outcome", "Stage", "run_batch"]
@@ -127,9 +120,8 @@ def _keep(batch: Batch, stage: Stage) -> None:
 
 def _relax_starts(batch: Batch) -> Relaxed:
     task = batch.task
-    starts = random_starts(task.n, task.d, batch.first, batch.streams)
-    if batch.first == 0 and task.antipodal:
-        starts[0] = line_start(task.n, task.d, batch.streams[0])
+    exact: Literal["points", "lines"] = "lines" if task.antipodal else "points"
+    starts = random_starts(task.n, task.d, batch.first, batch.streams, exact=exact)
     if batch.first == 0:
         made = task.neighbours()[: max(0, len(starts) - _NEIGHBOURS_FROM)]
         starts[_NEIGHBOURS_FROM : _NEIGHBOURS_FROM + len(made)] = np.reshape(
@@ -137,8 +129,8 @@ def _relax_starts(batch: Batch) -> Relaxed:
         )
     found = task.relax(starts, batch.streams, batch.engine, batch.end)
     if batch.first == 0 and not np.isfinite(found.scores).any():
-        # an exact code alone, some points of which are two ends of one line
-        starts[0] = uniform_start(task.n, task.d, batch.streams[0])
+        # an exact code alone, and an even kernel: matrices of opposite points are singular
+        starts = random_starts(task.n, task.d, batch.first, batch.streams, exact=None)
         found = task.relax(starts, batch.streams, batch.engine, batch.end)
     if not np.isfinite(found.scores).any():
         raise ValueError(

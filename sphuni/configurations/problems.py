@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,11 +23,9 @@ __all__ = [
     "Relaxed",
     "as_tensor",
     "find_record",
-    "line_start",
     "random_starts",
     "regular_set",
     "spacing",
-    "uniform_start",
 ]
 
 Array = NDArray[np.float64]
@@ -211,10 +210,17 @@ def spacing(n: int, d: int) -> float:
     return min(1.5, 2.5 * n ** (-1 / (d - 1)))
 
 
-def random_starts(n: int, d: int, first: int, streams: Sequence[int]) -> Array:
+def random_starts(
+    n: int,
+    d: int,
+    first: int,
+    streams: Sequence[int],
+    *,
+    exact: Literal["points", "lines"] | None = "points",
+) -> Array:
     """Starts number `first` and on, (b, n, d), each drawn from a stream of its own.
 
-    Start 0 is an exact configuration of that size if there is one, start 1 a jittered spiral on
+    Start 0 is an `exact` configuration of that size if there is one, start 1 a jittered spiral on
     S^2. From there on, on S^2 and for 20 points or more, every second one (beyond 150 points
     three of four) is symmetric but for a little noise, which lets it leave a saddle. All others
     are uniform.
@@ -223,7 +229,7 @@ def random_starts(n: int, d: int, first: int, streams: Sequence[int]) -> Array:
     for k, stream in enumerate(streams):
         rng = numpy_generator(stream)
         rows[k] = rng.standard_normal((n, d))
-        known = _exact(n, d) if first + k == 0 else None
+        known = _exact(n, d, exact) if exact is not None and first + k == 0 else None
         if known is not None:
             rows[k] = known
         elif first + k == 1 and d == 3:
@@ -236,18 +242,28 @@ def random_starts(n: int, d: int, first: int, streams: Sequence[int]) -> Array:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def line_start(n: int, d: int, stream: int) -> Array:
-    """Start number 0 (n, d) of lines: those of an exact code, or uniform ones.
+def _exact(n: int, d: int, kind: Literal["points", "lines"]) -> Array | None:
+    """Points of an exact code, or the lines of one, if there is one of that size.
 
     An antipodal code of 2n points gives one end of each of its lines; a code of n points no two of
     which are opposite gives as many lines.
     """
-    doubled, single = _exact(2 * n, d), _exact(n, d)
+    single = _exact_points(n, d)
+    if kind == "points":
+        return single
+    doubled = _exact_points(2 * n, d)
     if doubled is not None and _is_antipodal(doubled):
         return _one_end_each(doubled)
-    if single is not None and not _is_antipodal(single):
-        return single
-    return uniform_start(n, d, stream)
+    return None if single is None or _is_antipodal(single) else single
+
+
+def _exact_points(n: int, d: int) -> Array | None:
+    names = [code.name for code in available_constructions() if (code.n, code.d) == (n, d)]
+    if n == 2 * d:
+        names.append(f"cross_{d}")
+    if n == d + 1:
+        names.append(f"simplex_{d}")
+    return np.asarray(construct(names[0])) if names else None
 
 
 def _is_antipodal(code: Array) -> bool:
@@ -259,21 +275,6 @@ def _one_end_each(code: Array) -> Array:
     """Keep the points whose first coordinate that is not zero is positive."""
     first = np.argmax(np.abs(code) > _COSINE_NOISE, axis=1)
     return code[code[np.arange(len(code)), first] > 0]
-
-
-def uniform_start(n: int, d: int, stream: int) -> Array:
-    """The uniform start (n, d) of a stream."""
-    rows = numpy_generator(stream).standard_normal((n, d))
-    return np.asarray(rows / np.linalg.norm(rows, axis=-1, keepdims=True))
-
-
-def _exact(n: int, d: int) -> Array | None:
-    names = [code.name for code in available_constructions() if (code.n, code.d) == (n, d)]
-    if n == 2 * d:
-        names.append(f"cross_{d}")
-    if n == d + 1:
-        names.append(f"simplex_{d}")
-    return np.asarray(construct(names[0])) if names else None
 
 
 def as_tensor(points: Array) -> torch.Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sphuni.nn._looks import Range
+from sphuni.nn._looks import Range, hold
 from sphuni.nn._precision import bounded, widen
 from sphuni.sphere import unit_rows
 
@@ -148,11 +148,9 @@ class _Unit(torch.autograd.Function):
 
 def unit_and_inverse(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Unit rows and inverse norms (..., n, 1); norms too extreme to square go the long way."""
-    norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
-    low, high = torch.aminmax(norm)
-    if float(low) > _SMALLEST and float(high) < _LARGEST:
-        inverse = norm.reciprocal()
-        return weight * inverse, inverse
+    rows, inverse, ranges = unit_if_ordinary(weight)
+    if hold([ranges])[0]:
+        return rows, inverse
     largest = weight.abs().amax(dim=-1, keepdim=True)
     scaled = weight / torch.where(largest == 0, 1.0, largest)
     return unit_rows(weight), _inverse(

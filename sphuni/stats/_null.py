@@ -162,7 +162,7 @@ def _simulated(
             answers[place] = _too_dear(test, at, d, asked)
     done, total = 0, 2 * sum(count for _, count in groups)
     for (at, count), places in groups.items():
-        report = None if asked.progress is None else shifted(asked.progress, done, total)
+        report = shifted(asked.progress, done, done + 2 * count, total)
         done += 2 * count
         number = zlib.crc32(f"{at} {d}".encode()) if seed is None else seed
         group = [tests[place] for place in places]

@@ -65,9 +65,11 @@ def simulate_tests(
     return np.concatenate(parts)
 
 
-def shifted(progress: Progress, before: int, total: int) -> Progress:
-    """A callback for a part of the work, of which `before` comes first and `total` is all."""
-    return lambda done, _: progress(before + done, total)
+def shifted(progress: Progress | None, first: int, last: int, total: int) -> Progress | None:
+    """A callback for a part of the work: its sets count as those from `first` to `last`."""
+    if progress is None:
+        return None
+    return lambda done, of: progress(first + (last - first) * done // of, total)
 
 
 def job_chunks(

@@ -15,7 +15,7 @@ from sphuni import __version__
 from sphuni._cache import cache_folder
 from sphuni._files import write_bytes
 from sphuni.stats._base import UniformityTest
-from sphuni.stats._simulate import Progress, simulate_tests
+from sphuni.stats._simulate import Progress, shifted, simulate_tests
 
 __all__ = ["tables"]
 
@@ -59,7 +59,8 @@ def tables(
         parts = _sharing(wanted.values(), d)
         columns: dict[UniformityTest, _FLOAT] = {}
         for place, part in enumerate(parts):
-            report = _share(progress, start, place, len(parts), count)
+            first, last = (start + k * count // len(parts) for k in (place, place + 1))
+            report = shifted(progress, first, last, 2 * count)
             sample = simulate_tests(part, n, d, count, rng=seed, workers=workers, progress=report)
             columns |= dict(zip(part, sample.T, strict=True))
         for key, test in wanted.items():
@@ -81,15 +82,6 @@ def _sharing(tests: Iterable[UniformityTest], d: int) -> list[tuple[UniformityTe
     for test in tests:
         (together if test.narrowed(d) is None else apart).append(test)
     return [tuple(together)] * bool(together) + [(test,) for test in apart]
-
-
-def _share(
-    progress: Progress | None, start: int, place: int, parts: int, count: int
-) -> Progress | None:
-    """A callback for one of several parts that count as one simulation."""
-    if progress is None:
-        return None
-    return lambda done, _: progress(start + (place * count + done) // parts, 2 * count)
 
 
 def _key(test: UniformityTest, n: int, d: int, count: int, seed: int) -> str:

@@ -23,10 +23,10 @@ def press(monkeypatch):
     def at(number):
         real = _batch.random_starts
 
-        def drawn(n, d, first, streams):
+        def drawn(n, d, first, streams, **options):
             if first == number:
                 signal.raise_signal(signal.SIGINT)
-            return real(n, d, first, streams)
+            return real(n, d, first, streams, **options)
 
         monkeypatch.setattr(_batch, "random_starts", drawn)
 

@@ -34,7 +34,7 @@ from sphuni.configurations._determinants import _logdet_derivatives
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import step_along, tangents
 from sphuni.configurations._resolve import resolve
-from sphuni.configurations.problems import Relaxed, line_start
+from sphuni.configurations.problems import Relaxed, random_starts
 from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Laplace, Riesz
 
 
@@ -1106,9 +1106,17 @@ def test_stages_that_no_search_wrote_are_refused(tmp_path):
     ],
 )
 def test_start_0_of_lines_has_those_of_an_exact_code(n, d, cosine):
-    lines = line_start(n, d, 0)
+    lines = random_starts(n, d, 0, [0], exact="lines")[0]
     assert lines.shape == (n, d)
     assert np.abs(lines @ lines.T - np.eye(n)).max() == pytest.approx(cosine, abs=1e-12)
+
+
+def test_one_start_of_an_even_kernel_is_not_the_code_with_opposite_points():
+    """The octahedron's matrix of an even kernel is singular, and one start is all there is."""
+    even = GegenbauerSeries((1.0, 0.0, 1.0, 0.0, 1.0), d=3)
+    result = optimize("maxdet", n=6, kernel=even, restarts=1)
+    assert np.isfinite(result.value)
+    assert np.abs(result.points @ result.points.T - np.eye(6)).max() < 0.99
 
 
 @pytest.mark.parametrize("n", [6, 8, 12])
