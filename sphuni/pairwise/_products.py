@@ -79,7 +79,7 @@ def own_products(x: Tensor) -> Tensor:
         stop = start + step
         found = product(rows[start:], rows[start:stop])  # few columns are faster than few rows
         gram[0, start:, start:stop] = found
-        gram[0, start:stop, stop:] = found[step:].T
+        gram[0, start:stop, stop:] = found[step:].T.contiguous()  # block by block, unlike a copy
     return gram
 
 
