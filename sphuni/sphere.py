@@ -19,6 +19,7 @@ __all__ = [
     "project_tangent",
     "random_rotation",
     "root",
+    "tangent_rows",
     "unit_rows",
 ]
 
@@ -75,9 +76,20 @@ def float64_rows(x: Tensor) -> Tensor:
     """Unit rows in float64, of unit length to its precision.
 
     For sums that cancel and for close points: the norms of narrower rows are 1 only to their own
-    roundings, which would count.
+    roundings, which would count. Derivatives are tangent ones whatever the dtype of `x`.
     """
-    return x if x.dtype == torch.float64 else unit_rows(x.double())
+    return tangent_rows(x) if x.dtype == torch.float64 else unit_rows(x.double())
+
+
+def tangent_rows(x: Tensor) -> Tensor:
+    """Unit rows as they are, with the derivatives of x / |x|.
+
+    Their own roundings are kept: to divide by the norms would cost close pairs their digits.
+    """
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        return x
+    unit = unit_rows(x)
+    return unit + (x - unit).detach()
 
 
 @array_function("y")
@@ -96,10 +108,10 @@ def chordal_distance(x: Tensor, y: Array, /) -> Tensor:
     Notes
     -----
     By differences, so it is accurate to a few units in the last place for close points too. The
-    gradient at coincident points is zero.
+    gradient is the tangent one, and zero at coincident points.
     """
     _check_rows(x, y)
-    return _norm(widen(x) - widen(y)).to(x.dtype)
+    return _norm(tangent_rows(widen(x)) - tangent_rows(widen(y))).to(x.dtype)
 
 
 @array_function("y")

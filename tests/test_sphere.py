@@ -127,6 +127,25 @@ def test_gradients_are_finite_at_coincident_and_antipodal_points(distance, sign)
         assert abs(float(x.grad @ torch.tensor([0.8, -0.6]))) < 1e-6
 
 
+@pytest.mark.parametrize("distance", [sphuni.geodesic_distance, sphuni.chordal_distance])
+def test_gradients_of_distances_are_those_of_the_directions(distance, rng):
+    x, y = (torch.tensor(sphuni.random_points(5, 4, rng=rng), requires_grad=True) for _ in "xy")
+    found = torch.autograd.grad(distance(x, y).sum(), (x, y))
+    scaled = distance(sphuni.normalize(x), sphuni.normalize(y))
+    for gradient, expected in zip(found, torch.autograd.grad(scaled.sum(), (x, y)), strict=True):
+        torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_float64_rows_have_tangent_derivatives_in_any_dtype(dtype):
+    x = sphuni.random_points(6, 5, rng=0, like=torch.empty(0, dtype=dtype)).requires_grad_()
+    rows = sphere.float64_rows(x)
+    if dtype == torch.float64:
+        assert torch.equal(rows, x)
+    (gradient,) = torch.autograd.grad(rows[:, 0].sum(), x)
+    assert float((gradient * x).sum(-1).detach().abs().max()) < 4 * torch.finfo(dtype).eps
+
+
 def test_distances_broadcast_and_keep_the_dtype(dtype_and_tolerance):
     dtype, tolerance = dtype_and_tolerance
     x, y = torch.eye(3, dtype=dtype), torch.tensor([[0.6, 0.8, 0.0]], dtype=dtype)

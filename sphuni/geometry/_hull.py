@@ -90,7 +90,7 @@ def facets(points: np.ndarray, *, spanning: bool = False) -> NDArray[np.int64]:
     scipy.spatial.QhullError
         If the points do not span a body.
     """
-    hull = scipy.spatial.ConvexHull(points, qhull_options="Qt Q12")
+    hull = _hull(points, "Qt Q12")
     corners = points[hull.simplices]
     if spanning:
         volumes = np.abs(np.linalg.det(corners))
@@ -107,15 +107,21 @@ def deepest_facet(points: np.ndarray) -> np.ndarray | None:
     into which a facet with many vertices is cut, the best conditioned one is returned.
     """
     try:
-        hull = scipy.spatial.ConvexHull(
-            points, qhull_options="Qt Q12" if points.shape[1] > 4 else "Qt"
-        )
+        hull = _hull(points, "Qt Q12" if points.shape[1] > 4 else "Qt")
     except scipy.spatial.QhullError:
         return None
     depth = -hull.equations[:, -1]
     tied = np.flatnonzero(depth <= depth.min() + 1e-12)[:64]
     volumes = _volumes(points[hull.simplices[tied]], hull.equations[tied, :-1])
     return np.asarray(hull.simplices[tied[int(volumes.argmax())]], dtype=np.int64)
+
+
+def _hull(points: np.ndarray, options: str) -> "scipy.spatial.ConvexHull":
+    """The hull; where it began with a flat simplex, as of symmetric sets, from the fattest."""
+    try:
+        return scipy.spatial.ConvexHull(points, qhull_options=options)
+    except scipy.spatial.QhullError:
+        return scipy.spatial.ConvexHull(points, qhull_options=f"{options} Qs")
 
 
 def _volumes(corners: np.ndarray, normals: np.ndarray) -> NDArray[np.float64]:

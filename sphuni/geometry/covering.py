@@ -16,9 +16,9 @@ from sphuni._typing import Array
 from sphuni.geometry._ascent import deep_holes, starting_poles
 from sphuni.geometry._hemisphere import closed_hemisphere
 from sphuni.geometry._hull import deepest_facet, fits
-from sphuni.geometry._tangent import tangent_rows
+from sphuni.geometry._once import first_only
 from sphuni.geometry.separation import nearest_distances
-from sphuni.sphere import angles, unit_rows
+from sphuni.sphere import angles, tangent_rows, unit_rows
 
 __all__ = ["CoveringResult", "covering_radius", "mesh_ratio"]
 
@@ -99,8 +99,9 @@ def covering_radius(
     In a hemisphere R = pi - arccos|p| with p the point of least norm of the convex hull. With the
     origin inside the hull, cos R is the least distance of a facet from the origin. The search
     runs on detached values, set by set; the value is recomputed from the points it found, so the
-    gradient is that of the deepest hole (Danskin). For antipodal sets of rank below d the radius
-    is exactly pi/2.
+    gradient is that of the deepest hole (Danskin). Second derivatives are those of a facet; where
+    the hole is none, as it would have to move, they are refused. For antipodal sets of rank below
+    d the radius is exactly pi/2.
 
     References
     ----------
@@ -249,6 +250,7 @@ def _measure(points: Tensor, hole: _Hole) -> tuple[Tensor, Tensor]:
         normal = torch.linalg.solve(points[hole.support], ones)[:, 0]
         tangent = (normal.square().sum() - 1).clamp_min(0).sqrt()
         return torch.atan2(tangent, torch.ones_like(tangent)), unit_rows(normal).detach()
+    points = first_only(points)
     if hole.pole is not None:
         # all points with a weight are at the same angle; pi - acos|p| has no slope at |p| = 1
         return hole.support @ angles(points, hole.pole), hole.pole

@@ -8,9 +8,9 @@ from torch import Tensor
 from sphuni._arrays import array_function, check_finite, check_points, widen
 from sphuni._errors import NumericalWarning
 from sphuni._typing import Array, Metric, Reduction
-from sphuni.geometry._tangent import tangent_rows
 from sphuni.kernels import Kernel, Riesz, check_kernel
 from sphuni.pairwise import Engine, agree_on_rows, explain, is_sharded, pair_reduce
+from sphuni.sphere import tangent_rows
 
 __all__ = ["energy", "frame_potential", "kernel_energy", "potential", "riesz_energy"]
 

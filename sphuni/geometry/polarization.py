@@ -12,6 +12,7 @@ from sphuni._result import Result
 from sphuni._typing import Array
 from sphuni.geometry._ascent import descend, potential_height, starting_poles
 from sphuni.geometry._branch import lowest_potential
+from sphuni.geometry._once import first_only
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import pair_reduce
 from sphuni.sphere import unit_rows
@@ -90,11 +91,11 @@ def polarization(
     For s > -2 the kernel is convex in the cosine, so ``P >= n K(-|sum x|/n)`` (lines: 2n K(0) for
     the doubled set); s = -2 is solved in closed form, ``-(2n + 2|sum x|)``. The search runs on
     detached values, set by set; the value is recomputed at the pole it found, so the gradient is
-    that of the worst pole (Danskin). Branch and bound takes some thousand to some ten thousand
-    potentials of n points, for the 120 of the 600-cell with its hundreds of worst poles a million.
-    It ends after 2 million of them, or half a billion kernels, and keeps the bound it has then:
-    sets whose worst poles fill a curve may stay inexact. Plain search is a hundred gradient steps
-    on 64 to 100 poles.
+    that of the worst pole (Danskin); second derivatives, in which it would move, are refused.
+    Branch and bound takes some thousand to some ten thousand potentials of n points, for the 120 of
+    the 600-cell with its hundreds of worst poles a million. It ends after 2 million of them, or
+    half a billion kernels, and keeps the bound it has then: sets whose worst poles fill a curve may
+    stay inexact. Plain search is a hundred gradient steps on 64 to 100 poles.
 
     References
     ----------
@@ -121,7 +122,7 @@ def polarization(
     flat = wide.reshape(-1, *points.shape[-2:])
     found = [_worst_pole(one.detach(), kernel, method, antipodal) for one in flat]
     poles = torch.stack([pole for pole, _ in found]).to(wide)
-    value = pair_reduce(poles[:, None], flat, kernel=kernel, op="rows")[:, 0]
+    value = pair_reduce(poles[:, None], first_only(flat), kernel=kernel, op="rows")[:, 0]
     upper = value.detach()
     certified = torch.tensor([low for _, low in found], dtype=torch.float64).to(upper)
     lower = torch.minimum(certified, upper)

@@ -9,7 +9,6 @@ from torch import Tensor
 from sphuni._arrays import check_points, result_function, widen
 from sphuni._result import Result
 from sphuni._typing import Array, Metric
-from sphuni.geometry._tangent import tangent_rows
 from sphuni.pairwise import nearest, nearest_index
 from sphuni.sphere import angles, closer_side
 
@@ -79,10 +78,7 @@ def separation(
         infinite = points.new_full(points.shape[:-2], torch.inf)
         none = torch.full((*points.shape[:-2], 2), -1, dtype=torch.long, device=points.device)
         return SeparationResult(infinite, none, infinite.clone())
-    rows = widen(points)
-    if metric == "chordal":  # angles do not change with the lengths of the rows
-        rows = tangent_rows(rows)
-    distance, index = nearest_distances(rows, metric=metric, antipodal=antipodal)
+    distance, index = nearest_distances(widen(points), metric=metric, antipodal=antipodal)
     first = distance.detach().argmin(dim=-1, keepdim=True)
     pair = torch.cat([first, index.gather(-1, first)], dim=-1).sort(dim=-1).values
     closest, mean = distance.gather(-1, first)[..., 0], distance.mean(dim=-1)

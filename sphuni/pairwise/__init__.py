@@ -1,5 +1,6 @@
 """The engine: the only loops over all pairs of points in the library."""
 
+from sphuni.pairwise._autograd import last as last
 from sphuni.pairwise._cell_loops import Cells as Cells
 from sphuni.pairwise._cells import cell_sums as cell_sums
 from sphuni.pairwise._cells import has_cells as has_cells

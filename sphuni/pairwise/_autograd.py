@@ -15,6 +15,7 @@ from sphuni._transforms import has_values
 __all__ = [
     "connect",
     "first_only",
+    "last",
     "lost",
     "mended",
     "narrowed",
@@ -103,6 +104,26 @@ def first_only(engine: str, remedy: str = "use engine='blockwise'") -> Second:
         )
 
     return refuse
+
+
+def last(x: Tensor, why: str) -> Tensor:
+    """The same numbers, whose derivatives raise NotImplementedError(why)."""
+    found: Tensor = _Last.apply(x, why)
+    return found
+
+
+class _Last(torch.autograd.Function):
+    @staticmethod
+    def forward(x: Tensor, why: str) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, str], output: Tensor) -> None:
+        ctx.why = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> NoReturn:
+        raise NotImplementedError(ctx.why)
 
 
 def _is_one(upstream: Tensor) -> bool:

@@ -14,7 +14,7 @@ agree on the radial part too, or second derivatives would be wrong.
 
 import functools
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ from sphuni.pairwise import _potentials, _tiles
 from sphuni.pairwise._autograd import (
     Second,
     connect,
+    last,
     lost,
     mended,
     narrowed,
@@ -37,6 +38,8 @@ from sphuni.pairwise._schedule import Task, run_tiles
 from sphuni.pairwise._sums import sums_and_gradients
 
 __all__ = ["rows", "second_derivatives", "supports", "total"]
+
+_NO_MORE = "sums over pairs have first and second derivatives; engine='reference' has higher ones"
 
 
 def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
@@ -118,9 +121,11 @@ class RowsGradient(torch.autograd.Function):
         grad_x, grad_y, grad_w = _gradients(x, y, weights, go, kernels)
         made_of = x, x if y is None else y, weights, go
         if lost(grad_x, *made_of) or lost(grad_y, *made_of):
-            other = None if y is None else y.double()
-            wide = _gradients(x.double(), other, weights.double(), go.double(), kernels)
-            grad_x, grad_y = (narrowed(part, x.dtype) for part in wide[:2])
+            wide = grad_x, grad_y
+            if x.dtype != torch.float64:
+                other = None if y is None else y.double()
+                wide = _gradients(x.double(), other, weights.double(), go.double(), kernels)[:2]
+            grad_x, grad_y = (narrowed(part, x.dtype) for part in wide)
         return grad_x, grad_y, grad_w
 
     @staticmethod
@@ -134,8 +139,8 @@ class RowsGradient(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         """Second derivatives, differentiable in `upstream` alone."""
         _refuse_many(upstream)
-        last = [None if part is None else _Last.apply(part) for part in ctx.saved_tensors]
-        return *HessianProduct.apply(*last, ctx.kernels, None, *upstream), None
+        held = [None if part is None else last(part, _NO_MORE) for part in ctx.saved_tensors]
+        return *HessianProduct.apply(*held, ctx.kernels, None, *upstream), None
 
 
 class HessianProduct(torch.autograd.Function):
@@ -183,26 +188,6 @@ class HessianProduct(torch.autograd.Function):
         )
         *parts, in_go = HessianProduct.apply(x, y, weights, go, ctx.kernels, along_go, *along)
         return *[None] * 5, in_go if ctx.needs_input_grad[5] else None, *parts
-
-
-class _Last(torch.autograd.Function):
-    """The same numbers, in which nothing is differentiated any more."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        """Return a view."""
-        return x.view_as(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Keep nothing."""
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> NoReturn:
-        """Refuse."""
-        raise NotImplementedError(
-            "sums over pairs have first and second derivatives; engine='reference' has higher ones"
-        )
 
 
 def _refuse_many(upstream: Sequence[Tensor]) -> None:

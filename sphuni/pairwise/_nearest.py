@@ -15,7 +15,7 @@ from sphuni._typing import Points
 from sphuni.pairwise import _bands, _tiles
 from sphuni.pairwise._best import keep_best
 from sphuni.pairwise._schedule import Task, run_tiles
-from sphuni.sphere import closer_side, float64_rows, root, unit_rows
+from sphuni.sphere import closer_side, float64_rows, root, tangent_rows, unit_rows
 
 __all__ = ["Nearest", "nearest", "nearest_index"]
 
@@ -39,7 +39,7 @@ class Nearest:
     index : integer tensor (..., n, k)
         Nearest first. With `antipodal` an index stands for the closer of the two opposite points.
     distance : tensor (..., n, k)
-        Chordal distance, from differences of coordinates; differentiable.
+        Chordal distance, from differences of coordinates; differentiable, with tangent gradients.
     """
 
     index: Tensor
@@ -78,7 +78,7 @@ def nearest(
     """
     index = nearest_index(points, k=k, antipodal=antipodal, opposite=opposite)
     n, d = points.shape[-2:]
-    flat = widen(points).reshape(-1, n, d)
+    flat = tangent_rows(widen(points)).reshape(-1, n, d)
     mode = _mode(antipodal, opposite)
     distance = _distances(flat, index.reshape(-1, n, k), mode).to(points.dtype)
     return Nearest(index, distance.reshape(index.shape))

@@ -31,6 +31,8 @@ _MOST_PROGRAMS = 2**31 - 1
 _FROM_N, _FROM_D = 2048, 16
 _KERNELS: dict[str, Kernel] = {}
 """Operators take strings; these name the kernels that were used."""
+_FAILED: set[tuple[str, int, str]] = set()
+"""Kernel, d and kind of device of launches that failed."""
 
 
 def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) -> str | None:
@@ -60,9 +62,12 @@ def repays(x: Tensor, kernels: Sequence[Kernel]) -> bool:
     """Whether it is what "auto" takes: float32 (or half) on a GPU, n >= 2048 and d >= 16.
 
     Compiling takes seconds for a short formula, a minute for a series of a hundred terms, which
-    only more points repay.
+    only more points repay. What failed once, for want of a C compiler say, is not tried at every
+    call again.
     """
     if x.device.type != "cuda" or _interpreted() or x.shape[-1] < _FROM_D:
+        return False
+    if _FAILED and any(_launch(repr(kernel), x) in _FAILED for kernel in kernels):
         return False
     spelled = [kernel for kernel in kernels if can_spell(kernel)]
     return x.shape[-2] >= _FROM_N * (patience(spelled) if spelled else 1)
@@ -96,6 +101,7 @@ def _pairs(points: Tensor, kernel: str, with_gradient: bool) -> tuple[Tensor, Te
             device.tiles[(_programs(x),)](x, sums, gradients, n, d, blocks, **options)
     except (device.TritonError, RuntimeError, OSError, subprocess.SubprocessError) as error:
         # the last two are of the C compiler, which Triton needs for the launch, and of its cache
+        _FAILED.add(_launch(kernel, x))
         raise EngineError(f"the Triton engine failed: {error}") from error
     if with_gradient:
         gradients = _finite(_tiles.tangent(x, gradients), x, _KERNELS[kernel])
@@ -157,6 +163,11 @@ def _backward(ctx: Any, go: Tensor | None, _: Tensor | None) -> tuple[Tensor | N
 
 
 _pairs.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _launch(kernel: str, x: Tensor) -> tuple[str, int, str]:
+    """What a launch is compiled for."""
+    return kernel, x.shape[-1], x.device.type
 
 
 def _programs(x: Tensor) -> int:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sphuni
+from sphuni.geometry._hull import deepest_facet, facets
 from sphuni.sphere import random_rotation
 
 OCTAHEDRON = np.vstack([np.eye(3), -np.eye(3)])
@@ -297,3 +298,34 @@ def test_witnesses_of_points_in_a_small_cap_are_as_deep_as_the_radius(n, d, spre
     points = sphuni.normalize(sphuni.random_points(1, d, rng=rng) + flat)
     result = sphuni.covering_radius(points)
     assert depth(points, result.witness) == pytest.approx(result.radius, rel=0, abs=2e-14)
+
+
+@pytest.mark.parametrize(
+    ("n", "method"), [(3, "hemisphere"), (30, "bounds")], ids=["hemisphere", "bounds"]
+)
+def test_second_derivatives_that_would_hold_the_hole_fast_are_refused(n, method):
+    x = torch.tensor(sphuni.random_points(n, 4, rng=1), requires_grad=True)
+    radius = sphuni.covering_radius(x, method=method).radius
+    (first,) = torch.autograd.grad(radius, x, create_graph=True)
+    with pytest.raises(NotImplementedError, match=r"worst place moves .* first derivatives only"):
+        torch.autograd.grad(first.square().sum(), x)
+
+
+def test_second_derivatives_of_a_facet_are_exact():
+    x = torch.tensor(sphuni.random_points(12, 3, rng=2) * 1.3, requires_grad=True)
+
+    def radius(w):
+        return sphuni.covering_radius(sphuni.normalize(w), method="hull").radius
+
+    assert torch.autograd.gradgradcheck(radius, x, fast_mode=True)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_hulls_of_turned_cross_polytopes_are_found(seed):
+    """Qhull begins some of them with a simplex that is flat."""
+    rng = np.random.default_rng(seed)
+    frame = np.linalg.qr(rng.standard_normal((10, 10)))[0]
+    points = np.concatenate([frame, -frame]) + 1e-13 * rng.standard_normal((20, 10))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    assert len(facets(points)) == 2**10
+    assert np.linalg.matrix_rank(points[deepest_facet(points)]) == 10

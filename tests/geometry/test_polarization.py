@@ -272,3 +272,13 @@ def test_bounds_of_cells_hold_within_them(d, s, antipodal):
         assert bool((curved <= true[met].amin(dim=1) + 1e-12 * len(points)).all())
         torch.testing.assert_close(values[met], true[met, 0])
     assert bool((curved > bounds[met]).any())
+
+
+@pytest.mark.parametrize("antipodal", [False, True])
+@pytest.mark.parametrize("s", [-2.0, 1.0])
+def test_second_derivatives_that_would_hold_the_pole_fast_are_refused(s, antipodal):
+    x = torch.tensor(sphuni.random_points(7, 3, rng=3), requires_grad=True)
+    value = sphuni.polarization(x, s=s, method="bounds", antipodal=antipodal).value
+    (first,) = torch.autograd.grad(value, x, create_graph=True)
+    with pytest.raises(NotImplementedError, match=r"worst place moves .* first derivatives only"):
+        torch.autograd.grad(first.square().sum(), x)

@@ -10,6 +10,7 @@ import sphuni
 from sphuni._errors import EngineError
 from sphuni.kernels import Gaussian, GegenbauerSeries, Laplace, Poisson, Riesz
 from sphuni.pairwise import (
+    _blockwise,
     _dispatch,
     _native,
     _potentials,
@@ -690,3 +691,21 @@ def test_an_upstream_gradient_that_is_no_number_stays_one():
     leaf = points(9, 4).requires_grad_()
     (pair_reduce(leaf, kernel=Riesz(1.0), op="rows").sum() * torch.nan).backward()
     assert bool(leaf.grad.isnan().all())
+
+
+@pytest.mark.parametrize(("dtype", "passes"), [(torch.float64, 1), (torch.float32, 2)])
+def test_lost_row_gradients_are_taken_again_in_a_wider_type_only(dtype, passes, monkeypatch):
+    x = points(12, 3).to(dtype).requires_grad_()
+    sums = pair_reduce(x, kernel=Riesz(1.0), op="rows", engine="blockwise")
+    (plain,) = torch.autograd.grad(sums.sum(), x, retain_graph=True)
+    taken, gradients = [], _blockwise._gradients
+
+    def watched(x, *rest):
+        taken.append(x.dtype)
+        return gradients(x, *rest)
+
+    monkeypatch.setattr(_blockwise, "_gradients", watched)
+    monkeypatch.setattr(_blockwise, "lost", lambda *parts: True)
+    (again,) = torch.autograd.grad(sums.sum(), x)
+    assert taken == [dtype, torch.float64][:passes]
+    torch.testing.assert_close(again, plain)

@@ -102,6 +102,17 @@ def test_nearest_is_batched_and_differentiable():
             assert torch.equal(found.index[i, j], nearest(x[i, j], k=2).index)
     leaf = points(6, 3, seed=2).mul(1.4).requires_grad_()
     assert torch.autograd.gradcheck(lambda r: nearest(sphuni.normalize(r), k=2).distance, leaf)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("options", [{}, {"antipodal": True}, {"opposite": True}], ids=str)
+def test_gradients_are_tangent(options, dtype):
+    like = torch.empty(0, dtype=dtype)
+    x = sphuni.random_points(30, 4, rng=0, like=like).requires_grad_()
+    for distances in (nearest(x, k=3, **options).distance, smallest_distance(x, **options)):
+        (gradient,) = torch.autograd.grad(distances.sum(), x)
+        radial = (gradient * x).sum(-1).detach().abs().max()
+        assert float(radial) < 32 * torch.finfo(dtype).eps
     same = points(1, 3).repeat(4, 1).requires_grad_()
     nearest(same).distance.sum().backward()
     assert not same.grad.any()

@@ -269,12 +269,34 @@ def test_a_failed_launch_falls_back_to_the_tiles(monkeypatch, error, message):
         raise error
 
     monkeypatch.setattr(_triton_kernels, "pair_function", fails)
+    monkeypatch.setattr(_triton, "_FAILED", set())
     x = on_device(points(30, 16))
     with pytest.raises(EngineError, match=f"the Triton engine failed: {message}"):
         pair_reduce(x, kernel=Riesz(1.0), engine="triton")
     decision = _dispatch.Decision("triton", "", {})
     found = _dispatch._total(decision, x[None], [Riesz(1.0)], fall_back=True)
     assert float(found) == pytest.approx(float(pair_reduce(x, kernel=Riesz(1.0))), rel=1e-6)
+
+
+def test_auto_does_not_try_again_what_failed(monkeypatch):
+    from sphuni.pairwise import _triton_kernels
+
+    def fails(kernel):
+        raise RuntimeError("Failed to find C compiler")
+
+    def chosen(d, kernel):
+        with FakeTensorMode():
+            return explain(torch.empty(4096, d, device="cuda"), kernel=kernel).engine
+
+    monkeypatch.setattr(_triton_kernels, "pair_function", fails)
+    monkeypatch.setattr(_triton, "_FAILED", set())
+    with pytest.raises(EngineError, match="Failed to find C compiler"):
+        pair_reduce(on_device(points(30, 16)), kernel=Riesz(1.0), engine="triton")
+    failed = {(kernel, d, "cuda") for kernel, d, _ in _triton._FAILED}  # as if it had been there
+    monkeypatch.setattr(_triton, "_FAILED", failed)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert chosen(16, Riesz(1.0)) == chosen(16, [Riesz(2.0), Riesz(1.0)]) == "blockwise"
+    assert chosen(16, Riesz(2.0)) == chosen(17, Riesz(1.0)) == "triton"
 
 
 _COMPILE = """
