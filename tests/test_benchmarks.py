@@ -175,3 +175,21 @@ def test_the_gpu_benchmarks_hold_every_method_to_float64():
     assert (ours["method"], ours["status"], ours["ratio"]) == ("blockwise", "right", 1.0)
     assert peer["method"] == "torch.cdist"
     assert next(gpu.measure(case._replace(tolerance=0.0), "cpu", 1e10))["status"] == "wrong"
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+def test_a_method_without_memory_for_a_later_call_is_a_row_and_the_rest_go_on(monkeypatch, kind):
+    calls, whole = [], gpu._ours
+
+    def fails(points, *, kernel, engine):
+        calls.append(engine)
+        if calls.count("blockwise") > 2 and engine == "blockwise":  # after the answer and its check
+            raise kind("no memory: tried 16 GiB\nand where")
+        return whole(points, kernel=kernel, engine=engine)
+
+    monkeypatch.setattr(gpu, "_ours", fails)
+    failed, *others = gpu.measure(gpu.Case(40, 10, Riesz(1.0)), "cpu", 1e9)
+    assert failed["status"] == f"{kind.__name__}: no memory: tried 16 GiB"
+    assert [row["method"] for row in others][-1] == "torch.cdist"
+    assert others[-1]["status"] == "right"
+    assert not any("ratio" in row for row in others)  # to nothing

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import math
+import tomllib
 import zlib
 from collections.abc import Container, Iterator
 from pathlib import Path
@@ -75,7 +76,15 @@ def read_results(path: Path) -> list[Results]:
 
 
 def pack(results: Results, folder: Path) -> Path:
-    """Write the compressed form of an experiment; the same results give the same bytes."""
+    """Write the compressed form of an experiment; the same results give the same bytes.
+
+    Raises
+    ------
+    ValueError
+        If the file is the log of another experiment, such as that of ``a-b`` for ``a/b``.
+    """
+    path = folder / f"{results.experiment.name.replace('/', '-')}.jsonl.gz"
+    _check_owner(path, results.experiment.name)
     head: dict[str, Any] = {"schema": _SCHEMA, "version": _VERSION, "source": results.source}
     reference = results.experiment.reference or results.experiment.arms[0].name
     ordered = sorted(
@@ -88,7 +97,6 @@ def pack(results: Results, folder: Path) -> Path:
     stream = io.BytesIO()
     with gzip.GzipFile(fileobj=stream, mode="wb", mtime=0, filename="") as packed:
         packed.write(text.encode())
-    path = folder / f"{results.experiment.name.replace('/', '-')}.jsonl.gz"
     write_bytes(path, stream.getvalue())
     return path
 
@@ -96,23 +104,48 @@ def pack(results: Results, folder: Path) -> Path:
 def _read_folder(folder: Path) -> Results:
     source = (folder / _SOURCE).read_text(encoding="utf-8")
     found = (read_result(path.parent) for path in sorted(folder.rglob(RESULT)))
-    results = _results(source, folder.name, tuple(o for o in found if o is not None))
+    origin = f"{folder.name}.toml"
+    results = _results(source, origin, tuple(o for o in found if o is not None))
     name = results.experiment.name  # another may have its folder within, as names may be paths
     own = tuple(outcome for outcome in results.outcomes if outcome.experiment == name)
     return dataclasses.replace(results, outcomes=own)
 
 
+def _check_owner(path: Path, name: str) -> None:
+    """Refuse to replace the log of another experiment; what is no log may be replaced."""
+    if not path.exists():
+        return
+    try:
+        owner = _name_of(_lines(path)[0]["source"])
+    except _NO_LOG:
+        return
+    if owner not in ("", name):
+        raise ValueError(
+            f"{str(path)!r} is the log of the experiment {owner!r} and would be that of {name!r} "
+            "too; pack one of them into another folder"
+        )
+
+
+_NO_LOG = (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError, AttributeError)
+
+
+def _lines(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """The first line of a log, read, and the others as they are."""
+    head, *lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    first = json.loads(head)
+    if first.get("schema") != _SCHEMA or first.get("version") != _VERSION:
+        raise ValueError(f"schema {first.get('schema')!r}, version {first.get('version')!r}")
+    return first, lines
+
+
 def _unpack(path: Path) -> Results:
     try:
-        head, *lines = gzip.decompress(path.read_bytes()).decode().splitlines()
-        first = json.loads(head)
-        if first.get("schema") != _SCHEMA or first.get("version") != _VERSION:
-            raise ValueError(f"schema {first.get('schema')!r}, version {first.get('version')!r}")
+        first, lines = _lines(path)
         source = str(first["source"])
         outcomes = tuple(_outcome(json.loads(line), first) for line in lines)
-    except (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError, AttributeError) as e:
-        raise UnreadableFileError(f"{str(path)!r} is not a log of experiments: {e}") from None
-    return _results(source, path.name.removesuffix(".jsonl.gz"), outcomes)
+    except _NO_LOG as error:
+        raise UnreadableFileError(f"{str(path)!r} is not a log of experiments: {error}") from None
+    return _results(source, f"{path.name.removesuffix('.jsonl.gz')}.toml", outcomes)
 
 
 def _outcome(table: dict[str, Any], head: dict[str, Any]) -> Outcome:
@@ -133,11 +166,20 @@ def _numbered(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _results(source: str, name: str, outcomes: tuple[Outcome, ...]) -> Results:
+def _results(source: str, origin: str, outcomes: tuple[Outcome, ...]) -> Results:
     """Claims and labels come from the packaged file where there is one: it may be newer."""
+    name = _name_of(source)
     if name in schema.available():
         source = schema.source(name)
-    return Results(schema.parse(source, origin=f"{name}.toml"), source, outcomes)
+    return Results(schema.parse(source, origin=origin), source, outcomes)
+
+
+def _name_of(source: str) -> str:
+    """The name in an experiment's file, of which nothing else need be understood."""
+    try:
+        return str(tomllib.loads(source).get("name", ""))
+    except tomllib.TOMLDecodeError:
+        return ""
 
 
 def _slim(outcome: Outcome, with_start: bool, needed: Container[int]) -> dict[str, Any]:

@@ -75,6 +75,11 @@ def compare_methods(
     -------
     OwnComparison
 
+    Raises
+    ------
+    TypeError
+        If the network fails on inputs whose type is not that of its parameters.
+
     Notes
     -----
     Coefficients are those of the methods' authors; to choose them on validation data, write an
@@ -122,7 +127,11 @@ def compare_methods(
     for seed in range(seeds):
         for arm in arms:
             chosen = schema.settings_of(experiment, experiment.cases[0], arm)
-            outcomes.append(_run(arm.name, chosen, splits, seed, device, make))
+            try:
+                outcomes.append(_run(arm.name, chosen, splits, seed, device, make))
+            except RuntimeError as error:
+                _check_types(splits, make(), error)
+                raise
     return OwnComparison(Results(experiment, "", tuple(outcomes)))
 
 
@@ -177,7 +186,22 @@ def _new_each_time(network: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     return make
 
 
+def _check_types(splits: Splits, network: nn.Module, error: RuntimeError) -> None:
+    """Say that a network failed on inputs of another type, as NumPy's arrays usually are."""
+    own = {one.dtype for one in network.parameters() if one.is_floating_point()}
+    for name, part in (("train_data", splits.train), ("test_data", splits.test)):
+        found = part.inputs.dtype
+        if own and found not in own and "type" in str(error):
+            kinds = " and ".join(sorted(map(str, own)))
+            raise TypeError(
+                f"{name} holds {found} and the parameters of the network are {kinds}: {error}. "
+                "Convert the inputs, as by .float() or .astype('float32'), or the network"
+            ) from error
+
+
 def _samples(name: str, data: tuple[Array, Array]) -> Samples:
+    if len(data) != 2:
+        raise ValueError(f"{name} must be two, inputs and class numbers; got {len(data)}")
     inputs, targets = (torch.as_tensor(part) for part in data)
     if len(inputs) != len(targets) or len(inputs) == 0:
         raise ValueError(

@@ -241,7 +241,10 @@ def read_result(folder: Path) -> Outcome | None:
             f"{str(path)!r} is not a whole result: {error}. Remove it, and the run is done again"
         ) from None
     if outcome is None:
-        raise ValueError(f"{str(path)!r} was not written by this version of sphuni")
+        raise ValueError(
+            f"{str(path)!r} was not written by this version of sphuni. Name another folder with "
+            "--out, or remove that one."
+        )
     return outcome
 
 

@@ -1,3 +1,4 @@
+import functools
 import gzip
 import io
 import struct
@@ -190,6 +191,30 @@ def test_a_truncated_archive_is_named(tmp_path):
     path.write_bytes(whole[:100] + bytes(50) + whole[150:])
     with pytest.raises(UnreadableFileError, match=r"x.npz' cannot be read as npz"):
         read_npz(path)
+
+
+@pytest.mark.parametrize("kind", ["idx", "gz", "xz", "bz2"])
+def test_a_compressed_file_is_read_or_named_wherever_it_is_damaged(tmp_path, kind):
+    path, pixels = tmp_path / f"x.{kind}", np.arange(200, dtype=np.uint8).reshape(2, 10, 10) // 9
+    if kind == "idx":
+        path.write_bytes(gzip.compress(idx(pixels)))
+        read = functools.partial(images.read_idx, path)
+    else:
+        with tarfile.open(path, f"w:{kind}") as archive:
+            for name in ("train/a/0.png", "train/a/1.png"):
+                member = tarfile.TarInfo(name)
+                member.size = len(picture(7))
+                archive.addfile(member, io.BytesIO(picture(7)))
+        read = functools.partial(images.read_class_tar, path, ("train",))
+    read()
+    whole, refused = path.read_bytes(), 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            read()
+        except UnreadableFileError:
+            refused += 1
+    assert refused > len(whole) / 2
 
 
 def test_pooling_beyond_the_images_is_refused(blobs):

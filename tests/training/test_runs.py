@@ -685,6 +685,28 @@ def test_a_network_of_ones_own_is_made_by_a_function():
         compare_methods(lambda: torch.nn.Linear(4, 4), part, part, methods="mhe")
 
 
+def test_inputs_of_another_type_than_the_network_are_named():
+    x, y = np.eye(4).repeat(4, axis=0), np.arange(4).repeat(4)
+    settings = {"training": {"epochs": 1, "batch_size": 8}, "evaluation": {"track": "none"}}
+    single, arguments = (x.astype("float32"), y), {"seeds": 1, "settings": settings}
+    for train_part, test_part, name in [((x, y), single, "train"), (single, (x, y), "test")]:
+        with pytest.raises(
+            TypeError,
+            match=rf"{name}_data holds torch.float64 and the parameters of the network are "
+            r"torch.float32: mat1 .*Convert the inputs, as by \.float\(\)",
+        ):
+            compare_methods(lambda: torch.nn.Linear(4, 4), train_part, test_part, **arguments)
+    whole = (x.astype("uint8"), y)
+    with pytest.raises(TypeError, match=r"train_data holds torch.uint8 and the parameters"):
+        compare_methods(lambda: torch.nn.Linear(4, 4), whole, whole, **arguments)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        compare_methods(lambda: torch.nn.Linear(5, 4), single, single, **arguments)
+    with pytest.raises(ValueError, match="test_data must be two, inputs and class numbers; got 16"):
+        compare_methods(lambda: torch.nn.Linear(4, 4), single, single[0], **arguments)
+    double = compare_methods(lambda: torch.nn.Linear(4, 4).double(), (x, y), (x, y), **arguments)
+    assert [row.seeds for row in double.table.cases[0].rows] == [1, 1]
+
+
 def test_experiments_that_are_named_by_a_path(tiny_text, tmp_path):
     for name in ("a", "a/b c"):
         source = tiny_text.replace('name = "tiny"', f'name = "{name}"')
@@ -700,6 +722,31 @@ def test_experiments_that_are_named_by_a_path(tiny_text, tmp_path):
     assert [path.name for path in draw(inner, packed)] == ["a-b c-blobs.png"]
     page = "<!-- sphuni train: a/b c -->\nold\n<!-- end -->\n"
     assert "| method |" in insert(page, [compare(inner)])
+
+
+def test_an_experiment_in_a_folder_may_end_like_a_packaged_one(tiny_text, tmp_path):
+    """Its folder is called gan, and its table was that of the packaged gan, without a run."""
+    source = tiny_text.replace('name = "tiny"', 'name = "mine/gan"')
+    run_experiment(schema.parse(source), tmp_path / "out", seeds=1, source=source)
+    (found,) = read_results(tmp_path / "out" / "mine" / "gan")
+    assert found.experiment.name == "mine/gan"
+    assert [run.arm for run in found.outcomes] == ["baseline", "rp-comhe"]
+
+
+def test_the_log_of_one_experiment_does_not_replace_that_of_another(results, tmp_path):
+    def named(name):
+        experiment = dataclasses.replace(results.experiment, name=name)
+        source = results.source.replace('name = "tiny"', f'name = "{name}"')
+        return dataclasses.replace(results, experiment=experiment, source=source)
+
+    path = pack(named("a/b"), tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"a-b.jsonl.gz' is the log of the experiment 'a/b' and"):
+        pack(named("a-b"), tmp_path)
+    assert path.read_bytes() == before
+    assert pack(named("a/b"), tmp_path) == path
+    path.write_bytes(b"no log")
+    assert pack(named("a-b"), tmp_path) == path
 
 
 def test_what_killed_writers_left_is_removed(tiny, tmp_path):

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import lzma
 import math
 import struct
 import tarfile
@@ -26,6 +27,8 @@ __all__ = ["read_cifar_binary", "read_class_folders", "read_class_tar", "read_id
 _IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 _CIFAR_CLASSES = 10
+_DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)
+"""What the readers of compressed files raise."""
 Named = tuple[str, str, bytes]
 """The class, the name and the content of a file."""
 
@@ -48,7 +51,7 @@ def read_idx(path: Path) -> Tensor:
         if len(raw) != 4 + 4 * rank + size * dtype.itemsize:
             raise ValueError(f"its header says {shape}")
         values = np.frombuffer(raw, dtype, size, 4 + 4 * rank).reshape(shape)
-    except (OSError, EOFError, struct.error, KeyError, ValueError) as error:
+    except (*_DAMAGED, struct.error, KeyError, ValueError) as error:
         raise UnreadableFileError(f"{str(path)!r} is not a whole IDX file: {error}") from None
     return torch.from_numpy(values.astype(dtype.newbyteorder("=")))
 
@@ -98,7 +101,7 @@ def _tar_members(path: Path, part: str) -> Iterator[Named]:
                 stream = archive.extractfile(member)
                 if stream is not None and pieces[-1].lower().endswith(_SUFFIXES):
                     yield pieces[-2], f"{path}:{member.name}", stream.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (*_DAMAGED, tarfile.TarError) as error:
         raise UnreadableFileError(f"{str(path)!r} cannot be read as a tar: {error}") from None
 
 
