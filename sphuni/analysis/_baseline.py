@@ -2,9 +2,10 @@
 
 A layer's own initialiser is one such: PyTorch's linear, convolutional and recurrent layers draw
 every weight from an interval, which favours the diagonals of the cube in low dimension; embeddings
-draw Gaussian entries, whose directions are uniform, and so are products of LoRA taken, which begin
-with zero. Rows that were centred, or lost their leading components, are another: they were
-independent before, and are more regular after.
+draw Gaussian entries, whose directions are uniform. Products of LoRA begin with zero: they are read
+against products of Gaussian factors, whose rows gather about the long axes of the second factor.
+Rows that were centred, or lost their leading components, are another: they were independent before,
+and are more regular after.
 """
 
 import dataclasses
@@ -48,7 +49,11 @@ _ROUNDING = 1e-9
 
 
 def against_draws(
-    report: LayerReport, summary: Summary, options: Options, measure: Measure
+    report: LayerReport,
+    summary: Summary,
+    options: Options,
+    measure: Measure,
+    width: int | None = None,
 ) -> LayerReport:
     """Read a layer's energies, tests and rank against draws of its initialiser, or Gaussian rows.
 
@@ -56,12 +61,16 @@ def against_draws(
     mean energy for that of random rows, and the ratio of effective ranks their mean rank. Layers
     too large to be drawn again in time are left as they are, with a note, but for what a
     transformation alone makes small: z and the lower tails. Energies that are infinite on average
-    have no excess here either, and those of infinite variance no z.
+    have no excess here either, and those of infinite variance no z. `width` is that of the rows of
+    a product that is read in its own space.
     """
     n, d = summary.n, report.d
     own = options.baseline == "init"
     what = "its initialiser" if own else "Gaussian rows"
-    draws = int(min(_DRAWS, min(_WORK, options.most_work) / (float(n) * n * d)))
+    if own and width is not None:
+        what += ", taken for products of Gaussian factors"
+    most = min(_WORK / d, options.most_work / options.pair_work(d))
+    draws = int(min(_DRAWS, most / (float(n) * n)))
     # a sample of rows that were transformed with all others is no set transformed on its own
     if draws < _LEAST or report.sampled:
         return _left_as_it_is(report, options, what)
@@ -69,7 +78,7 @@ def against_draws(
     generator = torch_generator(options.seed)
     sums, summaries, ranks = [], [], []
     for k in range(draws):
-        drawn = measure(_draw(n, d, options, generator, gaussian))
+        drawn = measure(_draw(n, d, options, generator, gaussian, width if own else None))
         sums.append(drawn.sums)
         summaries.append(drawn.summary)
         if k < _RANKED:
@@ -114,11 +123,16 @@ def _likewise(options: Options) -> str:
     return ", transformed likewise" if options.transforms else ""
 
 
-def _draw(n: int, d: int, options: Options, generator: torch.Generator, gaussian: bool) -> Tensor:
+def _draw(
+    n: int, d: int, options: Options, generator: torch.Generator, gaussian: bool, width: int | None
+) -> Tensor:
     if gaussian:
         rows = torch.randn(n, d, generator=generator, dtype=torch.float64)
     else:
         rows = 2 * torch.rand(n, d, generator=generator, dtype=torch.float64) - 1
+    if width is not None:
+        factor = torch.randn(width, d, generator=generator, dtype=torch.float64)
+        rows = rows @ torch.linalg.qr(factor, mode="r").R.T  # in the coordinates of its columns
     rows, _ = transform(rows, options)
     return rows / rows.norm(dim=1, keepdim=True)
 

@@ -11,6 +11,10 @@ __all__ = ["Baseline", "Options"]
 _MULTIPLY_ADDS_PER_SECOND = 2e10
 """A cautious rate of one core for the two passes over the pairs of rows."""
 
+_PER_PAIR, _PER_NEAR_PAIR = 130, 3000
+"""Multiply-adds that take as long as the kernels of a pair do beside its product of d; and as those
+of a near pair, which is taken from differences: on the circle a quarter of all are near."""
+
 _FEWEST_ROWS = 64
 """A sample of fewer rows says nothing, and takes no time however long they are."""
 
@@ -49,7 +53,11 @@ class Options:
         """How many multiply-adds fit into `max_seconds`, about."""
         return self.max_seconds * _MULTIPLY_ADDS_PER_SECOND
 
+    def pair_work(self, d: int) -> float:
+        """How many multiply-adds one of the n^2 entries of R^d takes, about."""
+        return d + _PER_PAIR + _PER_NEAR_PAIR / d**2
+
     def most_rows(self, d: int) -> int:
         """How many rows of R^d can be compared with each other in `max_seconds`, about."""
-        rows = math.sqrt(self.most_work / d)
+        rows = math.sqrt(self.most_work / self.pair_work(d))
         return int(min(max(rows, _FEWEST_ROWS), _MOST_ROWS))

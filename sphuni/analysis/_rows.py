@@ -1,5 +1,6 @@
 """From a weight matrix to points on the sphere: norms, dead neurons, centring."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -8,14 +9,25 @@ from torch import Tensor
 from sphuni._budget import describe_bytes, memory_budget
 from sphuni._typing import Points, Weights
 from sphuni.analysis._options import Options
+from sphuni.nn.neurons import NeuronView
 
-__all__ = ["DEAD", "NotMeasurable", "Rows", "prepare", "transform"]
+__all__ = ["DEAD", "NotMeasurable", "ProductView", "Rows", "prepare", "transform"]
 
 DEAD = 1e-6
 """Rows shorter than this share of the mean are dead."""
 _DOUBLE_WORK = 2e10
 _COPIES = 4
 _PAIR_COPIES = 4
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ProductView(NeuronView):
+    """A product of low rank, its rows in coordinates of the space that they span.
+
+    `width` is how many coordinates they have as weights.
+    """
+
+    width: int
 
 
 class NotMeasurable(Exception):

@@ -23,7 +23,12 @@ _NUMBERS = (
 )  # fmt: skip
 _DECISIVE = ("baseline", "center", "remove_top", "heads", "split_qkv")
 """Options that give the same layer other numbers."""
-_WRAPPERS = re.compile(r"((module|_orig_mod)\.)*")
+_WRAPPERS = re.compile(r"((module|base_model\.model)\.)*")
+"""What wrappers put before every name of a model; other models have parts of these names."""
+_INSERTED = re.compile(
+    r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|base_layer)\."
+)
+"""What they put anywhere in a name, and nobody else does."""
 _MAPPINGS = {"excess": ENERGY_KEYS, "z": ENERGY_KEYS, "p": TESTS, "p_adjusted": TESTS}
 
 
@@ -183,8 +188,9 @@ def compare_reports(before: ModelReport, after: ModelReport, /) -> Comparison:
     ----------
     before, after : ModelReport
         Reports of two states of a model. Layers are matched by name, without what DataParallel
-        ("module.") or torch.compile ("_orig_mod.") puts before all names of one side; where a name
-        occurs more than once, in order.
+        ("module.") or PEFT ("base_model.model.") puts before all names of one side, or
+        torch.compile, FSDP, checkpointing or PEFT ("_orig_mod.", "base_layer.") into a name; where
+        a name occurs more than once, in order.
 
     Returns
     -------
@@ -197,28 +203,38 @@ def compare_reports(before: ModelReport, after: ModelReport, /) -> Comparison:
         If the reports were made with other options, so that their numbers differ for that alone.
     """
     check_same_options(before.settings, after.settings)
-    wrappers = _wrapper(before), _wrapper(after)
-    old, new = ("", "") if wrappers[0] == wrappers[1] else wrappers
+    old, new = _common_names(before, after)
     waiting: dict[str, list[LayerReport]] = defaultdict(list)
-    for layer in reversed(before.layers):
-        waiting[layer.name.removeprefix(old)].append(layer)
+    for name, layer in zip(reversed(old), reversed(before.layers), strict=True):
+        waiting[name].append(layer)
     changes = []
-    for layer in after.layers:
-        name = layer.name.removeprefix(new)
+    for name, layer in zip(new, after.layers, strict=True):
         found = waiting[name].pop() if waiting[name] else None
-        changes.append(LayerChange(name, found, layer))
+        alike = found is not None and found.name == layer.name
+        changes.append(LayerChange(layer.name if alike else name, found, layer))
     left = {id(layer) for layers in waiting.values() for layer in layers}
     changes += [
-        LayerChange(x.name.removeprefix(old), x, None) for x in before.layers if id(x) in left
+        LayerChange(name, layer, None)
+        for name, layer in zip(old, before.layers, strict=True)
+        if id(layer) in left
     ]
     return Comparison(before, after, tuple(changes))
 
 
-def _wrapper(report: ModelReport) -> str:
+def _common_names(before: ModelReport, after: ModelReport) -> tuple[list[str], list[str]]:
+    """Names of the layers of two models without what was wrapped around only one of them."""
+    names = [[_INSERTED.sub("", layer.name) for layer in side.layers] for side in (before, after)]
+    old, new = map(_wrapper, names)
+    if old == new:
+        return names[0], names[1]
+    return [one.removeprefix(old) for one in names[0]], [one.removeprefix(new) for one in names[1]]
+
+
+def _wrapper(names: list[str]) -> str:
     """What a wrapped model's names all begin with, and those of the model itself do not."""
-    found = _WRAPPERS.match(report.layers[0].name) if report.layers else None
+    found = _WRAPPERS.match(names[0]) if names else None
     prefix = found.group() if found else ""
-    return prefix if all(layer.name.startswith(prefix) for layer in report.layers) else ""
+    return prefix if all(name.startswith(prefix) for name in names) else ""
 
 
 def check_same_options(

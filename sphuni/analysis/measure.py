@@ -12,7 +12,7 @@ from sphuni.analysis._moments import moments_of
 from sphuni.analysis._options import Options
 from sphuni.analysis._pairs import measure_pairs, smallest_angle
 from sphuni.analysis._passes import kernel_sums, scan_rows
-from sphuni.analysis._rows import NotMeasurable, Rows, prepare
+from sphuni.analysis._rows import NotMeasurable, ProductView, Rows, prepare
 from sphuni.analysis._sampling import estimate_energies, sample_rows
 from sphuni.analysis._spectrum import measure_spectrum
 from sphuni.analysis._uniformity import summarise, uniformity
@@ -64,7 +64,8 @@ def measure_layer(view: NeuronView, options: Options, scan: PairScan | None = No
     )
     if rows.points.shape[0] < 2:
         return base
-    report = _measure_rows(base, rows, options, scan)
+    width = view.width if isinstance(view, ProductView) else None
+    report = _measure_rows(base, rows, options, scan, width)
     return dataclasses.replace(report, seconds=time.perf_counter() - started)
 
 
@@ -82,14 +83,18 @@ def _remarks(view: NeuronView, padding: tuple[int, ...]) -> list[str]:
     remarks = []
     if not (len(view.sources) == 1 and view.name.startswith(view.sources[0])):
         remarks.append(f"computed from {', '.join(sorted(view.sources))}")
-    if view.rank == view.matrix.shape[1]:
+    if isinstance(view, ProductView):
         remarks.append(f"a product of rank {view.rank}: its rows in the space that they span")
+        remarks.append(
+            f"random factors make rows that are gathered too, as {view.rank} / {view.width} is "
+            'not 0: baseline "init" compares with products of such'
+        )
     remarks += [f"row {row} is zero: taken for the padding row and left out" for row in padding]
     return remarks
 
 
 def _measure_rows(
-    base: LayerReport, rows: Rows, options: Options, scan: PairScan | None
+    base: LayerReport, rows: Rows, options: Options, scan: PairScan | None, width: int | None
 ) -> LayerReport:
     sample = sample_rows(rows.points, options)
     points = sample.points
@@ -135,7 +140,7 @@ def _measure_rows(
         notes=(*base.notes, *([pairs.note] if pairs.note else [])),
     )
     if options.baseline == "init" or options.transforms:
-        return against_draws(report, summary, options, _measure_draw)
+        return against_draws(report, summary, options, _measure_draw, width)
     return report
 
 

@@ -1,6 +1,5 @@
 """What can be analysed: modules, state dicts, files, arrays, and the features of a module."""
 
-import dataclasses
 import math
 import os
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from sphuni._arrays import to_tensor
 from sphuni._rng import torch_generator
 from sphuni.analysis import readers
-from sphuni.analysis._rows import DEAD
+from sphuni.analysis._rows import DEAD, ProductView
 from sphuni.nn.neurons import Heads, NeuronView, Skipped, module_neurons, tensor_neurons
 
 __all__ = ["Source", "collect_features", "open_source", "selected"]
@@ -169,22 +168,34 @@ def _in_own_space(item: NeuronView | Skipped) -> NeuronView | Skipped:
     """A product of rank r < d with its rows in r coordinates, between which angles are the same.
 
     As points of R^d all products of low rank, random ones too, would look gathered about a
-    subspace. The images of r random vectors span the rows.
+    subspace. The images of r random vectors span the rows. A product that has no directions to
+    compare, whatever its numbers are, is left out.
     """
-    if isinstance(item, Skipped) or item.rank is None or not 2 <= item.rank < item.matrix.shape[1]:
+    if isinstance(item, Skipped) or item.rank is None:
         return item
-    matrix = item.matrix
+    matrix, rank = item.matrix, item.rank
     if not bool(torch.isfinite(matrix).all()):
+        return item
+    if not bool(matrix.any()):
+        return _without(item, "a product of factors that is zero: the adapter is not trained yet")
+    if rank == 1:
+        return _without(item, "a product of rank 1: all its rows are parallel by construction")
+    if rank >= matrix.shape[1]:
         return item
     # scaled, as small rows would be lost beside large ones, and sums of huge ones overflow
     largest = torch.linalg.vector_norm(matrix, ord=math.inf, dim=1, keepdim=True)
     rows = matrix / torch.where(largest == 0, 1.0, largest)
     shares = largest / largest.amax()
-    probes = torch.randn(len(rows), item.rank, generator=torch_generator(0)).to(rows)
+    probes = torch.randn(len(rows), rank, generator=torch_generator(0)).to(rows)
     probes *= shares > DEAD * shares.mean()  # what is left of dead rows is rounding
     basis = torch.linalg.qr((rows.mT @ probes).double()).Q
     own = (rows @ basis.to(rows)).double() * largest.double()
-    return dataclasses.replace(item, matrix=own)
+    return ProductView(**{**vars(item), "matrix": own}, width=matrix.shape[1])
+
+
+def _without(view: NeuronView, reason: str) -> Skipped:
+    shape = tuple(view.matrix.shape)
+    return Skipped(view.name, view.kind, shape, reason, view.parameters, view.sources)
 
 
 def _points(name: str, points: Tensor) -> list[NeuronView | Skipped]:

@@ -1,6 +1,7 @@
 """Options and steps that `analyze` and `compare` share: from a path to a report."""
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 from sphuni.cli import _output
@@ -10,11 +11,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_analysis_options",
+    "files_of",
     "obtain_report",
     "refuse_options_of_saved",
     "refuse_other_options",
     "state_code",
 ]
+
+_INDEX = ".index.json"
 
 
 def add_analysis_options(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +75,17 @@ def _heads(text: str) -> tuple[str, int | list[int]]:
     return pattern or "*", int(found) if len(counts) == 1 else [int(one) for one in counts]
 
 
+def files_of(*paths: str) -> list[str]:
+    """The files that must not be written over: of a folder or an index all files of weights."""
+    found = list(paths)
+    for path in paths:
+        if path.endswith(_INDEX) or os.path.isdir(path):
+            from sphuni.analysis.readers import weights_beside
+
+            found += map(str, weights_beside(path))
+    return found
+
+
 def refuse_options_of_saved(arguments: argparse.Namespace, *paths: str) -> None:
     """Refuse options of the analysis where it has been made already, for every path."""
     given = [
@@ -103,7 +118,7 @@ def _by_name(arguments: argparse.Namespace) -> dict[str, int | list[int]] | None
 
 
 def _saved(path: str) -> bool:
-    return path.endswith(".json") and not path.endswith(".index.json")
+    return path.endswith(".json") and not path.endswith(_INDEX)
 
 
 def obtain_report(path: str, arguments: argparse.Namespace) -> "ModelReport":

@@ -194,15 +194,24 @@ def check_outputs(
 
     The options `printed` take "-" for standard output.
     """
-    taken = {os.path.realpath(path): "the input" for path in inputs if path != "-"}
+    taken = {_file(path): "the input" for path in inputs if path != "-"}
     for option, path in outputs:
         if path is None or (str(path) == "-" and option in printed):
             continue
         _check_name(option, str(path))
         _check_folder(str(path))
-        other = taken.setdefault(os.path.realpath(path), option)
+        other = taken.setdefault(_file(path), option)
         if other != option:
             raise UsageError(f"{option} and {other} name the same file, {path}; choose another")
+
+
+def _file(path: str | Path) -> object:
+    """What all names of a file have in common, links of either kind included."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
 
 
 def _check_name(option: str, path: str) -> None:

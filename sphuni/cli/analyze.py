@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise _output.UsageError("only one of --json and --csv can go to standard output")
     outputs = ("--html", arguments.html), ("--json", arguments.json), ("--csv", arguments.csv)
     _output.check_inputs(arguments.path)
-    _output.check_outputs(outputs, [arguments.path], printed=("--json", "--csv"))
+    _output.check_outputs(outputs, _models.files_of(arguments.path), printed=("--json", "--csv"))
     _models.refuse_options_of_saved(arguments, arguments.path)
     report = _models.obtain_report(arguments.path, arguments)
     _write(report, arguments)

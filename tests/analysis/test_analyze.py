@@ -286,13 +286,55 @@ def test_rows_of_a_product_keep_their_angles_whatever_their_sizes(sizes):
     torch.testing.assert_close(found @ found.T, expected @ expected.T, rtol=0, atol=1e-4)
 
 
-def test_products_that_span_all_or_one_dimension_are_read_as_they_are():
+def test_products_that_span_all_dimensions_are_read_as_they_are():
     generator = torch.Generator().manual_seed(0)
     b, a = torch.randn(30, 8, generator=generator), torch.randn(8, 6, generator=generator)
-    for rank, d in ((8, 6), (1, 6)):
-        (found,) = analyze(lora(b[:, :rank], a[:rank])).layers
-        assert (found.n, found.d) == (30, d)
-    assert found.max_cosine == pytest.approx(1.0)
+    (found,) = analyze(lora(b, a)).layers
+    assert (found.n, found.d) == (30, 6)
     b[3, 2] = torch.nan
-    (found,) = analyze(lora(b[:, :4], a[:4])).layers
-    assert "row 3 holds NaN" in found.reason
+    for rank in (1, 4):
+        (found,) = analyze(lora(b[:, 3 - rank : 3] if rank == 1 else b[:, :4], a[:rank])).layers
+        assert "row 3 holds NaN" in found.reason
+
+
+def test_a_product_of_rank_one_has_no_directions_to_compare():
+    """All its rows are parallel by construction; they were called a collapsed pair."""
+    generator = torch.Generator().manual_seed(0)
+    b, a = torch.randn(30, 1, generator=generator), torch.randn(1, 6, generator=generator)
+    report = analyze(lora(b, a))
+    (found,) = report.layers
+    assert (found.status, found.kind, found.shape) == ("skipped", "lora", (30, 6))
+    assert found.reason == "a product of rank 1: all its rows are parallel by construction"
+    assert report.totals.parameters == 36
+    (rows,) = analyze({"w": b @ a}).layers
+    assert rows.verdict == "collapsed pair"
+
+
+@pytest.mark.parametrize("rank", [1, 4, 8])
+def test_an_adapter_that_was_not_trained_is_no_failure(rank):
+    """Its second factor is zero, as PEFT makes it; zero rows of a layer remain a failure."""
+    report = analyze(lora(torch.zeros(30, rank), torch.ones(rank, 6)))
+    (found,) = report.layers
+    assert (found.status, report.totals.failed) == ("skipped", 0)
+    assert "the adapter is not trained yet" in found.reason
+    assert analyze({"w": torch.zeros(30, 6)}).layers[0].status == "failed"
+
+
+def test_products_of_random_factors_are_read_against_products():
+    """Their rows gather about the long axes of the factor A, and were called clustered."""
+    generator = torch.Generator().manual_seed(0)
+    state = lora(*(torch.randn(*s, generator=generator) for s in ((200, 12), (12, 48))))
+    (plain,) = analyze(state).layers
+    (drawn,) = analyze(state, baseline="init").layers
+    assert (plain.verdict, drawn.verdict) == ("clustered", "uniform")
+    assert any("12 / 48" in note and '"init"' in note for note in plain.notes)
+    assert any("products of Gaussian factors" in note for note in drawn.notes)
+    assert plain.excess["half:2"] > 1.5
+    assert drawn.excess["half:2"] == pytest.approx(1, abs=0.5)
+
+
+def test_rows_of_a_product_that_gather_are_clustered_against_products_too():
+    generator = torch.Generator().manual_seed(0)
+    b, a = (torch.randn(*s, generator=generator) for s in ((200, 12), (12, 48)))
+    (found,) = analyze(lora(b * torch.linspace(0.2, 1.5, 12), a), baseline="init").layers
+    assert found.verdict == "clustered"

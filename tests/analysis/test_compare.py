@@ -45,6 +45,36 @@ def test_layers_of_a_wrapped_model_are_those_of_the_model(wrapper, swapped):
     assert compare_reports(wrapped, wrapped).changes[0].name == f"{wrapper}a"
 
 
+PLAIN = ["enc.q.weight", "enc.q.bias", "module.weight"]
+WRAPPED = {
+    "peft": ["enc.q.base_layer.weight", "enc.q.base_layer.bias", "module.weight"],
+    "peft model": [
+        "base_model.model.enc.q.base_layer.weight",
+        "base_model.model.enc.q.base_layer.bias",
+        "base_model.model.module.weight",
+    ],
+    "peft in DDP": [f"module.base_model.model.{name}" for name in PLAIN],
+    "fsdp": ["_fsdp_wrapped_module.enc._fsdp_wrapped_module.q.weight", *PLAIN[1:]],
+    "checkpointing": ["enc._checkpoint_wrapped_module.q.weight", *PLAIN[1:]],
+    "compiled part": ["enc._orig_mod.q.weight", *PLAIN[1:]],
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPED)
+def test_layers_are_matched_whatever_was_put_into_their_names(wrapper):
+    """The weights that adapters of PEFT are put on were listed as of one side only."""
+    plain = sample_reports.model(tuple(map(sample_reports.layer, PLAIN)))
+    adapter = "base_model.model.enc.q.lora.default" if wrapper == "peft model" else ""
+    names = [*WRAPPED[wrapper], *([adapter] if adapter else [])]
+    wrapped = sample_reports.model(tuple(map(sample_reports.layer, names)))
+    expected = [(name, "both") for name in PLAIN]
+    there = [("enc.q.lora.default", "after")] if adapter else []
+    found = compare_reports(plain, wrapped).changes
+    assert [(c.name, c.side) for c in found] == [*expected, *there]
+    found = compare_reports(wrapped, wrapped).changes
+    assert [(c.name, c.side) for c in found] == [(name, "both") for name in names]
+
+
 def test_directions_follow_the_verdicts(comparison):
     assert change(comparison, "encoder.0.weight").direction == "better"
     assert change(comparison, "encoder.1.weight").direction == "worse"

@@ -400,3 +400,17 @@ def test_ranks_see_the_pairs_of_a_layer_with_dead_rows(tmp_path):
     alone = measure_layer(view, options)
     assert shared.energy == alone.energy
     assert shared.p == alone.p
+
+
+@pytest.mark.parametrize("d", [2, 3, 16, 64])
+def test_rows_of_few_dimensions_are_sampled_for_what_their_pairs_cost(d):
+    """Their products alone are soon made: 120 seconds let a million points of R^2 take hours."""
+    work = Options(max_seconds=120).most_rows(d) ** 2 * (d + 130)
+    assert work <= 120 * 2e10
+    assert Options(max_seconds=120).most_rows(384) > 60_000
+
+
+def test_draws_of_few_dimensions_are_counted_for_what_their_pairs_cost():
+    points = torch.from_numpy(sphuni.random_points(3000, 2, rng=0))
+    (found,) = sphuni.analysis.analyze(points, baseline="init", max_seconds=5.0).layers
+    assert any("too large to draw" in note for note in found.notes)

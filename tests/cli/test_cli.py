@@ -140,6 +140,54 @@ def test_no_file_is_written_over_another(good, options, names, tmp_path, monkeyp
     assert Path("model.json").read_bytes() == before
 
 
+def sharded(folder: Path) -> Path:
+    """A hub's cache of one model in two shards, whose files are links to blobs."""
+    snapshot = folder / "models--a--b" / "snapshots" / "c"
+    blobs = folder / "models--a--b" / "blobs"
+    for made in (snapshot, blobs):
+        made.mkdir(parents=True)
+    names = ["m-1.safetensors", "m-2.safetensors"]
+    table = {f"{name}.weight": name for name in names}
+    for key, name in table.items():
+        save_file({key: np.random.default_rng(0).standard_normal((8, 4))}, blobs / name[:3])
+        (snapshot / name).symlink_to(f"../../blobs/{name[:3]}")
+    index = snapshot / "m.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": table}))
+    return snapshot
+
+
+@pytest.mark.parametrize("given", ["repository", "snapshot", "index"])
+@pytest.mark.parametrize("target", ["shard", "index", "blob", "soft link", "hard link", "old.bin"])
+def test_no_file_that_a_folder_or_an_index_leads_to_is_written_over(
+    given, target, tmp_path, capsys
+):
+    snapshot = sharded(tmp_path)
+    blob = snapshot.parents[1] / "blobs" / "m-1"
+    index = snapshot / "m.safetensors.index.json"
+    (tmp_path / "soft.json").symlink_to(snapshot / "m-1.safetensors")
+    (tmp_path / "hard.json").hardlink_to(blob)
+    (snapshot / "old.bin").write_bytes(b"other weights")
+    path = {
+        "shard": snapshot / "m-2.safetensors", "index": index, "blob": blob,
+        "soft link": tmp_path / "soft.json", "hard link": tmp_path / "hard.json",
+        "old.bin": snapshot / "old.bin",
+    }[target]  # fmt: skip
+    before = path.read_bytes()
+    model = {"repository": snapshot.parents[1], "snapshot": snapshot, "index": index}[given]
+    for command in (["analyze", str(model)], ["compare", str(model), str(model)]):
+        assert main([*command, "--json", str(path)]) == 2
+        assert "--json and the input name the same file" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_reports_may_be_written_again_into_the_folder_of_the_model(tmp_path, capsys):
+    snapshot = sharded(tmp_path)
+    for _ in range(2):
+        files = [f"--{kind}={snapshot / f'report.{kind}'}" for kind in ("json", "html", "csv")]
+        assert main(["analyze", str(snapshot), *files]) == 0
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     "command",
     [

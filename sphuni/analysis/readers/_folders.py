@@ -10,7 +10,7 @@ from typing import Any
 from sphuni._errors import RefusedFileError, UnreadableFileError
 from sphuni.analysis.readers._model import ReadLimits, shown
 
-__all__ = ["check_regular", "find_weights", "shards"]
+__all__ = ["check_regular", "find_weights", "shards", "weights_beside"]
 
 _PREFERENCE = (
     (".safetensors.index.json",),
@@ -58,12 +58,7 @@ def find_weights(folder: Path) -> Path:
     Hugging Face hub (`models--x--y/snapshots/<revision>`) is followed to its current revision.
     """
     home = _revision(folder)
-    names: list[str] = []
-    with os.scandir(home) as entries:
-        for entry in entries:
-            known = any(entry.name.endswith(suffix) for group in _PREFERENCE for suffix in group)
-            if known and not _BESIDE.fullmatch(entry.name):
-                names.append(entry.name)
+    names = [name for name in _weights_in(home) if not _BESIDE.fullmatch(name)]
     for group in _PREFERENCE:
         fitting = sorted(name for name in names if name.endswith(group))
         if len(fitting) == 1:
@@ -76,6 +71,22 @@ def find_weights(folder: Path) -> Path:
                 "name one"
             )
     raise UnreadableFileError(f"the folder {shown(folder)} holds no file of weights that is known")
+
+
+def weights_beside(source: str | os.PathLike[str]) -> list[Path]:
+    """Return every file of weights in a folder, or beside an index of shards, read or not."""
+    path = Path(source)
+    try:
+        home = _revision(path) if path.is_dir() else path.parent
+        return [home / name for name in _weights_in(home)]
+    except (OSError, UnreadableFileError):
+        return []  # to read it says what is wrong
+
+
+def _weights_in(folder: Path) -> list[str]:
+    suffixes = tuple(suffix for group in _PREFERENCE for suffix in group)
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries if entry.name.endswith(suffixes)]
 
 
 def _revision(folder: Path) -> Path:
