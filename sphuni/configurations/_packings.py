@@ -17,6 +17,7 @@ from sphuni.configurations._packing_energy import minimize_packing_energy
 from sphuni.configurations._slp import ascend
 from sphuni.configurations._tied import dense_fits, dense_seconds, evidence, multipliers
 from sphuni.configurations.certificate import Certificate
+from sphuni.configurations.constructions import construct
 from sphuni.configurations.problems import Array, Problem, Relaxed, regular_set, spacing
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import separation_bound
@@ -114,7 +115,13 @@ class TammesProblem(Problem):
         return Relaxed(rows, scores, np.isfinite(scores))
 
     def closed_form(self) -> Array | None:
-        """Polygons, simplices and lines at right angles are the widest apart."""
+        """Polygons, simplices and lines at right angles are the widest apart.
+
+        Of more than d + 1 points two are no farther apart than a right angle (Rankin 1955), which
+        is that of any 2 d or fewer of a cross-polytope.
+        """
+        if not self.antipodal and self.d + 1 < self.n <= 2 * self.d:
+            return np.asarray(construct(f"cross_{self.d}"))[: self.n]
         return regular_set(self.n, self.d, lines=self.antipodal)
 
     def refine(self, points: Array, end: float = math.inf) -> Array:

@@ -17,7 +17,15 @@ from sphuni.configurations._members import (
     near,
     unturned,
 )
-from sphuni.configurations._tied import dense_fits, dense_seconds, even_out, tied_seconds, tied_step
+from sphuni.configurations._tied import (
+    dense_fits,
+    dense_seconds,
+    even_out,
+    multipliers,
+    settle,
+    tied_seconds,
+    tied_step,
+)
 
 __all__ = ["Ascent", "ascend"]
 
@@ -29,7 +37,10 @@ _DUAL = 1e-9
 _NEAR = 1e-4
 _AT_BOUND = 0.99
 _LEAST_SECONDS = 1.0
-_TIED = 1e-9
+_TIED, _SETTLED = 1e-9, 1e-8
+_STATIONARY = 1e-9
+_SETTLING = 3
+"""How many steps settling takes, as a rule."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +108,7 @@ def ascend(
     """
     members = near(family, points, radius)
     least = float(members.values.min())
-    used = 0
+    used, rigid = 0, True
     while used < iterations and not late(deadline):
         used += 1
         move, promised, weights = _linear_step(members, least, radius, deadline)
@@ -108,7 +119,7 @@ def ascend(
         with keeping(points):
             trials = [attempt(family, points, first, margin)]
         held = np.unique(members.jacobian[weights > 0].indices)
-        rigid = np.count_nonzero(weights) + _turns(points) > len(held)
+        rigid = bool(np.count_nonzero(weights) + _turns(points) > len(held))
         close = promised < _NEAR * max(1.0, abs(least))
         if close and not rigid and dense_fits(*points.shape):
             if not room_for(tied_seconds(points), deadline):
@@ -132,6 +143,11 @@ def ascend(
     if not late(deadline) and dense_fits(*points.shape, count=int(tied.sum())):
         if not room_for(dense_seconds(tied, points), deadline):
             raise OutOfTimeError(points)
+        if not rigid and multipliers(family(points, _TIED))[1] > _STATIONARY:
+            if not room_for(_SETTLING * tied_seconds(points), deadline):
+                raise OutOfTimeError(points)
+            with keeping(points):
+                points, least = settle(family, points, least, _SETTLED)
         with keeping(points):
             points, least = even_out(family, points, least)
     return Ascent(points, least, used)

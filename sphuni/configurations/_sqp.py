@@ -19,7 +19,7 @@ from sphuni.configurations._members import (
 )
 from sphuni.configurations._quadratic import best_rise
 from sphuni.configurations._slp import Ascent
-from sphuni.configurations._tied import dense_seconds, even_out, multipliers, tied_step
+from sphuni.configurations._tied import dense_seconds, even_out, multipliers, settle, tied_step
 
 __all__ = ["climb"]
 
@@ -32,7 +32,6 @@ _LEAST_WEIGHT = 1e-5
 _TINY_WEIGHT = 1e-6
 _FLATTEST = 1e-5
 _TIED = (1e-8, 1e-10)
-_NEAR = 1e-4
 _SECONDS = 1e-8
 """Roughly those of a programme, by functions and squared coordinates."""
 
@@ -126,24 +125,10 @@ def climb(
             radius = min(2 * radius, _LARGEST_RADIUS)
     for width in _TIED:
         with keeping(points):
-            points, least = _settle(family, points, least, width * max(1.0, abs(least)))
+            points, least = settle(family, points, least, width * max(1.0, abs(least)))
     with keeping(points):
         points, least = even_out(family, points, least)
     return Ascent(points, least, used)
-
-
-def _settle(family: Family, points: Array, least: float, width: float) -> tuple[Array, float]:
-    """Newton's method for the tied members while their gradients cancel better and better."""
-    members = family(points, width)
-    weights, residual = multipliers(members)
-    for _ in range(6):
-        step = tied_step(points, members, weights, _NEAR)
-        value, trial, members = attempt(family, points, step, width)
-        weights, remaining = multipliers(members)
-        if remaining >= residual or value < least - _ROUNDING * max(1.0, abs(least)):
-            break
-        points, least, residual = trial, value, remaining
-    return points, least
 
 
 def _first_weights(members: Members) -> Array:

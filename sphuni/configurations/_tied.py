@@ -12,11 +12,13 @@ from sphuni.configurations._members import Array, Family, Members, attempt, rota
 
 __all__ = [
     *("SecondOrder", "dense_fits", "dense_seconds", "even_out", "evidence", "multipliers"),
-    *("second_order", "tied_seconds", "tied_step"),
+    *("second_order", "settle", "tied_seconds", "tied_step"),
 ]
 
 _RIDGE = 1e-3
 _CARRYING = 1e-4
+_NEAR = 1e-4
+_ROUNDING = 4e-15
 _LOSS = 1e-11
 """Ratio of smallest to largest eigenvalue from which on normal equations keep enough digits."""
 _FLAT = 1e-8
@@ -129,6 +131,26 @@ def second_order(points: Array, members: Members, weights: Array) -> SecondOrder
     curve = np.linalg.eigvalsh(-kernel.T @ hessian @ kernel)
     flat = np.abs(curve) <= _FLAT * max(np.abs(hessian).max(), 1e-300)
     return SecondOrder(kernel.shape[1], float(curve[0]), int(flat.sum()))
+
+
+def settle(family: Family, points: Array, least: float, width: float) -> tuple[Array, float]:
+    """Newton's method for the tied members while their gradients cancel better and better.
+
+    A step unties the members to second order, and may lose value by it; the next ties them again.
+    So every step is taken, and those are kept that have not lost any.
+    """
+    members = family(points, width)
+    weights, residual = multipliers(members)
+    trial = points
+    for _ in range(6):
+        step = tied_step(trial, members, weights, _NEAR)
+        value, trial, members = attempt(family, trial, step, width)
+        weights, remaining = multipliers(members)
+        if remaining >= residual:
+            break
+        if value >= least - _ROUNDING * max(1.0, abs(least)):
+            points, least, residual = trial, value, remaining
+    return points, least
 
 
 def even_out(family: Family, points: Array, least: float) -> tuple[Array, float]:

@@ -22,7 +22,15 @@ from sphuni.configurations._slp import ascend
 from sphuni.configurations._sqp import climb
 from sphuni.configurations._tied import evidence
 from sphuni.configurations.certificate import Certificate, attained
-from sphuni.configurations.problems import Array, Problem, Relaxed, as_tensor, regular_set, spacing
+from sphuni.configurations.problems import (
+    Array,
+    Problem,
+    Relaxed,
+    as_tensor,
+    exact_start,
+    regular_set,
+    spacing,
+)
 from sphuni.configurations.symmetry import symmetry_order
 from sphuni.geometry import (
     BoundResult,
@@ -130,7 +138,10 @@ class WorstPlaceProblem(Problem):
         return f"the hull has about {float(f'{count:.2g}'):,.0f} facets"
 
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
-        """Minimise an energy roughly, shake, and note how good the worst place is."""
+        """Minimise an energy roughly, shake, and note how good the worst place is.
+
+        An exact code is looked at first, as it is: descent and shaking may only spoil it.
+        """
         kernel = self.start_kernel.antipodal() if self.antipodal else self.start_kernel
         found = minimize_energy(
             kernel,
@@ -147,8 +158,14 @@ class WorstPlaceProblem(Problem):
             size = _NOISE * rng.uniform() * spacing(self.n, self.d) / self.d**0.5
             moved = rows[k] + size * rng.standard_normal(rows[k].shape)
             rows[k] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+        rows = np.concatenate([self._codes(starts), rows])
         scores, whole = self._scores(rows, end)
         return Relaxed(rows, scores, np.isfinite(scores), whole)
+
+    def _codes(self, starts: Array) -> Array:
+        """Those of the starts (b, n, d) that are an exact code."""
+        code = exact_start(self.n, self.d, "lines" if self.antipodal else "points")
+        return starts[[code is not None and np.allclose(one, code) for one in starts]]
 
     def _scores(self, rows: Array, end: float) -> tuple[Array, bool]:
         """How bad the worst place of each set is; False if the clock lets not all be looked at.

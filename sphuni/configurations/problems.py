@@ -22,6 +22,7 @@ __all__ = [
     "Problem",
     "Relaxed",
     "as_tensor",
+    "exact_start",
     "find_record",
     "random_starts",
     "regular_set",
@@ -229,7 +230,7 @@ def random_starts(
     for k, stream in enumerate(streams):
         rng = numpy_generator(stream)
         rows[k] = rng.standard_normal((n, d))
-        known = _exact(n, d, exact) if exact is not None and first + k == 0 else None
+        known = exact_start(n, d, exact) if exact is not None and first + k == 0 else None
         if known is not None:
             rows[k] = known
         elif first + k == 1 and d == 3:
@@ -242,7 +243,7 @@ def random_starts(
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def _exact(n: int, d: int, kind: Literal["points", "lines"]) -> Array | None:
+def exact_start(n: int, d: int, kind: Literal["points", "lines"]) -> Array | None:
     """Points of an exact code, or the lines of one, if there is one of that size.
 
     An antipodal code of 2n points gives one end of each of its lines; a code of n points no two of

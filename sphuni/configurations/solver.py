@@ -191,7 +191,7 @@ def optimize(
     of thousands of points, d = 3 or 4, the sums are over neighbours, and go on to steep ones.
     ``"covering"`` and ``"polarization"``: rough minima of an energy, shaken, then linear
     programmes on the hull's facets, or quadratic ones on the local minima of the potential, for
-    the best six or three.
+    the best six or three; an exact code is among them as it is, too.
     Start 0 is an exact code of that size where one is known (of lines, those of an antipodal code
     of twice the size or of a code without opposite points), start 1 a jittered spiral (d = 3),
     starts 2 and 3 come from the atlas's optima of one point more, without its hottest point, and
@@ -307,7 +307,7 @@ def _advice(
     stationary = certificate.residual <= (1e-9 if smooth else 1e-6) * scale
     if status in ("time limit", "interrupted") and not stationary:
         return "cut short before the best was polished: give it more time"
-    if _can_be_left(certificate, scale):
+    if (smooth or stationary) and _can_be_left(certificate, scale):
         return "the Hessian has a negative eigenvalue: a saddle; use another seed"
     if not stationary:
         return "not stationary to full precision: the optimum is not smooth there, or n is large"
@@ -326,7 +326,8 @@ def _advice(
 def _can_be_left(certificate: Certificate, scale: float) -> bool:
     """Whether the curvature shows a better place near by.
 
-    Where strict complementarity fails, members without weight may forbid the move.
+    That of a Lagrangian does so at stationary points only, and where strict complementarity fails,
+    members without weight may forbid the move.
     """
     least, weights = certificate.smallest_eigenvalue, certificate.multipliers
     strict = weights is None or bool((weights > 0).all())

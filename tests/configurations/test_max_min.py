@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -25,6 +26,7 @@ from sphuni.configurations._dense import least_squares, singular_values
 from sphuni.configurations._holes import holes
 from sphuni.configurations._members import rotations, step_along, tangents, unturned
 from sphuni.configurations._neighbour_energy import NeighbourEnergy
+from sphuni.configurations._neighbours import _stored
 from sphuni.configurations._packing_energy import packing_energy
 from sphuni.configurations._poles import _descend, lowest_poles, pole_values
 from sphuni.configurations._quadratic import best_rise
@@ -34,6 +36,9 @@ from sphuni.configurations._sparse import add_blocks
 from sphuni.configurations._sqp import climb
 from sphuni.configurations._tied import multipliers
 from sphuni.configurations._wells import native_wells
+from sphuni.configurations.certificate import Certificate
+from sphuni.configurations.problems import random_starts
+from sphuni.configurations.solver import _advice
 from sphuni.geometry._hull import can_be_listed, deepest_facet, facets, typical_facets
 from sphuni.kernels import Gaussian, Riesz
 
@@ -612,3 +617,84 @@ def test_a_start_that_is_a_code_is_not_given_away():
     found = task.relax(starts, [0, 1], "blockwise", math.inf)
     assert task.value(found.points[0]) == pytest.approx(math.pi / 3, abs=1e-15)
     assert found.scores[0] == pytest.approx(-0.5, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("problem", "s", "n", "d", "antipodal"),
+    [
+        ("covering", None, 24, 4, False),
+        ("covering", None, 6, 3, True),
+        ("polarization", 2.0, 24, 4, False),
+        ("polarization", 50.0, 12, 3, False),
+    ],
+)
+def test_an_exact_code_is_looked_at_before_it_is_shaken(problem, s, n, d, antipodal):
+    task = resolve(problem, n, d, s, metric="chordal", kernel=None, antipodal=antipodal)
+    starts = random_starts(n, d, 0, [0, 1], exact="lines" if antipodal else "points")
+    found = task.relax(starts, [0, 1], "blockwise", math.inf)
+    assert len(found.points) == 3
+    assert np.array_equal(found.points[0], starts[0])
+    assert found.scores.argmin() == 0
+
+
+def test_a_covering_by_the_600_cell_is_not_given_away():
+    result = optimize("covering", n=120, d=4, time_limit=1e-3)
+    hole = math.acos((3 + math.sqrt(5)) / math.sqrt(32))
+    assert result.value <= hole + 1e-12
+
+
+@pytest.mark.parametrize(("n", "d"), [(5, 3), (6, 3), (27, 25), (14, 7)])
+def test_few_more_points_than_a_simplex_are_at_right_angles(n, d):
+    """Rankin: no n > d + 1 points are farther apart, and 2 d are not needed."""
+    result = optimize("tammes", n=n, d=d)
+    assert result.status == "closed form"
+    assert result.points.shape == (n, d)
+    assert result.value == pytest.approx(math.pi / 2, abs=1e-15)
+    assert result.certificate.bound_attained
+    assert result.certificate.residual < 1e-12
+
+
+def test_a_lagrangian_away_from_stationary_points_tells_of_no_saddle():
+    task = resolve("polarization", 10, 3, -1.5, metric="chordal", kernel=None, antipodal=False)
+    evidence = Certificate(
+        kind="max-min",
+        residual=1.6,
+        smallest_eigenvalue=-1.6,
+        multipliers=np.ones(1),
+        bound=math.nan,
+        bound_method="none",
+        bound_attained=None,
+    )
+    assert "not stationary" in _advice(task, "finished", None, -16.3, evidence, 1)
+    stationary = dataclasses.replace(evidence, residual=1e-12)
+    assert "saddle" in _advice(task, "finished", None, -16.3, stationary, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem", "s", "n", "d"),
+    [
+        ("polarization_d4_s1_n12", "polarization", 1.0, 12, 4),
+        ("polarization_d3_s2_n43", "polarization", 2.0, 43, 3),
+        ("covering_d3_n49", "covering", None, 49, 3),
+    ],
+)
+def test_polishing_does_not_stop_where_a_newton_step_unties_the_members(name, problem, s, n, d):
+    """Along the tie the value changes to second order only, by less than the step unties."""
+    task = resolve(problem, n, d, s, metric="chordal", kernel=None, antipodal=False)
+    optimum, family = _stored(name), task.family()
+    members = family(optimum, 1e-7)
+    weights, _ = multipliers(members)
+    carrying = weights > 0
+    gradients, values = members.jacobian[carrying].toarray(), members.values[carrying]
+    _, along = _tied._split(optimum, gradients, values)
+    curve, axes = np.linalg.eigh(along.T @ members.curvature(weights) @ along)
+    move = along @ axes[:, np.abs(curve).argmax()]
+    points = step_along(optimum, (1e-6 * move / np.abs(move).max()).reshape(n, d - 1))
+    for _ in range(3):
+        members = family(points, 1e-7)
+        level, _ = _tied._split(points, members.jacobian.toarray(), members.values)
+        points = step_along(points, level.reshape(n, d - 1))
+    assert multipliers(family(points, 1e-9))[1] > 1e-8
+    polished = task.refine(points)
+    assert multipliers(family(polished, 1e-9))[1] < 1e-12
+    assert family(polished, 0.0).values.min() >= family(points, 0.0).values.min()
