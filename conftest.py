@@ -13,7 +13,7 @@ _TRACED = (
     "sphuni.nn._tempered",
     "sphuni.pairwise._inductor",
     "sphuni.pairwise._triton_kernels",
-    "sphuni.pairwise._vector",
+    "sphuni.pairwise.loops._vector",
     "sphuni.stats._angular",
     "sphuni.stats._kernels",
     "sphuni.stats._projected_kernels",

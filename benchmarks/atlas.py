@@ -23,7 +23,7 @@ import numpy as np
 import sphuni
 from sphuni._files import write_bytes, write_text
 from sphuni.configurations import OptimizeResult, optimize
-from sphuni.configurations.problems import find_record
+from sphuni.configurations.problems._base import find_record
 from sphuni.kernels import Gaussian
 
 __all__ = ["PIECES", "Piece", "main"]

@@ -21,9 +21,9 @@ from threadpoolctl import threadpool_limits
 from benchmarks.measure import isolated
 from sphuni import random_points
 from sphuni._rng import seeds
-from sphuni.configurations._objectives import minimize_energy
-from sphuni.configurations._packings import TammesProblem
-from sphuni.configurations.problems import random_starts, spacing
+from sphuni.configurations.descent._objectives import minimize_energy
+from sphuni.configurations.problems._packings import TammesProblem
+from sphuni.configurations.starts._random import random_starts, spacing
 from sphuni.kernels import Riesz
 
 __all__ = ["run"]

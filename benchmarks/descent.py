@@ -17,8 +17,8 @@ import torch
 from benchmarks.configurations import difference_form, gram_form
 from benchmarks.measure import isolated
 from sphuni import random_points
-from sphuni.configurations._objectives import minimize_energy
-from sphuni.configurations.problems import spacing
+from sphuni.configurations.descent._objectives import minimize_energy
+from sphuni.configurations.starts._random import spacing
 from sphuni.kernels import Riesz
 
 __all__ = ["run"]

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from benchmarks.atlas import FOLDER, read_rows
-from sphuni.configurations._holes import holes
-from sphuni.configurations._poles import lowest_poles
+from sphuni.configurations.maxmin._holes import holes
+from sphuni.configurations.maxmin._poles import lowest_poles
 from sphuni.kernels import Riesz
 
 __all__ = [

@@ -16,15 +16,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import sphuni as su
 from sphuni.nn.hook import regularizer
-from sphuni.pairwise import (
-    _products,
-    _schedule,
-    nearest,
-    pair_reduce,
-    sum_and_gradient,
-    sum_and_gradient_if_apart,
-)
-from sphuni.pairwise._schedule import block_size, run_tiles
+from sphuni.pairwise import nearest, pair_reduce, sum_and_gradient, sum_and_gradient_if_apart
+from sphuni.pairwise.tiles import _products, _schedule
+from sphuni.pairwise.tiles._schedule import block_size, run_tiles
 
 
 def points():

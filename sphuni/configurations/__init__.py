@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from sphuni.configurations.constructions import (
+from sphuni.configurations.codes.constructions import (
     Construction,
     available_constructions,
     construct,

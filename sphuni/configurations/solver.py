@@ -18,14 +18,14 @@ from sphuni._result import Result
 from sphuni._rng import numpy_generator
 from sphuni._typing import Metric, Seed
 from sphuni._workers import check_workers
-from sphuni.configurations._checkpoint import State
 from sphuni.configurations._clock import GRACE
-from sphuni.configurations._objectives import choose_engine
-from sphuni.configurations._resolve import resolve
-from sphuni.configurations._search import Progress, Search, Status, count_hits, gap_to
 from sphuni.configurations.certificate import Certificate, trivial
-from sphuni.configurations.problems import Problem
+from sphuni.configurations.descent._objectives import choose_engine
+from sphuni.configurations.problems._base import Problem
+from sphuni.configurations.problems._resolve import resolve
 from sphuni.configurations.records import Record
+from sphuni.configurations.search._checkpoint import State
+from sphuni.configurations.search._search import Progress, Search, Status, count_hits, gap_to
 from sphuni.kernels import Kernel
 from sphuni.pairwise import Engine
 

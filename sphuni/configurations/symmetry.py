@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sphuni._result import Result
 from sphuni._rows import numpy_directions
-from sphuni.configurations._orbits import axis_of
+from sphuni.configurations.starts._orbits import axis_of
 
 __all__ = ["PointGroup", "point_group", "symmetry_order"]
 

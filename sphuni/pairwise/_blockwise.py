@@ -23,7 +23,6 @@ from sphuni._threads import beside_others
 from sphuni._transforms import is_many
 from sphuni._typing import Weights
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _potentials, _tiles
 from sphuni.pairwise._autograd import (
     Second,
     connect,
@@ -34,8 +33,10 @@ from sphuni.pairwise._autograd import (
     refuse_forward_mode,
     wants_gradient,
 )
-from sphuni.pairwise._schedule import Task, run_tiles
-from sphuni.pairwise._sums import sums_and_gradients
+from sphuni.pairwise.loops import _potentials
+from sphuni.pairwise.tiles import _tiles
+from sphuni.pairwise.tiles._schedule import Task, run_tiles
+from sphuni.pairwise.tiles._sums import sums_and_gradients
 
 __all__ = ["rows", "second_derivatives", "supports", "total"]
 

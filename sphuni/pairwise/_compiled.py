@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise, _inductor, _native, _tiles
+from sphuni.pairwise import _blockwise, _inductor
 from sphuni.pairwise._autograd import connect, mended, wants_gradient
+from sphuni.pairwise.loops import _native
+from sphuni.pairwise.tiles import _tiles
 
 __all__ = ["LARGEST_D", "reason_against", "supports", "total"]
 

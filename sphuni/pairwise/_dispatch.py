@@ -23,10 +23,10 @@ from sphuni.pairwise import (
     _moments,
     _reference,
     _ring,
-    _tiles,
     _triton,
 )
-from sphuni.pairwise._sums import End, sums_and_gradients, sums_and_gradients_if_apart
+from sphuni.pairwise.tiles import _tiles
+from sphuni.pairwise.tiles._sums import End, sums_and_gradients, sums_and_gradients_if_apart
 
 __all__ = [
     "Decision",

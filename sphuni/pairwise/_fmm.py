@@ -15,9 +15,10 @@ from torch import Tensor
 from sphuni._budget import describe_bytes, memory_budget
 from sphuni._typing import Points
 from sphuni.kernels import Kernel, Riesz
-from sphuni.pairwise import _blockwise, _tiles
+from sphuni.pairwise import _blockwise
 from sphuni.pairwise._autograd import connect
-from sphuni.pairwise._nearest import nearest
+from sphuni.pairwise.neighbours._nearest import nearest
+from sphuni.pairwise.tiles import _tiles
 
 __all__ = ["repays", "supports", "total"]
 

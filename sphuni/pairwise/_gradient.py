@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _compiled, _inductor, _loops, _native
+from sphuni.pairwise import _compiled, _inductor
+from sphuni.pairwise.loops import _native, _texts
 
 __all__ = ["compiled_kind", "compiled_planes", "native_pairs", "native_sets"]
 
@@ -27,7 +28,7 @@ def native_pairs(kernel: Kernel, d: int) -> Callable[..., None]:
     gradients (b, d, n), radial part included, to ``sums[b, 0]`` the kernel over i < j at distinct
     points, and to ``coincident[b, 0]`` the number of pairs at distance zero of singular kernels.
     """
-    return _native.compile_for(_loops.tile, kernel, d, np.dtype(np.float64), True)
+    return _native.compile_for(_texts.tile, kernel, d, np.dtype(np.float64), True)
 
 
 def native_sets(kernel: Kernel, d: int, width: int) -> Callable[..., None]:
@@ -36,7 +37,7 @@ def native_sets(kernel: Kernel, d: int, width: int) -> Callable[..., None]:
     ``sets(x, out)`` with rows x (n, d width) adds to out (n, (d + 1) width) the gradients, radial
     part included, and last, in n parts, the sums. Sets with coincident points come out not finite.
     """
-    return _native.compile_for(_loops.lanes, kernel, d, np.dtype(np.float64), width, True)
+    return _native.compile_for(_texts.lanes, kernel, d, np.dtype(np.float64), width, True)
 
 
 def compiled_planes(kernel: Kernel, d: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:

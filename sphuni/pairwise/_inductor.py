@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sphuni._errors import EngineError
 from sphuni.kernels import Kernel
-from sphuni.pairwise._tiles import met
+from sphuni.pairwise.tiles._tiles import met
 
 __all__ = ["compiled_body", "compiler_missing", "sums_and_gradients"]
 

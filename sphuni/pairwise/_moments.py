@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sphuni.kernels import Antipodal, GegenbauerSeries, Kernel, Riesz
 from sphuni.pairwise._autograd import connect, wants_gradient
-from sphuni.pairwise._tiles import degree_zero, tangent
+from sphuni.pairwise.tiles._tiles import degree_zero, tangent
 
 __all__ = ["repays", "supports", "total"]
 

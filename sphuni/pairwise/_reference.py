@@ -11,7 +11,7 @@ from torch import Tensor
 from sphuni._budget import require
 from sphuni._typing import Weights
 from sphuni.kernels import Kernel
-from sphuni.pairwise._tiles import degree_zero, met
+from sphuni.pairwise.tiles._tiles import degree_zero, met
 
 __all__ = ["rows", "supports", "total"]
 

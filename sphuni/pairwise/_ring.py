@@ -23,8 +23,10 @@ from torch import Tensor
 
 from sphuni._errors import WorkerError, first_sentence
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _native, _shards, _tiles
+from sphuni.pairwise import _shards
 from sphuni.pairwise._autograd import connect, first_only, lost, narrowed, wants_gradient
+from sphuni.pairwise.loops import _native
+from sphuni.pairwise.tiles import _tiles
 
 __all__ = ["agree_on_rows", "is_sharded", "local_rows", "replicated", "supports", "total"]
 

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _compiled, _native, _tiles
-from sphuni.pairwise._schedule import Task, block_size, run_tiles
-from sphuni.pairwise._sums import sums_and_gradients
+from sphuni.pairwise import _compiled
+from sphuni.pairwise.loops import _native
+from sphuni.pairwise.tiles import _tiles
+from sphuni.pairwise.tiles._schedule import Task, block_size, run_tiles
+from sphuni.pairwise.tiles._sums import sums_and_gradients
 
 __all__ = ["between", "has_native_loops", "within"]
 

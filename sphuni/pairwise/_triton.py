@@ -16,11 +16,12 @@ from torch import Tensor
 
 from sphuni._errors import EngineError
 from sphuni.kernels import Kernel
-from sphuni.pairwise import _blockwise, _tiles
+from sphuni.pairwise import _blockwise
 from sphuni.pairwise._autograd import mended, wants_gradient
-from sphuni.pairwise._scalar import can_spell, patience
-from sphuni.pairwise._sums import sums_and_gradients
-from sphuni.pairwise._tiles import DIRECT_DIMENSION
+from sphuni.pairwise.loops._scalar import can_spell, patience
+from sphuni.pairwise.tiles import _tiles
+from sphuni.pairwise.tiles._sums import sums_and_gradients
+from sphuni.pairwise.tiles._tiles import DIRECT_DIMENSION
 
 __all__ = ["repays", "supports", "total"]
 

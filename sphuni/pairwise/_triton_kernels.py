@@ -20,7 +20,7 @@ import triton.language as tl
 from triton.errors import TritonError
 
 from sphuni.kernels import Kernel
-from sphuni.pairwise._scalar import spell
+from sphuni.pairwise.loops._scalar import spell
 
 __all__ = ["TritonError", "pair_function", "tiles"]
 

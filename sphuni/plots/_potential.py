@@ -14,7 +14,7 @@ def worst_poles(points: Array, s: float, tolerance: float) -> tuple[Array, float
     """Local minima within a relative tolerance of the least potential, and the least."""
     import torch
 
-    from sphuni.configurations._poles import lowest_poles
+    from sphuni.configurations.maxmin._poles import lowest_poles
     from sphuni.kernels import Riesz
 
     # the least lies between that of points all opposite to the place and that at any places

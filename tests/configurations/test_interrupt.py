@@ -6,8 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from sphuni.configurations import _batch, _search, optimize
+from sphuni.configurations import optimize
 from sphuni.configurations._clock import interrupted, late, minding_ctrl_c
+from sphuni.configurations.search import _batch, _search
 
 pytestmark = pytest.mark.skipif(
     threading.current_thread() is not threading.main_thread()

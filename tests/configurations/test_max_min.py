@@ -10,35 +10,28 @@ from scipy import sparse
 import sphuni
 from sphuni import random_points
 from sphuni._errors import BudgetError
-from sphuni.configurations import (
-    _contacts,
-    _packings,
-    _poles,
-    _tied,
-    _worst_places,
-    construct,
-    fibonacci_sphere,
-    optimize,
-)
+from sphuni.configurations import construct, fibonacci_sphere, optimize
 from sphuni.configurations._clock import OutOfTimeError
-from sphuni.configurations._contacts import contacts, smallest_half_square
 from sphuni.configurations._dense import least_squares, singular_values
-from sphuni.configurations._holes import holes
-from sphuni.configurations._members import rotations, step_along, tangents, unturned
-from sphuni.configurations._neighbour_energy import NeighbourEnergy
-from sphuni.configurations._neighbours import _stored
-from sphuni.configurations._packing_energy import packing_energy
-from sphuni.configurations._poles import _descend, lowest_poles, pole_values
-from sphuni.configurations._quadratic import best_rise
-from sphuni.configurations._resolve import resolve
-from sphuni.configurations._slp import ascend
-from sphuni.configurations._sparse import add_blocks
-from sphuni.configurations._sqp import climb
-from sphuni.configurations._tied import multipliers
-from sphuni.configurations._wells import native_wells
 from sphuni.configurations.certificate import Certificate
-from sphuni.configurations.problems import random_starts
+from sphuni.configurations.descent._neighbour_energy import NeighbourEnergy
+from sphuni.configurations.descent._packing_energy import packing_energy
+from sphuni.configurations.maxmin import _contacts, _poles, _tied
+from sphuni.configurations.maxmin._contacts import contacts, smallest_half_square
+from sphuni.configurations.maxmin._holes import holes
+from sphuni.configurations.maxmin._members import rotations, step_along, tangents, unturned
+from sphuni.configurations.maxmin._poles import _descend, lowest_poles, pole_values
+from sphuni.configurations.maxmin._quadratic import best_rise
+from sphuni.configurations.maxmin._slp import ascend
+from sphuni.configurations.maxmin._sparse import add_blocks
+from sphuni.configurations.maxmin._sqp import climb
+from sphuni.configurations.maxmin._tied import multipliers
+from sphuni.configurations.maxmin._wells import native_wells
+from sphuni.configurations.problems import _packings, _worst_places
+from sphuni.configurations.problems._resolve import resolve
 from sphuni.configurations.solver import _advice
+from sphuni.configurations.starts._neighbours import _stored
+from sphuni.configurations.starts._random import random_starts
 from sphuni.geometry._hull import can_be_listed, deepest_facet, facets, typical_facets
 from sphuni.kernels import Gaussian, Riesz
 

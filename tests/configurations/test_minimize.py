@@ -9,34 +9,32 @@ import torch
 
 from sphuni import normalize, random_points
 from sphuni._rng import seeds
-from sphuni.configurations import (
-    _energies,
-    _objectives,
-    construct,
-    fibonacci_sphere,
-    optimize,
-    polish,
-    symmetry_order,
-)
+from sphuni.configurations import construct, fibonacci_sphere, optimize, symmetry_order
 from sphuni.configurations._clock import OutOfTimeError
-from sphuni.configurations._determinants import MaxdetProblem, _logdet_derivatives, _minus_logdet
-from sphuni.configurations._log_energy import _Power, log_energy, steepness
-from sphuni.configurations._moves import into_a_hole, shake_a_cap, turn_a_cap
-from sphuni.configurations._native import minimize_native
-from sphuni.configurations._neighbours import _stored, stored_neighbours
-from sphuni.configurations._objectives import choose_engine, energy_objective
-from sphuni.configurations._orbits import _group, symmetric_points
-from sphuni.configurations._packing_energy import packing_energy
-from sphuni.configurations._resolve import resolve
-from sphuni.configurations.minimize import minimize
-from sphuni.configurations.polish import (
+from sphuni.configurations.descent import _objectives, polish
+from sphuni.configurations.descent._log_energy import _Power, log_energy, steepness
+from sphuni.configurations.descent._native import minimize_native
+from sphuni.configurations.descent._objectives import choose_engine, energy_objective
+from sphuni.configurations.descent._packing_energy import packing_energy
+from sphuni.configurations.descent.minimize import minimize
+from sphuni.configurations.descent.polish import (
     exact_sum,
     kernel_derivatives,
     newton,
     rotation_modes,
     tangent_basis,
 )
-from sphuni.configurations.problems import random_starts
+from sphuni.configurations.problems import _energies
+from sphuni.configurations.problems._determinants import (
+    MaxdetProblem,
+    _logdet_derivatives,
+    _minus_logdet,
+)
+from sphuni.configurations.problems._resolve import resolve
+from sphuni.configurations.starts._moves import into_a_hole, shake_a_cap, turn_a_cap
+from sphuni.configurations.starts._neighbours import _stored, stored_neighbours
+from sphuni.configurations.starts._orbits import _group, symmetric_points
+from sphuni.configurations.starts._random import random_starts
 from sphuni.geometry import covering_radius
 from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Riesz
 from sphuni.pairwise import pair_reduce
@@ -208,9 +206,9 @@ def test_engine_choice_depends_on_sizes_only(monkeypatch):
 COMPILED = """
 import numpy as np, torch
 from sphuni import normalize, random_points
-from sphuni.configurations._packing_energy import packing_energy
-from sphuni.configurations._objectives import energy_objective
-from sphuni.configurations.minimize import minimize
+from sphuni.configurations.descent._packing_energy import packing_energy
+from sphuni.configurations.descent._objectives import energy_objective
+from sphuni.configurations.descent.minimize import minimize
 from sphuni.kernels import Riesz
 
 for n in (20, 31):
@@ -384,8 +382,8 @@ def test_the_solver_starts_from_stored_neighbours():
 KEPT = """
 import torch
 from sphuni import normalize, random_points
-from sphuni.configurations._native import _loop
-from sphuni.configurations._objectives import minimize_energy
+from sphuni.configurations.descent._native import _loop
+from sphuni.configurations.descent._objectives import minimize_energy
 from sphuni.kernels import Riesz
 
 starts = torch.from_numpy(random_points(9, 3, batch=3, rng=0))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from sphuni.configurations import _opposites, optimize
-from sphuni.configurations._opposites import polish, state_of, ties_of
-from sphuni.configurations.polish import kernel_derivatives, newton
+from sphuni.configurations import optimize
+from sphuni.configurations.descent import _opposites
+from sphuni.configurations.descent._opposites import polish, state_of, ties_of
+from sphuni.configurations.descent.polish import kernel_derivatives, newton
 from sphuni.distributions import random_points
 from sphuni.kernels import Riesz
 

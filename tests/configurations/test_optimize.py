@@ -14,27 +14,19 @@ import torch
 import sphuni
 from sphuni._errors import BudgetError, UnreadableFileError
 from sphuni._rng import seeds
-from sphuni.configurations import (
-    _batch,
-    _checkpoint,
-    _holes,
-    _poles,
-    _search,
-    _tied,
-    _worst_places,
-    construct,
-    optimize,
-    polish,
-    record,
-    symmetry_order,
-)
-from sphuni.configurations._batch import Batch, _distinct, run_batch
-from sphuni.configurations._checkpoint import State
-from sphuni.configurations._determinants import _logdet_derivatives
-from sphuni.configurations._holes import holes
-from sphuni.configurations._members import step_along, tangents
-from sphuni.configurations._resolve import resolve
-from sphuni.configurations.problems import Relaxed, random_starts
+from sphuni.configurations import construct, optimize, record, symmetry_order
+from sphuni.configurations.descent import polish
+from sphuni.configurations.maxmin import _holes, _poles, _tied
+from sphuni.configurations.maxmin._holes import holes
+from sphuni.configurations.maxmin._members import step_along, tangents
+from sphuni.configurations.problems import _worst_places
+from sphuni.configurations.problems._base import Relaxed
+from sphuni.configurations.problems._determinants import _logdet_derivatives
+from sphuni.configurations.problems._resolve import resolve
+from sphuni.configurations.search import _batch, _checkpoint, _search
+from sphuni.configurations.search._batch import Batch, _distinct, run_batch
+from sphuni.configurations.search._checkpoint import State
+from sphuni.configurations.starts._random import random_starts
 from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Laplace, Riesz
 
 
@@ -640,7 +632,8 @@ def test_symmetry_of_other_sets():
 
 CHILD = """
 import sys
-from sphuni.configurations import _search, optimize
+from sphuni.configurations import optimize
+from sphuni.configurations.search import _search
 _search._SAVE_EVERY = 0.0
 optimize("thomson", n=14, restarts=int(sys.argv[2]), checkpoint=sys.argv[1], resume=True)
 """
@@ -826,7 +819,7 @@ def test_what_points_are_wanted_like_is_checked_first():
 @pytest.mark.parametrize("native", [True, False])
 def test_packings_need_no_compiler(native, monkeypatch):
     monkeypatch.setattr(torch, "compile", None)
-    where = "sphuni.configurations._packing_energy."
+    where = "sphuni.configurations.descent._packing_energy."
     monkeypatch.setattr(where + "compiler_missing", lambda: "no g++")
     if not native:
         monkeypatch.setattr(where + "native_jit", lambda: None)
@@ -835,7 +828,7 @@ def test_packings_need_no_compiler(native, monkeypatch):
 
 
 def test_searches_that_overlap_leave_the_threads_as_they_were(set_threads):
-    from sphuni.configurations._batch import _one_thread
+    from sphuni.configurations.search._batch import _one_thread
 
     set_threads(2)
     first, second = _one_thread(), _one_thread()

@@ -20,7 +20,8 @@ from pair_cases import degenerate_set, points
 import sphuni
 from sphuni._errors import SphuniError
 from sphuni.kernels import Gaussian, Riesz
-from sphuni.pairwise import _native, _shards, has_loops, pair_reduce
+from sphuni.pairwise import _shards, has_loops, pair_reduce
+from sphuni.pairwise.loops import _native
 
 RIESZ = Riesz(1.0)
 CASES = {

@@ -6,7 +6,8 @@ import torch
 from scipy.spatial import cKDTree
 
 import sphuni
-from sphuni.pairwise import _bands, nearest
+from sphuni.pairwise import nearest
+from sphuni.pairwise.neighbours import _bands
 
 N = 6_000
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from sphuni.pairwise._best import keep_best
+from sphuni.pairwise.neighbours._best import keep_best
 
 
 def _gather(

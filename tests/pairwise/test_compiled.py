@@ -7,7 +7,8 @@ from pair_cases import BASE, KERNELS, close_set, degenerate_set, points
 import sphuni
 from sphuni._errors import EngineError
 from sphuni.kernels import Gaussian, Riesz
-from sphuni.pairwise import _compiled, _dispatch, _inductor, _native, explain, pair_reduce
+from sphuni.pairwise import _compiled, _dispatch, _inductor, explain, pair_reduce
+from sphuni.pairwise.loops import _native
 
 
 @pytest.fixture(autouse=True)

@@ -9,18 +9,9 @@ from pair_cases import KERNELS, close_set, degenerate_set, points
 import sphuni
 from sphuni._errors import EngineError
 from sphuni.kernels import Gaussian, GegenbauerSeries, Laplace, Poisson, Riesz
-from sphuni.pairwise import (
-    _blockwise,
-    _dispatch,
-    _native,
-    _potentials,
-    _schedule,
-    _sums,
-    _sweep,
-    explain,
-    pair_reduce,
-    sum_and_gradient,
-)
+from sphuni.pairwise import _blockwise, _dispatch, explain, pair_reduce, sum_and_gradient
+from sphuni.pairwise.loops import _native, _potentials
+from sphuni.pairwise.tiles import _schedule, _sums, _sweep
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.label)
 FAST_LOOPS = {0, 3, 9, 14, 21, 22}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sphuni.pairwise._histogram import count_cosines
+from sphuni.pairwise.summaries._histogram import count_cosines
 
 
 @pytest.mark.parametrize("native", [True, False])

@@ -9,7 +9,9 @@ import torch
 import sphuni
 from sphuni._errors import BudgetError
 from sphuni.kernels import Laplace, Riesz
-from sphuni.pairwise import _closest, _tiles, gram_matrix, pair_reduce, smallest_distance
+from sphuni.pairwise import gram_matrix, pair_reduce, smallest_distance
+from sphuni.pairwise.neighbours import _closest
+from sphuni.pairwise.tiles import _tiles
 
 PROGRAM = """
 import pathlib, re, torch, sphuni

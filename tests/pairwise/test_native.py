@@ -10,8 +10,9 @@ from pair_cases import KERNELS, close_set, degenerate_set, points
 
 import sphuni
 from sphuni.kernels import Dirichlet, Gaussian, Riesz
-from sphuni.pairwise import _native, explain, pair_reduce
-from sphuni.pairwise._formula import formula
+from sphuni.pairwise import explain, pair_reduce
+from sphuni.pairwise.loops import _native
+from sphuni.pairwise.loops._formula import formula
 
 SPELLED = [
     Riesz(1.0),

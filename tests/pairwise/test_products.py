@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sphuni.pairwise import _products
+from sphuni.pairwise.tiles import _products
 
 SHAPES = [(3, 4, 5), (200, 130, 90), (256, 300, 33), (300, 256, 700)]
 

@@ -11,7 +11,9 @@ import sys, torch
 from sphuni import random_points
 from sphuni._jit import native_jit
 from sphuni.kernels import Riesz
-from sphuni.pairwise import _scalar, _sweep, pair_reduce
+from sphuni.pairwise import pair_reduce
+from sphuni.pairwise.loops import _scalar
+from sphuni.pairwise.tiles import _sweep
 if native_jit() is None:
     raise SystemExit(77)
 x = torch.from_numpy(random_points(80, 20, rng=0))

@@ -14,7 +14,7 @@ from sphuni._errors import EngineError
 from sphuni.kernels import Gaussian, GegenbauerSeries, Laplace, Riesz
 from sphuni.nn._tempered import tempered_riesz
 from sphuni.pairwise import _dispatch, _reference, _triton, explain, pair_reduce
-from sphuni.pairwise._scalar import can_spell
+from sphuni.pairwise.loops._scalar import can_spell
 from sphuni.stats import build_test
 
 TritonError = pytest.importorskip("triton.errors").TritonError

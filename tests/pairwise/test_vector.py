@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sphuni._jit import native_jit
-from sphuni.pairwise._vector import vector_functions
+from sphuni.pairwise.loops._vector import vector_functions
 
 DTYPES = [np.float32, np.float64]
 

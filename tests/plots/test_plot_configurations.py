@@ -298,7 +298,7 @@ def test_potentials_of_every_exponent_are_drawn(s):
 @pytest.mark.parametrize("s", [-1.0, 0.0, 2.5])
 def test_worst_poles_are_searched_for_once(s, monkeypatch):
     """The search is what takes long; its margin covers the tolerance whatever the least is."""
-    from sphuni.configurations import _poles
+    from sphuni.configurations.maxmin import _poles
 
     asked = []
 
@@ -322,7 +322,7 @@ def test_worst_poles_are_searched_for_once(s, monkeypatch):
 @pytest.mark.parametrize("s", [0.0, 1.0, 3.0])
 def test_worst_poles_are_reached_from_the_lowest_starts(s, monkeypatch):
     """A picture of 20,000 points took minutes, all in descents from places far too high."""
-    from sphuni.configurations import _poles
+    from sphuni.configurations.maxmin import _poles
 
     started = []
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sphuni import random_points, stats
-from sphuni.pairwise import _cells, cell_sums, has_cells, pair_reduce
+from sphuni.pairwise import cell_sums, has_cells, pair_reduce
+from sphuni.pairwise.summaries import _cells
 from sphuni.stats import _tables
 from sphuni.stats._binned import binned_sums
 from sphuni.stats._circle_sums import circle_sums, has_circle_form

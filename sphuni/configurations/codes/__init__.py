@@ -1,0 +1,1 @@
+"""Exact point sets by name."""

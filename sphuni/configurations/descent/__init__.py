@@ -1,0 +1,1 @@
+"""Smooth objectives, their minimisation from many starts, and Newton's method at the end."""

@@ -1,0 +1,1 @@
+"""Raising the least of many functions of the points: families of them, and their solvers."""

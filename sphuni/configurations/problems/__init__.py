@@ -1,0 +1,1 @@
+"""The problems: what is optimised, how one start is solved, what is proved."""

@@ -1,0 +1,1 @@
+"""Batches of starts, run on processes, stopped and taken up again."""

@@ -1,0 +1,1 @@
+"""Where searches start, and how they go on from one optimum to another."""

@@ -1,0 +1,1 @@
+"""What one look at all pairs can tell: counts, neighbours, sums of many kernels at once."""

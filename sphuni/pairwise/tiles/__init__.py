@@ -1,0 +1,1 @@
+"""Tiles of the pair matrix: products, kernels over them, gradients, and who works on which."""
