@@ -229,6 +229,62 @@ def test_a_convolution_that_is_replaced_by_one_of_other_groups_is_refused(layer,
             call()
 
 
+@pytest.mark.parametrize("mode", ["graph", "decoupled"])
+@pytest.mark.parametrize(
+    ("layer", "options", "pruned", "message"),
+    [
+        (
+            lambda: nn.Linear(8, 8),
+            {"heads": 4},
+            lambda: nn.Linear(8, 6),
+            "of 8 rows that were split into heads, which now has 6; make a new",
+        ),
+        (
+            lambda: nn.MultiheadAttention(8, 4),
+            {"heads": 4},
+            lambda: nn.MultiheadAttention(12, 4),
+            "of 24 rows that were split into heads, which now has 36; make a new",
+        ),
+        (lambda: nn.GRU(4, 8), {}, lambda: nn.LSTM(4, 6), "of 3 gates, which now has 4; make"),
+        (lambda: nn.RNN(4, 8), {}, lambda: nn.GRU(4, 8), "of 1 gates, which now has 3; make"),
+    ],
+)
+def test_a_weight_that_no_longer_falls_into_its_parts_is_refused(
+    mode, layer, options, pruned, message
+):
+    model = nn.ModuleDict({"q_proj": layer(), "rest": nn.Linear(8, 5)})
+    reg = snn.regularize(model, "hs-mhe", mode=mode, **options)
+    model["q_proj"] = pruned()
+    with pytest.raises(RuntimeError, match=rf"layer 'q_proj\..*' was found in a weight {message}"):
+        reg() if mode == "graph" else reg.add_gradients()
+
+
+class Experts(nn.Module):
+    def __init__(self, count):
+        super().__init__()
+        self.gate_up_proj = nn.Parameter(torch.randn(count, 12, 4))
+        self.down_proj = nn.Parameter(torch.randn(count, 4, 6))
+
+
+@pytest.mark.parametrize("now", [2, 4])
+def test_a_stack_of_other_experts_is_refused(now):
+    model = nn.ModuleDict({"moe": Experts(3), "rest": nn.Linear(8, 5)})
+    reg = snn.regularize(model, "hs-mhe")
+    model["moe"] = Experts(now)
+    message = rf"'moe\.gate_up_proj\[expert 0\]' was found .* of 3 experts, which now has {now};"
+    with pytest.raises(RuntimeError, match=message):
+        reg()
+
+
+def test_layers_that_grow_are_still_split_into_their_gates():
+    model = nn.Sequential(nn.LSTM(4, 6), nn.Linear(6, 3))
+    reg = snn.regularize(model, "hs-mhe")
+    model[0] = nn.LSTM(4, 8, proj_size=2)
+    rows = [row.n for row in reg.describe().rows if row.name.startswith("0.")]
+    assert rows == [8] * 8
+    assert torch.isfinite(reg())
+
+
 def test_layers_that_are_replaced_later():
     model = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 5), nn.Linear(5, 3))
     reg = snn.regularize(model, "mhe")

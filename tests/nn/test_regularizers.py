@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 import sphuni as su
 import sphuni.nn as snn
@@ -254,6 +255,58 @@ def test_state_of_an_objective_is_taken_up_by_a_new_one(method):
     assert fresh(w).item() == objective(w).item()
     objective.load_state_dict(snn.build(method).state_dict())
     assert objective(w).item() == snn.build(method)(w).item()
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("rp-comhe", {"k": 3}),
+        ("ap-comhe", {"k": 3}),
+        ("srip", {}),
+        ("mhe", {"rows": 4}),
+        ("mhp", {}),
+        ("rp-comhe", {"k": 3, "redraw_every": 0, "objective": "mhc"}),
+    ],
+)
+def test_objectives_that_draw_are_refused_inside_of_checkpoints(method, options, reentrant):
+    weight = weights(6, 9).requires_grad_()
+    objective = snn.build(method, **options)
+    with pytest.raises(RuntimeError, match="the objective was called in a backward pass, as"):
+        checkpoint(objective, weight, use_reentrant=reentrant).backward()
+    checkpoint(objective.eval(), weight, use_reentrant=reentrant).backward()
+    (expected,) = torch.autograd.grad(objective(weight), weight)
+    torch.testing.assert_close(weight.grad, expected)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize(
+    ("method", "options"), [("hs-mhe", {}), ("rp-comhe", {"k": 3, "redraw_every": 0})]
+)
+def test_objectives_that_do_not_draw_may_be_checkpointed(method, options, reentrant):
+    weight = weights(6, 9).requires_grad_()
+    objective = snn.build(method, **options)
+    (expected,) = torch.autograd.grad(objective(weight), weight)
+    checkpoint(objective, weight, use_reentrant=reentrant).backward()
+    torch.testing.assert_close(weight.grad, expected)
+
+
+@pytest.mark.parametrize(("method", "options"), [("rp-comhe", {"k": 3}), ("mhp", {})])
+def test_gradients_may_be_added_inside_of_a_backward_pass(method, options):
+    """As by a hook that steps each parameter as soon as its gradient is there."""
+    models = [torch.nn.Sequential(torch.nn.Linear(9, 6), torch.nn.Linear(6, 4)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    regs = [
+        snn.regularize(one, method, mode="decoupled", project_first=True, **options)
+        for one in models
+    ]
+    last = models[0][0].weight  # the one whose gradient comes last
+    last.register_post_accumulate_grad_hook(lambda _: regs[0].add_gradients())
+    for one in models:
+        one(torch.ones(2, 9)).sum().backward()
+    regs[1].add_gradients()
+    for mine, other in zip(*(one.parameters() for one in models), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad)
 
 
 def test_state_of_another_size_is_refused():

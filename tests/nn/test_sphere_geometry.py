@@ -122,3 +122,20 @@ def test_the_patch_norm_is_a_convolution_with_ones():
     geometry = (layer.stride, layer.padding, layer.dilation)
     found = layer._patch_norms(x, layer.eps, lambda sums: layer._box(sums, geometry))
     torch.testing.assert_close(found, norms, atol=1e-3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "sigmoid"])
+@pytest.mark.parametrize(
+    "options",
+    [{"padding": 1}, {"kernel_size": (3, 2), "stride": 2}, {"groups": 2}, {"dilation": 2}],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_an_export_to_onnx_gives_the_same_answers(kind, options, tmp_path):
+    """Pooling with a divisor of its own would come out as another scale of the cosines."""
+    onnx_reference = pytest.importorskip("onnx.reference")
+    layer = snn.SphereConv2d(4, 6, **{"kernel_size": 3, **options}, kind=kind).eval()
+    x, file = rand(2, 4, 7, 6).float(), tmp_path / "layer.onnx"
+    torch.onnx.export(layer, (x,), file, dynamo=False, input_names=["x"])
+    (found,) = onnx_reference.ReferenceEvaluator(str(file)).run(None, {"x": x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), layer(x).detach(), atol=1e-5, rtol=1e-5)

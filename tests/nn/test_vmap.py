@@ -61,6 +61,57 @@ def test_an_ensemble_of_networks_is_regularised_together():
         torch.testing.assert_close(gradient, expected)
 
 
+class Penalised(torch.nn.Module):
+    """The penalty of a network with whatever parameters `functional_call` gives it."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.penalty = (snn.regularize(model, "hs-mhe", output_layer=None),)
+
+    def forward(self):
+        return self.penalty[0]()
+
+
+def stacked_penalty():
+    torch.manual_seed(0)
+    network = Penalised(torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.Linear(6, 4)).double())
+    shapes = {name: p.shape for name, p in network.named_parameters() if p.ndim > 1}
+    stacked = {name: weights(3, *shape) for name, shape in shapes.items()}
+    return (lambda one: functional_call(network, one, ())), stacked
+
+
+def test_the_penalty_of_a_mapped_network_is_differentiated_outside_of_the_map():
+    penalty, stacked = stacked_penalty()
+    for one in stacked.values():
+        one.requires_grad_()
+    expected = torch.stack([penalty({k: v[i] for k, v in stacked.items()}) for i in range(3)])
+    found = vmap(penalty)(stacked)
+    torch.testing.assert_close(found, expected)
+    leaves = list(stacked.values())
+    gradients = torch.autograd.grad(found.sum(), leaves)
+    torch.testing.assert_close(gradients, torch.autograd.grad(expected.sum(), leaves))
+
+
+def test_a_frozen_layer_of_a_mapped_network_has_no_penalty():
+    penalty, stacked = stacked_penalty()
+    _, trained = stacked
+    stacked[trained].requires_grad_()
+    expected = torch.stack([F.mhe(one, half_space=True) for one in stacked[trained]])
+    torch.testing.assert_close(vmap(penalty)(stacked), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+def test_the_penalty_has_a_derivative_along_a_direction():
+    penalty, stacked = stacked_penalty()
+    here = {name: one[0] for name, one in stacked.items()}
+    along = {name: one[1] for name, one in stacked.items()}
+    value, slope = torch.func.jvp(penalty, (here,), (along,))
+    gradients = grad(penalty)(here)
+    torch.testing.assert_close(slope, sum((gradients[name] * along[name]).sum() for name in here))
+    assert value > 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, F64])
 def test_losses_are_mapped_over_features_classes_and_labels(dtype):
     x, w = weights(3, 6, 4).to(dtype), weights(3, 5, 4, seed=1).to(dtype)

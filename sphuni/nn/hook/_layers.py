@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _ADDED_DIRECTLY = (torch.float32, torch.float64)
+_GATED = ("weight_ih", "weight_hh")
 _PART = re.compile(r"^(.*?)(\[[^\]]*\])?$")
 
 
@@ -274,6 +275,15 @@ def _check_parts(module: nn.Module, layer: Layer) -> None:
         )
 
 
+def _check_still(layer: Layer, what: str, before: int, now: int) -> None:
+    """Refuse a weight that is to be split as another was, into so many of something."""
+    if now != before:
+        raise RuntimeError(
+            f"layer {layer.name!r} was found in a weight of {before} {what}, which now has {now}; "
+            "make a new regularizer after layers were replaced by others"
+        )
+
+
 def weight_of(layer: Layer) -> tuple[str, str]:
     """Which weight a set of neurons belongs to."""
     return layer.module, layer.leaf
@@ -323,9 +333,14 @@ def gradient_rows(model: nn.Module, layer: Layer) -> Tensor | None:
 
 def _as_rows(module: nn.Module, weight: Tensor, layer: Layer) -> Tensor:
     if layer.kind == "experts":
+        _check_still(layer, "experts", layer.parts, len(weight))
         return expert_matrices(weight, bool(module_stores_across(module, layer.leaf)))[layer.part]
     rows = _neurons(module, weight, layer)
     size = rows.shape[0] // layer.parts
+    if "head " in layer.name.partition("[")[2]:
+        _check_still(layer, "rows that were split into heads", layer.n * layer.parts, len(rows))
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase) and layer.leaf.startswith(_GATED):
+        _check_still(layer, "gates", layer.parts, len(rows) // int(module.hidden_size))
     return rows if layer.parts == 1 else rows[layer.part * size : (layer.part + 1) * size]
 
 

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._C import _functorch
+from torch.autograd import forward_ad
 from torch.utils.hooks import RemovableHandle
 
 from sphuni._numbers import finite, whole
@@ -355,7 +357,7 @@ class Regularizer(nn.Module):
 
     def _counts(self, index: int, rows: Tensor) -> bool:
         """Whether a layer has a penalty: not where it has no weight or is frozen."""
-        frozen = torch.is_grad_enabled() and not rows.requires_grad
+        frozen = torch.is_grad_enabled() and not _is_trained(rows)
         return self._coefficient(self.layers[index]) != 0 and not frozen
 
     def _add_gradients(self, due: Sequence[int], factor: float) -> None:
@@ -435,6 +437,17 @@ class Regularizer(nn.Module):
         gradients = torch.autograd.grad(values, list(images.values())) if values else ()
         for (reading, into), gradient in zip(layers.values(), gradients, strict=True):
             reading.add_back(into, gradient)
+
+
+def _is_trained(rows: Tensor) -> bool:
+    """Whether rows have a derivative, also where only what `torch.func` has wrapped says so."""
+    if torch.compiler.is_compiling():  # which cannot look into what follows
+        return rows.requires_grad
+    while _functorch.is_functorch_wrapped_tensor(rows):
+        if rows.requires_grad or forward_ad.unpack_dual(rows).tangent is not None:
+            return True
+        rows = _functorch.get_unwrapped(rows)
+    return rows.requires_grad or forward_ad.unpack_dual(rows).tangent is not None
 
 
 def _as_lines(method: str, objective: nn.Module) -> bool:

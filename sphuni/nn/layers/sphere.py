@@ -97,7 +97,8 @@ class _SphereConv(Patches, nn.modules.conv._ConvNd):
         pad = (0, 0) if not dense or padding in (0, "valid") else padding
         if dense and all(2 * p <= size for p, size in zip(pad, self.kernel_size, strict=True)):
             size: Any = self.kernel_size
-            return torch_functional.avg_pool2d(sums, size, stride, pad, divisor_override=1)
+            # ONNX export would silently leave out a divisor_override
+            return torch_functional.avg_pool2d(sums, size, stride, pad) * math.prod(size)
         box = self._ones(self.kernel_size, sums)
         return _CONV[self._rank](sums, box, None, *geometry, self.groups)
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sphuni._numbers import whole
 from sphuni._transforms import untraced
+from sphuni.nn._recomputed import refuse_recomputation
 
 __all__ = ["SEEDS", "Objective", "Reading", "check_seed"]
 
@@ -63,7 +64,14 @@ class Objective(nn.Module):
     @untraced
     def forward(self, weight: Tensor, population: int | None = None) -> Tensor:
         """Return the penalty, averaged over leading batch dimensions."""
+        if self.changes:
+            refuse_recomputation(self, "the objective")
         return self.measure(self.read(weight, population))
+
+    @property
+    def changes(self) -> bool:
+        """Whether two calls in training mode on one weight may differ."""
+        return self.rows is not None
 
     def read(self, weight: Tensor, population: int | None = None) -> Reading:
         """Take from a weight what this call looks at: its rows, or some random ones."""

@@ -44,6 +44,11 @@ class Plain(Objective):
                 "unbiased estimate of its value on all of them"
             )
 
+    @property
+    def changes(self) -> bool:
+        """Where rows, or the start of an iteration, are drawn."""
+        return super().changes or (self.takes_rng and "rng" not in self.options)
+
     def penalty(self, weight: Tensor, population: int | None) -> Tensor:
         """Call the function."""
         options = dict(self.options)

@@ -68,6 +68,8 @@ class Poles(Objective):
         self.kept = n_aux - int(redraw * n_aux)
         self.register_buffer("poles", torch.empty(0))
 
+    changes = True
+
     def allocate(self, n: int, d: int, *, like: Tensor, batch: int = 1) -> None:
         """Draw the first poles."""
         self.poles = self._fresh(batch, d, like)

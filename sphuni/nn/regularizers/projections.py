@@ -50,10 +50,14 @@ class _Projected(Objective):
         """Return images (..., count, n, k) of a weight (..., n, d), and the way back."""
         raise NotImplementedError
 
+    @property
+    def changes(self) -> bool:
+        """Where rows are drawn, or the inner objective changes."""
+        return super().changes or self.objective.changes
+
     def penalty(self, image: Tensor, population: int | None) -> Tensor:
         """The inner objective."""
-        value: Tensor = self.objective(image, population)
-        return value
+        return self.objective.measure(self.objective.read(image, population))
 
     def extra_repr(self) -> str:
         """State the number of dimensions."""
@@ -109,6 +113,11 @@ class RandomProjection(_Projected):
     def project(self, weight: Tensor) -> tuple[Tensor, AddBack]:
         """Draw the projections that belong to this call and apply them."""
         return _apply(self._matrices(weight), weight)
+
+    @property
+    def changes(self) -> bool:
+        """Where projections are drawn afresh, too."""
+        return self.redraw_every > 0 or super().changes
 
     def _drawn(self) -> int:
         """The number of the draw that this call uses."""
@@ -242,6 +251,8 @@ class LearnedProjection(_Projected):
         if self.unroll and torch.is_grad_enabled():
             projection = self._step(projection, weight)
         return _apply(projection[None], weight)
+
+    changes = True
 
     def extra_repr(self) -> str:
         """State the inner problem."""
