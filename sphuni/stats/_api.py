@@ -120,8 +120,11 @@ def uniformity_test(
                 "stop_after ends a simulation, and there is none with a part of the pairs: leave "
                 "out stop_after or max_pairs"
             )
-        (sums, laws) = _incomplete(points, [built], n, d, max_pairs, asked)
-        return _result(built, built.from_summary(sums[0], n, d), n, d, laws[0], points.dtype)
+        (law,) = _incomplete_laws([built], n, d, max_pairs, asked)
+        if isinstance(law, ValueError):
+            raise law
+        (sums,) = _incomplete_sums(points, [built], d, max_pairs, rng)
+        return _result(built, built.from_summary(sums, n, d), n, d, law, points.dtype)
     statistic = built.statistic(points)
     if stop_after is None:
         choice = choose(built, n, d, asked)
@@ -189,8 +192,9 @@ def uniformity_tests(
     statistics: dict[UniformityTest, Tensor] = {}
     choices = dict(zip(whole, choose_all(whole, n, d, asked), strict=True))
     if partial and max_pairs is not None:
-        parts, laws = _incomplete(points, partial, n, d, max_pairs, asked)
+        laws = _incomplete_laws(partial, n, d, max_pairs, asked)
         choices |= dict(zip(partial, laws, strict=True))
+        parts = _incomplete_sums(points, partial, d, max_pairs, rng)
         statistics = {t: t.from_summary(part, n, d) for t, part in zip(partial, parts, strict=True)}
     sums = _shared_sums(points, whole, n, d)
     results = []
@@ -328,21 +332,22 @@ def _shared_sums(
     return kernel_sums(points, [kernel for test in paired for kernel in test.kernels(d)])
 
 
-def _incomplete(
-    points: Points, tests: Sequence[UniformityTest], n: int, d: int, count: int, asked: Null
-) -> tuple[list[tuple[Tensor, ...]], list[LawChoice]]:
-    """Pair sums of each test from the same random pairs, and the laws of what they make."""
+def _incomplete_laws(
+    tests: Sequence[UniformityTest], n: int, d: int, count: int, asked: Null
+) -> list[LawChoice | ValueError]:
+    """Law of each test that takes a part of the pairs, or why there is none."""
     if asked.null not in ("auto", "asymptotic"):
         raise ValueError(f"max_pairs goes with null='auto' or 'asymptotic'; got {asked.null!r}")
-    laws = []
-    for test in tests:
-        law = incomplete_law(test, n, d, count)
-        if isinstance(law, ValueError):
-            raise law
-        laws.append(law)
+    return [incomplete_law(test, n, d, count) for test in tests]
+
+
+def _incomplete_sums(
+    points: Points, tests: Sequence[UniformityTest], d: int, count: int, rng: Seed
+) -> list[tuple[Tensor, ...]]:
+    """Pair sums of each test from the same random pairs."""
     kernels = list(dict.fromkeys(kernel for test in tests for kernel in test.kernels(d)))
-    sums = dict(zip(kernels, sampled_sums(points, kernels, count, asked.rng), strict=True))
-    return [tuple(sums[kernel] for kernel in test.kernels(d)) for test in tests], laws
+    sums = dict(zip(kernels, sampled_sums(points, kernels, count, rng), strict=True))
+    return [tuple(sums[kernel] for kernel in test.kernels(d)) for test in tests]
 
 
 def _result(

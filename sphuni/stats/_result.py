@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
+
 from sphuni._result import Result
 from sphuni._typing import Array
 from sphuni.stats._registry import build, label, read
@@ -118,8 +120,22 @@ class TestTable(Result):
 
     __test__: ClassVar[bool] = False
 
-    def __getitem__(self, test: str) -> UniformityTestResult:
-        """The first result of this name, label, or name with parameters such as "riesz:s=0.5"."""
+    def __getitem__(self, test: str | int) -> UniformityTestResult:
+        """The result at a place, or the first of a name, label or name with parameters."""
+        if isinstance(test, int | np.integer):
+            return self.results[test]
+        found = self._find(test)
+        if found is None:
+            raise KeyError(f"{test!r} is not among {[result.label for result in self.results]}")
+        return found
+
+    def __contains__(self, test: object) -> bool:
+        """Whether there is a result of this name, as ``table[name]`` reads it, or this result."""
+        if isinstance(test, str):
+            return self._find(test) is not None
+        return any(test is result for result in self.results)
+
+    def _find(self, test: str) -> UniformityTestResult | None:
         for result in self.results:
             if test in (result.test, result.label):
                 return result
@@ -129,7 +145,7 @@ class TestTable(Result):
             for result in self.results:
                 if result.test == built.name and wanted.items() <= result.parameters.items():
                     return result
-        raise KeyError(f"{test!r} is not among {[result.label for result in self.results]}")
+        return None
 
     def __iter__(self) -> Iterator[UniformityTestResult]:
         return iter(self.results)

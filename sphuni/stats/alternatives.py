@@ -167,9 +167,12 @@ def _root_of_shares(values: np.ndarray, d: int) -> float:
     """Solve sum 1 / (b + 2 values) = 1 for b in (0, d]."""
     from scipy import optimize
 
-    if not values.any():
+    def excess(b: float) -> float:
+        return float(np.sum(1.0 / (b + 2.0 * values)) - 1.0)
+
+    if excess(d) >= 0.0:  # values that are zero but for rounding
         return float(d)
-    return float(optimize.brentq(lambda b: np.sum(1.0 / (b + 2.0 * values)) - 1.0, 1e-12, d))
+    return float(optimize.brentq(excess, 1e-12, d))
 
 
 def local_alternative(

@@ -52,7 +52,7 @@ def adjust_pvalues(pvalues: Tensor, /, method: str = "bh") -> Tensor:
     """
     _check(pvalues)
     check_method("method", method)
-    return adjusted(pvalues, method)
+    return adjusted(pvalues.double(), method).to(pvalues.dtype)
 
 
 @array_function()
@@ -102,9 +102,14 @@ def combine_pvalues(pvalues: Tensor, /, method: str = "cauchy") -> Tensor:
     _check(pvalues)
     if method not in _COMBINE:
         raise ValueError(f"method must be one of {', '.join(map(repr, _COMBINE))}; got {method!r}")
-    count = pvalues.shape[-1]
-    if count == 0 or bool(pvalues.isnan().any()):
+    if pvalues.shape[-1] == 0 or bool(pvalues.isnan().any()):
         raise ValueError("pvalues must hold at least one number and no NaN; drop missing tests")
+    return _combined(pvalues.double(), method).to(pvalues.dtype)
+
+
+def _combined(pvalues: Tensor, method: str) -> Tensor:
+    """One p-value of those along the last axis."""
+    count = pvalues.shape[-1]
     if method == "bonferroni":
         return (count * pvalues.amin(-1)).clamp(max=1.0)
     if method == "simes":

@@ -49,6 +49,15 @@ class KFoldResult(Result):
     n: int
     d: int
 
+    def __repr__(self) -> str:
+        lines = [
+            f"KFoldResult({self.test}; n={self.n}, d={self.d}) "
+            f"pvalue={self.pvalue:.6g} ({self.combine})"
+        ]
+        for value, p in zip(self.chosen, self.fold_pvalues, strict=True):
+            lines.append(f"  {self.parameter}={value} p={float(p):.6g}")
+        return "\n".join(lines)
+
 
 @result_function()
 def kfold_test(

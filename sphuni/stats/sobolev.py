@@ -22,7 +22,7 @@ from sphuni.stats._sorted import has_sorted_form, sorted_pair_sum, sorted_turns
 from sphuni.stats.laws import Affine, Corrected, Law, WeightedChi2, corrected
 from sphuni.stats.laws.pair_sums import PairSums, pair_sums
 
-__all__ = ["SobolevTest"]
+__all__ = ["PairParts", "SobolevTest", "pair_parts"]
 
 _FLOAT = NDArray[np.float64]
 _TERMS = 128
@@ -391,33 +391,46 @@ def _is_flat(test: SobolevTest, n: int, d: int) -> bool:
     return bool(math.sqrt(_second(test, d)) < rounded)
 
 
-@functools.lru_cache(maxsize=64)
-def _pair_law(test: SobolevTest, n: int, d: int) -> PairSums:
+class PairParts(NamedTuple):
+    """Psi at the pairs of `pair_rule`, the part of it in low harmonics, and their chi-squares."""
+
+    psi: _FLOAT
+    shared: _FLOAT
+    weights: _FLOAT
+    degrees: _FLOAT
+
+
+def pair_parts(test: SobolevTest, n: int, d: int) -> PairParts:
+    """Psi less the harmonics that pairs share is nearly independent from pair to pair."""
     values, dimensions = _spectrum(test, d)
     scale = 2.0 if test.antipodal else 1.0
     eigen = scale * values / dimensions
-    places, shares = pair_rule(d)
+    places, _ = pair_rule(d)
+    cosines = 0.25 * (places[1] - places[0]).numpy()
     psi = test.at_pairs(d)
-    pairs = 0.5 * n * (n - 1)
     second = test.moments(d).second
     if not math.isfinite(second):  # of kernels of order 1: closer pairs than those are rare
-        second = float(np.minimum(psi**2, n * n) @ shares)
+        second = float(np.minimum(psi**2, n * n) @ pair_rule(d)[1])
     low = _shared_degrees(eigen, dimensions, second)
-    cosines = 0.25 * (places[1] - places[0]).numpy()
     shared = scale * values[:low] @ gegenbauer(max(low, 1), cosines, d)[1 : low + 1]
     kept = np.flatnonzero(eigen[:low] > 0)
+    return PairParts(psi, shared, eigen[kept], dimensions[kept])
+
+
+@functools.lru_cache(maxsize=64)
+def _pair_law(test: SobolevTest, n: int, d: int) -> PairSums:
+    psi, shared, weights, degrees = pair_parts(test, n, d)
     factor, offset = test.affine(n, d)
-    moments = test.moments(d)
     constant = test._constant(d) if test.form == "V" else 0.0
     finite = math.isfinite(test._constant(d))
     return pair_sums(
         factor * 2.0 / n * (psi - shared),
-        pairs * shares,
-        factor * eigen[kept],
-        dimensions[kept],
+        0.5 * n * (n - 1) * pair_rule(d)[1],
+        factor * weights,
+        degrees,
         offset=factor * constant + offset,
         mean=factor * constant + offset,
-        variance=factor**2 * 2.0 * (1.0 - 1.0 / n) * moments.second,
+        variance=factor**2 * 2.0 * (1.0 - 1.0 / n) * test.moments(d).second,
         whole=factor * 2.0 / n * psi,
         far=test.placed(_limit(test, d), n, d) if finite and _limit(test, d) else None,  # type: ignore[arg-type]
     )

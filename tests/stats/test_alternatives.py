@@ -172,3 +172,12 @@ def test_means_of_any_length_are_directions():
         for size in (1e200, 1e-200)
     )
     assert far == pytest.approx(near, abs=1e-12)
+
+
+@pytest.mark.parametrize("d", [20, 47, 300])
+def test_bingham_of_a_matrix_that_is_constant_but_for_rounding(d):
+    diagonal = np.zeros(d)
+    diagonal[-1] = -1e-15
+    x = bingham(200, d, matrix=diagonal, rng=0)
+    assert np.linalg.norm(x, axis=1) == pytest.approx(1.0)
+    assert float((x[:, -1] ** 2).mean()) == pytest.approx(1 / d, rel=0.3)

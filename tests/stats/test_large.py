@@ -98,6 +98,43 @@ def test_laws_of_a_part_of_the_pairs_fall_steadily(name, d):
     assert upper[-1] > 0.0
 
 
+@pytest.mark.parametrize(
+    ("name", "n", "d"),
+    [
+        ("poisson", 60, 10),  # most pairs are drawn, some twice
+        ("riesz:s=-0.4", 200, 2),  # the third moment of the kernel is infinite
+        ("riesz:s=-0.999", 200, 3),  # pairs too close to be met have most of the variance
+    ],
+)
+def test_part_of_the_pairs_of_a_steep_kernel_has_the_law_that_is_claimed(name, n, d):
+    parts = [
+        st.uniformity_test(random_points(n, d, batch=250, rng=k), name, max_pairs=1000, rng=k)
+        for k in range(12)
+    ]
+    for tail in ("pvalue", "pvalue_lower"):
+        p = np.concatenate([getattr(part, tail) for part in parts])
+        assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=0.016)
+        assert np.mean(p <= 0.01) < 0.0165
+
+
+def test_part_of_the_pairs_where_few_of_them_rule():
+    x = random_points(400, 10, rng=0)
+    (note,) = st.uniformity_test(x, "softmax", kappa=20.0, max_pairs=5000).notes
+    assert "few pairs rule" in note
+    assert st.uniformity_test(x, "softmax", kappa=1.0, max_pairs=5000).notes == ()
+    with pytest.raises(ValueError, match="a few of 5000 random pairs rule test 'softmax'"):
+        st.uniformity_test(x, "softmax", kappa=1000.0, max_pairs=5000)
+
+
+def test_tables_leave_out_what_has_no_law_for_a_part_of_the_pairs():
+    x = random_points(100, 3, rng=0)
+    table = st.uniformity_tests(x, n_resamples=199, max_pairs=1000)
+    assert "no limit law" in table.skipped["stereo"]
+    assert "incomplete" in table["softmax"].null_description
+    with pytest.raises(ValueError, match="'stereo' has no limit law"):
+        st.uniformity_tests(x, ["ajne", "stereo"], max_pairs=1000)
+
+
 def test_a_number_of_pairs_is_whole():
     with pytest.raises(TypeError, match="max_pairs must be a whole number"):
         st.uniformity_test(random_points(100, 3, rng=0), "gine_fn", max_pairs=True)

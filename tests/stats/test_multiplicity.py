@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from sphuni.stats import adjust_pvalues, combine_pvalues
@@ -83,3 +84,21 @@ def test_small_p_values_combine_in_any_precision(p, dtype):
     narrow = np.array([p, 0.5], dtype=dtype)
     assert combine_pvalues(narrow) == pytest.approx(2 * p, rel=1e-5)
     assert combine_pvalues(np.array([p, p], dtype=dtype)) == pytest.approx(p, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("method", ["fisher", "stouffer", "cauchy", "simes", "harmonic"])
+def test_p_values_of_half_precision_combine_in_double(method, dtype):
+    many = torch.from_numpy(np.random.default_rng(0).random((3, 500))).to(dtype)
+    ours = combine_pvalues(many, method=method)
+    wanted = combine_pvalues(many.double(), method=method)
+    assert ours.dtype == dtype
+    assert ours.double().numpy() == pytest.approx(wanted.numpy(), rel=torch.finfo(dtype).eps)
+
+
+def test_p_values_of_half_precision_adjust_in_double():
+    many = torch.from_numpy(np.random.default_rng(0).random(1001)).bfloat16()
+    for method in ("bh", "by", "holm", "hochberg"):
+        ours, wanted = adjust_pvalues(many, method=method), adjust_pvalues(many.double(), method)
+        assert ours.dtype == torch.bfloat16
+        assert torch.equal(ours, wanted.bfloat16())

@@ -238,6 +238,9 @@ def test_folds_choose_a_width_that_suits():
     assert result.pvalue < 1e-6
     assert result.chosen == (30.0, 30.0, 30.0)
     assert result.fold_pvalues.shape == (3,)
+    head, *folds = repr(result).splitlines()
+    assert head.startswith("KFoldResult(softmax; n=180, d=3) pvalue=")
+    assert folds == [f"  kappa=30.0 p={p:.6g}" for p in result.fold_pvalues]
 
 
 def test_smallest_detectable_falls_with_n():

@@ -61,6 +61,20 @@ def test_table_shares_one_pass_and_agrees_with_single_tests(points):
         table["kuiper"]
 
 
+def test_tables_are_read_by_place_and_asked_for_names(points):
+    table = st.uniformity_tests(points, ["rayleigh", "riesz:s=0.5"], n_resamples=99)
+    assert table[0] is table["rayleigh"]
+    assert table[-1] is table["riesz"]
+    assert "rayleigh" in table
+    assert "riesz:s=0.5" in table
+    assert "riesz:s=1" not in table
+    assert "no such test" not in table
+    assert table[1] in table
+    assert 3 not in table
+    with pytest.raises(IndexError):
+        table[2]
+
+
 def test_every_test_of_the_circle_runs():
     x = random_points(25, 2, rng=1)
     table = st.uniformity_tests(x, n_resamples=199)
