@@ -53,7 +53,7 @@ def two_threads(set_threads):
 @pytest.fixture
 def small_tables(monkeypatch):
     """Fewer simulated sets than users get, where the nulls of small layers are not the question."""
-    monkeypatch.setattr("sphuni.stats._null._MANY", 1_999)
+    monkeypatch.setattr("sphuni.stats.nulls._null._MANY", 1_999)
 
 
 @pytest.fixture

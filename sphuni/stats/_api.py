@@ -10,21 +10,22 @@ from torch import Tensor
 from sphuni._arrays import check_points, result_function
 from sphuni._typing import Points, Seed
 from sphuni.kernels import Kernel
+from sphuni.sphere import tangent_rows
 from sphuni.stats import _registry
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._incomplete import (
+from sphuni.stats._result import TestTable, UniformityTestResult
+from sphuni.stats.laws import Law, SequentialTable, TailedTable
+from sphuni.stats.multiplicity import adjusted, check_method
+from sphuni.stats.nulls._null import QUICK, Null, choose, choose_all, sequential
+from sphuni.stats.nulls._pvalues import tails_of, warn_of_infinity
+from sphuni.stats.nulls._simulate import Progress
+from sphuni.stats.sums._incomplete import (
     check_max_pairs,
     incomplete_law,
     is_incomplete,
     sampled_sums,
 )
-from sphuni.stats._null import QUICK, Null, choose, choose_all, sequential
-from sphuni.stats._pvalues import tails_of, warn_of_infinity
-from sphuni.stats._result import TestTable, UniformityTestResult
-from sphuni.stats._simulate import Progress
-from sphuni.stats._sums import kernel_sums
-from sphuni.stats.laws import Law, SequentialTable, TailedTable
-from sphuni.stats.multiplicity import adjusted, check_method
+from sphuni.stats.sums._sums import kernel_sums
 
 __all__ = ["test_from_summary", "uniformity_test", "uniformity_tests"]
 
@@ -95,8 +96,9 @@ def uniformity_test(
     Small p-values say that independent uniform directions are an implausible origin of the points.
     They do not say whether the departure is good, bad or large: read `effect_size` for that.
 
-    p-values are differentiable once, through the law's density; that of a table of M simulated sets
-    is a difference over 2 M^(-1/5) standard deviations, which is right to some per cent.
+    Gradients are tangent. p-values are differentiable once, through the law's density; that of a
+    table of M simulated sets is a difference over 2 M^(-1/5) standard deviations, which is right to
+    some per cent.
 
     Simulated tables with a known seed are stored in the user's cache folder; the environment
     variable SPHUNI_CACHE moves them, and "off" keeps them in memory only.
@@ -109,6 +111,7 @@ def uniformity_test(
     (0.0, 1.0, 'asymptotic')
     """
     check_points(points)
+    points = tangent_rows(points)
     built = _registry.build(test, parameters)
     n, d = points.shape[-2:]
     built.check(n, d)
@@ -180,6 +183,7 @@ def uniformity_tests(
     ['rayleigh', 'bingham']
     """
     check_points(points)
+    points = tangent_rows(points)
     check_method("correction", correction)
     n, d = points.shape[-2:]
     check_max_pairs(max_pairs)

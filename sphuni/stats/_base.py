@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.kernels import Kernel
-from sphuni.stats._sums import kernel_sums
 from sphuni.stats.laws import Empirical, Law
+from sphuni.stats.sums._sums import kernel_sums
 
 __all__ = ["LawChoice", "Term", "UniformityTest"]
 

@@ -13,15 +13,15 @@ from sphuni._numbers import whole
 from sphuni._typing import Points
 from sphuni.kernels import Riesz
 from sphuni.sphere import root
-from sphuni.stats import _coefficients as co
-from sphuni.stats._angular import CircleQuartic, CircleSquare, PyckeSeries
 from sphuni.stats._base import LawChoice, Term
-from sphuni.stats._kernels import Centred, Latitude, OneMinusSine
-from sphuni.stats._sorted import doubled, sorted_turns
 from sphuni.stats.classical import Rayleigh
+from sphuni.stats.kernels import _coefficients as co
+from sphuni.stats.kernels._angular import CircleQuartic, CircleSquare, PyckeSeries
+from sphuni.stats.kernels._zonal import Centred, Latitude, OneMinusSine
 from sphuni.stats.laws import Affine
 from sphuni.stats.projected import PRt
 from sphuni.stats.sobolev import SobolevTest
+from sphuni.stats.sums._sorted import doubled, sorted_turns
 
 __all__ = [
     "FeltzGoldin",

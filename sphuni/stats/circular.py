@@ -12,9 +12,9 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._sorted import doubled, sorted_turns
 from sphuni.stats.laws import Empirical
 from sphuni.stats.laws import circular as laws
+from sphuni.stats.sums._sorted import doubled, sorted_turns
 
 __all__ = [
     "ROUNDING",

@@ -13,7 +13,7 @@ from sphuni._typing import Points
 from sphuni.special import harmonic_dimension
 from sphuni.sphere import root, unit_rows
 from sphuni.stats._base import LawChoice, Term
-from sphuni.stats._kernels import OneMinusSine
+from sphuni.stats.kernels._zonal import OneMinusSine
 from sphuni.stats.laws.circular import Normal
 from sphuni.stats.laws.rayleigh import RayleighLaw
 from sphuni.stats.sobolev import SobolevTest

@@ -19,8 +19,8 @@ from sphuni.sphere import float64_rows
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
 from sphuni.stats._groups import build_sobolev, check_one_set, group_numbers, within_groups
-from sphuni.stats._pvalues import warn_of_infinity
-from sphuni.stats._sets import exact_statistics
+from sphuni.stats.nulls._pvalues import warn_of_infinity
+from sphuni.stats.nulls._sets import exact_statistics
 from sphuni.stats.sobolev import SobolevTest
 
 __all__ = ["ClusterTestResult", "cluster_test", "effective_n"]

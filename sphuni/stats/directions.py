@@ -15,9 +15,9 @@ from sphuni._numbers import whole
 from sphuni._typing import Points
 from sphuni.special import cosine_cdf, cosine_density
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._sorted import ascending, doubled, turns_of
 from sphuni.stats.circle_pairs import Watson, watson_of_turns
 from sphuni.stats.line import ecdf_distance
+from sphuni.stats.sums._sorted import ascending, doubled, turns_of
 
 __all__ = ["CuestaAlbertos", "SlicedWasserstein"]
 

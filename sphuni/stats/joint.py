@@ -16,10 +16,10 @@ from sphuni._workers import check_workers
 from sphuni.sphere import float64_rows
 from sphuni.stats import _registry
 from sphuni.stats._base import UniformityTest
-from sphuni.stats._pvalues import warn_of_infinity
-from sphuni.stats._sets import exact_statistics
-from sphuni.stats._simulate import simulate_tests
 from sphuni.stats.laws.monte_carlo import tie_slack
+from sphuni.stats.nulls._pvalues import warn_of_infinity
+from sphuni.stats.nulls._sets import exact_statistics
+from sphuni.stats.nulls._simulate import simulate_tests
 
 __all__ = ["JointResult", "joint_tests"]
 

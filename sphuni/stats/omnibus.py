@@ -13,11 +13,11 @@ from torch import Tensor
 from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._pvalues import tails_of
 from sphuni.stats.classical import Bingham, Rayleigh
 from sphuni.stats.laws import Corrected, Empirical, Law, TailedTable, Tails, WeightedChi2
 from sphuni.stats.laws._tails import Values
 from sphuni.stats.laws.tabulated import Tabulated
+from sphuni.stats.nulls._pvalues import tails_of
 from sphuni.stats.packing import Packing
 from sphuni.stats.pairs import GineFn
 from sphuni.stats.projected import PAD

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy import special
 
 from sphuni.kernels import Gaussian, Poisson, Riesz
-from sphuni.stats import _coefficients as co
-from sphuni.stats._angular import HalfTangent, arcs_have_atom
 from sphuni.stats._base import Term
-from sphuni.stats._kernels import Centred, Latitude, OneMinusSine
 from sphuni.stats.classical import gine_coefficients
+from sphuni.stats.kernels import _coefficients as co
+from sphuni.stats.kernels._angular import HalfTangent, arcs_have_atom
+from sphuni.stats.kernels._zonal import Centred, Latitude, OneMinusSine
 from sphuni.stats.sobolev import SobolevTest
 
 __all__ = [

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphuni.kernels import Poisson
-from sphuni.stats import _coefficients as co
 from sphuni.stats._base import Term
-from sphuni.stats._kernels import Centred
+from sphuni.stats.kernels import _coefficients as co
+from sphuni.stats.kernels._zonal import Centred
 from sphuni.stats.pairs import Softmax
 from sphuni.stats.sobolev import SobolevTest
 

@@ -16,9 +16,9 @@ from sphuni._rng import seeds
 from sphuni._typing import Seed
 from sphuni.stats import _registry, alternatives
 from sphuni.stats._base import UniformityTest
-from sphuni.stats._null import Null, choose_all
-from sphuni.stats._sets import Progress, statistics_under
 from sphuni.stats.laws import Law
+from sphuni.stats.nulls._null import Null, choose_all
+from sphuni.stats.nulls._sets import Progress, statistics_under
 
 __all__ = ["PowerResult", "PowerTable", "power", "power_table", "size"]
 

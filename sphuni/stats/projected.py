@@ -11,17 +11,17 @@ from scipy import special
 
 from sphuni.kernels import Riesz
 from sphuni.special import cap_angle, cosine_cdf, gegenbauer
-from sphuni.stats import _coefficients as co
-from sphuni.stats._angular import (
+from sphuni.stats._base import Term
+from sphuni.stats.kernels import _coefficients as co
+from sphuni.stats.kernels._angular import (
     CircleAndersonDarling,
     CircleCap,
     CircleSquare,
     LogOnePlusChord,
     arcs_have_atom,
 )
-from sphuni.stats._base import Term
-from sphuni.stats._kernels import Centred, Latitude
-from sphuni.stats._projected_kernels import ProjectedKernel
+from sphuni.stats.kernels._projected_kernels import ProjectedKernel
+from sphuni.stats.kernels._zonal import Centred, Latitude
 from sphuni.stats.laws import SmallestDistance
 from sphuni.stats.sobolev import SobolevTest
 

@@ -13,9 +13,9 @@ from sphuni._rng import numpy_generator, seeds
 from sphuni._typing import Array, Points, Seed
 from sphuni.stats import _registry
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._null import Null, choose
-from sphuni.stats._pvalues import tails_of
 from sphuni.stats.multiplicity import combine_pvalues
+from sphuni.stats.nulls._null import Null, choose
+from sphuni.stats.nulls._pvalues import tails_of
 
 __all__ = ["KFoldResult", "kfold_test"]
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from sphuni._numbers import whole
 from sphuni._typing import Points
-from sphuni.stats import _coefficients as co
 from sphuni.stats._base import Term
-from sphuni.stats._kernels import Series
-from sphuni.stats._moments import gegenbauer_pair_sum, moment_count, rounding
+from sphuni.stats.kernels import _coefficients as co
+from sphuni.stats.kernels._zonal import Series
 from sphuni.stats.sobolev import SobolevTest
+from sphuni.stats.sums._moments import gegenbauer_pair_sum, moment_count, rounding
 
 __all__ = ["Sobolev", "Stein"]
 

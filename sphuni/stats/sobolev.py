@@ -16,11 +16,11 @@ from sphuni._typing import Points
 from sphuni.kernels import GegenbauerSeries
 from sphuni.special import gegenbauer, harmonic_dimension
 from sphuni.stats._base import LawChoice, Term, UniformityTest
-from sphuni.stats._binned import pair_rule
-from sphuni.stats._kernels import Centred
-from sphuni.stats._sorted import has_sorted_form, sorted_pair_sum, sorted_turns
+from sphuni.stats.kernels._zonal import Centred
 from sphuni.stats.laws import Affine, Corrected, Law, WeightedChi2, corrected
 from sphuni.stats.laws.pair_sums import PairSums, pair_sums
+from sphuni.stats.sums._binned import pair_rule
+from sphuni.stats.sums._sorted import has_sorted_form, sorted_pair_sum, sorted_turns
 
 __all__ = ["PairParts", "SobolevTest", "pair_parts"]
 

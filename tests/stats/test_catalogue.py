@@ -11,10 +11,10 @@ from scipy import stats
 
 import sphuni.stats as st
 from sphuni.distributions import random_points, von_mises_fisher
-from sphuni.stats._null import Null, choose
-from sphuni.stats._simulate import evaluate, simulate_tests
 from sphuni.stats.laws.line import KolmogorovLaw, anderson_law, cramer_law
 from sphuni.stats.laws.rayleigh import RayleighLaw
+from sphuni.stats.nulls._null import Null, choose
+from sphuni.stats.nulls._simulate import evaluate, simulate_tests
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 import sphuni.stats as st
 from sphuni._errors import NumericalWarning
 from sphuni.distributions import angular_central_gaussian, clusters, random_points
-from sphuni.stats._coefficients import bessel_ratios
+from sphuni.stats.kernels._coefficients import bessel_ratios
 from sphuni.stats.laws.line import KolmogorovLaw
 from sphuni.stats.laws.monte_carlo import simulate
 

@@ -6,7 +6,7 @@ import torch
 
 import sphuni.stats as st
 from sphuni.distributions import random_points
-from sphuni.stats._sets import exact_statistics
+from sphuni.stats.nulls._sets import exact_statistics
 
 STEPS = {
     "hodges_ajne": "counts points",
@@ -42,6 +42,17 @@ def test_gradient_of_every_statistic(name):
     assert torch.autograd.gradcheck(
         lambda z: test.statistic(unit(z)), (x,), eps=1e-6, atol=1e-6, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("d", [2, 3, 5])
+def test_gradients_of_statistics_and_p_values_are_tangent(d):
+    points = torch.tensor(random_points(20, d, rng=7), requires_grad=True)
+    for name in ("rayleigh", "bingham", "gine_fn", "ccf09"):
+        result = st.uniformity_test(points, name, n_resamples=199)
+        for value in (result.statistic, result.pvalue):
+            (gradient,) = torch.autograd.grad(value, points, retain_graph=True)
+            radial = (gradient * points.detach()).sum(-1)
+            assert float(radial.abs().max()) < 1e-12
 
 
 CLOSED = [

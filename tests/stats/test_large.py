@@ -9,15 +9,16 @@ import torch
 import sphuni.stats as st
 from sphuni.distributions import random_points, von_mises_fisher
 from sphuni.pairwise import pair_reduce
-from sphuni.stats import _incomplete, _tables
-from sphuni.stats._angular import CircleCap, CircleQuartic, CircleSquare
-from sphuni.stats._incomplete import sampled_sums
-from sphuni.stats._kernels import Latitude, OneMinusSine
-from sphuni.stats._moments import gegenbauer_pair_sum, rounding
-from sphuni.stats._null import Null, choose
-from sphuni.stats._simulate import simulate_tests
-from sphuni.stats._sorted import sorted_pair_sum, sorted_turns
+from sphuni.stats.kernels._angular import CircleCap, CircleQuartic, CircleSquare
+from sphuni.stats.kernels._zonal import Latitude, OneMinusSine
 from sphuni.stats.laws.monte_carlo import SequentialTable
+from sphuni.stats.nulls import _tables
+from sphuni.stats.nulls._null import Null, choose
+from sphuni.stats.nulls._simulate import simulate_tests
+from sphuni.stats.sums import _incomplete
+from sphuni.stats.sums._incomplete import sampled_sums
+from sphuni.stats.sums._moments import gegenbauer_pair_sum, rounding
+from sphuni.stats.sums._sorted import sorted_pair_sum, sorted_turns
 
 
 @pytest.mark.parametrize(

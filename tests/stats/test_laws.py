@@ -12,14 +12,14 @@ from scipy import stats
 from sphuni.distributions import random_points
 from sphuni.special import harmonic_dimension
 from sphuni.stats import build_test, uniformity_test
-from sphuni.stats._null import Null, choose
-from sphuni.stats._simulate import simulate_tests
 from sphuni.stats.laws import Empirical, SmallestDistance, WeightedChi2
 from sphuni.stats.laws.circular import HodgesAjneLaw, KuiperLaw, LargestGap, Watson1976Law
 from sphuni.stats.laws.line import KolmogorovLaw
 from sphuni.stats.laws.monte_carlo import SequentialTable, gram_sample, simulate
 from sphuni.stats.laws.packing import log_cap_tail
 from sphuni.stats.laws.rayleigh import RayleighLaw
+from sphuni.stats.nulls._null import Null, choose
+from sphuni.stats.nulls._simulate import simulate_tests
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 7.5, 60, 1e5])

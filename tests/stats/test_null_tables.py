@@ -7,11 +7,11 @@ from scipy.stats import ks_2samp
 
 import sphuni.stats as st
 from sphuni.distributions import random_points
-from sphuni.stats import _null
-from sphuni.stats._null import QUICK, Null, affordable
-from sphuni.stats._simulate import job_chunks, simulate_tests
-from sphuni.stats._tables import tables
 from sphuni.stats.laws.monte_carlo import simulate
+from sphuni.stats.nulls import _null
+from sphuni.stats.nulls._null import QUICK, Null, affordable
+from sphuni.stats.nulls._simulate import job_chunks, simulate_tests
+from sphuni.stats.nulls._tables import tables
 
 
 @pytest.fixture

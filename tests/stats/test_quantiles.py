@@ -11,7 +11,7 @@ import pytest
 from reference_cases import test_of
 
 from sphuni.stats import build_test
-from sphuni.stats._simulate import simulate_tests
+from sphuni.stats.nulls._simulate import simulate_tests
 
 _FILE = pathlib.Path(__file__).parents[1] / "data" / "sphunif_quantiles.json.gz"
 STORED = json.loads(gzip.decompress(_FILE.read_bytes()))

@@ -9,9 +9,9 @@ import torch
 import sphuni.stats as st
 from sphuni._errors import NumericalWarning
 from sphuni.distributions import random_points, von_mises_fisher
-from sphuni.stats._simulate import evaluate, simulate_tests
 from sphuni.stats.laws.circular import KuiperLaw
 from sphuni.stats.laws.monte_carlo import Empirical, simulate
+from sphuni.stats.nulls._simulate import evaluate, simulate_tests
 
 
 def size(name, n, d, level=0.05, count=8000, **parameters):

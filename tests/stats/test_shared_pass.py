@@ -7,11 +7,11 @@ import torch
 from sphuni import random_points, stats
 from sphuni.pairwise import cell_sums, has_cells, pair_reduce
 from sphuni.pairwise.summaries import _cells
-from sphuni.stats import _tables
-from sphuni.stats._binned import binned_sums
-from sphuni.stats._circle_sums import circle_sums, has_circle_form
-from sphuni.stats._projected_kernels import ProjectedKernel
-from sphuni.stats._sorted import ascending
+from sphuni.stats.kernels._projected_kernels import ProjectedKernel
+from sphuni.stats.nulls import _tables
+from sphuni.stats.sums._binned import binned_sums
+from sphuni.stats.sums._circle_sums import circle_sums, has_circle_form
+from sphuni.stats.sums._sorted import ascending
 
 
 def _kernels(n, d):

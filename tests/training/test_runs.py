@@ -220,7 +220,7 @@ def results(tiny_text, tmp_path_factory) -> Results:
     folder = tmp_path_factory.mktemp("runs")
     source = tiny_text.replace('track = "none"', 'track = "ends"')
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sphuni.stats._null._MANY", 1_999)
+        patch.setattr("sphuni.stats.nulls._null._MANY", 1_999)
         run_experiment(schema.parse(source), folder, source=source)
     (found,) = read_results(folder)
     return found
@@ -665,7 +665,7 @@ def test_an_interruption_while_layers_are_measured_ends_the_run(tiny, tmp_path, 
 def test_what_a_kind_adds_at_the_end_is_in_the_log(tiny, tmp_path):
     evaluation = dataclasses.replace(tiny.base.evaluation, track="ends")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sphuni.stats._null._MANY", 1_999)
+        patch.setattr("sphuni.stats.nulls._null._MANY", 1_999)
         task = task_of(tiny, tmp_path / "run", evaluation=evaluation)
         outcome = run_task(dataclasses.replace(task, kind="trained-uniformity"))
     logged = [json.loads(line) for line in (task.folder / LOG).read_text().splitlines()]

@@ -15,7 +15,7 @@ from sphuni import __version__
 from sphuni._cache import cache_folder
 from sphuni._files import write_bytes
 from sphuni.stats._base import UniformityTest
-from sphuni.stats._simulate import Progress, shifted, simulate_tests
+from sphuni.stats.nulls._simulate import Progress, shifted, simulate_tests
 
 __all__ = ["tables"]
 
@@ -93,7 +93,7 @@ def _key(test: UniformityTest, n: int, d: int, count: int, seed: int) -> str:
 def _definitions() -> str:
     """A hash of the code that statistics are made of: a table of another statistic is no table."""
     digest = hashlib.sha256(__version__.encode())
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     for room in ("kernels", "pairwise", "special", "stats"):
         for source in sorted((package / room).rglob("*.py")):
             digest.update(source.read_bytes())

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.kernels import Kernel
-from sphuni.stats._angular import CircleCap, CircleQuartic, CircleSquare
-from sphuni.stats._kernels import Latitude, OneMinusSine
+from sphuni.stats.kernels._angular import CircleCap, CircleQuartic, CircleSquare
+from sphuni.stats.kernels._zonal import Latitude, OneMinusSine
 
 __all__ = ["ascending", "doubled", "has_sorted_form", "sorted_pair_sum", "sorted_turns", "turns_of"]
 

@@ -16,9 +16,9 @@ from sphuni._workers import ordered_map
 from sphuni.sphere import float64_rows
 from sphuni.stats import alternatives
 from sphuni.stats._base import UniformityTest
-from sphuni.stats._simulate import Progress, evaluate
-from sphuni.stats._sums import kernel_sums
 from sphuni.stats.laws.monte_carlo import gram_sample
+from sphuni.stats.nulls._simulate import Progress, evaluate
+from sphuni.stats.sums._sums import kernel_sums
 
 __all__ = ["Progress", "exact_statistics", "statistics_under"]
 

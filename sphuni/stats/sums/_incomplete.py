@@ -14,10 +14,10 @@ from sphuni._rng import numpy_generator
 from sphuni._typing import Points, Seed
 from sphuni.kernels import Kernel
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._binned import pair_rule
 from sphuni.stats.laws import WeightedChi2
 from sphuni.stats.laws.pair_sums import PairSums, pair_sums
 from sphuni.stats.sobolev import SobolevTest, pair_parts
+from sphuni.stats.sums._binned import pair_rule
 
 __all__ = ["check_max_pairs", "incomplete_law", "is_incomplete", "sampled_sums"]
 

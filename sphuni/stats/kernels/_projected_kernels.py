@@ -13,7 +13,7 @@ from scipy import special
 from torch import Tensor
 
 from sphuni.special import cosine_cdf
-from sphuni.stats._kernels import ConeKernel
+from sphuni.stats.kernels._zonal import ConeKernel
 
 __all__ = ["ProjectedKernel"]
 

@@ -14,11 +14,11 @@ from sphuni._workers import ordered_map
 from sphuni.kernels import Kernel
 from sphuni.pairwise import LARGEST_D, has_loops, pair_reduce
 from sphuni.stats._base import UniformityTest
-from sphuni.stats._binned import binned_sums
-from sphuni.stats._sorted import sorted_turns
 from sphuni.stats.circular import CircleTest
 from sphuni.stats.laws.monte_carlo import chunks, gram_sample, span_sample
 from sphuni.stats.packing import Packing
+from sphuni.stats.sums._binned import binned_sums
+from sphuni.stats.sums._sorted import sorted_turns
 
 __all__ = ["Job", "Progress", "evaluate", "job_chunks", "run", "shifted", "simulate_tests"]
 

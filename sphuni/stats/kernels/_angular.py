@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sphuni.kernels import Kernel
-from sphuni.stats._kernels import ConeKernel
+from sphuni.stats.kernels._zonal import ConeKernel
 
 __all__ = [
     "AngleKernel",

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.kernels import Kernel
-from sphuni.stats._angular import CircleAndersonDarling
-from sphuni.stats._moments import circle_squares
-from sphuni.stats._sorted import turns_of
+from sphuni.stats.kernels._angular import CircleAndersonDarling
+from sphuni.stats.sums._moments import circle_squares
+from sphuni.stats.sums._sorted import turns_of
 
 __all__ = ["circle_sums", "has_circle_form"]
 

@@ -14,9 +14,9 @@ from sphuni._rng import seeds
 from sphuni._typing import Seed
 from sphuni._workers import check_workers, ordered_map
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats._simulate import Progress, job_chunks, run, shifted
-from sphuni.stats._tables import tables
 from sphuni.stats.laws.monte_carlo import Empirical, SequentialTable
+from sphuni.stats.nulls._simulate import Progress, job_chunks, run, shifted
+from sphuni.stats.nulls._tables import tables
 
 __all__ = ["QUICK", "Null", "choose", "choose_all", "monte_carlo_law", "sequential"]
 

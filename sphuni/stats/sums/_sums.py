@@ -8,7 +8,7 @@ from torch import Tensor
 from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.pairwise import cell_sums, has_cells, has_loops, pair_reduce
-from sphuni.stats._circle_sums import circle_sums, has_circle_form
+from sphuni.stats.sums._circle_sums import circle_sums, has_circle_form
 
 __all__ = ["kernel_sums"]
 

@@ -1,0 +1,1 @@
+"""Kernels that only the tests of uniformity need."""

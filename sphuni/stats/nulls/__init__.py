@@ -1,0 +1,1 @@
+"""Null laws by simulation, and p-values from laws."""

@@ -1,0 +1,1 @@
+"""Pair sums of the tests, by whatever needs fewest operations."""
