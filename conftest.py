@@ -14,9 +14,9 @@ _TRACED = (
     "sphuni.pairwise._inductor",
     "sphuni.pairwise._triton_kernels",
     "sphuni.pairwise.loops._vector",
-    "sphuni.stats._angular",
-    "sphuni.stats._kernels",
-    "sphuni.stats._projected_kernels",
+    "sphuni.stats.kernels._angular",
+    "sphuni.stats.kernels._zonal",
+    "sphuni.stats.kernels._projected_kernels",
 )
 
 

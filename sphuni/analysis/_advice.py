@@ -39,13 +39,19 @@ _ADVICE = {
     ),
     "clustered": (
         "Structure that training put there, not a fault in itself. Compare with the checkpoint "
-        'before training, or with `baseline="init"`; a half-space energy counteracts it.'
+        "before training, or with the layer's own initialiser (`--baseline init`); a half-space "
+        "energy counteracts it."
     ),
     "more regular than random": (
         "Nothing to do. Orthogonal initialisation or a uniformity regulariser leaves this trace."
     ),
     "uniform": "Nothing to do.",
     "skipped": "Nothing to do.",
+}
+
+_GOOD = {
+    "uniform": "not told apart from random rows",
+    "more regular than random": "more regular than random rows",
 }
 
 
@@ -64,7 +70,8 @@ def headline(report: ModelReport) -> str:
     rest = f" {plural(failed, 'layer')} could not be analysed." if failed else ""
     good = counts.get("uniform", 0) + counts.get("more regular than random", 0)
     if good == analysed:
-        return f"{_all(analysed)} not told apart from random rows, or more regular.{rest}"
+        found = [text for verdict, text in _GOOD.items() if counts.get(verdict)]
+        return f"{_all(analysed)} {', or '.join(found)}.{rest}"
     worst = report.worst_first()
     worst = tuple(layer for layer in worst if layer.status == "analysed")
     same = counts[worst[0].verdict]

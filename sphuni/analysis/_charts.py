@@ -5,7 +5,14 @@ import numpy as np
 from sphuni.analysis._advice import number
 from sphuni.analysis._svg import Frame, curve, label, line, nice_ticks, steps, svg
 from sphuni.analysis.report import LayerReport
-from sphuni.plots._nulls import cosine_curve, nearest_line, rebin, shown_angles, spread
+from sphuni.plots._nulls import (
+    cosine_curve,
+    middle_ranks,
+    nearest_line,
+    rebin,
+    shown_angles,
+    spread,
+)
 from sphuni.special import marchenko_pastur
 
 __all__ = ["cosine_chart", "nearest_chart", "spark", "spectrum_chart"]
@@ -94,7 +101,7 @@ def spectrum_chart(layer: LayerReport) -> str:
     top = max(float(values.max()), float(null.max()))
     floor = max(1e-3 * top, 0.7 * min(float(values.min()), float(null[-2])))
     frame = Frame(_WIDTH, _HEIGHT, 0.0, 1.0, np.log10(floor), np.log10(1.2 * top), left=34.0)
-    at = np.linspace(0.0, 1.0, values.size)
+    at = middle_ranks(values.size)
     shown = _thin(values.size)
     body = [
         curve(frame.x(at[shown]), frame.y(np.log10(np.maximum(values[shown], floor))), "observed"),
@@ -122,15 +129,20 @@ def _x_axis(frame: Frame, unit: str = "") -> list[str]:
 def _log_axis(frame: Frame) -> list[str]:
     """Label the left axis of a log scale with round numbers."""
     parts = []
-    factors = (1, 2, 5) if frame.high_y - frame.low_y < 1.7 else (1,)
-    for power in range(-6, 7):
-        for factor in factors:
-            value = factor * 10.0**power
-            if frame.low_y <= np.log10(value) <= frame.high_y:
-                at = float(frame.y(np.log10(value)))
-                parts.append(line(frame.left, at, frame.width - frame.right, at, "grid"))
-                parts.append(label(frame.left - 5, at + 4, f"{value:g}", anchor="end"))
+    for value in _log_ticks(frame.low_y, frame.high_y):
+        at = float(frame.y(np.log10(value)))
+        parts.append(line(frame.left, at, frame.width - frame.right, at, "grid"))
+        parts.append(label(frame.left - 5, at + 4, f"{value:g}", anchor="end"))
     return parts
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers between two powers of 10; within half a decade they are evenly apart."""
+    if high - low < 0.5:
+        return nice_ticks(10.0**low, 10.0**high, 5)
+    factors = (1, 2, 5) if high - low < 1.7 else (1,)
+    values = (factor * 10.0**power for power in range(-6, 7) for factor in factors)
+    return [value for value in values if low <= np.log10(value) <= high]
 
 
 def _triangle(x: float, floor: float) -> str:

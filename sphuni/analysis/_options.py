@@ -20,6 +20,9 @@ _FEWEST_ROWS = 64
 
 _MOST_ROWS = 1 << 62
 
+_MOST_PAIRS = 1 << 28
+"""More pairs would not make the mean of a sample more exact than anyone reads it."""
+
 Baseline: TypeAlias = Literal["uniform", "init"]
 
 
@@ -61,3 +64,10 @@ class Options:
         """How many rows of R^d can be compared with each other in `max_seconds`, about."""
         rows = math.sqrt(self.most_work / self.pair_work(d))
         return int(min(max(rows, _FEWEST_ROWS), _MOST_ROWS))
+
+    def most_pairs(self, d: int) -> int:
+        """How many sampled pairs of R^d can be looked at in `max_seconds`, about.
+
+        Each takes as long as both entries of a pair that all rows are compared by.
+        """
+        return int(min(max(self.most_work / (2 * self.pair_work(d)), 1), _MOST_PAIRS))

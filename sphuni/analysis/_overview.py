@@ -15,6 +15,7 @@ __all__ = ["css_class", "dumbbell", "glyph", "layer_map", "spans", "verdict_bar"
 
 _MAP_TICKS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e6)
 _HIGHEST = 1e6
+_TICK_HEIGHT = 13.0
 _GLYPHS = {
     "failed": "M-4 -4L4 4M4 -4L-4 4",
     "dead neurons": "M-4.2 -4.2L4.2 4.2M4.2 -4.2L-4.2 4.2",
@@ -135,12 +136,15 @@ def _map_axes(frame: Frame, top: float) -> list[str]:
             line(at, frame.floor, at, frame.floor + 4, "axis"),
             label(at, frame.floor + 18, f"{tick:g}"),
         ]
+    written = math.inf
     for tick in _MAP_TICKS:
         if tick <= 0.97 * top:
             at = float(frame.y(_squeeze(tick)))
             meaning = {0.0: "optimum", 1.0: "random"}.get(tick)
             parts.append(line(frame.left, at, right, at, "reference" if meaning else "grid"))
-            parts.append(label(frame.left - 6, at + 4, f"{tick:g}", anchor="end"))
+            if written - at > _TICK_HEIGHT:
+                parts.append(label(frame.left - 6, at + 4, number(tick, 1), anchor="end"))
+                written = at
             if meaning:
                 parts.append(label(frame.left + 6, at - 5, meaning, "tick em", "start"))
     one = float(frame.x(1.0))

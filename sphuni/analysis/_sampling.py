@@ -19,8 +19,6 @@ from sphuni.geometry.sampling import sample_pairs
 
 __all__ = ["EnergyEstimate", "RowSample", "estimate_energies", "sample_rows"]
 
-_MOST_PAIRS = 1 << 28
-
 
 class RowSample(NamedTuple):
     """The rows that are compared with each other; `places` gives their indices among all rows."""
@@ -69,7 +67,7 @@ def estimate_energies(points: Points, options: Options) -> EnergyEstimate:
     """Estimate every mean energy of the report from random blocks of rows."""
     n, d = points.shape
     generator = torch_generator(options.seed + 1)
-    found = sample_pairs(points, energy_kernels(), _MOST_PAIRS, generator)
+    found = sample_pairs(points, energy_kernels(), options.most_pairs(d), generator)
     all_pairs = 0.5 * n * (n - 1)
     value, error = {}, {}
     for k, (energy, kernel) in enumerate(zip(ENERGIES, energy_kernels(), strict=True)):

@@ -127,6 +127,7 @@ def _environment() -> jinja2.Environment:
         "pvalue": pvalue,
         "plural": plural,
         "breakable": _breakable,
+        "marked": _marked,
     }
     environment.globals |= {
         "glyph": lambda verdict: Markup(_overview.glyph(verdict)),
@@ -143,6 +144,14 @@ def _page(template: str, **values: Any) -> str:
 def _breakable(text: str) -> Markup:
     """Allow a line break after every dot of a name, which adds no character to the text."""
     return Markup("<wbr>").join(part for part in re.split(r"(?<=[./])", text))
+
+
+def _marked(text: str) -> Markup:
+    """Write what stands between backticks as code."""
+    parts = text.split("`")
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if k % 2 else part for k, part in enumerate(parts)
+    )
 
 
 def _legend(counts: dict[str, int]) -> list[dict[str, Any]]:
@@ -191,7 +200,7 @@ def _panel(layer: LayerReport, index: int, *, charts: bool) -> dict[str, Any]:
         "tests": [_test_row(layer, key) for key in TESTS if key in layer.statistic],
         "facts": _facts(layer),
         "pairs": [
-            (i, j, number(t, 5), "collapsed" if t > _CLOSE else "antipodal" if t < -_CLOSE else "")
+            (i, j, number(t, 5), "same way" if t > _CLOSE else "opposite" if t < -_CLOSE else "")
             for i, j, t in layer.worst_pairs
         ],
         "dead": _some(layer.dead),

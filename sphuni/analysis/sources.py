@@ -156,12 +156,20 @@ def _open_path(path: Path, heads: Heads, split_qkv: bool) -> Source:
     if path.suffix.lower() in _TEXT:
         return Source(str(path), _points(path.name, readers.read_points(path)))
     loaded = readers.read_tensors(path)
+    if loaded.format == "npy" and any(_are_whole_points(one) for one in loaded.tensors.values()):
+        return Source(str(path), _points(*next(iter(loaded.tensors.items()))))
     found = tensor_neurons(loaded.tensors, kinds=loaded.kinds, heads=heads, split_qkv=split_qkv)
     items = list(map(_in_own_space, found))
     items += [
         Skipped(part.name, "other", (), part.reason, 0, (part.name,)) for part in loaded.skipped
     ]
     return Source(str(path), items)
+
+
+def _are_whole_points(array: Tensor) -> bool:
+    """Whether an array alone in its file holds whole numbers (n, d), as a table of text may."""
+    counts = array.dtype != torch.bool and not (array.is_floating_point() or array.is_complex())
+    return counts and array.ndim == 2
 
 
 def _in_own_space(item: NeuronView | Skipped) -> NeuronView | Skipped:

@@ -34,19 +34,35 @@ def add_parser(commands: Any) -> None:
     )
     add = parser.add_argument
     add("problem", help="what is optimised")
-    add("-n", type=int, required=True, help="number of points")
-    add("-d", type=int, default=3, help="ambient dimension (default 3)")
-    add("-s", type=float, help="exponent, or the strength of a design")
+    add("-n", "--n", type=int, required=True, help="number of points")
+    add("-d", "--d", type=int, default=3, help="ambient dimension (default 3)")
+    add("-s", "--s", type=float, help="exponent, or the strength of a design")
     add("--metric", choices=("chordal", "geodesic"), default="chordal", help="distance of riesz")
     add("--epsilon", type=float, metavar="E", help="Gaussian kernel of energy and maxdet")
     add("--antipodal", action="store_true", help="take points as lines")
-    add("--restarts", type=int, metavar="K", help="number of starts (default: by size)")
+    add(
+        "--restarts",
+        type=_output.parse_positive,
+        metavar="K",
+        help="number of starts (default: by size)",
+    )
     add("--seed", type=_output.parse_count, default=0, help="seed of the starts (default 0)")
-    add("--time-limit", type=float, metavar="SECONDS", help="stop with the best so far")
+    add(
+        "--time-limit",
+        type=_output.parse_seconds,
+        metavar="SECONDS",
+        help="stop with the best so far",
+    )
     add("--target", type=float, metavar="VALUE", help="stop at a value as good as this")
     add("--checkpoint", metavar="FILE", help="keep the state of the search in this file")
     add("--resume", action="store_true", help="go on from the checkpoint")
-    add("--workers", type=int, default=1, metavar="K", help="processes (default 1)")
+    add(
+        "--workers",
+        type=_output.parse_positive,
+        default=1,
+        metavar="K",
+        help="processes (default 1)",
+    )
     add("--engine", choices=("auto", "compiled", "blockwise"), default="auto", help="inner loop")
     _output.add_memory(parser)
     add("--out", metavar="STEM", help="name of the files without suffix (default: by problem)")

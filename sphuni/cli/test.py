@@ -92,7 +92,13 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
         help="simulated sets (default 9999; 99999 for a kept table that takes under a minute)",
     )
     add("--seed", type=_output.parse_count, help="seed of the simulation")
-    add("--workers", type=int, default=1, metavar="K", help="parallel work (default 1)")
+    add(
+        "--workers",
+        type=_output.parse_positive,
+        default=1,
+        metavar="K",
+        help="parallel work (default 1)",
+    )
     add("--tail", choices=tuple(TAILS), default="upper", help="upper: clustered; lower: regular")
     add(
         "--correction",

@@ -87,7 +87,7 @@ def gap_text(result: Any) -> str:
 
 def counted(count: int, noun: str) -> str:
     """Write a number with its noun, in the plural unless it is 1."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def shade_of(sides: int) -> int:
@@ -98,7 +98,7 @@ def shade_of(sides: int) -> int:
 def cell_kinds(sides: Index) -> list[tuple[int, str]]:
     """Shade and wording of the cells of each number of sides, from the fewest sides on."""
     return [
-        (shade_of(k), counted(count, _CELLS[k]) if k in _CELLS else f"{count} with {k} sides")
+        (shade_of(k), counted(count, _CELLS[k]) if k in _CELLS else f"{count:,} with {k} sides")
         for k, count in sorted(Counter(sides.tolist()).items())
     ]
 

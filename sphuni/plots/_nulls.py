@@ -4,22 +4,47 @@ import numpy as np
 
 from sphuni.special import cap_angle, cap_measure, cosine_density
 
-__all__ = ["cosine_curve", "nearest_curve", "nearest_line", "rebin", "shown_angles", "spread"]
+__all__ = [
+    "cosine_curve",
+    "middle_ranks",
+    "nearest_curve",
+    "nearest_line",
+    "rebin",
+    "shown_angles",
+    "spread",
+]
 
+_FEWEST = 8
 _FINE = 32
 """Bins across a law from which on its curve and the tops of the bars agree."""
 
 
 def rebin(counts: np.ndarray, edges: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Drop empty bins at both ends and merge neighbours until at most `most` bins are left."""
+    """Drop empty bins at both ends and merge neighbours until at most `most` bins are left.
+
+    Bins of few values are merged further, to the width of Freedman and Diaconis (1981,
+    doi:10.1007/BF01025868): the law would be lost among spikes of single values.
+    """
     filled = np.flatnonzero(counts > 0)
     if filled.size == 0:
         return counts[:0], edges[:1]
     first, last = int(filled[0]), int(filled[-1]) + 1
     counts, edges = counts[first:last].astype(np.float64), edges[first : last + 1]
-    step = -(-counts.size // most)
+    step = max(-(-counts.size // most), min(_smooth(counts), -(-counts.size // _FEWEST)))
     starts = np.arange(0, counts.size, step)
     return np.add.reduceat(counts, starts), np.append(edges[starts], edges[-1])
+
+
+def _smooth(counts: np.ndarray) -> int:
+    """How many bins are as wide as twice the quartiles' distance over the root of degree 3."""
+    below = np.cumsum(counts) / counts.sum()
+    low, high = np.searchsorted(below, (0.25, 0.75))
+    return int(2 * (high - low + 1) / counts.sum() ** (1 / 3))
+
+
+def middle_ranks(size: int) -> np.ndarray:
+    """Relative ranks of `size` sorted values, each in the middle of its share of [0, 1]."""
+    return (np.arange(size) + 0.5) / size
 
 
 def spread(d: int, deviations: float) -> float:
@@ -65,7 +90,7 @@ def nearest_line(
     height that such bars have in the mean.
     """
     degrees, density = nearest_curve(n, d, size)
-    width = float(np.diff(edges).min())
+    width = float(np.diff(edges).max())  # merging may leave the last bin narrower
     if degrees[-1] - degrees[0] > _FINE * width:
         return degrees, density
     first = edges[0] + width * np.floor((degrees[0] - edges[0]) / width)

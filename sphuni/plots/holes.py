@@ -128,7 +128,10 @@ def deepest_holes(
     finish(frame, result, shading=0.28)
     depth = math.degrees(float(radii.max()))
     handles = [
-        Line2D([], [], color=INK, marker="o", ls="none", ms=7, label=f"{len(frame.points)} points"),
+        Line2D(
+            [], [], color=INK, marker="o", ls="none", ms=7,
+            label=counted(len(frame.points), "point"),
+        ),
         Line2D(
             [], [], color=_HOLE, marker="X", ls="none", ms=9,
             label=f"{counted(int(deepest.sum()), 'deepest hole')}, radius {depth:.4f}°",

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sphuni.plots._nulls import cosine_curve, nearest_line, rebin, shown_angles, spread
+from sphuni.plots._nulls import (
+    cosine_curve,
+    middle_ranks,
+    nearest_line,
+    rebin,
+    shown_angles,
+    spread,
+)
 from sphuni.plots._style import INK, MARKERS, OBSERVED, axes_or_new, figure_of, new_figure, tidy
 from sphuni.special import marchenko_pastur
 
@@ -24,6 +31,10 @@ __all__ = [
 ]
 
 _TITLE_WIDTH = 0.94
+_HEADROOM = 1.3
+"""Height of a picture over that of its law: where the bars leave no room, the key is above them."""
+_FEW = 24
+_NAME_LETTERS = 36
 _MAP_TICKS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e5, 1e6)
 
 
@@ -148,7 +159,8 @@ def singular_values(
 
     Notes
     -----
-    For uniform rows the values fill [abs(1 - sqrt(n/d)), 1 + sqrt(n/d)] as n and d grow.
+    For uniform rows the values fill [abs(1 - sqrt(n/d)), 1 + sqrt(n/d)] as n and d grow. The k-th
+    of m values is drawn at (k - 1/2) / m, where that of few uniform rows lies near the curve too.
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))[::-1]
     if ordered.ndim != 1 or ordered.size < 2 or not ordered[0] > 0:
@@ -160,8 +172,11 @@ def singular_values(
     rank = np.linspace(0.0, 1.0, 400)
     null = marchenko_pastur(rank, n, _dimension(d))
     floor = 1e-3 * max(ordered[0], null[0])
-    place = np.linspace(0.0, 1.0, ordered.size)
-    axes.semilogy(place, np.maximum(ordered, floor), color=color, lw=2.4, label="observed")
+    marker = "o" if ordered.size <= _FEW else ""
+    axes.semilogy(
+        middle_ranks(ordered.size), np.maximum(ordered, floor), color=color, lw=2.4,
+        label="observed", marker=marker, ms=5,
+    )  # fmt: skip
     axes.semilogy(rank, np.maximum(null, floor), color=INK, lw=1.3, label="Marchenko–Pastur")
     axes.set(xlabel="relative rank", ylabel="singular value")
     _plain_numbers(axes)
@@ -263,7 +278,8 @@ def layer_map(
     axes = axes_or_new(ax, 6.0, 4.4)
     halo = [withStroke(linewidth=3, foreground=axes.get_facecolor())]  # lines end at a name
     known = y[np.isfinite(y)]
-    y = np.minimum(y, max(3.0, 1.3 * float(known.max(initial=0.0))))
+    edge = max(3.0, 1.3 * float(known.max(initial=0.0)))
+    infinite, y = bool((y == np.inf).any()), np.minimum(y, edge)
     for verdict, (marker, color) in MARKERS.items():
         chosen = np.array([v == verdict for v in verdicts], dtype=bool)
         if chosen.any():
@@ -278,18 +294,25 @@ def layer_map(
         )  # fmt: skip
     axes.axvline(1.0, color=INK, lw=0.7, ls=(0, (3, 4)))
     axes.set_yscale("asinh", linear_width=1.0)
-    axes.set_yticks(_map_ticks(max(3.0, float(y.max(initial=0.0)))), minor=False)
+    top = edge if infinite else max(3.0, float(known.max(initial=0.0)))
+    ticks = _map_ticks(0.8 * top if infinite else top)
+    texts = [f"{tick:g}" for tick in ticks]
+    axes.set_yticks([*ticks, edge] if infinite else ticks, [*texts, "∞"] if infinite else texts)
     axes.set_yticks([], minor=True)
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.set(xlim=(0, None), ylim=(min(-0.3, 1.1 * y.min(initial=0.0)), None))
+    # room for a marker, as the axis would end in the middle of the first and last
+    low, high = np.arcsinh([float(known.min(initial=0.0)), top])
+    room = 0.05 * (high - low)
+    axes.set(xlim=(0, None), ylim=(min(-0.3, np.sinh(low - room)), np.sinh(high + room)))
     axes.set(xlabel="effective rank over random", ylabel="energy excess")
     middle = 0.5 * axes.get_xlim()[1]
-    for k in _apart(np.arcsinh(y), min(len(names), x.size), labels):
+    placed = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    placed = placed[placed < len(names)]
+    for k in placed[_apart(np.arcsinh(y[placed]), placed.size, labels)]:
         right = bool(x[k] > middle)
         axes.annotate(
-            names[k], (x[k], y[k]), xytext=(-8 if right else 8, 0), textcoords="offset points",
-            ha="right" if right else "left", va="center", size="small", parse_math=False,
-            path_effects=halo,
+            _shortened(names[k]), (x[k], y[k]), xytext=(-8 if right else 8, 0),
+            textcoords="offset points", ha="right" if right else "left", va="center",
+            size="small", parse_math=False, path_effects=halo,
         )  # fmt: skip
     tidy(axes, left=True)
     axes.legend(
@@ -342,11 +365,25 @@ def _against_null(
     color: str,
 ) -> None:
     """Draw a histogram and, over it, the curve that uniform rows would give."""
-    axes.stairs(heights, edges, fill=True, color=color, alpha=0.45, label="observed")
+    from matplotlib.colors import to_rgba
+
+    # with an outline, as a bar thinner than a pixel would be lost
+    axes.stairs(
+        heights, edges, fill=True, fc=to_rgba(color, 0.45), ec=color, lw=0.7, label="observed"
+    )
     axes.plot(x, null, color=INK, lw=1.3, label="uniform rows")
-    axes.set_ylim(0, None)
+    top = max(float(heights.max()), float(np.max(null[np.isfinite(null)], initial=0.0)))
+    axes.set_ylim(0, _HEADROOM * top)
     tidy(axes)
     axes.legend(frameon=False, fontsize="small")
+
+
+def _shortened(name: str) -> str:
+    """Leave out the middle of a name that would run out of the picture."""
+    if len(name) <= _NAME_LETTERS:
+        return name
+    head = _NAME_LETTERS // 2
+    return f"{name[:head]}…{name[head + 1 - _NAME_LETTERS :]}"
 
 
 def _apart(y: np.ndarray, size: int, most: int) -> list[int]:

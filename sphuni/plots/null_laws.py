@@ -100,7 +100,7 @@ def _of_points(
     import torch
 
     from sphuni.stats import build_test
-    from sphuni.stats._null import Null, choose
+    from sphuni.stats.nulls._null import Null, choose
 
     n, d = x.shape
     built = build_test(test, **parameters)
@@ -114,7 +114,7 @@ def _of_points(
 def _of_result(result: "UniformityTestResult") -> _Found:
     """The same of a result: the law is of the kind that it was read against."""
     from sphuni.stats import build_test
-    from sphuni.stats._null import Null, choose
+    from sphuni.stats.nulls._null import Null, choose
 
     shape = tuple(result.statistic.shape)
     if shape:

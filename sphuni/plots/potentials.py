@@ -20,6 +20,8 @@ __all__ = ["potential_map"]
 
 _PIXELS = 260
 _RANGE = 0.8
+_STEEP = 10.0
+_LARGEST = 1e150  # beyond it the margins of a logarithmic bar leave the range of numbers
 _PLACES = 20_000
 _POLE = "#ffffff"
 
@@ -52,8 +54,10 @@ def potential_map(
 
     Notes
     -----
-    Dark places are badly lit. The colours end at the value that four fifths of the area stay
-    below; for s >= 0 the potential itself is infinite at the points. Lines are level curves.
+    Dark places are badly lit. For s >= 0, where the potential is infinite at the points, the
+    colours end at the value that four fifths of the area stay below; below 0 they show all of it.
+    They follow the logarithm where that value is more than ten times the least. Lines are level
+    curves.
     """
     from matplotlib.lines import Line2D
 
@@ -88,17 +92,21 @@ def _exponent(result: Any, s: float | None) -> float:
 
 def _paint(frame: Scene, s: float, least: float) -> None:
     """Colour both discs by the potential and draw its level curves."""
+    from matplotlib.colors import LogNorm, Normalize
+
     values = {view: _disc(view, frame.points, s) for view in frame.views}
     # Places of equal areas: pixels crowd where the sphere faces us and reach beyond its rim.
     even = potential_at(fibonacci_sphere(_PLACES), frame.points, s)
-    top = float(np.quantile(even, _RANGE))
-    levels = np.linspace(least, top, 9)[1:]
+    top = float(np.quantile(even, _RANGE)) if s >= 0 else float(even.max())
+    steep = 0 < _STEEP * least < top < _LARGEST
+    norm = (LogNorm if steep else Normalize)(least, top)
+    levels = (np.geomspace if steep else np.linspace)(least, top, 9)[1:]
     grid = np.linspace(-1, 1, _PIXELS)
     for view, image in values.items():
         box = (view.shift - 1, view.shift + 1, -1, 1)
         shown = frame.axes.imshow(
             np.ma.masked_invalid(image), extent=box, origin="lower", cmap="magma", zorder=1,
-            vmin=least, vmax=top, interpolation="bilinear",
+            norm=norm, interpolation="bilinear",
         )  # fmt: skip
         _clip(frame, shown, view)
         curves = frame.axes.contour(
@@ -106,7 +114,9 @@ def _paint(frame: Scene, s: float, least: float) -> None:
             colors="white", linewidths=0.5, alpha=0.45, zorder=1.2,
         )  # fmt: skip
         _clip(frame, curves, view)
-    bar = figure_of(frame.axes).colorbar(shown, ax=frame.axes, shrink=0.75, pad=0.01, extend="max")
+    bar = figure_of(frame.axes).colorbar(
+        shown, ax=frame.axes, shrink=0.75, pad=0.01, extend="max" if s >= 0 else "neither"
+    )
     bar.set_label("potential", fontsize=12.5)
 
 

@@ -78,8 +78,11 @@ def projected_ecdf(
     heights = np.append(np.arange(n + 1) / n, 1.0)
     # a stream of its own: points drawn with the same seed would be the directions themselves
     random = np.random.default_rng(seeds(rng, 1)[0]).standard_normal((n_directions, d))
-    for direction in random / np.linalg.norm(random, axis=1, keepdims=True):
-        axes.step(_jumps(x, direction), heights, where="post", color=color, lw=0.4, alpha=0.25)
+    for k, direction in enumerate(random / np.linalg.norm(random, axis=1, keepdims=True)):
+        axes.step(
+            _jumps(x, direction), heights, where="post", color=color, lw=0.4, alpha=0.25,
+            label="" if k else "random directions",
+        )  # fmt: skip
     own = _own_directions(x)
     for label, direction, dash in own:
         axes.step(_jumps(x, direction), heights, where="post", color=color, ls=dash, label=label)
@@ -89,7 +92,9 @@ def projected_ecdf(
     axes.set(xlabel="projection on a direction", ylabel="share of points", xlim=(-half, half))
     axes.set_ylim(0, 1)
     tidy(axes, left=True)
-    axes.legend(frameon=False, fontsize="small")
+    key = axes.legend(frameon=False, fontsize="small")
+    for line in key.get_lines():  # as thin and pale as the curves themselves it would not be seen
+        line.set(alpha=1.0, lw=max(line.get_linewidth(), 0.8))
     return figure_of(axes)
 
 

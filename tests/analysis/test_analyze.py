@@ -338,3 +338,12 @@ def test_rows_of_a_product_that_gather_are_clustered_against_products_too():
     b, a = (torch.randn(*s, generator=generator) for s in ((200, 12), (12, 48)))
     (found,) = analyze(lora(b * torch.linspace(0.2, 1.5, 12), a), baseline="init").layers
     assert found.verdict == "clustered"
+
+
+def test_whole_numbers_in_an_npy_file_are_points_as_in_a_table(tmp_path):
+    points = np.random.default_rng(0).integers(-5, 6, (40, 4)) * 2 + 1
+    np.save(tmp_path / "a.npy", points)
+    np.savetxt(tmp_path / "a.csv", points, delimiter=",", fmt="%d")
+    binary, text = (analyze(tmp_path / name).layers[0] for name in ("a.npy", "a.csv"))
+    assert binary.status == text.status == "analysed"
+    assert binary.max_cosine == text.max_cosine

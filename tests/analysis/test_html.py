@@ -2,6 +2,7 @@ import base64
 import dataclasses
 import hashlib
 import http.server
+import itertools
 import re
 import shutil
 import subprocess
@@ -272,3 +273,20 @@ def test_the_browser_test_would_notice(tmp_path, server):
     _, log = run_chromium((tmp_path / "bad.html").as_uri(), tmp_path / "profile")
     assert asked == ["/x.png"]
     assert "CONSOLE" in log
+
+
+def test_commands_in_advice_are_shown_as_code():
+    from sphuni.analysis.html import _marked
+
+    assert _marked("again (`--center`) <b>") == "again (<code>--center</code>) &lt;b&gt;"
+
+
+def test_ticks_of_the_map_do_not_overlap():
+    from sphuni.analysis._overview import _TICK_HEIGHT, _map_axes, _squeeze
+    from sphuni.analysis._svg import Frame
+
+    frame = Frame(640, 400, 0.0, 1.15, _squeeze(-0.35), _squeeze(1e6), 40, 16, 26, 44)
+    texts = [part for part in _map_axes(frame, 1e6) if 'text-anchor="end"' in part]
+    rows = sorted(float(re.search(r' y="([\d.]+)"', part)[1]) for part in texts)
+    assert len(rows) > 3
+    assert min(b - a for a, b in itertools.pairwise(rows)) > _TICK_HEIGHT - 0.2

@@ -414,3 +414,12 @@ def test_draws_of_few_dimensions_are_counted_for_what_their_pairs_cost():
     points = torch.from_numpy(sphuni.random_points(3000, 2, rng=0))
     (found,) = sphuni.analysis.analyze(points, baseline="init", max_seconds=5.0).layers
     assert any("too large to draw" in note for note in found.notes)
+
+
+def test_sampled_pairs_keep_to_the_seconds():
+    from sphuni.analysis._options import Options
+
+    few, usual = Options(max_seconds=1.0), Options()
+    for d in (2, 3, 64, 1024):
+        assert few.most_pairs(d) * 2 * few.pair_work(d) <= few.most_work
+        assert usual.most_pairs(d) == 2**28

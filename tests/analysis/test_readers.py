@@ -445,7 +445,7 @@ def test_onnx_weights_in_integers_are_called_what_they_are(tmp_path):
     left = read_tensors(tmp_path / "m.onnx").skipped
     assert left[0].name == "q"
     assert left[0].reason.startswith("24 integers of shape (6, 4) for DequantizeLinear: quantised")
-    assert left[1].reason.startswith("1 tensors of integers or truth values: shapes")
+    assert left[1].reason.startswith("1 tensor of integers or truth values: shapes")
 
 
 def test_onnx_bfloat16(tmp_path):

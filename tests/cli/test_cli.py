@@ -706,3 +706,35 @@ def test_entry_point_is_installed():
     script = Path(sys.executable).parent / "sphuni"
     done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60)
     assert done.stdout.startswith("sphuni 0.")
+
+
+def test_files_of_a_model_folder_are_not_written_over(tmp_path, capsys):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    save_file({"w": np.random.default_rng(0).standard_normal((9, 4))}, folder / "model.safetensors")
+    config, report = folder / "config.json", folder / "report.json"
+    config.write_text('{"hidden_size": 4}')
+    for command in (["analyze", str(folder)], ["compare", str(folder), str(folder)]):
+        assert main([*command, "--json", str(config)]) == 2
+        assert "--json and the input name the same file" in capsys.readouterr().err
+        assert main([*command, "--json", str(report), "--quiet"]) == 0
+        assert main([*command, "--json", str(report), "--quiet"]) == 0
+    assert config.read_text() == '{"hidden_size": 4}'
+
+
+def test_options_are_not_guessed_from_their_first_letters(capsys):
+    assert main(["analyze", "nosuch.npz", "--cent"]) == 2
+    assert "unrecognized arguments: --cent" in capsys.readouterr().err
+    assert main(["records", "riesz", "--s", "x"]) == 2
+    assert "argument -s/--s: invalid float value: 'x'" in capsys.readouterr().err
+
+
+def test_the_entry_imports_next_to_nothing_before_it_can_be_interrupted():
+    code = "import sys; import sphuni.cli.__main__; print('argparse' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_help_tells_when_there_was_nothing_to_judge(capsys):
+    assert main(["--help"]) == 0
+    assert "no layer for a rule to judge" in " ".join(capsys.readouterr().out.split())

@@ -473,3 +473,18 @@ def test_refusals_of_single_pictures():
         quadrature_weights(np.vstack([half, -half]))
     with pytest.raises(ValueError, match="s must be finite and above -2; got -2"):
         potential_map(construct("icosahedron"), s=-2.0)
+
+
+def test_steep_potentials_have_logarithmic_colours():
+    points = sphuni.random_points(100, 3, rng=1)
+    image = potential_map(points, s=30).axes[0].images[0]
+    shades = np.ma.compressed(image.norm(image.get_array()))
+    inside = (shades > 0.1) & (shades < 0.9)
+    assert inside.mean() > 0.3  # of a linear scale nearly all is at one end or the other
+
+
+def test_potentials_without_poles_are_shown_in_full():
+    points = uniform_cap(12, 3, angle=1.2, mu=[0, 0, -1], rng=0)
+    top = potential_map(points, s=-1).axes[0].images[0].get_clim()[1]
+    places = sphuni.random_points(5_000, 3, rng=0)
+    assert (potential_at(places, points, -1.0) <= top + 1e-2).all()

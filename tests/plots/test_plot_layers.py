@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.integrate import trapezoid
 
-from sphuni import plots
+from sphuni import plots, random_points
 from sphuni.plots._nulls import cosine_curve, nearest_curve, nearest_line, rebin, shown_angles
 from sphuni.special import cap_angle
 
@@ -251,3 +251,45 @@ def test_wrong_input_is_named(cosines, nearest):
 def test_importing_the_room_does_not_load_matplotlib():
     code = "import sys, sphuni.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_few_singular_values_of_uniform_rows_lie_near_their_law():
+    rows = random_points(2000, 3, rng=0)
+    values = np.linalg.svd(rows, compute_uv=False)
+    observed, null = plots.singular_values(values, n=2000, d=3).axes[0].lines
+    np.testing.assert_allclose(observed.get_xdata(), [1 / 6, 1 / 2, 5 / 6])
+    expected = np.interp(observed.get_xdata(), null.get_xdata(), null.get_ydata())
+    np.testing.assert_allclose(values, expected, rtol=0.05)
+
+
+def test_histograms_of_few_rows_are_no_spikes():
+    spread_out = np.zeros(720)
+    spread_out[np.arange(20, 120, 2)] = 1  # every second bin: spikes, unless they are merged
+    axes = plots.nearest_angles(spread_out, np.linspace(0, 180, 721), n=50, d=3).axes[0]
+    heights, _, _ = axes.patches[0].get_data()
+    assert (heights > 0).all()
+
+
+def test_infinite_excess_has_a_tick_of_its_own_and_no_marker_is_cut():
+    axes = plots.layer_map([1.0, 0.5], [np.inf, 2.0], verdicts=["uniform"] * 2).axes[0]
+    assert "∞" in [tick.get_text() for tick in axes.get_yticklabels()]
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    highest = max(float(np.max(line.get_ydata())) for line in dots)
+    assert highest < axes.get_ylim()[1]
+
+
+def test_a_layer_without_numbers_takes_no_name_from_the_others():
+    axes = plots.layer_map(
+        [1.0, 0.5, 0.7], [3.0, np.nan, 1.0], verdicts=["uniform"] * 3, names=["a", "b", "c"]
+    ).axes[0]
+    assert {"a", "c"} <= {text.get_text() for text in axes.texts}
+    assert "b" not in {text.get_text() for text in axes.texts}
+
+
+def test_long_names_keep_both_ends():
+    name = "model.layers.17.self_attn." + "very_" * 12 + "q_proj.weight"
+    axes = plots.layer_map([1.0], [1.0], verdicts=["uniform"], names=[name]).axes[0]
+    (shown,) = (text.get_text() for text in axes.texts if "…" in text.get_text())
+    assert shown.startswith("model.layers.17")
+    assert shown.endswith("q_proj.weight")
+    assert len(shown) <= 36

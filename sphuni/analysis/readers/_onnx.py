@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sphuni._errors import RefusedFileError, UnreadableFileError
+from sphuni.analysis._text import plural
 from sphuni.analysis.readers._model import (
     LeftOut,
     LoadedModel,
@@ -143,10 +144,10 @@ def _loaded(path: Path, graph: _Graph, limits: ReadLimits) -> LoadedModel:
                 if kind:
                     kinds[name] = kind
     if plumbing:
-        what = "tensors of integers or truth values: shapes, axes and indices of the graph"
-        skipped.append(LeftOut("(graph constants)", f"{plumbing} {what}"))
+        what = "of integers or truth values: shapes, axes and indices of the graph"
+        skipped.append(LeftOut("(graph constants)", f"{plural(plumbing, 'tensor')} {what}"))
     if small:
-        skipped.append(LeftOut("(graph scalars)", f"{small} single numbers"))
+        skipped.append(LeftOut("(graph scalars)", plural(small, "single number")))
     return LoadedModel(path, "onnx", tensors, tuple(skipped), kinds)
 
 
