@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sphuni._arrays import check_like, like_caller
@@ -206,7 +207,8 @@ def optimize(
     On the circle the regular polygon is returned where it is known to be optimal.
 
     Ctrl-C ends the search at its next step, saves the checkpoint and returns the best so far; with
-    several workers it waits for one of their batches. A second Ctrl-C ends it at once.
+    several workers it waits for one of their batches. Once the search has ended, what takes longer
+    than a second is left out of the certificate. A second Ctrl-C ends it at once.
 
     References
     ----------
@@ -252,8 +254,13 @@ def optimize(
     assert best is not None
     found, points = best
     spare = GRACE if status in ("time limit", "interrupted") else math.inf
-    value = _worse(task, found, task.verify(points, spare))
-    certificate = trivial(value) if task.n == 1 else task.certify(points, spare)
+    try:
+        value, certificate = _account(task, found, points, spare)
+    except KeyboardInterrupt:
+        if status == "interrupted":
+            raise
+        status = "interrupted"
+        value, certificate = _account(task, found, points, GRACE)
     if state.cut_is_bound and state.value is None:
         certificate = dataclasses.replace(certificate, value_is_bound=True)
     hits, tried = count_hits(task, state)
@@ -279,6 +286,14 @@ def optimize(
         seed=seed,
         seconds=time.monotonic() - started,
     )
+
+
+def _account(
+    task: Problem, found: float, points: NDArray[np.float64], seconds: float
+) -> tuple[float, Certificate]:
+    """Value and certificate of the points, as far as so many seconds allow."""
+    value = _worse(task, found, task.verify(points, seconds))
+    return value, trivial(value) if task.n == 1 else task.certify(points, seconds)
 
 
 def _worse(task: Problem, first: float, second: float) -> float:

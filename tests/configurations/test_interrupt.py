@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from sphuni.configurations import optimize
-from sphuni.configurations._clock import interrupted, late, minding_ctrl_c
+from sphuni.configurations._clock import GRACE, interrupted, late, minding_ctrl_c
+from sphuni.configurations.problems._energies import EnergyProblem
 from sphuni.configurations.search import _batch, _search
 
 pytestmark = pytest.mark.skipif(
@@ -84,6 +85,50 @@ def test_handlers_of_the_caller_are_left_alone(monkeypatch):
         assert signal.signal(signal.SIGINT, signal.default_int_handler) is (
             signal.default_int_handler
         )
+
+
+@pytest.fixture
+def press_while_certifying(monkeypatch):
+    """Press Ctrl-C in the first so many certificates; the seconds each of them was given."""
+
+    def times(count):
+        real, given = EnergyProblem.certify, []
+
+        def certified(task, points, seconds=np.inf):
+            given.append(seconds)
+            if len(given) <= count:
+                signal.raise_signal(signal.SIGINT)
+            return real(task, points, seconds)
+
+        monkeypatch.setattr(EnergyProblem, "certify", certified)
+        return given
+
+    return times
+
+
+def test_ctrl_c_while_certifying_keeps_the_answer(press_while_certifying, tmp_path):
+    whole = optimize("thomson", n=9, restarts=4, engine="blockwise")
+    given = press_while_certifying(1)
+    path = tmp_path / "run.npz"
+    result = optimize("thomson", n=9, restarts=4, engine="blockwise", checkpoint=path)
+    assert (result.status, result.starts) == ("interrupted", 4)
+    assert np.array_equal(result.points, whole.points)
+    assert result.value == whole.value
+    assert given == [np.inf, GRACE]
+    assert path.exists()
+
+
+def test_ctrl_c_twice_while_certifying_is_an_exception(press_while_certifying):
+    press_while_certifying(2)
+    with pytest.raises(KeyboardInterrupt):
+        optimize("thomson", n=9, restarts=4, engine="blockwise")
+
+
+def test_ctrl_c_in_the_search_and_in_its_certificate_is_an_exception(press, press_while_certifying):
+    press(0)
+    press_while_certifying(1)
+    with pytest.raises(KeyboardInterrupt):
+        optimize("thomson", n=9, restarts=4, engine="blockwise")
 
 
 @pytest.mark.parametrize(("restarts", "status"), [(128, "interrupted"), (64, "finished")])

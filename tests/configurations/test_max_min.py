@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -19,13 +20,19 @@ from sphuni.configurations.descent._packing_energy import packing_energy
 from sphuni.configurations.maxmin import _contacts, _poles, _tied
 from sphuni.configurations.maxmin._contacts import contacts, smallest_half_square
 from sphuni.configurations.maxmin._holes import holes
-from sphuni.configurations.maxmin._members import rotations, step_along, tangents, unturned
+from sphuni.configurations.maxmin._members import (
+    in_units,
+    rotations,
+    step_along,
+    tangents,
+    unturned,
+)
 from sphuni.configurations.maxmin._poles import _descend, lowest_poles, pole_values
 from sphuni.configurations.maxmin._quadratic import best_rise
 from sphuni.configurations.maxmin._slp import ascend
 from sphuni.configurations.maxmin._sparse import add_blocks
 from sphuni.configurations.maxmin._sqp import climb
-from sphuni.configurations.maxmin._tied import multipliers
+from sphuni.configurations.maxmin._tied import corrected, multipliers
 from sphuni.configurations.maxmin._wells import native_wells
 from sphuni.configurations.problems import _packings, _worst_places
 from sphuni.configurations.problems._resolve import resolve
@@ -691,3 +698,38 @@ def test_polishing_does_not_stop_where_a_newton_step_unties_the_members(name, pr
     polished = task.refine(points)
     assert multipliers(family(polished, 1e-9))[1] < 1e-12
     assert family(polished, 0.0).values.min() >= family(points, 0.0).values.min()
+
+
+@pytest.mark.parametrize("s", [1.0, -1.0])
+def test_the_worst_places_beside_saddles_are_found(s):
+    """Descents from the hull's facets end, by symmetry, at saddles between the ten minima."""
+    lines = construct("simplex_4")
+    task = resolve("polarization", 5, 4, s, metric="chordal", kernel=None, antipodal=True)
+    members = task.family()(lines, 1e-9)
+    assert len(members.values) == 10
+    assert task.value(task.refine(lines)) >= task.value(lines) - 1e-13
+    found = optimize("polarization", n=5, d=4, s=s, antipodal=True, restarts=2)
+    assert found.value >= float(sphuni.polarization(lines, s=s, antipodal=True).value) - 1e-12
+
+
+def test_a_corrected_move_keeps_the_members_together():
+    points = np.asarray(fibonacci_sphere(20))
+    members = in_units(functools.partial(pole_values, kernel=Riesz(1.0)), 4.0)(points, np.inf)
+    weights = np.ones(len(members.values))
+    move = 1e-3 * np.random.default_rng(0).standard_normal((20, 2))
+    foreseen = members.values + members.jacobian @ move.ravel()
+    trial = step_along(points, move)
+    again = step_along(points, corrected(members, weights, move, trial))
+    assert members.elsewhere(points) == pytest.approx(members.values, rel=1e-14)
+    untied, tied = (np.ptp(members.elsewhere(one) - foreseen) for one in (trial, again))
+    assert untied > 1e-7
+    assert tied < 0.01 * untied
+
+
+@pytest.mark.parametrize(("n", "s"), [(8, -1.99), (7, -1.999)])
+def test_potentials_that_are_nearly_linear_in_the_sum_converge(n, s):
+    """Near -r^2 the sum of the points must stay zero, so that straight steps are tiny."""
+    result = optimize("polarization", n=n, s=s, restarts=16, engine="blockwise")
+    assert result.certificate.residual < 1e-6
+    assert result.certificate.spread < 1e-12
+    assert len(result.certificate.places) > 3

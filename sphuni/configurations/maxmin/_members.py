@@ -27,6 +27,8 @@ class Members(NamedTuple):
     """Weights of the members to the Riemannian Hessian of the weighted sum, in `tangents`."""
     places: Array | None = None
     """The places (k, d) of functions that speak of one: holes, minima over the sphere."""
+    elsewhere: Callable[[Array], Array] | None = None
+    """Other points to the values of these functions there, at the same places."""
 
 
 Family = Callable[[Array, float], Members]
@@ -38,10 +40,12 @@ def in_units(family: Family, unit: float) -> Family:
 
     def scaled(points: Array, margin: float) -> Members:
         plain = family(points, margin * unit)
+        there = plain.elsewhere
         return plain._replace(
             values=plain.values / unit,
             jacobian=(plain.jacobian / unit).tocsr(),
             curvature=lambda weights: plain.curvature(weights) / unit,
+            elsewhere=None if there is None else lambda other: there(other) / unit,
         )
 
     return scaled

@@ -25,6 +25,8 @@ _CLOSE = 1e-5
 _SETTLED = 1e-11
 _TINY = 1e-12
 _SAME = 1e-12
+_OFF = 1e-2
+_UNSTABLE = 1e-6  # of the largest curvature
 _TERMS_TOGETHER = 10_000_000  # entries of Hessians, summed over points: a twentieth of a second
 _PAIRS_TOGETHER = 1 << 24
 _DESCENTS = 256  # all there are for some eighty points; more only from starts that are as low
@@ -51,7 +53,10 @@ def pole_values(
     def curvature(weights: Array) -> Array:
         return _curvature(points, z, bases, along, slope, bend, weights)
 
-    return Members(values, jacobian, none, curvature, z)
+    def elsewhere(other: Array) -> Array:
+        return kernel.value(*_squared(poles, torch.from_numpy(other))).sum(1).numpy()
+
+    return Members(values, jacobian, none, curvature, z, elsewhere)
 
 
 def least_potential(points: Points, kernel: Kernel, deadline: float = math.inf) -> float:
@@ -70,6 +75,8 @@ def lowest_poles(
     beyond d = 8 from the last two alone where the facets can be too many to go over. Of lines the
     hull is that of both ends, and one of two opposite minima is kept. Starts are taken in the
     order of their potentials, and those that are too high to come down far enough are left out.
+    Lines have minima far from the facets' centres, hence more directions. Symmetric starts may end
+    at saddles; descents from both sides of these follow.
 
     Raises `OutOfTimeError` if at `deadline` not all descents have ended, or if the hull takes
     longer than that; it has the least potential of the ends.
@@ -80,8 +87,11 @@ def lowest_poles(
     in_time = not hull or room_for(hull_seconds(*both.shape), deadline)
     centres = _centres(both) if hull and in_time else points[:0]
     starts = _line_starts(points, centres) if lines else _pole_starts(points, centres)
-    heights, order = pair_reduce(starts, points, kernel=kernel, op="rows").sort()
-    z, value, ended = _settle(points, kernel, starts[order], heights, margin, deadline)
+    z, value, ended = _settle(points, kernel, starts, margin, deadline)
+    sides = _sides(points, kernel, z, deadline) if ended else z[:0]
+    if len(sides):
+        lower, depth, ended = _settle(points, kernel, sides, margin, deadline)
+        z, value = torch.cat([z, lower]), torch.cat([value, depth])
     if not (ended and in_time):
         raise OutOfTimeError(points.numpy(), float(value.min()))
     order = value.argsort()
@@ -100,7 +110,7 @@ def _line_starts(points: Points, centres: Tensor) -> Tensor:
     """One of two opposite places each; a line's own ends are the highest places of all."""
     n, d = points.shape
     generator = torch.Generator().manual_seed(n + 1000 * d)
-    starts = torch.randn(8 * d + n, d, generator=generator, dtype=torch.float64)
+    starts = torch.randn(32 * d + n, d, generator=generator, dtype=torch.float64)
     return unit_rows(torch.cat([starts, centres[centres[:, 0] >= 0]]))
 
 
@@ -108,7 +118,6 @@ def _settle(
     points: Points,
     kernel: Kernel,
     starts: Tensor,
-    heights: Tensor,
     margin: float,
     deadline: float,
 ) -> tuple[Tensor, Tensor, bool]:
@@ -117,6 +126,8 @@ def _settle(
     They do once the next start lies above the lowest end by more than the margin and the deepest
     fall from the first starts: low starts, where the holes are, lie close above their minima.
     """
+    heights, order = pair_reduce(starts, points, kernel=kernel, op="rows").sort()
+    starts = starts[order]
     native, (n, d) = native_wells(kernel), points.shape
     z, value = torch.empty_like(starts), torch.empty_like(heights)
     together = max(1, min(_DESCENTS, _TERMS_TOGETHER // (n * d * d)))
@@ -134,6 +145,27 @@ def _settle(
             z[some] = torch.from_numpy(native(points.numpy(), starts[some].numpy()))
         value[some] = kernel.value(*_squared(z[some], points)).sum(1)
     return z, value, True
+
+
+def _sides(points: Points, kernel: Kernel, z: Tensor, deadline: float) -> Tensor:
+    """Places (k, d) on both sides of those ends of descents that are saddles.
+
+    Of many ends those that there is time to look at; random sets end at none.
+    """
+    n, d = points.shape
+    squares = _squares(points)
+    found = [z[:0]]
+    for some in z.split(max(1, _TERMS_TOGETHER // (n * d * d))):
+        if len(found) > 1 and late(deadline):
+            break
+        hessian = _differentials(some, points, squares, kernel)[2]
+        finite = hessian.isfinite().all(2).all(1)  # not at a point itself, a start's antipode
+        some, hessian = some[finite], hessian[finite]
+        curve, axes = torch.linalg.eigh(hessian)
+        saddle = curve[:, 0] < -_UNSTABLE * curve.abs().amax(1)
+        off = _OFF * axes[saddle, :, 0]
+        found += [some[saddle] + off, some[saddle] - off]
+    return unit_rows(torch.cat(found))
 
 
 def _distinct(z: Tensor, *, lines: bool) -> Tensor:
@@ -166,7 +198,7 @@ def _descend(points: Points, kernel: Kernel, starts: Tensor) -> Tensor:
     out = starts.clone()
     place = torch.arange(len(starts))
     z, reach = starts, starts.new_full((len(starts),), _REACH)
-    squares = (points[:, :, None] * points[:, None, :]).flatten(1)
+    squares = _squares(points)
     value, gradient, step = _newton_steps(z, points, squares, kernel)
     for _ in range(_STEPS):
         length = torch.linalg.vector_norm(step, dim=1)
@@ -193,6 +225,22 @@ def _newton_steps(
     z: Tensor, points: Points, squares: Tensor, kernel: Kernel
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Potentials (m,), norms (m,) of their tangent gradients and Newton steps (m, d)."""
+    value, gradient, hessian = _differentials(z, points, squares, kernel)
+    values, vectors = torch.linalg.eigh(hessian)
+    inner = (vectors.mT @ gradient[:, :, None])[..., 0] / values.abs().clamp_min(1e-12)
+    step = -(vectors @ inner[:, :, None])[..., 0]
+    return value, torch.linalg.vector_norm(gradient, dim=1), step
+
+
+def _squares(points: Points) -> Tensor:
+    """Outer products (n, d^2) of the points with themselves."""
+    return (points[:, :, None] * points[:, None, :]).flatten(1)
+
+
+def _differentials(
+    z: Tensor, points: Points, squares: Tensor, kernel: Kernel
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Potentials (m,), tangent gradients (m, d) and Hessians (m, d, d), with 1 along z itself."""
     d = points.shape[1]
     t = z @ points.T
     p, q = (2 - 2 * t).clamp_min(_TINY), (2 + 2 * t).clamp_min(_TINY)
@@ -207,10 +255,7 @@ def _newton_steps(
     normal = (along * z).sum(1)
     hessian = hessian - cross - cross.mT + (normal + radial + 1)[:, None, None] * outer
     hessian.diagonal(dim1=1, dim2=2).sub_(radial[:, None])
-    values, vectors = torch.linalg.eigh(hessian)
-    inner = (vectors.mT @ gradient[:, :, None])[..., 0] / values.abs().clamp_min(1e-12)
-    step = -(vectors @ inner[:, :, None])[..., 0]
-    return kernel.value(p, q).sum(1), torch.linalg.vector_norm(gradient, dim=1), step
+    return kernel.value(p, q).sum(1), gradient, hessian
 
 
 def _curvature(

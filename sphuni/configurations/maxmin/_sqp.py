@@ -20,6 +20,7 @@ from sphuni.configurations.maxmin._members import (
 from sphuni.configurations.maxmin._quadratic import best_rise
 from sphuni.configurations.maxmin._slp import Ascent
 from sphuni.configurations.maxmin._tied import (
+    corrected,
     dense_seconds,
     even_out,
     multipliers,
@@ -34,6 +35,8 @@ _LARGEST_RADIUS = 0.3
 _ROUNDING = 4e-15
 _PRECISION = 1e-11
 _CLOSE = 1e-2
+_CLOSER = 1e-3
+_AS_PROMISED = 0.5
 _LEAST_WEIGHT = 1e-5
 _TINY_WEIGHT = 1e-6
 _FLATTEST = 1e-5
@@ -55,7 +58,7 @@ def climb(
     Parameters
     ----------
     family : callable
-        See `Family`; its members have `places`.
+        See `Family`; its members have `places` and values `elsewhere`.
     points : ndarray of shape (n, d)
         Unit rows.
     radius : float
@@ -81,7 +84,10 @@ def climb(
     which are handed on from each place to the nearest new one. The curvature is made positive
     apart on the moves that keep the carrying members equal and on those that do not, without
     mixed terms: near the optimum the former alone decide. There a step of Newton's method for the
-    tied members is tried as well, and the better of the two is taken.
+    tied members is tried as well, and a step that gains less than it promised is tried once more,
+    corrected for how it unties them; the best of these is taken. Without the correction, kernels
+    that hold the points to a curved surface, as those near -r^2 hold their sum to zero, would
+    allow tiny steps only.
 
     References
     ----------
@@ -106,22 +112,28 @@ def climb(
         bend = float(rise.move @ curvature @ rise.move)
         promised = radius * (rise.level - 0.5 * radius * bend)
         margin = 2 * margin_of(members, radius)
+        move = radius * unturned(points, rise.move)
+        carried = _prominent(rise.weights, _LEAST_WEIGHT)
+        size = max(1.0, abs(least))
         with keeping(points):
-            trials = [attempt(family, points, radius * unturned(points, rise.move), margin)]
-        if promised < _CLOSE * max(1.0, abs(least)):
-            carried = _prominent(rise.weights, _LEAST_WEIGHT)
+            trials = [attempt(family, points, move, margin)]
+        if promised < _CLOSER * size and trials[0].least - least < _AS_PROMISED * promised:
+            again = corrected(members, carried, move, trials[0].points)
+            with keeping(points):
+                trials.append(attempt(family, points, again, margin))
+        if promised < _CLOSE * size:
             second = tied_step(points, members, carried, radius)
             with keeping(points):
                 trials.append(attempt(family, points, second, margin))
         value, trial, seen = max(trials, key=lambda one: one[0])
         gain = value - least
-        ratio = float(max(gain, trials[0][0] - least) / max(promised, 1e-300))
+        ratio = float(gain / max(promised, 1e-300))
         nearest = seen if gain > 0 else members
         weights = _handed_on(members, rise.weights, nearest)
         if gain > 0:
             points, least, members = trial, value, seen
-        rounding = _ROUNDING * max(1.0, abs(least))
-        if max(gain, last) < rounding and promised < _PRECISION * max(1.0, abs(least)):
+        size = max(1.0, abs(least))
+        if max(gain, last) < _ROUNDING * size and promised < _PRECISION * size:
             break
         last = gain
         longest = float(np.abs(rise.move).max())
@@ -167,14 +179,17 @@ def _prominent(weights: Array, least: float) -> Array:
 
 
 def _convex(jacobian: Array, weights: Array, hessian: Array) -> Array:
-    """Positive parts of a Hessian where the carrying members stay equal and where they do not."""
+    """Positive parts of a Hessian where the carrying members stay equal and where they do not.
+
+    The flattest is a part of the steepest of the same moves: the two may differ by many powers.
+    """
     gradients = jacobian[weights > 0]
     _, _, vt, rank = singular_values(gradients - gradients.mean(0))
-    floor = _FLATTEST * max(float(np.abs(hessian).max()), 1e-300)
     total = np.zeros_like(hessian)
     for basis in (vt[:rank].T, vt[rank:].T):
         if basis.shape[1]:
             curve, vectors = np.linalg.eigh(basis.T @ hessian @ basis)
             outer = basis @ vectors
+            floor = _FLATTEST * max(float(np.abs(curve).max()), 1e-300)
             total += (outer * np.maximum(curve, floor)) @ outer.T
     return total

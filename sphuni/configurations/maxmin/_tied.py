@@ -11,8 +11,8 @@ from sphuni.configurations._dense import least_squares, power_of_two, singular_v
 from sphuni.configurations.maxmin._members import Array, Family, Members, attempt, rotations
 
 __all__ = [
-    *("SecondOrder", "dense_fits", "dense_seconds", "even_out", "evidence", "multipliers"),
-    *("second_order", "settle", "tied_seconds", "tied_step"),
+    *("SecondOrder", "corrected", "dense_fits", "dense_seconds", "even_out", "evidence"),
+    *("multipliers", "second_order", "settle", "tied_seconds", "tied_step"),
 ]
 
 _RIDGE = 1e-3
@@ -116,6 +116,21 @@ def tied_step(points: Array, members: Members, weights: Array, reach: float) -> 
     return np.asarray(move * min(1.0, reach / max(np.abs(move).max(), 1e-300))).reshape(
         len(points), -1
     )
+
+
+def corrected(members: Members, weights: Array, move: Array, trial: Array) -> Array:
+    """The move (n, d - 1), changed by as little as keeps the carrying members together.
+
+    A move unties them by its square: `trial`, the points where it led, shows by how much. Where
+    that costs more than the move gains, steps would have to be tiny (the Maratos effect).
+    """
+    assert members.elsewhere is not None
+    active = weights > 0
+    gradients = members.jacobian[active].toarray()
+    foreseen = members.values[active] + gradients @ move.ravel()
+    excess = members.elsewhere(trial)[active] - foreseen
+    back = least_squares(gradients - gradients.mean(0), excess.mean() - excess)
+    return np.asarray(move + back.reshape(move.shape))
 
 
 def second_order(points: Array, members: Members, weights: Array) -> SecondOrder:
