@@ -2,10 +2,11 @@
 
 import contextlib
 import contextvars
+import functools
 import operator
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sphuni._errors import BudgetError
@@ -18,6 +19,7 @@ __all__ = [
     "memory_budget",
     "read_bytes",
     "require",
+    "room_for",
     "share_memory",
     "stated_limit",
 ]
@@ -27,10 +29,10 @@ _TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _MOST = 1 << 60
 _CGROUP = Path("/sys/fs/cgroup")
-_GROUPS = (
-    (_CGROUP / "memory.max", _CGROUP / "memory.current"),
-    (_CGROUP / "memory/memory.limit_in_bytes", _CGROUP / "memory/memory.usage_in_bytes"),
-)
+_GROUP_FILES = {
+    "": ("memory.max", "memory.current"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+}
 _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("max_bytes", default=None)
 
 
@@ -38,11 +40,16 @@ _limit: contextvars.ContextVar[int | None] = contextvars.ContextVar("max_bytes",
 def limit_memory(max_bytes: int | str) -> Iterator[None]:
     """Limit the working memory of the calls of the library within a ``with`` block.
 
-    For what would take more than its points and some tiles (of up to 8 MB): determinants, the
-    reference engine, losses on the pairs of a batch, searches, fast multipoles and reports. It is
-    done in blocks or by sampling, or refused with a `BudgetError` that names the size. Worker
-    processes share the limit. The memory of inputs and answers, of Python and of torch itself is
-    not counted.
+    What would take more is done in smaller blocks or by sampling, or refused with a `BudgetError`
+    that names the size: determinants, the reference engine, losses on the pairs of a batch, hulls,
+    searches, fast multipoles. Worker processes share the limit. Not counted are inputs and answers,
+    up to six copies of the points or of their gradients, and Python, torch and compilers
+    themselves. Blocks of pairs have at least 64 rows, which take 2 MB; those of reports and of
+    tests of uniformity have a fixed size, up to 8 MB for each thread. Smaller blocks take more
+    time, and may change the last digits of sums.
+
+    Without a limit blocks are of the fastest size: they take 40 MB, and up to 250 MB where
+    thousands of points lie in a cluster.
 
     Parameters
     ----------
@@ -84,7 +91,14 @@ def share_memory(max_bytes: int) -> None:
 
 def stated_limit() -> int | None:
     """The limit of `limit_memory`, if a call is made under one."""
-    return _limit.get()
+    limit = _limit.get()
+    return None if isinstance(limit, _Share) else limit
+
+
+def room_for(most: int, bytes_each: int) -> int:
+    """How many things of so many bytes a stated limit has room for, from one to `most`."""
+    limit = stated_limit()
+    return most if limit is None or not bytes_each else max(1, min(most, limit // bytes_each))
 
 
 def memory_budget(max_bytes: int | str | None = None) -> int:
@@ -97,7 +111,7 @@ def memory_budget(max_bytes: int | str | None = None) -> int:
         memory that is free now.
     """
     if max_bytes is None:
-        max_bytes = stated_limit()
+        max_bytes = _limit.get()
     if max_bytes is None:
         return max(_free_memory() // 4, 1 << 20)
     return _checked(max_bytes)
@@ -118,7 +132,16 @@ def read_bytes(text: str) -> int:
     return int(size)
 
 
+class _Share(int):
+    """A share of what was free, which nobody stated: blocks are of the size that they have without.
+
+    The digits of sums depend on their blocks, and are not to depend on the number of processes.
+    """
+
+
 def _checked(max_bytes: int | str) -> int:
+    if isinstance(max_bytes, _Share):
+        return max_bytes
     if isinstance(max_bytes, str):
         try:
             return read_bytes(max_bytes)
@@ -140,7 +163,8 @@ def _checked(max_bytes: int | str) -> int:
 
 def budget_share(count: int, max_bytes: int | str | None = None) -> int:
     """What each of `count` processes may take of the budget, in bytes."""
-    return max(1, memory_budget(max_bytes) // count)
+    share = max(1, memory_budget(max_bytes) // count)
+    return _Share(share) if max_bytes is None and stated_limit() is None else share
 
 
 def require(needed: int, max_bytes: int | str | None, *, what: str, remedy: str) -> None:
@@ -163,8 +187,9 @@ def describe_bytes(count: float) -> str:
 
 
 def _free_memory() -> int:
-    """What this machine has left, or this container where it may have less."""
-    return min([_free_of_machine(), *(free for where in _GROUPS if (free := _free_of(*where)))])
+    """What this machine has left, or this process where it may have less."""
+    limited = [*(_free_of(*group) for group in _groups()), _free_of_addresses()]
+    return min([_free_of_machine(), *(free for free in limited if free is not None)])
 
 
 def _free_of_machine() -> int:
@@ -179,6 +204,45 @@ def _free_of_machine() -> int:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):
         return _FALLBACK
+
+
+def _free_of_addresses() -> int | None:
+    """What the address space of this process has left, where it has a limit (`ulimit -v`)."""
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except (ImportError, OSError):  # there is no such module on Windows
+        return None
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return max(1, limit - pages * resource.getpagesize())
+
+
+@functools.lru_cache(maxsize=1)
+def _groups() -> tuple[tuple[Path, Path], ...]:
+    """Where the limits and the use of this process's control groups stand, its own first."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    return tuple(_groups_of(lines))
+
+
+def _groups_of(lines: Iterable[str]) -> Iterator[tuple[Path, Path]]:
+    """The groups of all lines "number:controllers:path", and those that they are parts of.
+
+    In a container a path may be that of its host, and not there; the topmost group is.
+    """
+    paths = {"": "/", "memory": "/"}  # of the second version of control groups, and of the first
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        paths.update({name: path for name in controllers.split(",") if name in paths})
+    for controller, (limit, used) in _GROUP_FILES.items():
+        own = Path(paths[controller].strip("/"))
+        for group in dict.fromkeys((own, *own.parents)):
+            yield _CGROUP / controller / group / limit, _CGROUP / controller / group / used
 
 
 def _free_of(limit: Path, used: Path) -> int | None:

@@ -1,5 +1,8 @@
 """The memory limit and its message."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -99,6 +102,21 @@ def test_worker_processes_share_the_limit():
         assert list(ordered_map(_own_budget, [1, 2], workers=2)) == [(0, 1500), (1, 3000)]
 
 
+def _energy_of(points):
+    return _budget.stated_limit(), float(sphuni.riesz_energy(points))
+
+
+def test_workers_that_share_what_is_free_give_the_digits_of_one_process(monkeypatch):
+    """Under a limit that was stated their blocks are as small as it asks for."""
+    points = [sphuni.random_points(1600, 12, rng=seed) for seed in range(2)]
+    monkeypatch.setattr(_budget, "_free_memory", lambda: 40 << 20)
+    alone = [_energy_of(one) for one in points]
+    assert [found for _, found in ordered_map(_energy_of, points, workers=2)] == alone
+    with sphuni.limit_memory("10M"):
+        shared = [found for _, found in ordered_map(_energy_of, points, workers=2)]
+    assert [limit for limit, _ in shared] == [5 << 20] * 2
+
+
 def test_a_call_beyond_its_budget_is_refused_with_both_sizes():
     points = sphuni.random_points(100, 3, rng=0)
     with pytest.raises(BudgetError, match=r"n = 100 points needs 625 KiB .* allows 1 KiB; use a"):
@@ -124,5 +142,54 @@ def test_what_a_container_has_left(files, free, tmp_path, monkeypatch):
         (tmp_path / name).write_text(text + "\n")
     group = tmp_path / "max", tmp_path / "current"
     assert _budget._free_of(*group) == free
-    monkeypatch.setattr(_budget, "_GROUPS", (group,))
+    monkeypatch.setattr(_budget, "_groups", lambda: (group,))
     assert _budget._free_memory() == (_budget._free_of_machine() if free is None else free)
+
+
+@pytest.mark.parametrize(
+    ("lines", "groups"),
+    [
+        (["0::/"], {"memory.max", "memory/memory.limit_in_bytes"}),
+        (
+            ["0::/job.slice/step_0"],
+            {
+                "job.slice/step_0/memory.max",
+                "job.slice/memory.max",
+                "memory.max",
+                "memory/memory.limit_in_bytes",
+            },
+        ),
+        (
+            ["5:devices:/a", "4:cpu,memory:/job:7", "0::/"],
+            {"memory.max", "memory/job:7/memory.limit_in_bytes", "memory/memory.limit_in_bytes"},
+        ),
+        ([], {"memory.max", "memory/memory.limit_in_bytes"}),
+    ],
+)
+def test_limits_of_a_job_are_those_of_its_groups_and_of_all_around_them(lines, groups):
+    found = [str(limit.relative_to(_budget._CGROUP)) for limit, _ in _budget._groups_of(lines)]
+    assert set(found) == groups
+    assert len(found) == len(groups)
+
+
+ADDRESSES = """
+import resource, sphuni
+from sphuni import _budget
+points = sphuni.random_points(3000, 3, rng=0)
+sphuni.gram_logdet(points[:50])
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20), resource.RLIM_INFINITY))
+assert 300 << 20 < _budget._free_memory() <= 400 << 20
+try:
+    sphuni.gram_logdet(points)
+except sphuni.BudgetError as error:
+    print(error)
+"""
+
+
+def test_a_limit_of_the_address_space_counts_as_what_is_free():
+    pytest.importorskip("resource")
+    done = subprocess.run(
+        [sys.executable, "-c", ADDRESSES], capture_output=True, text=True, timeout=600, check=True
+    )
+    assert "the Gram matrix of n = 3000 points needs 549 MiB but max_bytes allows" in done.stdout

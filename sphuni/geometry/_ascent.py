@@ -1,10 +1,12 @@
 """Local searches for deep holes and low poles where enumeration does not fit."""
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from sphuni._budget import room_for
 from sphuni._typing import Points
 from sphuni.kernels import Kernel
 from sphuni.sphere import unit_rows
@@ -24,7 +26,7 @@ Height = Callable[[Tensor], tuple[Tensor, Tensor]]
 _STARTS = 64
 _SEED = 20_240_601
 _STAGES, _STEPS_A_STAGE = 6, 66
-_BLOCK_ELEMENTS = 1 << 18
+_BLOCK_ELEMENTS, _BLOCK_BYTES = 1 << 18, 128  # of a stated limit for each, some copies of it
 
 
 def starting_poles(points: Tensor, *, antipodal: bool) -> Tensor:
@@ -95,12 +97,18 @@ def cosine_height(points: Points, sharpness: float) -> Height:
         largest = _largest_cosines(points, poles)
         total, gradient = torch.zeros_like(largest), torch.zeros_like(poles)
         for block in _blocks(points, poles):
-            weights = (poles @ block.T).sub_(largest[:, None]).mul_(sharpness).exp_()
+            weights = _exp((poles @ block.T).sub_(largest[:, None]).mul_(sharpness))
             total += weights.sum(dim=1)
             gradient += weights @ block
         return largest + total.log() / sharpness, gradient / total[:, None]
 
     return height
+
+
+def _exp(powers: Tensor) -> Tensor:
+    """exp(powers), which are used up; subnormal results, which take longest, are 0."""
+    tiny = torch.finfo(powers.dtype).tiny
+    return torch.threshold(powers.clamp_min_(math.log(tiny)).exp_(), 2 * tiny, 0.0)
 
 
 def _largest_cosines(points: Points, poles: Tensor) -> Tensor:
@@ -109,7 +117,8 @@ def _largest_cosines(points: Points, poles: Tensor) -> Tensor:
 
 def _blocks(points: Points, poles: Tensor) -> tuple[Tensor, ...]:
     """The points in parts whose cosines with all poles are few."""
-    return points.split(max(1, _BLOCK_ELEMENTS // max(1, len(poles))))
+    together = room_for(_BLOCK_ELEMENTS, _BLOCK_BYTES)
+    return points.split(max(1, together // max(1, len(poles))))
 
 
 def descend(height: Height, poles: Tensor, *, steps: int, step: float) -> Tensor:

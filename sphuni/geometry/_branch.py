@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from sphuni._budget import room_for
 from sphuni.kernels import Kernel
 from sphuni.sphere import angles, unit_rows
 
@@ -17,7 +18,7 @@ _MOST_VALUES = 1 << 29
 """How many cells are bounded, and how many kernels evaluated for that, before the search ends."""
 _AT_ONCE = 1 << 12
 _LEAST_HALF = 2.0**-40
-_BLOCK = 1 << 18
+_BLOCK, _BLOCK_BYTES = 1 << 18, 256  # of a stated limit for each, some copies of it
 _NEAREST = 1e-12
 _ABOVE = 4.0
 _REACH = 2.5
@@ -170,7 +171,7 @@ def _blocks(cells: _Cells, corners: Tensor, n: int) -> list[tuple[Tensor, Tensor
     poles = _poles(cells.face, cells.centre)
     edge = _poles(cells.face, cells.centre[:, None] + cells.half[:, None, None] * corners)
     radius = angles(poles[:, None], edge).amax(dim=1)
-    size = max(1, _BLOCK // n)
+    size = max(1, room_for(_BLOCK, _BLOCK_BYTES) // n)
     return list(zip(poles.split(size), edge.split(size), radius.split(size), strict=True))
 
 

@@ -74,9 +74,9 @@ def hull_seconds(n: int, d: int) -> float:
     return _SECONDS * d * typical_facets(n, d)
 
 
-def hull_bytes(n: int, d: int) -> int:
+def hull_bytes(n: int, d: int, *, matrices: bool = True) -> int:
     """Roughly the memory of that hull, and of one matrix (d, d) for every facet."""
-    return int((300 + 8 * d * (d + 4)) * typical_facets(n, d))
+    return int((300 + 32 * d + (8 * d * d if matrices else 0)) * typical_facets(n, d))
 
 
 def facets(points: np.ndarray, *, spanning: bool = False) -> NDArray[np.int64]:

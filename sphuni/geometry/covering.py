@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from sphuni._arrays import array_function, check_points, result_function, widen
+from sphuni._budget import require
 from sphuni._errors import NumericalWarning
 from sphuni._result import Result
 from sphuni._typing import Array
 from sphuni.geometry._ascent import deep_holes, starting_poles
 from sphuni.geometry._hemisphere import closed_hemisphere
-from sphuni.geometry._hull import deepest_facet, fits
+from sphuni.geometry._hull import deepest_facet, fits, hull_bytes
 from sphuni.geometry._once import first_only
 from sphuni.geometry.separation import nearest_distances
 from sphuni.sphere import angles, tangent_rows, unit_rows
@@ -93,6 +94,8 @@ def covering_radius(
     ------
     ValueError
         If the method asked for by name does not apply; the message says why.
+    BudgetError
+        If a hull that is to be taken does not fit into memory.
 
     Notes
     -----
@@ -231,6 +234,12 @@ def _find(points: Tensor, method: CoveringMethod, *, antipodal: bool) -> _Hole:
     if method == "hull" and not fits(n, d):
         raise ValueError(f"method='hull' would take too long for n = {n}, d = {d}; use 'auto'")
     if method in ("auto", "hull") and fits(n, d):
+        require(
+            hull_bytes(n, d, matrices=False),
+            None,
+            what=f"the hull of n = {n} points in d = {d}",
+            remedy="use covering_radius with method='bounds'",
+        )
         facet = deepest_facet(rows)
         if facet is not None:
             return _Hole("facet", torch.from_numpy(facet).to(points.device), None)

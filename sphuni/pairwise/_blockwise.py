@@ -40,6 +40,9 @@ from sphuni.pairwise.tiles._sums import sums_and_gradients
 
 __all__ = ["rows", "second_derivatives", "supports", "total"]
 
+_COPIES_OF_GRADIENT, _COPIES_OF_SECOND = 72, 192
+"""As `COPIES`, where values, slopes and factors are held, and where autograd keeps steps."""
+
 _NO_MORE = "sums over pairs have first and second derivatives; engine='reference' has higher ones"
 
 
@@ -167,7 +170,7 @@ class HessianProduct(torch.autograd.Function):
         """
         out = tuple(torch.zeros_like(part) for part in (x, x if y is None else y, weights, go))
         tile = functools.partial(_second_tile, x, y, weights, go, kernels, along_go, along, out)
-        run_tiles(tile, x, y)
+        run_tiles(tile, x, y, copies=_COPIES_OF_SECOND)
         return (out[0] + out[1], None, *out[2:]) if y is None else out
 
     @staticmethod
@@ -209,7 +212,8 @@ def _gradients(
         grad_x, grad_w = torch.zeros_like(x), torch.zeros_like(weights)
         grad_y = grad_x if y is None else torch.zeros_like(y)
         into = (grad_x, grad_y, grad_w)
-        run_tiles(functools.partial(_gradient_tile, x, y, weights, go, kernels, into), x, y)
+        tile = functools.partial(_gradient_tile, x, y, weights, go, kernels, into)
+        run_tiles(tile, x, y, copies=_COPIES_OF_GRADIENT)
     grad_x = _tiles.tangent(x, grad_x)
     return grad_x, x.new_zeros(()) if y is None else _tiles.tangent(y, grad_y), grad_w
 

@@ -300,6 +300,12 @@ def _decide(
     weights: Tensor | None,
     engine: str,
 ) -> Decision:
+    for name, given in (("points", points), ("other", other), ("weights", weights)):
+        if given is not None and not isinstance(given, Tensor):
+            raise TypeError(
+                f"{name} must be a torch tensor; got {type(given).__name__}. "
+                f"Pass torch.as_tensor({name})"
+            )
     if engine != "ring":  # there the ranks find out together
         _check_shapes(points, other, kernels)
     shape_op = "rows" if weights is not None else op

@@ -14,7 +14,7 @@ from sphuni.kernels import Kernel
 from sphuni.pairwise import _compiled
 from sphuni.pairwise.loops import _native
 from sphuni.pairwise.tiles import _tiles
-from sphuni.pairwise.tiles._schedule import Task, block_size, run_tiles
+from sphuni.pairwise.tiles._schedule import Task, run_tiles, tile_rows
 from sphuni.pairwise.tiles._sums import sums_and_gradients
 
 __all__ = ["between", "has_native_loops", "within"]
@@ -53,7 +53,7 @@ def between(
         sums = torch.stack([sums for sums, _ in both], dim=-1)
         forces = torch.stack([forces for _, forces in both]).to(x.dtype)
         return sums, forces[:, :, : x.shape[1]], forces[:, :, x.shape[1] :]
-    blocks = -(-x.shape[1] // block_size(max(1, x.shape[1]), x.device.type))
+    blocks = -(-x.shape[1] // tile_rows(x))
     sums = x.new_zeros(blocks, x.shape[0], len(kernels), dtype=torch.float64)
     rows, columns = (
         part.new_zeros((len(kernels), *part.shape) if with_gradient else 0) for part in (x, y)
@@ -75,7 +75,7 @@ def _tile(
     """Add one tile's sums to those of its block of rows, and its gradients, in place."""
     left, right = x[task.batch, task.left], y[task.batch, task.right]
     tile = _tiles.distances(left, right, kernels, own=False)
-    block = task.left.start // block_size(x.shape[1], x.device.type)
+    block = task.left.start // tile_rows(x)
     for k, kernel in enumerate(kernels):
         if into is None:
             value = _tiles.evaluate(tile, kernel)

@@ -329,3 +329,16 @@ def test_hulls_of_turned_cross_polytopes_are_found(seed):
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     assert len(facets(points)) == 2**10
     assert np.linalg.matrix_rank(points[deepest_facet(points)]) == 10
+
+
+@pytest.mark.parametrize("method", ["auto", "hull"])
+def test_a_hull_beyond_the_limit_is_refused_with_its_size(method):
+    """What takes less is done all the same."""
+    points = sphuni.random_points(300, 7, rng=0)
+    with sphuni.limit_memory("5M"):
+        with pytest.raises(sphuni.BudgetError, match=r"n = 300 points in d = 7 needs \d.* 5 MiB"):
+            sphuni.covering_radius(points, method=method)
+        inexact = sphuni.covering_radius(points, method="bounds")
+        assert sphuni.covering_radius(points[:6]).exact
+    assert not inexact.exact
+    assert inexact.lower <= sphuni.covering_radius(points).radius <= inexact.upper

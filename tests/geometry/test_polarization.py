@@ -183,6 +183,25 @@ def test_points_in_blocks_have_the_same_heights(monkeypatch):
     torch.testing.assert_close([height(poles) for height in heights], whole)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_exponentials_are_exact_where_they_are_normal_numbers_and_zero_below(dtype):
+    powers = torch.linspace(-2000.0, 0.0, 5003, dtype=dtype)
+    expected = powers.exp()
+    tiny = torch.finfo(dtype).tiny
+    expected[expected < 4 * tiny] = 0.0
+    found = _ascent._exp(powers.clone())
+    assert torch.equal(found.masked_fill(found < 4 * tiny, 0.0), expected)
+    assert bool(((found == 0) | (found >= tiny)).all())
+
+
+def test_blocks_of_cosines_fit_into_a_limit():
+    points, poles = torch.zeros(20_000, 3), torch.zeros(100, 3)
+    with sphuni.limit_memory("4M"):
+        blocks = _ascent._blocks(points, poles)
+    assert sum(map(len, blocks)) == 20_000
+    assert 8 * 8 * len(blocks[0]) * 100 <= 4 << 20
+
+
 @pytest.mark.parametrize("antipodal", [False, True])
 @pytest.mark.parametrize("s", [60.0, 200.0, 400.0])
 def test_certificates_of_steep_kernels_do_not_rest_on_overflow(s, antipodal):

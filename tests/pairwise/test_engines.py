@@ -700,3 +700,13 @@ def test_lost_row_gradients_are_taken_again_in_a_wider_type_only(dtype, passes, 
     (again,) = torch.autograd.grad(sums.sum(), x)
     assert taken == [dtype, torch.float64][:passes]
     torch.testing.assert_close(again, plain)
+
+
+def test_arrays_of_other_libraries_are_refused_by_name():
+    x = torch.eye(3, dtype=torch.float64)
+    with pytest.raises(TypeError, match=r"points must be a torch tensor; got ndarray. Pass torch"):
+        pair_reduce(x.numpy(), kernel=Riesz(1.0))
+    with pytest.raises(TypeError, match="other must be a torch tensor; got list"):
+        pair_reduce(x, [[1.0, 0.0, 0.0]], kernel=Riesz(1.0))
+    with pytest.raises(TypeError, match="weights must be a torch tensor; got ndarray"):
+        pair_reduce(x, kernel=Riesz(1.0), weights=x[0].numpy())

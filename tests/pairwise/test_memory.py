@@ -11,7 +11,7 @@ from sphuni._errors import BudgetError
 from sphuni.kernels import Laplace, Riesz
 from sphuni.pairwise import gram_matrix, pair_reduce, smallest_distance
 from sphuni.pairwise.neighbours import _closest
-from sphuni.pairwise.tiles import _tiles
+from sphuni.pairwise.tiles import _near, _schedule, _tiles
 
 PROGRAM = """
 import pathlib, re, torch, sphuni
@@ -100,6 +100,44 @@ def test_a_limit_makes_tiles_smaller_and_changes_no_answer(monkeypatch):
     assert 0 < max(sizes) <= limit < 8 * 1500**2
 
 
+@pytest.mark.parametrize("limit", [1, 1 << 20, 10 << 20, 100 << 20, 1 << 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tiles_with_the_lists_of_their_pairs_fit_into_a_limit(limit, dtype):
+    x = torch.zeros(1, 5000, 16, dtype=dtype)
+    with sphuni.limit_memory(limit):
+        rows = _schedule.tile_rows(x)
+    fewer = _schedule.COPIES * rows**2 * dtype.itemsize <= limit
+    assert fewer or 32 <= rows <= 64
+    assert rows <= _schedule.tile_rows(x) == 625
+    assert limit < 1 << 40 or rows == 625
+
+
+@pytest.mark.parametrize("d", [12, 300])
+def test_near_pairs_are_gathered_within_a_limit(d):
+    with sphuni.limit_memory(1 << 20):
+        sizes = [part.stop - part.start for part in _near.parts(5000, d)]
+    assert sum(sizes) >= 5000
+    assert 4 * 8 * d * max(sizes) <= 1 << 20
+
+
+def test_a_limit_changes_no_answer_of_a_cluster():
+    x = torch.eye(12, dtype=torch.float64)[0] + 1e-3 * torch.randn(400, 12, dtype=torch.float64)
+    x = sphuni.normalize(x).requires_grad_()
+
+    def answers():
+        total = sphuni.riesz_energy(x)
+        rows = sphuni.potential(x, -x.detach(), kernel=Riesz(1.0), antipodal=True)
+        finite = rows.masked_fill(rows.isinf(), 0.0)
+        return total, finite, *torch.autograd.grad(total + finite.sum(), x)
+
+    whole = answers()
+    with sphuni.limit_memory(1 << 20):
+        limited = answers()
+    for found, expected in zip(limited, whole, strict=True):
+        scale = float(expected.detach().abs().max())
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11 * scale)
+
+
 @pytest.mark.parametrize("op", ["sum", "rows"])
 def test_the_reference_refuses_what_does_not_fit(op):
     x = torch.zeros(200_000, 3)
@@ -121,6 +159,14 @@ def test_large_batches_of_small_sets_hold_no_tables(monkeypatch):
         (50, "smallest_distance(points(int(128 * scale), 512, 3))"),
         (40, "pair_reduce(leaf(8, int(2000 * scale), 16), kernel=Riesz(1.0)).sum().backward()"),
         (40, "pair_reduce(leaf(int(2000 * scale), 16), kernel=kernels).sum().backward()"),
+        (20, "sphuni.riesz_energy(points(int(5000 * scale), 16, spread=1e-3))"),
+        (20, "sphuni.riesz_energy(leaf(int(5000 * scale), 16, spread=1e-3)).backward()"),
+        (
+            20,
+            "x = points(int(5000 * scale), 16, spread=1e-3);"
+            "sphuni.potential(x, x, kernel=Riesz(1.0))",
+        ),
+        (20, "sphuni.polarization(points(int(20000 * scale), 3), method='bounds')"),
         (
             250,
             "sphuni.gram_logdet(points(int(1500 * scale), 64, spread=1e-3), kernel=Laplace(1.0))",
@@ -131,7 +177,17 @@ def test_large_batches_of_small_sets_hold_no_tables(monkeypatch):
             "leaf(int(1500 * scale), 64, spread=1e-3), kernel=Laplace(1.0)).backward()",
         ),
     ],
-    ids=["closest pairs", "batch", "kernels", "determinant", "gradient of a determinant"],
+    ids=[
+        "closest pairs",
+        "batch",
+        "kernels",
+        "cluster",
+        "its gradient",
+        "its potential",
+        "polarization",
+        "determinant",
+        "gradient of a determinant",
+    ],
 )
 def test_a_limit_of_memory_is_kept(limit, body):
     """Also where all points lie in a cluster, so that every pair is a near one."""

@@ -111,7 +111,7 @@ def _by_tiles(
 
     rows = torch.from_numpy(points)
     others = rows[:, split:] if split else None
-    _schedule.run_tiles(work, rows[:, :split] if split else rows, others, block=_BLOCK)
+    _schedule.run_tiles(work, rows[:, :split] if split else rows, others, block=_BLOCK, copies=0)
     total, count = sums.sum(1), coincident.sum(1)
     total[count > 0] += kernel.at_one * count[count > 0]
     return total, gradients.transpose(0, 2, 1)

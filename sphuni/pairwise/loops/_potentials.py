@@ -74,7 +74,7 @@ def _run(
             places = (task.batch, left, right)
             loops(*arrays, task.own, *(edge for s in places for edge in (s.start, s.stop)))
 
-    run_tiles(work, x, y, block=_BLOCK)
+    run_tiles(work, x, y, block=_BLOCK, copies=0)
 
 
 def _ways(task: Task, *, self_pairs: bool) -> Iterator[tuple[slice, slice]]:

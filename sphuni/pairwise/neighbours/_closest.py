@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from sphuni._budget import room_for
 from sphuni._typing import Points
 from sphuni.pairwise.neighbours._nearest import nearest
 from sphuni.sphere import closer_side, float64_rows, root
@@ -12,7 +13,7 @@ from sphuni.sphere import closer_side, float64_rows, root
 __all__ = ["smallest_distance"]
 
 _DENSE_UP_TO = 512
-_MOST_COSINES = 1 << 20  # in one table, of a part of a batch
+_MOST_COSINES, _COSINE_BYTES = 1 << 20, 48  # in one table of a part of a batch, with its copies
 _CLOSE, _ROUNDING = 1 - 2.0**-16, 2.0**-50
 """Below this cosine, roundings of it change a distance by less than 1e-10 of itself."""
 
@@ -72,7 +73,7 @@ def _dense(points: Points, *, antipodal: bool, opposite: bool) -> tuple[Tensor, 
     sets = points.detach().reshape(-1, n, d)
     parts = [
         _closest_of_each(rows, antipodal=antipodal, opposite=opposite)
-        for rows in sets.split(max(1, _MOST_COSINES // n**2))
+        for rows in sets.split(max(1, room_for(_MOST_COSINES, _COSINE_BYTES) // n**2))
     ]
     place = torch.cat(parts).reshape(*points.shape[:-2], 1)
     return _rows(points, place // n, place % n)
@@ -97,7 +98,7 @@ def _closest_by_differences(
     rows: Points, i: Tensor, j: Tensor, *, antipodal: bool, opposite: bool
 ) -> int:
     """Which of the pairs is the closest, some pairs at a time."""
-    few, squares = max(1, _MOST_COSINES // rows.shape[1]), []
+    few, squares = max(1, room_for(_MOST_COSINES, _COSINE_BYTES) // rows.shape[1]), []
     for here, there in zip(i.split(few), j.split(few), strict=True):
         x, y = rows[here], rows[there]
         y = closer_side(x, y) if antipodal else y

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sphuni._arrays import widen
+from sphuni._budget import room_for
 from sphuni._transforms import untraced
 from sphuni._typing import Points
 from sphuni.pairwise.neighbours import _bands
@@ -24,8 +25,10 @@ _TREE_DIMENSION = 7
 _SMALL = 2_000
 _WORTH_COMPILING = 512
 _COSINES_TOGETHER, _MORE = 1 << 22, 30
+_COSINE_BYTES = 64  # of a stated limit for each, some copies of it
 _TOGETHER = 1e-5
 _CLOSE = 1 - 2.0**-10  # farther apart, a rounding of the cosine is nothing to the distance
+_COPIES = 8  # of a tile, that of which few are better among them
 _NUMBERS_TOGETHER = 1 << 16  # of coordinates, which then stay in the cache
 
 _Mode = Literal["points", "lines", "opposite"]
@@ -209,7 +212,7 @@ def _tile_search(points: Points, k: int, mode: _Mode) -> tuple[Tensor, Tensor]:
             gram.fill_diagonal_(-torch.inf)
         keep_best(score, index, gram, task.left, task.right, native=n > _WORTH_COMPILING)
 
-    run_tiles(work, points[None], None)
+    run_tiles(work, points[None], None, copies=_COPIES)
     return score, index
 
 
@@ -228,7 +231,8 @@ def _search_again(
     tied = torch.nonzero(_tied(score, k, d, near=not single))[:, 0]
     found = _exact_distances(points, index[tied, :k], mode, rows=tied)
     tied = tied[found.amax(dim=1) > 0]  # none is nearer than one that coincides
-    parts = tied.split(max(1, _COSINES_TOGETHER // n)) if len(tied) else ()
+    together = room_for(_COSINES_TOGETHER, _COSINE_BYTES)
+    parts = tied.split(max(1, together // n)) if len(tied) else ()
     if single:
         parts = [_look_further(points, rows, some, score, index, k, mode) for some in parts]
     wide = _rescaled(points) if any(map(len, parts)) else points

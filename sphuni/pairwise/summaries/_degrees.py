@@ -12,7 +12,7 @@ from sphuni.pairwise.tiles._tiles import degree_zero
 
 __all__ = ["degree_sums"]
 
-_BLOCK = 256
+_BLOCK, _COPIES = 256, 5
 """Rows of a tile: the recurrence goes over three of them, which should stay in the cache."""
 
 
@@ -43,7 +43,7 @@ def _by_tiles(x: Tensor, highest: int) -> Tensor:
             # a tile of rows with themselves has both orders and the rows' own ones
             total[:, degree] += 0.5 * (found - left.shape[-2]) if task.own else found
 
-    run_tiles(work, x, None, block=_BLOCK)
+    run_tiles(work, x, None, block=_BLOCK, copies=_COPIES)
     return sums.sum(1)
 
 

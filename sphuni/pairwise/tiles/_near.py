@@ -11,17 +11,20 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sphuni._budget import room_for
+
 __all__ = ["Where", "pair_squares", "parts"]
 
 Where = tuple[Tensor, Tensor, Tensor]
 """(batch, row, column) indices of pairs."""
 
 _GATHER_ELEMENTS = 1 << 20
+_GATHER_BYTES = 256  # of a stated limit for each, as a dozen copies are worked on
 
 
 def parts(count: int, d: int) -> Iterator[slice]:
     """Slices of the near pairs small enough to gather (part, d) rows of."""
-    step = max(1, _GATHER_ELEMENTS // d)
+    step = max(1, room_for(_GATHER_ELEMENTS, _GATHER_BYTES) // d)
     for start in range(0, count, step):
         yield slice(start, start + step)
 

@@ -14,10 +14,10 @@ from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
-from sphuni._budget import stated_limit
+from sphuni._budget import room_for, stated_limit
 from sphuni._threads import in_turns, side_by_side
 
-__all__ = ["LARGEST_BLOCK", "Task", "block_size", "run_rounds", "run_tiles"]
+__all__ = ["COPIES", "LARGEST_BLOCK", "Task", "block_size", "run_rounds", "run_tiles", "tile_rows"]
 
 T = TypeVar("T")
 
@@ -25,7 +25,9 @@ _TILE_ELEMENTS = 1 << 18
 _BLOCK_BESIDE = 2048
 _INLINE_WORK = 1 << 22
 _SMALL_SET = 768
-_COPIES = 4  # of a tile, while it is worked on
+_FEWEST_ROWS = 64  # even where a stated limit has no room for them
+COPIES = 52
+"""How many tiles of numbers work on one takes, with the lists of its pairs if all are near."""
 LARGEST_BLOCK = 704
 """Rows of a tile on the processor, which then stays in its cache. Beside it, on a GPU, starting the
 operations of so small a tile takes longer than they do: there tiles have up to 2048 rows.
@@ -51,6 +53,7 @@ def run_tiles(
     y: Tensor | None,
     *,
     block: int | None = None,
+    copies: int = COPIES,
 ) -> None:
     """Apply `work` to every tile of the pairs of `x`, or of `x` against `y`.
 
@@ -61,22 +64,21 @@ def run_tiles(
     x, y : tensors of shape (b, n, d) and (b, m, d)
     block : int, optional
         Rows of a tile; by default what suits tiles of matrix products.
+    copies : int, optional
+        How many tiles of numbers the work on one takes at most; 0 for loops that hold none.
     """
-    rounds = _rounds(x, y, block)
+    rounds = _rounds(x, y, block, copies)
     work_load = x.shape[0] * x.shape[1] * (x if y is None else y).shape[1] * (x.shape[2] + 16)
     parallel = x.device.type == "cpu" and work_load >= _INLINE_WORK
-    width = min(max(map(len, rounds)), _room_for(rounds, x)) if parallel else 1
+    width = min(max(map(len, rounds)), _room_for(rounds, x, copies)) if parallel else 1
     uses = functools.partial(_rows_of, two_sets=y is not None)
     in_turns(work, list(itertools.chain(*rounds)), uses=uses, width=width)
 
 
-def _room_for(rounds: list[list[Task]], x: Tensor) -> int:
+def _room_for(rounds: list[list[Task]], x: Tensor, copies: int) -> int:
     """How many tiles at a time a stated limit of memory has room for."""
-    limit = stated_limit()
-    if limit is None:
-        return max(map(len, rounds))
     sizes = [part.stop - part.start for part in rounds[0][0][:3]]
-    return max(1, limit // (_COPIES * math.prod(sizes) * x.element_size()))
+    return room_for(max(map(len, rounds)), copies * math.prod(sizes) * x.element_size())
 
 
 def run_rounds(work: Callable[[T], None], rounds: Sequence[Sequence[T]], *, parallel: bool) -> None:
@@ -93,11 +95,22 @@ def _rows_of(task: Task, *, two_sets: bool) -> Iterator[tuple[int, int, bool]]:
     yield task.batch.start, task.right.start, two_sets
 
 
-def block_size(n: int, device: str = "cpu") -> int:
-    """Rows of a tile: equal blocks that fit in a cache, or all of a set hardly larger."""
+def block_size(n: int, device: str = "cpu", bytes_of_pair: int = 0) -> int:
+    """Rows of a tile: equal blocks that fit in a cache, or all of a set hardly larger.
+
+    Fewer where a stated limit has no room for the bytes that a tile takes for each pair.
+    """
     if _has_room_for_large_tiles(device):
         return -(-n // -(-n // _BLOCK_BESIDE)) if n > 0 else 1
-    return -(-n // -(-n // LARGEST_BLOCK)) if n > _SMALL_SET else max(1, n)
+    largest = max(_FEWEST_ROWS, math.isqrt(room_for(_SMALL_SET**2, bytes_of_pair)))
+    if n <= largest:
+        return max(1, n)
+    return -(-n // -(-n // min(largest, LARGEST_BLOCK)))
+
+
+def tile_rows(x: Tensor, copies: int = COPIES) -> int:
+    """Rows of a tile of sets (b, n, d), on which work takes so many tiles of numbers."""
+    return block_size(x.shape[1], x.device.type, copies * x.element_size())
 
 
 def _has_room_for_large_tiles(device: str) -> bool:
@@ -105,15 +118,16 @@ def _has_room_for_large_tiles(device: str) -> bool:
     return device != "cpu" and stated_limit() is None
 
 
-def _rounds(x: Tensor, y: Tensor | None, block: int | None) -> list[list[Task]]:
+def _rounds(x: Tensor, y: Tensor | None, block: int | None, copies: int) -> list[list[Task]]:
     """All tiles, in rounds of tiles that share no rows."""
-    device = x.device.type
-    rows = list(_blocks(x.shape[1], block or block_size(x.shape[1], device)))
+    device, bytes_of_pair = x.device.type, copies * x.element_size()
+    rows = list(_blocks(x.shape[1], block or tile_rows(x, copies)))
     other = rows
     if y is not None:
-        other = list(_blocks(y.shape[1], block or block_size(y.shape[1], device)))
+        other = list(_blocks(y.shape[1], block or tile_rows(y, copies)))
     size = (rows[0].stop - rows[0].start) * (other[0].stop - other[0].start)
-    together = _BLOCK_BESIDE**2 if _has_room_for_large_tiles(device) else _TILE_ELEMENTS
+    large = _has_room_for_large_tiles(device)
+    together = _BLOCK_BESIDE**2 if large else room_for(_TILE_ELEMENTS, bytes_of_pair)
     parts = list(_blocks(x.shape[0], max(1, together // size)))
     pairs = _tournament(len(rows)) if y is None else _shifts(len(rows), len(other))
     return [

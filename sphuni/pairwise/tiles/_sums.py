@@ -10,18 +10,23 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from sphuni._budget import stated_limit
+from sphuni._budget import room_for
 from sphuni.kernels import Antipodal, Kernel
 from sphuni.pairwise.tiles import _sweep, _tiles
 from sphuni.pairwise.tiles._gather import GradientSum
-from sphuni.pairwise.tiles._schedule import LARGEST_BLOCK, Task, block_size, run_tiles
+from sphuni.pairwise.tiles._schedule import (
+    COPIES,
+    LARGEST_BLOCK,
+    Task,
+    block_size,
+    run_tiles,
+    tile_rows,
+)
 
 __all__ = ["End", "cosine_sums", "sums_and_gradients", "sums_and_gradients_if_apart"]
 
 End = tuple[Tensor, Tensor]
 """The least and the greatest cosine of a tile, which nobody has looked at yet."""
-
-_COPIES = 16  # of a tile, with the lists of its pairs if all of them are near
 
 
 def cosine_sums(
@@ -56,7 +61,7 @@ def sums_and_gradients(
     b, n, d = x.shape
     into = GradientSum(x, len(kernels)) if with_gradient else None
     swept = d > _tiles.DIRECT_DIMENSION and _sweep.serves(x, kernels, b * n**2)
-    block = _swept_block(n, x.element_size()) if swept else block_size(n, x.device.type)
+    block = _swept_block(n, x.element_size()) if swept else tile_rows(x)
     sums = _BlockSums(x, len(kernels), block)
     work: Callable[..., None] = functools.partial(_sum_tile, x, kernels, sums)
     if into is not None:
@@ -74,9 +79,9 @@ def sums_and_gradients_if_apart(
     Whether that is so can be told from `ends`, to which every tile adds: nothing here waits for a
     GPU to answer.
     """
-    into, block = GradientSum(x, 1), block_size(x.shape[1], x.device.type)
+    into, block = GradientSum(x, 1), tile_rows(x)
     sums = _BlockSums(x, 1, block)
-    run_tiles(functools.partial(_apart_tile, x, kernel, sums, into, ends), x, None)
+    run_tiles(functools.partial(_apart_tile, x, kernel, sums, into, ends), x, None, block=block)
     return sums.total(), into.gradients
 
 
@@ -86,10 +91,8 @@ def _swept_block(n: int, element_size: int) -> int:
     Only from four blocks on are there two tiles that share no rows, but one product has work for
     all threads.
     """
-    limit = stated_limit()
-    fits = limit is None or _COPIES * n**2 * element_size <= limit
-    whole = n <= 3 * LARGEST_BLOCK and fits
-    return max(1, n) if whole else block_size(n)
+    whole = n <= 3 * LARGEST_BLOCK and room_for(n**2, COPIES * element_size) == n**2
+    return max(1, n) if whole else block_size(n, "cpu", COPIES * element_size)
 
 
 class _BlockSums:
