@@ -2,7 +2,7 @@
 
 import math
 
-from sphuni.analysis._text import plural, shorten
+from sphuni._text import plural, shorten
 from sphuni.analysis.report import LayerReport, ModelReport
 
 __all__ = ["MEANING", "advice", "excess_text", "headline", "number", "pvalue"]

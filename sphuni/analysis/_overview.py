@@ -6,9 +6,9 @@ from html import escape
 
 import numpy as np
 
+from sphuni._text import shorten
 from sphuni.analysis._advice import number
 from sphuni.analysis._svg import Frame, label, line, nice_ticks, svg
-from sphuni.analysis._text import shorten
 from sphuni.analysis.report import ANALYSED_VERDICTS, LayerReport
 
 __all__ = ["css_class", "dumbbell", "glyph", "layer_map", "spans", "verdict_bar"]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from sphuni._errors import UnreadableFileError
-from sphuni.analysis._text import shorten, visible
+from sphuni._text import shorten, visible
 
 __all__ = ["decode", "dump_csv", "dump_json", "load_json", "plain", "reading"]
 

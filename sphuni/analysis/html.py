@@ -10,9 +10,9 @@ import jinja2
 from markupsafe import Markup
 
 from sphuni._pages import page_environment, render_page
+from sphuni._text import plural, shorten, visible
 from sphuni.analysis import _charts, _overview
 from sphuni.analysis._advice import MEANING, advice, excess_text, headline, number, pvalue
-from sphuni.analysis._text import plural, shorten, visible
 from sphuni.analysis.comparison import Comparison, LayerChange
 from sphuni.analysis.report import (
     ANALYSED_VERDICTS,

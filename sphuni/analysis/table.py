@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from sphuni._text import plural, shorten, visible
 from sphuni.analysis._advice import excess_text, headline, number, pvalue
-from sphuni.analysis._text import plural, shorten, visible
 from sphuni.analysis.comparison import Comparison, LayerChange
 from sphuni.analysis.report import LayerReport, ModelReport
 

@@ -133,7 +133,7 @@ class _Remarks:
 
 def say(text: str) -> None:
     """Write a message to standard error, control characters as escapes."""
-    from sphuni.analysis._text import visible
+    from sphuni._text import visible
 
     with contextlib.suppress(OSError, ValueError):
         lines = (visible(line) for line in text.split("\n"))
@@ -307,7 +307,7 @@ class ProgressLine:
     @staticmethod
     def render(progress: "Progress | Shown", width: int) -> str:
         """Lay out the line for a terminal of `width` columns."""
-        from sphuni.analysis._text import shorten
+        from sphuni._text import shorten
 
         bar = min(20, max(0, width - 48))  # a line that is too long would not be drawn over
         full = round(bar * min(max(progress.fraction, 0.0), 1.0))

@@ -294,7 +294,7 @@ def _present(values: "np.ndarray", path: str, layout: Layout, remarks: list[str]
     import numpy as np
 
     from sphuni._errors import RefusedFileError
-    from sphuni.analysis._text import plural
+    from sphuni._text import plural
 
     good = np.isfinite(values).all(axis=1)
     bad = np.flatnonzero(~good)
@@ -405,7 +405,7 @@ def _ties(points: "np.ndarray") -> list[str]:
 
 
 def _list(names: Iterable[str]) -> str:
-    from sphuni.analysis._text import shorten
+    from sphuni._text import shorten
 
     names = list(names)
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""

@@ -93,7 +93,7 @@ def _show(report: "ModelReport", arguments: argparse.Namespace) -> None:
 
 def _fired(report: "ModelReport", rules: "list[Rule]") -> bool:
     """Tell whether a rule fired, and say which layers made it."""
-    from sphuni.analysis._text import shorten
+    from sphuni._text import shorten
 
     any_fired = False
     for rule in rules:

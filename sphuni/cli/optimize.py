@@ -226,7 +226,7 @@ def _as_json(result: "OptimizeResult", written: list[str]) -> str:
 
 def _describe(result: "OptimizeResult", written: list[str]) -> str:
     """Lay out the outcome for reading."""
-    from sphuni.analysis._text import plural
+    from sphuni._text import plural
 
     certificate = result.certificate
     rows = [

@@ -114,7 +114,7 @@ def _given(arguments: argparse.Namespace, *names: str) -> str:
 
 def _unpack(arguments: argparse.Namespace) -> int:
     """Write the runs of compressed logs into folders."""
-    from sphuni.analysis._text import plural
+    from sphuni._text import plural
     from sphuni.training.unpack import unpack
 
     out = _made("--out", arguments.out)

@@ -5,10 +5,6 @@ from torch import nn
 
 __all__ = ["recomputed", "refuse_recomputation"]
 
-_WHY = (
-    "the second call counts and draws anew, so its gradient is not that of the penalty in the loss"
-)
-
 
 def recomputed() -> bool:
     """Whether a backward pass runs, in which checkpointing calls again what it has not kept."""
@@ -20,5 +16,6 @@ def refuse_recomputation(penalty: nn.Module, called: str = "reg()") -> None:
     if penalty.training and recomputed():
         raise RuntimeError(
             f"{called} was called in a backward pass, as torch.utils.checkpoint does, which calls "
-            f"everything twice: {_WHY}. Add {called} to the loss outside of what is checkpointed"
+            "everything twice: the second call counts and draws anew, so its gradient is not that "
+            f"of the penalty in the loss. Add {called} to the loss outside of what is checkpointed"
         )

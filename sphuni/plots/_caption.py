@@ -4,11 +4,11 @@ import math
 from collections import Counter
 from typing import Any
 
+from sphuni._text import plural
 from sphuni.plots._diagram import Index
 
 __all__ = [
     "cell_kinds",
-    "counted",
     "gap_text",
     "group_math",
     "heading",
@@ -43,7 +43,7 @@ def heading(result: Any, n: int) -> str:
     """Name the problem and its size; of bare points, the size."""
     problem = getattr(result, "problem", None)
     if problem is None:
-        return f"{counted(n, 'point')} on the sphere"
+        return f"{plural(n, 'point')} on the sphere"
     kind = "lines" if getattr(result, "antipodal", False) else "points"
     title = _TITLES.get(problem, str(problem))
     s = getattr(result, "s", None)
@@ -85,11 +85,6 @@ def gap_text(result: Any) -> str:
     return f"{size} {'short of' if gap > 0 else 'better than'} the {name}".replace("e-", "e−")
 
 
-def counted(count: int, noun: str) -> str:
-    """Write a number with its noun, in the plural unless it is 1."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def shade_of(sides: int) -> int:
     """Number of sides, 3 to 8, whose colour a cell has."""
     return min(max(sides, 3), 8)
@@ -98,7 +93,7 @@ def shade_of(sides: int) -> int:
 def cell_kinds(sides: Index) -> list[tuple[int, str]]:
     """Shade and wording of the cells of each number of sides, from the fewest sides on."""
     return [
-        (shade_of(k), counted(count, _CELLS[k]) if k in _CELLS else f"{count:,} with {k} sides")
+        (shade_of(k), plural(count, _CELLS[k]) if k in _CELLS else f"{count:,} with {k} sides")
         for k, count in sorted(Counter(sides.tolist()).items())
     ]
 

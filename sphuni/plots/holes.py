@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sphuni.plots._caption import counted
+from sphuni._text import plural
 from sphuni.plots._diagram import check_tolerance, closest_pairs, diagram, loose_points
 from sphuni.plots._scene import Scene, dots, fills, finish, key, lines, scene
 from sphuni.plots._sphere import arc, cap, draw_globe, polygon
@@ -64,12 +64,12 @@ def contact_graph(
     lines(frame, paths, color=INK, width=2.6 * min(1.0, 1.4 * thin), order=2.5)
     dots(frame, points[degree > 0], size=float(np.clip(44 / np.sqrt(len(points)), 2.5, 7)))
     finish(frame, result, shading=0.34)
-    graph = Line2D([], [], color=INK, lw=2.4, label=counted(len(pairs), "contact"))
+    graph = Line2D([], [], color=INK, lw=2.4, label=plural(len(pairs), "contact"))
     present = [int(k) for k in np.unique(degree)]
     caps = [
         Patch(
             facecolor=_CONTACTS[min(k, 6)], edgecolor=INK,
-            label=f"{counted(int((degree == k).sum()), 'cap')} {f'with {k}' if k else 'free'}",
+            label=f"{plural(int((degree == k).sum()), 'cap')} {f'with {k}' if k else 'free'}",
         )
         for k in present
     ]  # fmt: skip
@@ -130,11 +130,11 @@ def deepest_holes(
     handles = [
         Line2D(
             [], [], color=INK, marker="o", ls="none", ms=7,
-            label=counted(len(frame.points), "point"),
+            label=plural(len(frame.points), "point"),
         ),
         Line2D(
             [], [], color=_HOLE, marker="X", ls="none", ms=9,
-            label=f"{counted(int(deepest.sum()), 'deepest hole')}, radius {depth:.4f}°",
+            label=f"{plural(int(deepest.sum()), 'deepest hole')}, radius {depth:.4f}°",
         ),
         Line2D([], [], color=palette[deepest.argmax()], lw=8, label="deep facet"),
     ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from sphuni._text import shorten
 from sphuni.plots._nulls import (
     cosine_curve,
     middle_ranks,
@@ -310,9 +311,10 @@ def layer_map(
     for k in placed[_apart(np.arcsinh(y[placed]), placed.size, labels)]:
         right = bool(x[k] > middle)
         axes.annotate(
-            _shortened(names[k]), (x[k], y[k]), xytext=(-8 if right else 8, 0),
-            textcoords="offset points", ha="right" if right else "left", va="center",
-            size="small", parse_math=False, path_effects=halo,
+            shorten(names[k], _NAME_LETTERS, _NAME_LETTERS // 2), (x[k], y[k]),
+            xytext=(-8 if right else 8, 0), textcoords="offset points",
+            ha="right" if right else "left", va="center", size="small", parse_math=False,
+            path_effects=halo,
         )  # fmt: skip
     tidy(axes, left=True)
     axes.legend(
@@ -376,14 +378,6 @@ def _against_null(
     axes.set_ylim(0, _HEADROOM * top)
     tidy(axes)
     axes.legend(frameon=False, fontsize="small")
-
-
-def _shortened(name: str) -> str:
-    """Leave out the middle of a name that would run out of the picture."""
-    if len(name) <= _NAME_LETTERS:
-        return name
-    head = _NAME_LETTERS // 2
-    return f"{name[:head]}…{name[head + 1 - _NAME_LETTERS :]}"
 
 
 def _apart(y: np.ndarray, size: int, most: int) -> list[int]:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sphuni._text import plural
 from sphuni.configurations import fibonacci_sphere
-from sphuni.plots._caption import counted
 from sphuni.plots._diagram import Array, check_tolerance
 from sphuni.plots._potential import potential_at, worst_poles
 from sphuni.plots._scene import Scene, dots, finish, key, scene
@@ -75,7 +75,7 @@ def potential_map(
             Line2D([], [], color=INK, marker="o", ls="none", ms=8, mec="white", label="points"),
             Line2D(
                 [], [], color=_POLE, marker="P", ls="none", ms=10, mec=INK,
-                label=counted(len(poles), "worst pole"),
+                label=plural(len(poles), "worst pole"),
             ),
         ],
     )  # fmt: skip

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sphuni.analysis._text import plural
+from sphuni._text import plural
 from sphuni.training.compare import CaseTable, ClaimRow, Comparison, MethodRow
 from sphuni.training.statistics import CONFIRMED, FAILED, NOT_RUN, ONE_SEED, OPEN, Paired
 

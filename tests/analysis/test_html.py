@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import sample_reports
 
+from sphuni._text import shorten
 from sphuni.analysis._charts import nearest_chart
 from sphuni.analysis._svg import nice_ticks
-from sphuni.analysis._text import shorten
 from sphuni.analysis.comparison import compare_reports
 from sphuni.analysis.report import Histogram, LayerReport
 

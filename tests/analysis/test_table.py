@@ -6,8 +6,8 @@ import re
 import pytest
 import sample_reports
 
+from sphuni._text import shorten, visible
 from sphuni.analysis._advice import excess_text, headline, number, pvalue
-from sphuni.analysis._text import shorten, visible
 from sphuni.analysis.table import _HEADS, _row, plain_table, print_table
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sphuni._errors import RefusedFileError
-from sphuni.analysis._text import plural
+from sphuni._text import plural
 from sphuni.analysis.readers._model import LeftOut, ReadLimits, checked_name
 
 __all__ = ["flatten"]

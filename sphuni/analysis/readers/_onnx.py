@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sphuni._errors import RefusedFileError, UnreadableFileError
-from sphuni.analysis._text import plural
+from sphuni._text import plural
 from sphuni.analysis.readers._model import (
     LeftOut,
     LoadedModel,

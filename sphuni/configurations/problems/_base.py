@@ -4,6 +4,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +107,11 @@ class Problem(abc.ABC):
     def sign(self) -> float:
         """1 where lower is better, else -1."""
         return 1.0 if self.direction == "lower" else -1.0
+
+    @property
+    def kind(self) -> Literal["points", "lines"]:
+        """What the n rows stand for."""
+        return "lines" if self.antipodal else "points"
 
     @property
     def lanes(self) -> int:

@@ -158,7 +158,7 @@ class WorstPlaceProblem(Problem):
 
     def _codes(self, starts: Array) -> Array:
         """Those of the starts (b, n, d) that are an exact code."""
-        code = exact_start(self.n, self.d, "lines" if self.antipodal else "points")
+        code = exact_start(self.n, self.d, self.kind)
         return starts[[code is not None and np.allclose(one, code) for one in starts]]
 
     def _scores(self, rows: Array, end: float) -> tuple[Array, bool]:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,8 +121,7 @@ def _keep(batch: Batch, stage: Stage) -> None:
 
 def _relax_starts(batch: Batch) -> Relaxed:
     task = batch.task
-    exact: Literal["points", "lines"] = "lines" if task.antipodal else "points"
-    starts = random_starts(task.n, task.d, batch.first, batch.streams, exact=exact)
+    starts = random_starts(task.n, task.d, batch.first, batch.streams, exact=task.kind)
     if batch.first == 0:
         made = task.neighbours()[: max(0, len(starts) - _NEIGHBOURS_FROM)]
         starts[_NEIGHBOURS_FROM : _NEIGHBOURS_FROM + len(made)] = np.reshape(

@@ -443,11 +443,11 @@ def _is_trained(rows: Tensor) -> bool:
     """Whether rows have a derivative, also where only what `torch.func` has wrapped says so."""
     if torch.compiler.is_compiling():  # which cannot look into what follows
         return rows.requires_grad
-    while _functorch.is_functorch_wrapped_tensor(rows):
-        if rows.requires_grad or forward_ad.unpack_dual(rows).tangent is not None:
-            return True
+    while not (rows.requires_grad or forward_ad.unpack_dual(rows).tangent is not None):
+        if not _functorch.is_functorch_wrapped_tensor(rows):
+            return False
         rows = _functorch.get_unwrapped(rows)
-    return rows.requires_grad or forward_ad.unpack_dual(rows).tangent is not None
+    return True
 
 
 def _as_lines(method: str, objective: nn.Module) -> bool:

@@ -28,8 +28,10 @@ def visible(text: str) -> str:
     return "".join(_escape(c) if unicodedata.category(c) in _HIDDEN else c for c in text)
 
 
-def shorten(text: str, limit: int) -> str:
+def shorten(text: str, limit: int, head: int | None = None) -> str:
     """Make `text` visible and at most `limit` characters long, keeping both ends.
+
+    Of the first `head` characters are kept, by default a third of all.
 
     Examples
     --------
@@ -41,7 +43,7 @@ def shorten(text: str, limit: int) -> str:
     text = visible(text)
     if len(text) <= limit:
         return text
-    head = (limit - 1) // 3
+    head = (limit - 1) // 3 if head is None else head
     return f"{text[:head]}…{text[head + 1 - limit :]}"
 
 
