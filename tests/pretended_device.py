@@ -128,6 +128,8 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
         with no_dispatch():  # the shape of the wrapper changes too
             func(*args, **kwargs)
         return args[0]
+    if not func._schema.returns:
+        return None
     if func._schema.is_mutable and tensors:
         return kwargs.get("out", args[0])
     return tree_map(_wrapped, found) if goes else found

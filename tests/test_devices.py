@@ -6,7 +6,6 @@ is done on a GPU is tried on a pretended device, see there.
 
 import dataclasses
 import functools
-import math
 
 import pytest
 import torch
@@ -16,8 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import sphuni as su
 from sphuni.nn.hook import regularizer
-from sphuni.pairwise import nearest, pair_reduce, sum_and_gradient, sum_and_gradient_if_apart
-from sphuni.pairwise.tiles import _products, _schedule
+from sphuni.pairwise import nearest, pair_reduce
+from sphuni.pairwise.tiles import _products
 from sphuni.pairwise.tiles._schedule import block_size, run_tiles
 
 
@@ -157,51 +156,6 @@ def test_products_of_a_set_with_itself_are_one_operation_on_a_gpu(monkeypatch):
     assert made == [(512, 512)]
 
 
-@pytest.mark.parametrize("rows", [7, 2048])
-@pytest.mark.parametrize(
-    "kernel", [COULOMB, COULOMB.antipodal(), GAUSSIAN, su.Riesz(2, "geodesic")]
-)
-def test_sums_of_points_apart_are_those_of_the_tiles(kernel, rows, monkeypatch):
-    x = su.normalize(torch.randn(3, 20, 12, generator=torch.Generator().manual_seed(0)).double())
-    expected = sum_and_gradient(x, kernel=kernel)
-    monkeypatch.setattr(_schedule, "_BLOCK_BESIDE", rows)
-    with pretended_device(monkeypatch), counted() as count:
-        found = sum_and_gradient_if_apart(sent(x), kernel=kernel, opposite=False)
-    assert count.waits == 0
-    for there, here in zip(found, expected, strict=False):
-        torch.testing.assert_close(brought_back(there), here)
-    assert all(least <= brought_back(one) <= most for one, least, most in found.ranges)
-
-
-@pytest.mark.parametrize(
-    ("kernel", "opposite", "off", "apart"),
-    [
-        (COULOMB, False, 0.1, False),
-        (COULOMB, False, 0.2, True),
-        (COULOMB, True, -1e-3, False),
-        (COULOMB, False, -1e-3, True),
-        (COULOMB.antipodal(), False, -0.1, False),
-        (GAUSSIAN, False, 0.1, True),
-        (GAUSSIAN, False, 1e-6, False),
-        (GAUSSIAN, True, -1e-6, False),
-    ],
-)
-def test_points_that_are_near_are_told_apart_from_others(kernel, opposite, off, apart, monkeypatch):
-    x = torch.eye(9, 12, dtype=torch.float64)
-    x[1] = math.copysign(1.0, off) * su.normalize(x[0] + abs(off) * x[2])
-    with pretended_device(monkeypatch):
-        found = sum_and_gradient_if_apart(sent(x), kernel=kernel, opposite=opposite)
-    assert apart == all(least <= brought_back(one) <= most for one, least, most in found.ranges)
-
-
-def test_few_dimensions_and_the_processor_have_no_sums_of_points_apart(monkeypatch):
-    x = torch.eye(9, dtype=torch.float64)
-    assert sum_and_gradient_if_apart(x, kernel=COULOMB, opposite=False) is None
-    with pretended_device(monkeypatch):
-        few = sent(x[:8, :8])
-        assert sum_and_gradient_if_apart(few, kernel=COULOMB, opposite=False) is None
-
-
 def network(dtype, *, ordinary):
     """Layers of several shapes; where they are not `ordinary` each has its own oddity."""
     torch.manual_seed(0)
@@ -291,11 +245,23 @@ def test_a_compiled_network_elsewhere_is_waited_for_once(monkeypatch):
     assert count.waits == 1
 
 
-@pytest.mark.parametrize("mode", ["graph", "decoupled"])
-def test_layers_elsewhere_take_few_operations_those_of_one_shape_together(mode, monkeypatch):
-    model = network(torch.float32, ordinary=True)
-    different = len({layer.weight.shape for layer in model})
-    assert work_of(model, monkeypatch, mode=mode).started <= 45 * different
+def residual_network(blocks):
+    """Rows of the layers of a residual network, an eighth as wide."""
+    shapes = [(8, 27)]
+    for before, width in [(8, 8), (8, 16), (16, 32), (32, 64)]:
+        shortcut = [(width, before)] if before != width and before > 8 else []
+        shapes += [(width, 9 * before), *((2 * blocks - 1) * [(width, 9 * width)]), *shortcut]
+    torch.manual_seed(0)
+    return nn.Sequential(*(nn.Linear(d, n, bias=False) for n, d in [*shapes, (100, 64)]))
+
+
+@pytest.mark.parametrize(("mode", "most", "each"), [("graph", 180, 3), ("decoupled", 160, 2)])
+def test_layers_elsewhere_take_few_operations(mode, most, each, monkeypatch):
+    few, many = (
+        work_of(residual_network(blocks), monkeypatch, mode=mode).started for blocks in (2, 4)
+    )
+    assert few <= most
+    assert many == few + 16 * each
 
 
 def test_only_layers_elsewhere_that_are_out_of_the_ordinary_are_looked_at_closely(monkeypatch):

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sphuni.nn._looks import Range, hold
 from sphuni.nn._precision import bounded, widen
 from sphuni.sphere import unit_rows
 
-__all__ = ["KICK", "directions", "lost", "parted", "unit", "unit_and_inverse", "unit_if_ordinary"]
+__all__ = ["KICK", "directions", "lost", "parted", "unit", "unit_and_inverse"]
 
 KICK = 1e-3
 _SAME = 1e-6
@@ -148,22 +147,16 @@ class _Unit(torch.autograd.Function):
 
 def unit_and_inverse(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Unit rows and inverse norms (..., n, 1); norms too extreme to square go the long way."""
-    rows, inverse, ranges = unit_if_ordinary(weight)
-    if hold([ranges])[0]:
-        return rows, inverse
+    norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
+    inverse = norm.reciprocal()
+    least, most = torch.stack(torch.aminmax(norm)).tolist()
+    if least >= _SMALLEST and most <= _LARGEST:
+        return weight * inverse, inverse
     largest = weight.abs().amax(dim=-1, keepdim=True)
     scaled = weight / torch.where(largest == 0, 1.0, largest)
     return unit_rows(weight), _inverse(
         largest * torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
     )
-
-
-def unit_if_ordinary(weight: Tensor) -> tuple[Tensor, Tensor, list[Range]]:
-    """The same without a look at the norms: right if they are in the ranges that come last."""
-    norm = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
-    inverse = norm.reciprocal()
-    ranges = [(end, _SMALLEST, _LARGEST) for end in torch.aminmax(norm)]
-    return weight * inverse, inverse, ranges
 
 
 def _inverse(norm: Tensor) -> Tensor:

@@ -4,11 +4,9 @@ from sphuni.pairwise._autograd import last as last
 from sphuni.pairwise._compiled import LARGEST_D as LARGEST_D
 from sphuni.pairwise._dispatch import Decision as Decision
 from sphuni.pairwise._dispatch import Engine as Engine
-from sphuni.pairwise._dispatch import IfApart as IfApart
 from sphuni.pairwise._dispatch import explain as explain
 from sphuni.pairwise._dispatch import pair_reduce as pair_reduce
 from sphuni.pairwise._dispatch import sum_and_gradient as sum_and_gradient
-from sphuni.pairwise._dispatch import sum_and_gradient_if_apart as sum_and_gradient_if_apart
 from sphuni.pairwise._gradient import compiled_kind as compiled_kind
 from sphuni.pairwise._gradient import compiled_planes as compiled_planes
 from sphuni.pairwise._gradient import native_pairs as native_pairs
@@ -35,5 +33,8 @@ from sphuni.pairwise.summaries._scan import scan_pairs as scan_pairs
 from sphuni.pairwise.summaries._scan import scan_part as scan_part
 from sphuni.pairwise.tiles._gram import gram_bytes as gram_bytes
 from sphuni.pairwise.tiles._gram import gram_matrix as gram_matrix
+from sphuni.pairwise.tiles._joint import JointSums as JointSums
+from sphuni.pairwise.tiles._joint import joins as joins
+from sphuni.pairwise.tiles._joint import joint_room as joint_room
 from sphuni.pairwise.tiles._products import images as images
 from sphuni.pairwise.tiles._products import row_products as row_products

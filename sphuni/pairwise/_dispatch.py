@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -25,18 +25,15 @@ from sphuni.pairwise import (
     _ring,
     _triton,
 )
-from sphuni.pairwise.tiles import _tiles
-from sphuni.pairwise.tiles._sums import End, sums_and_gradients, sums_and_gradients_if_apart
+from sphuni.pairwise.tiles._sums import sums_and_gradients
 
 __all__ = [
     "Decision",
     "Engine",
-    "IfApart",
     "Op",
     "explain",
     "pair_reduce",
     "sum_and_gradient",
-    "sum_and_gradient_if_apart",
 ]
 
 Engine: TypeAlias = Literal[
@@ -208,53 +205,6 @@ def sum_and_gradient(
                 sums = _total(decision, leaf, (kernel,), fall_back=engine == "auto")
             (gradient,) = torch.autograd.grad(sums, leaf, torch.ones_like(sums))
     return sums.detach().reshape(points.shape[:-2]), gradient.reshape(points.shape)
-
-
-class IfApart(NamedTuple):
-    """Sums of a kernel over pairs and their gradients, if no pair is near.
-
-    Attributes
-    ----------
-    sums, gradient : tensors of shape (...) and (..., n, d)
-        As of `sum_and_gradient`.
-    ranges : list of (number, least, greatest)
-        Tensors without dimensions: what was computed holds if each is within its bounds.
-    """
-
-    sums: Tensor
-    gradient: Tensor
-    ranges: list[tuple[Tensor, float, float]]
-
-
-@untraced
-def sum_and_gradient_if_apart(
-    points: Tensor, /, *, kernel: Kernel, opposite: bool
-) -> IfApart | None:
-    """Do as `sum_and_gradient` without waiting for a GPU; None where that would not be faster.
-
-    Parameters
-    ----------
-    points, kernel
-        As in `sum_and_gradient`.
-    opposite : bool
-        Whether points that are nearly antipodal count as near whatever the kernel is.
-    """
-    on_tiles = points.device.type != "cpu" and points.shape[-1] > _tiles.DIRECT_DIMENSION
-    if not on_tiles or _choose(points, None, (kernel,), "sum").engine != "blockwise":
-        return None
-    close, far = _tiles.sensitive((kernel,))
-    used, ends = kernel.apart if close else kernel, list[End]()
-    with torch.autocast(points.device.type, enabled=False):
-        sums, gradients = sums_and_gradients_if_apart(_flat(points.detach()), used, ends)
-    lines = opposite or far
-    least = -_largest_cosine(far) if lines else -math.inf
-    ranges = [(end, least, _largest_cosine(close)) for pair in ends for end in pair]
-    return IfApart(sums.reshape(points.shape[:-2]), gradients.reshape(points.shape), ranges)
-
-
-def _largest_cosine(sensitive: bool) -> float:
-    """Up to where cosines serve a kernel, or one that does not mind can tell points apart."""
-    return _tiles.NEAR_COSINE if sensitive else 1 - 2.0**-14
 
 
 def explain(

@@ -122,7 +122,9 @@ def test_layers_evaluated_together_are_those_evaluated_alone(method, inner):
     together, alone = objectives(), objectives()
     for _ in range(2):
         readings = [one.read(weight) for one, weight in zip(together, rows, strict=True)]
-        values = measure_all(together, readings)
+        measured = measure_all(together, readings)
+        found = {i: one for each in measured for i, one in zip(*each, strict=True)}
+        values = [found[i] for i in range(len(rows))]
         expected = [objective(one) for objective, one in zip(alone, rows, strict=True)]
         torch.testing.assert_close(torch.stack(values), torch.stack(expected))
         for a, b in zip(

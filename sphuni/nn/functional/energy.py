@@ -1,15 +1,16 @@
 """Minimum hyperspherical energy."""
 
+import torch
 from torch import Tensor
 
 from sphuni._typing import Metric
-from sphuni.nn._pair_sum import pair_sum
+from sphuni.nn._pair_mean import PairMean, pair_mean
 from sphuni.nn._precision import in_full_precision, nothing
 from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn._tempered import FLOOR, tempered_riesz
 from sphuni.nn.functional import _reference
 
-__all__ = ["mhe"]
+__all__ = ["mhe", "mhe_mean"]
 
 
 @in_full_precision
@@ -81,14 +82,38 @@ def mhe(
         return _reference.energy(
             weight, s=s, metric=metric, half_space=half_space, population=population
         )
-    n = weight.shape[-2]
-    kernel = tempered_riesz(s, metric, floor, weight.dtype)
-    if n == 1:
+    if weight.shape[-2] == 1:
+        kernel = tempered_riesz(s, metric, floor, weight.dtype)
         return nothing(weight) + (kernel.at_minus_one if half_space else 0.0)
-    used = kernel.antipodal() if half_space else kernel
-    total, pairs = pair_sum(weight, used, half_space=half_space), n * (n - 1) / 2
+    return pair_mean(
+        weight,
+        mhe_mean(
+            weight.shape[-2],
+            weight.dtype,
+            s=s,
+            half_space=half_space,
+            metric=metric,
+            floor=floor,
+            population=population,
+        ),
+    )
+
+
+def mhe_mean(
+    n: int,
+    dtype: torch.dtype,
+    *,
+    s: float = 2.0,
+    half_space: bool = False,
+    metric: Metric = "chordal",
+    floor: float = FLOOR,
+    population: int | None = None,
+) -> PairMean:
+    """What `mhe` takes of the pairs of n >= 2 rows."""
+    kernel, pairs = tempered_riesz(s, metric, floor, dtype), n * (n - 1) / 2
     if not half_space:
-        return total / pairs
+        return PairMean(kernel, False, dtype, 1 / pairs)
     whole = n if population is None else population
     # of the lines that a row meets, itself among them, one is its own antipode
-    return total * ((whole - 1) / (2 * whole - 1) / pairs) + kernel.at_minus_one / (2 * whole - 1)
+    factor, constant = (whole - 1) / (2 * whole - 1) / pairs, kernel.at_minus_one / (2 * whole - 1)
+    return PairMean(kernel.antipodal(), True, dtype, factor, constant)

@@ -7,13 +7,13 @@ from sphuni._numbers import check_at_least_one, finite
 from sphuni.geometry.separation import nearest_distances
 from sphuni.kernels import Gaussian, Kernel
 from sphuni.nn._directions import directions, unit
-from sphuni.nn._pair_sum import pair_sum
-from sphuni.nn._precision import bounded, check_weight, in_full_precision, nothing, widen
+from sphuni.nn._pair_mean import PairMean, pair_mean
+from sphuni.nn._precision import check_weight, in_full_precision, nothing, widen
 from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
 from sphuni.sphere import root
 
-__all__ = ["alignment", "koleo", "uniformity"]
+__all__ = ["alignment", "koleo", "uniformity", "uniformity_mean"]
 
 _FLOOR = 1e-8
 
@@ -70,11 +70,17 @@ def uniformity(
     if check_preset(preset) == "reference":
         fixed_by_reference(half_space=(half_space, False))
         return _reference.log_gaussian_mean(features.double(), t).to(features.dtype)
+    return pair_mean(features, uniformity_mean(n, features.dtype, t=t, half_space=half_space))
+
+
+def uniformity_mean(
+    n: int, dtype: torch.dtype, *, t: float = 2.0, half_space: bool = False
+) -> PairMean:
+    """What `uniformity` takes of the pairs of n >= 2 rows of any type, in float64."""
     kernel: Kernel = Gaussian(t**0.5)
     used = kernel.antipodal() if half_space else kernel
-    pairs = n * (n - 1) * (1.0 if half_space else 0.5)
-    total = pair_sum(bounded(features, torch.float64), used, half_space=half_space)
-    return (total / pairs).log().to(features.dtype)
+    factor = 1 / (n * (n - 1) * (1.0 if half_space else 0.5))
+    return PairMean(used, half_space, torch.float64, factor, logarithm=True)
 
 
 def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0, preset: Preset = "paper") -> Tensor:

@@ -16,6 +16,7 @@ from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
 from sphuni.nn._owners import register
 from sphuni.nn._recomputed import refuse_recomputation
+from sphuni.nn._waits import beside
 from sphuni.nn.hook import _opaque
 from sphuni.nn.hook._layers import Layer, gradient_rows, read_all, trained_tensors, weight_of
 from sphuni.nn.hook._tables import Plan, PlanRow, Summary, measure_layer
@@ -132,10 +133,9 @@ class Regularizer(nn.Module):
         for some in ([leaves] if beside else one_by_one) if factor else ():
             with torch.enable_grad():
                 parts = self._penalties(some, factor)
-            found = torch.autograd.grad(parts, list(some.values()))
-            for i, part, gradient in zip(some, parts, found, strict=True):
-                gradients[i] = gradient
-                value = value + part.detach().to(value)
+            found = dict(zip(some, torch.autograd.grad(parts, list(some.values())), strict=True))
+            gradients = [found.get(i, gradient) for i, gradient in enumerate(gradients)]
+            value = sum((part.detach().to(value) for part in parts), start=value)
         return [value, *gradients]
 
     def add_gradients(
@@ -398,13 +398,17 @@ class Regularizer(nn.Module):
         return self._measure({i: objectives[i].read(one) for i, one in rows.items()}, factor)
 
     def _measure(self, readings: dict[int, Reading], factor: float) -> list[Tensor]:
-        """The weighted penalties of what was read of some layers."""
-        objectives: list[Any] = [self.objectives[i] for i in readings]
+        """The weighted penalties of what was read of some layers, added up where they lie."""
+        indices, values = list(readings), dict[int, Tensor]()
+        objectives: list[Any] = [self.objectives[i] for i in indices]
         weighted = []
-        values = measure_all(objectives, list(readings.values()))
-        for i, value in zip(readings, values, strict=True):
-            self.stats[self.layers[i].name] = value.detach()
-            weighted.append(factor * self._coefficient(self.layers[i]) * value)
+        for places, found in measure_all(objectives, list(readings.values())):
+            layers = [indices[k] for k in places]
+            values.update(zip(layers, found.detach().unbind(), strict=True))
+            weights = [factor * self._coefficient(self.layers[i]) for i in layers]
+            alike = len(set(weights)) == 1
+            weighted.append(found.sum() * weights[0] if alike else found @ beside(weights, found))
+        self.stats.update({self.layers[i].name: values[i] for i in indices})
         return weighted
 
     def _add_by_autograd(self, rows: dict[int, Tensor], factor: float) -> None:
@@ -435,8 +439,15 @@ class Regularizer(nn.Module):
             readings = {i: layers[i][0]._replace(image=image) for i, image in images.items()}
             values = self._measure(readings, factor)
         gradients = torch.autograd.grad(values, list(images.values())) if values else ()
+        whole, parts = list[Tensor](), list[Tensor]()
         for (reading, into), gradient in zip(layers.values(), gradients, strict=True):
-            reading.add_back(into, gradient)
+            if reading.add_back is None:
+                whole.append(into)
+                parts.append(gradient)
+            else:
+                reading.add_back(into, gradient)
+        if whole:
+            torch._foreach_add_(whole, parts)
 
 
 def _is_trained(rows: Tensor) -> bool:

@@ -22,13 +22,13 @@ class Reading(NamedTuple):
     """What an objective looks at: an image of the weight, often much smaller.
 
     ``add_back(into, gradient)`` adds to a gradient of the weight, in place, what `gradient` of the
-    image contributes. `population` is the number of rows that those of the image were drawn from,
-    None for all.
+    image contributes; it is None where the image is the weight. `population` is the number of rows
+    that those of the image were drawn from, None for all.
     """
 
     image: Tensor
     population: int | None
-    add_back: AddBack
+    add_back: AddBack | None
 
 
 class Objective(nn.Module):
@@ -77,7 +77,7 @@ class Objective(nn.Module):
         """Take from a weight what this call looks at: its rows, or some random ones."""
         n = weight.shape[-2]
         if self.rows is None or self.rows >= n:
-            return Reading(weight, population, Tensor.add_)
+            return Reading(weight, population, None)
         chosen = self.random_rows(weight, self.rows, stream=1)
 
         def add_back(into: Tensor, gradient: Tensor) -> Tensor:

@@ -6,9 +6,18 @@ from typing import Any
 
 from torch import Tensor
 
+from sphuni.nn._pair_mean import PairMean
+from sphuni.nn.functional import mhe, uniformity
+from sphuni.nn.functional.energy import mhe_mean
+from sphuni.nn.functional.features import uniformity_mean
 from sphuni.nn.regularizers._base import Objective
 
 __all__ = ["Plain"]
+
+_PAIR_MEANS: dict[Callable[..., Tensor], Callable[..., PairMean]] = {
+    mhe: mhe_mean,
+    uniformity: uniformity_mean,
+}
 
 
 class Plain(Objective):
@@ -49,14 +58,29 @@ class Plain(Objective):
         """Where rows, or the start of an iteration, are drawn."""
         return super().changes or (self.takes_rng and "rng" not in self.options)
 
+    @property
+    def is_pair_mean(self) -> bool:
+        """Whether `pair_mean` says all of what the function computes."""
+        return self.function in _PAIR_MEANS and self.options.get("preset", "paper") == "paper"
+
+    def pair_mean(self, weight: Tensor, population: int | None) -> PairMean:
+        """What the function takes of the pairs of a weight of two or more rows."""
+        options = {name: value for name, value in self.options.items() if name != "preset"}
+        mean = _PAIR_MEANS[self.function]
+        return mean(weight.shape[-2], weight.dtype, **options, **self._counted(population))
+
     def penalty(self, weight: Tensor, population: int | None) -> Tensor:
         """Call the function."""
-        options = dict(self.options)
-        if self.takes_population and population is not None:
-            options["population"] = population
+        options = {**self.options, **self._counted(population)}
         if self.takes_rng:
             options.setdefault("rng", self.generator(weight.device, 2))
         return self.function(weight, **options)
+
+    def _counted(self, population: int | None) -> dict[str, int]:
+        """The number of rows that a weight was drawn from, for functions that ask."""
+        if population is None or not self.takes_population:
+            return {}
+        return {"population": population}
 
     def extra_repr(self) -> str:
         """Name the function and its options."""

@@ -37,11 +37,12 @@ class _Projected(Objective):
             if rows.shape[-1] <= self.k:
                 return reading._replace(image=rows)
             image, add_back = self.project(rows)
-        if reading.image is weight:
+        chosen = reading.add_back
+        if chosen is None:
             return reading._replace(image=image, add_back=add_back)
         return reading._replace(
             image=image,
-            add_back=lambda into, gradient: reading.add_back(
+            add_back=lambda into, gradient: chosen(
                 into, add_back(torch.zeros_like(rows), gradient)
             ),
         )

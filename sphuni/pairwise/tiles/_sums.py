@@ -23,10 +23,7 @@ from sphuni.pairwise.tiles._schedule import (
     tile_rows,
 )
 
-__all__ = ["End", "cosine_sums", "sums_and_gradients", "sums_and_gradients_if_apart"]
-
-End = tuple[Tensor, Tensor]
-"""The least and the greatest cosine of a tile, which nobody has looked at yet."""
+__all__ = ["cosine_sums", "sums_and_gradients"]
 
 
 def cosine_sums(
@@ -69,20 +66,6 @@ def sums_and_gradients(
         work = functools.partial(tile, x, kernels, sums, into)
     run_tiles(work, x, None, block=block)
     return sums.total(), x.new_zeros(0) if into is None else into.gradients
-
-
-def sums_and_gradients_if_apart(
-    x: Tensor, kernel: Kernel, ends: list[End]
-) -> tuple[Tensor, Tensor]:
-    """The sums (b, 1) and gradients (1, b, n, d), d > 8, of points of which no two are near.
-
-    Whether that is so can be told from `ends`, to which every tile adds: nothing here waits for a
-    GPU to answer.
-    """
-    into, block = GradientSum(x, 1), tile_rows(x)
-    sums = _BlockSums(x, 1, block)
-    run_tiles(functools.partial(_apart_tile, x, kernel, sums, into, ends), x, None, block=block)
-    return sums.total(), into.gradients
 
 
 def _swept_block(n: int, element_size: int) -> int:
@@ -178,31 +161,6 @@ def _swept_gradient_tile(
             swept.sums.index_add_(0, near.where[0], _tiles.near_values(near, kernel).double())
         into.add_product(k, weights, (swept.rows, swept.columns), near, near_slopes, task)
         sums[:, k] += share * swept.sums
-
-
-def _apart_tile(
-    x: Tensor,
-    kernel: Kernel,
-    block_sums: _BlockSums,
-    into: GradientSum,
-    ends: list[End],
-    task: Task,
-) -> None:
-    """The same by few operations, none of which waits for a look at another one's numbers."""
-    left, right, sums, share = block_sums.place(task)
-    cosines = _tiles.products(left, right, own=task.own)
-    if task.own:
-        cosines.diagonal(dim1=-2, dim2=-1).fill_(0.0)
-    ends.append(torch.aminmax(cosines))
-    p = torch.rsub(cosines, 2, alpha=2)
-    q = torch.rsub(cosines, 2, alpha=-2) if kernel.reads_q else p
-    value, slope = kernel.value_and_derivative(p, q)
-    if task.own:
-        value.diagonal(dim1=-2, dim2=-1).fill_(0.0)
-    sums[:, 0].add_(_add_up(value), alpha=share)
-    turn = cosines.mul_(slope)
-    turned = turn.sum(-1), None if task.own else turn.sum(-2)
-    into.add_product(0, slope, turned, None, None, task)
 
 
 def _marked_products(left: Tensor, right: Tensor, own: bool) -> Tensor:

@@ -1,14 +1,18 @@
-"""Sums over pairs of directions: their gradient in the weight, at first, again, and twice."""
+"""Means over pairs of directions: their gradient in the weight, at first, again, and twice."""
 
 import pytest
 import torch
 
 from sphuni.kernels import Riesz
-from sphuni.nn._pair_sum import pair_sum
+from sphuni.nn._pair_mean import PairMean, pair_mean
 from sphuni.pairwise import pair_reduce
 from sphuni.sphere import unit_rows
 
 KERNEL = Riesz(2.0)
+
+
+def pair_sum(weight, kernel, *, half_space=False):
+    return pair_mean(weight, PairMean(kernel, half_space, torch.float64, 1.0))
 
 
 def weight(*shape, scale=3.0):
@@ -33,14 +37,22 @@ def test_gradients_are_those_of_the_composition(half_space, shape):
 
 def test_second_derivatives():
     w = weight(4, 3)
-    assert torch.autograd.gradgradcheck(lambda w: pair_sum(w, KERNEL, half_space=False), w)
+    assert torch.autograd.gradgradcheck(lambda w: pair_sum(w, KERNEL), w)
 
 
 def test_rows_in_need_of_a_kick_get_a_gradient_that_parts_them():
     w = weight(4, 3).detach()
     w[1] = 2 * w[0]
     w.requires_grad_()
-    (gradient,) = torch.autograd.grad(pair_sum(w, KERNEL, half_space=False), w)
+    (gradient,) = torch.autograd.grad(pair_sum(w, KERNEL), w)
     moved = unit_rows(w.detach() - 1e-12 * gradient)
     assert bool(gradient.isfinite().all())
     assert (moved[0] - moved[1]).norm() > 0
+
+
+@pytest.mark.parametrize("logarithm", [False, True])
+def test_a_mean_is_made_of_the_sum(logarithm):
+    w = weight(6, 5)
+    mean = PairMean(KERNEL, False, torch.float64, 0.25, constant=3.0, logarithm=logarithm)
+    expected = 0.25 * pair_sum(w, KERNEL) + 3
+    torch.testing.assert_close(pair_mean(w, mean), expected.log() if logarithm else expected)

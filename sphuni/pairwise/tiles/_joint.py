@@ -1,0 +1,158 @@
+"""Sums over the pairs of several small sets at once, by few operations: for GPUs.
+
+Starting an operation there takes longer than a small set keeps the device busy. All matrices of
+cosines therefore lie in one buffer, which kernels go over once; norms are the roots of their
+diagonals, so that rows are only multiplied; and no operation waits for a look at another's numbers.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sphuni._budget import room_for
+from sphuni.kernels import Kernel
+from sphuni.pairwise.tiles._tiles import DIRECT_DIMENSION, NEAR_COSINE, sensitive
+
+__all__ = ["JointSums", "joins", "joint_room"]
+
+_MOST = 1 << 24
+_LARGEST = 1 << 22  # more pairs keep a GPU busy by themselves
+_COPIES = 12
+_SQUARES = 1e-16, 1e16  # of norms of which no product leaves the range of float32
+
+
+def joins(rows: Tensor) -> bool:
+    """Whether sums of sets (..., n, d) are better taken jointly with those of others."""
+    n, d = rows.shape[-2:]
+    pairs = rows.numel() // d * n
+    beside = rows.device.type != "cpu" and d > DIRECT_DIMENSION and n > 1
+    return beside and pairs <= min(_LARGEST, joint_room(rows))
+
+
+def joint_room(rows: Tensor) -> int:
+    """How many pairs of points of the type of `rows` may be held at a time."""
+    return room_for(_MOST, _COPIES * rows.element_size())
+
+
+class JointSums:
+    """Sums of a kernel over the pairs of directions of rows, and their gradients in the rows.
+
+    Parameters
+    ----------
+    sets : tensors of shape (b, n, d), of one type
+        Rows of any length; sets of the same n come one after the other.
+    kernel : Kernel
+    opposite : bool
+        Whether points that are nearly antipodal count as near whatever the kernel is.
+
+    Attributes
+    ----------
+    sums : tensor of shape (m,)
+        For each set of every batch.
+    ranges : list of (numbers, least, greatest)
+        Numbers (m,): what was computed of a set holds if its numbers are within these bounds, which
+        nobody has looked at yet. They say that no two points are near and no norm is extreme.
+    """
+
+    def __init__(self, sets: Sequence[Tensor], kernel: Kernel, *, opposite: bool) -> None:
+        self._sets = sets
+        self._runs = [
+            (sum(len(one) for one in run), n)
+            for n, run in itertools.groupby(sets, key=lambda one: one.shape[1])
+        ]
+        cosines = self._products()
+        outer, squares = self._normalise(cosines)
+        self._clear_diagonals(cosines)
+        close, far = sensitive((kernel,))
+        between = -_largest_cosine(far) if opposite or far else -math.inf, _largest_cosine(close)
+        self.ranges = [
+            *((end, *between) for end in _ends(self._matrices(cosines))),
+            *((end, *_SQUARES) for end in _ends(self._vectors(squares))),
+        ]
+        used = kernel.apart if close else kernel
+        p = torch.rsub(cosines, 2, alpha=2)
+        q = torch.rsub(cosines, 2, alpha=-2) if used.reads_q else p
+        value, slope = used.value_and_derivative(p, q)
+        self._clear_diagonals(value)
+        added = [matrix.sum((1, 2), dtype=torch.float64) for matrix in self._matrices(value)]
+        self.sums = torch.cat(added).mul_(0.5).to(value.dtype)
+        self._pull = self._tangent(slope, cosines.mul_(slope)).mul_(outer)
+
+    def gradients(self, go: Tensor) -> list[Tensor]:
+        """The gradient of sum(go * sums) in the rows of each set, `go` of shape (m,)."""
+        scaled = torch.empty_like(self._pull)
+        factors = go.split([count for count, _ in self._runs])
+        for pull, factor, into in zip(
+            self._matrices(self._pull), factors, self._matrices(scaled), strict=True
+        ):
+            torch.mul(pull, factor[:, None, None], out=into)
+        return [
+            torch.bmm(weights, rows) if len(rows) > 1 else torch.mm(weights[0], rows[0])[None]
+            for weights, rows in zip(self._of_sets(scaled), self._sets, strict=True)
+        ]
+
+    def _products(self) -> Tensor:
+        """The inner products of all rows with those of their own sets."""
+        flat = self._sets[0].new_empty(sum(count * n * n for count, n in self._runs))
+        for rows, into in zip(self._sets, self._of_sets(flat), strict=True):
+            if len(rows) > 1:
+                torch.bmm(rows, rows.mT, out=into)
+            else:
+                torch.mm(rows[0], rows[0].T, out=into[0])
+        return flat
+
+    def _normalise(self, products: Tensor) -> tuple[Tensor, Tensor]:
+        """Make cosines of products, and return what they were multiplied by and squared norms."""
+        squares = products.new_empty(sum(count * n for count, n in self._runs))
+        for own, matrix in zip(self._vectors(squares), self._matrices(products), strict=True):
+            own.copy_(matrix.diagonal(dim1=-2, dim2=-1))
+        outer = torch.empty_like(products)
+        inverse = squares.rsqrt()
+        for own, into in zip(self._vectors(inverse), self._matrices(outer), strict=True):
+            torch.mul(own[:, :, None], own[:, None, :], out=into)
+        products.mul_(outer)
+        return outer, squares
+
+    def _tangent(self, slope: Tensor, turn: Tensor) -> Tensor:
+        """Let products of slopes with directions lack their radial parts, the sums of `turn`."""
+        radial = slope.new_empty(sum(count * n for count, n in self._runs))
+        for own, matrix in zip(self._vectors(radial), self._matrices(turn), strict=True):
+            torch.sum(matrix, dim=-1, out=own)
+        radial.neg_()
+        for own, matrix in zip(self._vectors(radial), self._matrices(slope), strict=True):
+            matrix.diagonal(dim1=-2, dim2=-1).copy_(own)
+        return slope
+
+    def _clear_diagonals(self, flat: Tensor) -> None:
+        for matrix in self._matrices(flat):
+            matrix.diagonal(dim1=-2, dim2=-1).zero_()
+
+    def _matrices(self, flat: Tensor) -> list[Tensor]:
+        """Views (count, n, n), one for each n."""
+        parts = flat.split([count * n * n for count, n in self._runs])
+        return [part.view(count, n, n) for part, (count, n) in zip(parts, self._runs, strict=True)]
+
+    def _vectors(self, flat: Tensor) -> list[Tensor]:
+        """Views (count, n), one for each n."""
+        parts = flat.split([count * n for count, n in self._runs])
+        return [part.view(count, n) for part, (count, n) in zip(parts, self._runs, strict=True)]
+
+    def _of_sets(self, flat: Tensor) -> list[Tensor]:
+        """Views (b, n, n), one for each of the sets."""
+        shapes = [(len(one), one.shape[1]) for one in self._sets]
+        parts = flat.split([count * n * n for count, n in shapes])
+        return [part.view(count, n, n) for part, (count, n) in zip(parts, shapes, strict=True)]
+
+
+def _ends(parts: list[Tensor]) -> list[Tensor]:
+    """The least and the greatest number of each entry of tensors that have several."""
+    ends = [torch.aminmax(part.flatten(1), dim=1) for part in parts]
+    return [torch.cat(end) for end in zip(*ends, strict=True)]
+
+
+def _largest_cosine(sensitive: bool) -> float:
+    """Up to where cosines serve a kernel, or one that does not mind can tell points apart."""
+    return NEAR_COSINE if sensitive else 1 - 2.0**-14
