@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sphuni._transforms import has_values
 from sphuni.nn._pair_mean import pair_means
 from sphuni.nn._precision import widen
 from sphuni.nn._waits import Range, hold
@@ -151,7 +152,7 @@ def _joint_key(objective: Objective, reading: Reading) -> tuple[object, ...] | N
     key, inner, image = _key(objective, reading), _measured_by(objective), reading.image
     if key is None or not (isinstance(inner, Plain) and inner.is_pair_mean and joins(image)):
         return None
-    if not (image.requires_grad and torch.is_grad_enabled()):
+    if not (has_values(image) and image.requires_grad and torch.is_grad_enabled()):
         return None
     return *key[:-2], image.shape[:-2]
 
