@@ -28,7 +28,7 @@ def supports(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: str) ->
     unserved = _unserved(x, y, op)
     if unserved is not None or all(_native.serves(x, kernel) for kernel in kernels):
         return unserved
-    return _inductor.compiler_missing()
+    return _inductor.compiler_missing(x.device.type)
 
 
 def _unserved(x: Tensor, y: Tensor | None, op: str) -> str | None:
@@ -56,7 +56,7 @@ def reason_against(x: Tensor, y: Tensor | None, kernels: Sequence[Kernel], op: s
         return f"{small}: compiling would not repay" if pairs < fewest else None
     if n < _INDUCTOR_FROM:
         return f"n = {n} is below {_INDUCTOR_FROM}: compiling would not repay"
-    return _inductor.compiler_missing()
+    return _inductor.compiler_missing(x.device.type)
 
 
 def total(x: Tensor, kernels: Sequence[Kernel]) -> Tensor:

@@ -44,13 +44,16 @@ def sums_and_gradients(x: Tensor, kernel: Kernel) -> tuple[Tensor, Tensor]:
     return sums, torch.stack([gradient.T for _, gradient in singles])
 
 
-@functools.lru_cache(maxsize=1)
-def compiler_missing() -> str | None:
-    """Return why nothing can be compiled here, or None if a small kernel was compiled and ran."""
+@functools.lru_cache(maxsize=8)
+def compiler_missing(device: str = "cpu") -> str | None:
+    """Return why nothing can be compiled here, or None if a small kernel was compiled and ran.
+
+    It ran on that kind of device: a GPU does without the C++ compiler that the processor needs.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch warns about its own parts
-            torch.compile(_probe, dynamic=True, fullgraph=True)(torch.ones(4, device="cpu"))
+            torch.compile(_probe, dynamic=True, fullgraph=True)(torch.ones(4, device=device))
     except Exception as error:  # any failure of the tool chain means the same thing: no compiler
         reason = " ".join(str(error).split("\n")[:2]).strip()[:200] or type(error).__name__
         _log.info("torch.compile does not work here: %s", reason)

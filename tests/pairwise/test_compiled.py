@@ -98,7 +98,7 @@ def test_derivatives_pass_through_both_backward_passes(kernel):
 
 @pytest.fixture
 def no_compiler(monkeypatch):
-    monkeypatch.setattr(_inductor, "compiler_missing", lambda: "torch.compile does not work here")
+    monkeypatch.setattr(_inductor, "compiler_missing", lambda _: "torch.compile does not work here")
 
 
 @pytest.mark.usefixtures("no_compiler")
@@ -122,11 +122,22 @@ def test_the_probe_turns_any_failure_into_a_reason(monkeypatch):
     assert reason == "torch.compile does not work here (Failed to find C++ compiler.)"
 
 
+def test_the_probe_runs_where_the_points_are(monkeypatch):
+    places = []
+    probe = _inductor.compiler_missing.__wrapped__
+    monkeypatch.setattr(_inductor.torch, "compile", lambda *_, **__: places.append)
+    monkeypatch.setattr(_inductor, "compiler_missing", probe)
+    assert (
+        _compiled.supports(torch.empty(1, 9, 3, device="meta"), None, [Riesz(1.0)], "sum") is None
+    )
+    assert [one.device.type for one in places] == ["meta"]
+
+
 def test_a_failure_while_compiling_is_an_engine_error(monkeypatch):
     def fails(*_):
         raise torch._dynamo.exc.Unsupported("no such operation")
 
-    monkeypatch.setattr(_inductor, "compiler_missing", lambda: None)
+    monkeypatch.setattr(_inductor, "compiler_missing", lambda _: None)
     monkeypatch.setattr(_inductor, "compiled_body", lambda *_: fails)
     with pytest.raises(EngineError, match="the compiled engine failed: no such operation"):
         pair_reduce(points(10, 3), kernel=Riesz(1.0), engine="compiled")

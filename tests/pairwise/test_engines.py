@@ -488,11 +488,11 @@ def test_explain_says_what_runs_and_why(monkeypatch):
     assert (named.engine, named.reason) == ("reference", "asked for by name")
     assert explain(points(5000, 3), kernel=Riesz(1.0)).engine == "compiled"
     monkeypatch.setattr(_dispatch._compiled._native, "serves", lambda *_: False)
-    monkeypatch.setattr(_dispatch._compiled._inductor, "compiler_missing", lambda: None)
+    monkeypatch.setattr(_dispatch._compiled._inductor, "compiler_missing", lambda _: None)
     assert explain(points(5000, 3), kernel=Riesz(0.0)).engine == "compiled"
     slow = "n = 4999 is below 5000: compiling would not repay"
     assert explain(points(4999, 3), kernel=Riesz(0.0)).refused == {"compiled": slow}
-    monkeypatch.setattr(_dispatch._compiled._inductor, "compiler_missing", lambda: "no g++")
+    monkeypatch.setattr(_dispatch._compiled._inductor, "compiler_missing", lambda _: "no g++")
     assert explain(points(5000, 3), kernel=Riesz(0.0)).refused == {"compiled": "no g++"}
 
 
