@@ -1,8 +1,9 @@
 """Text that strangers wrote (names of tensors, paths) made safe to show, and counts in words."""
 
 import unicodedata
+from collections.abc import Iterable, Sequence
 
-__all__ = ["plural", "shorten", "visible"]
+__all__ = ["plural", "shorten", "shorten_apart", "visible"]
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -43,8 +44,38 @@ def shorten(text: str, limit: int, head: int | None = None) -> str:
     text = visible(text)
     if len(text) <= limit:
         return text
-    head = (limit - 1) // 3 if head is None else head
+    head = _usual_head(limit) if head is None else head
     return f"{text[:head]}…{text[head + 1 - limit :]}"
+
+
+def shorten_apart(texts: Sequence[str], limit: int, head: int | None = None) -> list[str]:
+    """Shorten every text, and those that would look alike at another place, to tell them apart.
+
+    Examples
+    --------
+    >>> shorten_apart(["tower.layers.1.mlp.experts.dense", "tower.layers.2.mlp.experts.dense"], 20)
+    ['…1.mlp.experts.dense', '…2.mlp.experts.dense']
+    """
+    usual = _usual_head(limit) if head is None else head
+    groups: dict[str, dict[str, None]] = {}
+    for text in texts:
+        groups.setdefault(shorten(text, limit, usual), {})[text] = None
+    shown = {text: short for short, alike in groups.items() for text in alike}
+    for alike in groups.values():
+        if len(alike) > 1:
+            best = _telling_head(alike, limit, usual)
+            shown |= {text: shorten(text, limit, best) for text in alike}
+    return [shown[text] for text in texts]
+
+
+def _telling_head(texts: Iterable[str], limit: int, usual: int) -> int:
+    """The length of the head, as near the usual one as can be, that tells most texts apart."""
+    heads = sorted(range(limit - 1), key=lambda head: abs(head - usual))
+    return max(heads, key=lambda head: len({shorten(text, limit, head) for text in texts}))
+
+
+def _usual_head(limit: int) -> int:
+    return (limit - 1) // 3
 
 
 def _escape(character: str) -> str:

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from sphuni._text import shorten
+from sphuni._text import shorten, shorten_apart
 from sphuni.analysis._advice import number
 from sphuni.analysis._svg import Frame, label, line, nice_ticks, svg
 from sphuni.analysis.report import ANALYSED_VERDICTS, LayerReport
@@ -162,8 +162,8 @@ def _map_labels(
     dots = [(float(frame.x(x)), float(frame.y(_squeeze(y)))) for _, x, y in placed]
     boxes: list[tuple[float, float, float]] = []
     parts = []
-    for (layer, _, _), (x, y) in zip(placed, dots, strict=True):
-        text = shorten(layer.name.removesuffix(".weight"), 34)
+    names = shorten_apart([layer.name.removesuffix(".weight") for layer, _, _ in placed], 34)
+    for text, (x, y) in zip(names, dots, strict=True):
         width = 6.4 * len(text)
         for anchor, at, start in (("start", x + 11, x + 11), ("end", x - 11, x - 11 - width)):
             box = (start, start + width, y)

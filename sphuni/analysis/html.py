@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from sphuni._pages import page_environment, render_page
-from sphuni._text import plural, shorten, visible
+from sphuni._text import plural, shorten, shorten_apart, visible
 from sphuni.analysis import _charts, _overview
 from sphuni.analysis._advice import MEANING, advice, excess_text, headline, number, pvalue
 from sphuni.analysis.comparison import Comparison, LayerChange
@@ -56,8 +56,10 @@ def render_report(report: ModelReport) -> str:
     """
     ordered = [layer for layer in report.worst_first() if layer.status != "skipped"]
     place = {id(layer): k for k, layer in enumerate(report.layers)}
+    names = shorten_apart([layer.name.removesuffix(".weight") for layer in ordered], 44)
     panels = [
-        _panel(layer, place[id(layer)], charts=k < _MOST_CHARTS) for k, layer in enumerate(ordered)
+        _panel(layer, names[k], place[id(layer)], charts=k < _MOST_CHARTS)
+        for k, layer in enumerate(ordered)
     ]
     analysed = [layer for layer in ordered if layer.status == "analysed"]
     counts = report.summary()
@@ -185,12 +187,12 @@ def _charts_of(layer: LayerReport) -> list[tuple[str, str, Markup]]:
     return [(title, note, Markup(image)) for title, note, image in charts if image]
 
 
-def _panel(layer: LayerReport, index: int, *, charts: bool) -> dict[str, Any]:
+def _panel(layer: LayerReport, name: str, index: int, *, charts: bool) -> dict[str, Any]:
     """Collect what the page shows of one layer."""
     return {
         "layer": layer,
         "anchor": f"layer-{index}",
-        "card_name": shorten(layer.name.removesuffix(".weight"), 44),
+        "card_name": name,
         "spark": Markup(_charts.spark(layer)),
         "charts": _charts_of(layer) if charts else [],
         "advice": advice(layer),

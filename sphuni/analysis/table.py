@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sphuni._text import plural, shorten, visible
+from sphuni._text import plural, shorten, shorten_apart, visible
 from sphuni.analysis._advice import excess_text, headline, number, pvalue
 from sphuni.analysis.comparison import Comparison, LayerChange
 from sphuni.analysis.report import LayerReport, ModelReport
@@ -55,7 +55,7 @@ def plain_table(report: ModelReport, *, top: int | None = None) -> str:
         characters are written as escapes.
     """
     layers = _shown(report, top)
-    body = _grid(_HEADS, [_row(layer) for layer in layers], _LEFT)
+    body = _grid(_HEADS, _rows(layers), _LEFT)
     return "\n".join([_title(report), "", *body, *([""] if body else []), *footer(report, layers)])
 
 
@@ -103,7 +103,8 @@ def comparison_table(comparison: Comparison) -> str:
     )
     heads = ("layer", "max cos", "sep °", "excess", "rank", "mean R", "verdict")
     counts = comparison.summary()
-    body = _grid(heads, [_change_row(change) for change in both], (0, 6))
+    names = shorten_apart([change.name for change in both], _NAME_WIDTH)
+    body = _grid(heads, list(map(_change_row, both, names)), (0, 6))
     return "\n".join(
         [
             f"before: {shorten(comparison.before.source, 100)}",
@@ -126,10 +127,10 @@ def _uncompared(change: LayerChange) -> str:
     return f"not compared {name}: {before.verdict} → {after.verdict} ({reason})"
 
 
-def _change_row(change: LayerChange) -> tuple[str, ...]:
+def _change_row(change: LayerChange, name: str) -> tuple[str, ...]:
     """Return the cells of one compared layer."""
     before, after = change.sides
-    old, new = _row(before), _row(after)
+    old, new = _row(before, name), _row(after, name)
     same = before.verdict == after.verdict
     verdict = after.verdict if same else f"{before.verdict} → {after.verdict}"
     return (old[0], *(f"{old[k]} → {new[k]}" for k in (2, 3, 4, 5, 6)), verdict)
@@ -177,11 +178,15 @@ def _title(report: ModelReport) -> str:
     )
 
 
-def _row(layer: LayerReport) -> tuple[str, ...]:
+def _rows(layers: Sequence[LayerReport]) -> list[tuple[str, ...]]:
+    names = shorten_apart([layer.name for layer in layers], _NAME_WIDTH)
+    return list(map(_row, layers, names))
+
+
+def _row(layer: LayerReport, name: str) -> tuple[str, ...]:
     """Return the cells of one layer."""
-    name = shorten(layer.name, _NAME_WIDTH) + (" ~" if layer.sampled else "")
     return (
-        name,
+        name + (" ~" if layer.sampled else ""),
         f"{layer.n} × {layer.d}",
         number(layer.max_cosine),
         number(layer.separation_deg),
@@ -240,7 +245,7 @@ def _print_rich(console: Any, report: ModelReport, layers: Sequence[LayerReport]
 
     console.print(Text(_title(report), style="bold"))
     if layers:
-        rows = [_row(layer) for layer in layers]
+        rows = _rows(layers)
         columns = _fitting(rows, console.width)
         gap = (0, 1, 0, 0)  # beside the one that stands for a rule
         table = Table(box=SIMPLE_HEAD, padding=gap, show_edge=False, header_style="bold")

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sphuni.cli import _output
@@ -20,9 +19,6 @@ __all__ = [
 ]
 
 _INDEX = ".index.json"
-_TABLES = (".html", ".csv")
-"""What models do not keep in their folders."""
-_HEAD = 256
 
 
 def add_analysis_options(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +57,12 @@ def add_analysis_options(parser: argparse.ArgumentParser) -> None:
             metavar="S",
             help="sample layers whose pairs would take longer on one core (default 120)",
         ),
+        add(
+            "--seed", type=_output.parse_count, default=0, help="seed of what is random (default 0)"
+        ),
     )
     parser.set_defaults(deciding=deciding)
     _output.add_memory(parser)
-    add("--seed", type=_output.parse_count, default=0, help="seed of what is random (default 0)")
 
 
 def _heads(text: str) -> tuple[str, int | list[int]]:
@@ -79,32 +77,20 @@ def _heads(text: str) -> tuple[str, int | list[int]]:
     return pattern or "*", int(found) if len(counts) == 1 else [int(one) for one in counts]
 
 
-def files_of(*paths: str, outputs: Iterable[tuple[str, str | None]] = ()) -> list[str]:
-    """The files that must not be written over.
+def files_of(*paths: str) -> list[str]:
+    """What of some models must not be written over.
 
-    Of a folder or an index they are all files of weights, and what else `outputs` would replace
-    beside them, such as the model's configuration; an earlier report may be replaced.
+    Of a folder or an index they are all files of weights, and the folder itself, where other files
+    belong to the model too.
     """
     found = list(paths)
     for path in paths:
         if path.endswith(_INDEX) or os.path.isdir(path):
             from sphuni.analysis.readers import weights_beside
 
-            home = path if os.path.isdir(path) else os.path.dirname(path)
+            found.append(path if os.path.isdir(path) else os.path.dirname(path) or ".")
             found += map(str, weights_beside(path))
-            found += [name for _, name in outputs if name and _belongs_to_model(name, home)]
     return found
-
-
-def _belongs_to_model(name: str, home: str) -> bool:
-    """Whether a file lies in a model's folder and is no report that was written there."""
-    if not os.path.isfile(name) or name.lower().endswith(_TABLES):
-        return False
-    folder, home = os.path.realpath(os.path.dirname(name)), os.path.realpath(home)
-    if os.path.commonpath((folder, home)) != home:
-        return False
-    with open(name, "rb") as stream:
-        return b'"schema": "sphuni.' not in stream.read(_HEAD)
 
 
 def refuse_options_of_saved(arguments: argparse.Namespace, *paths: str) -> None:

@@ -47,6 +47,9 @@ __all__ = [
 T = TypeVar("T")
 
 FAILED_RULE, USAGE, UNREADABLE, PARTIAL, INTERRUPTED = 1, 2, 3, 4, 130
+_TABLES = (".html", ".csv")
+"""What models do not keep in their folders."""
+_HEAD = 256
 
 
 class UsageError(Exception):
@@ -192,14 +195,19 @@ def check_outputs(
 ) -> None:
     """Refuse output paths, by option, before hours of work are spent for them.
 
-    The options `printed` take "-" for standard output.
+    The options `printed` take "-" for standard output. In a folder among the inputs nothing may be
+    replaced, such as the configuration of a model, but tables and earlier reports.
     """
-    taken = {_file(path): "the input" for path in inputs if path != "-"}
+    read = [path for path in inputs if path != "-"]
+    taken = {_file(path): "the input" for path in read}
+    folders = [path for path in read if os.path.isdir(path)]
     for option, path in outputs:
         if path is None or (str(path) == "-" and option in printed):
             continue
         _check_name(option, str(path))
         _check_folder(str(path))
+        if any(_belongs_to(folder, str(path)) for folder in folders):
+            taken.setdefault(_file(path), "the input")
         other = taken.setdefault(_file(path), option)
         if other != option:
             raise UsageError(f"{option} and {other} name the same file, {path}; choose another")
@@ -212,6 +220,17 @@ def _file(path: str | Path) -> object:
     except (OSError, ValueError):
         return os.path.realpath(path)
     return status.st_dev, status.st_ino
+
+
+def _belongs_to(folder: str, path: str) -> bool:
+    """Whether a file lies in a folder and is no table or report that was written there."""
+    if not os.path.isfile(path) or path.lower().endswith(_TABLES):
+        return False
+    place, home = os.path.realpath(os.path.dirname(path)), os.path.realpath(folder)
+    if os.path.commonpath((place, home)) != home:
+        return False
+    with open(path, "rb") as stream:
+        return b'"schema": "sphuni.' not in stream.read(_HEAD)
 
 
 def _check_name(option: str, path: str) -> None:

@@ -36,8 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     models = arguments.before, arguments.after
     outputs = ("--html", arguments.html), ("--json", arguments.json)
     _output.check_inputs(*models)
-    inputs = _models.files_of(*models, outputs=outputs)
-    _output.check_outputs(outputs, inputs, printed=("--json",))
+    _output.check_outputs(outputs, _models.files_of(*models), printed=("--json",))
     _models.refuse_options_of_saved(arguments, *models)
     _models.refuse_other_options(arguments, *models)
     before = _models.obtain_report(arguments.before, arguments)

@@ -84,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
     _output.check_outputs([*outputs, ("--checkpoint", arguments.checkpoint)])
     from sphuni.configurations.solver import optimize
 
+    if arguments.resume and arguments.checkpoint and not Path(arguments.checkpoint).exists():
+        _remark(arguments, f"there is no {arguments.checkpoint!r} to go on from")
     line = _output.progress_line(quiet=arguments.quiet)
     result = None
     try:
@@ -124,8 +126,13 @@ def _keep(
     reason = _output.save(partial(_write, result), path)
     if not reason:
         written.append(str(path))
-    elif arguments.formats is not None and not arguments.quiet:
-        _output.say(f"note: {path} was not written: {reason}")
+    elif arguments.formats is not None:
+        _remark(arguments, f"{path} was not written: {reason}")
+
+
+def _remark(arguments: argparse.Namespace, text: str) -> None:
+    if not arguments.quiet:
+        _output.say(f"note: {text}")
 
 
 def _show(result: "OptimizeResult", written: list[str], arguments: argparse.Namespace) -> None:

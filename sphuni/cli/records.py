@@ -21,8 +21,8 @@ def add_parser(commands: Any) -> None:
     )
     add = parser.add_argument
     add("problem", help="which table")
-    add("-n", "--n", type=int, help="this number of points only")
-    add("-d", "--d", type=int, help="this ambient dimension only")
+    add("-n", "--n", type=_output.parse_positive, help="this number of points only")
+    add("-d", "--d", type=_output.parse_positive, help="this ambient dimension only")
     add("-s", "--s", type=float, help="this exponent (or strength of a design) only")
     add("--antipodal", action="store_true", help="lines {x, -x} only")
     add("--json", action="store_true", help="print JSON")

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sphuni._errors import first_sentence
 from sphuni.cli import _output
 
 if TYPE_CHECKING:
@@ -224,9 +223,12 @@ def _draw(arguments: argparse.Namespace, found: "list[Results]") -> None:
     from sphuni.training.curves import draw
 
     folder = _made("--plots", arguments.plots)
+    drawn: list[Path] = []
     with _writing_into(folder):
         for results in found:
-            _tell(arguments, [f"wrote {path}" for path in draw(results, folder)])
+            paths = draw(results, folder, taken=drawn)
+            _tell(arguments, [f"wrote {path}" for path in paths])
+            drawn += paths
 
 
 def _train(arguments: argparse.Namespace) -> int:
@@ -328,37 +330,18 @@ def _device(arguments: argparse.Namespace, experiment: "Experiment") -> str:
     import torch
 
     from sphuni.training import ranks
+    from sphuni.training.devices import present_device
 
     torch.set_num_threads(arguments.threads)
     joined = ranks.join(gpu=arguments.device != "cpu")
     if joined is not None:
         return joined
     if arguments.device != "auto":
-        return _named_device(arguments.device)
+        return present_device(arguments.device, option="--device", others="auto, ")
     found = "cuda" if torch.cuda.is_available() else "cpu"
     if experiment.device == "cuda" and found == "cpu":
         _output.say(f"note: {experiment.name!r} is sized for a GPU; on a CPU it takes very long")
     return found
-
-
-def _named_device(name: str) -> str:
-    """Refuse a device that is not here before anything is read for it."""
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise _output.UsageError(
-            f"--device must be auto, cpu, cuda, cuda:1, ...; got {name!r}"
-        ) from error
-    try:
-        torch.zeros(1, device=device).item()
-    except Exception as error:  # each kind of device has its own
-        raise _output.UsageError(
-            f"--device {name} is not here: {first_sentence(error)}. This machine has cpu"
-            + "".join(f", cuda:{index}" for index in range(torch.cuda.device_count()))
-        ) from error
-    return name
 
 
 def _made(option: str, name: str) -> Path:

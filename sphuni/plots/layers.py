@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sphuni._text import shorten
+from sphuni._text import shorten_apart
 from sphuni.plots._nulls import (
     cosine_curve,
     middle_ranks,
@@ -308,10 +308,11 @@ def layer_map(
     middle = 0.5 * axes.get_xlim()[1]
     placed = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     placed = placed[placed < len(names)]
+    shown = shorten_apart(names, _NAME_LETTERS, _NAME_LETTERS // 2)
     for k in placed[_apart(np.arcsinh(y[placed]), placed.size, labels)]:
         right = bool(x[k] > middle)
         axes.annotate(
-            shorten(names[k], _NAME_LETTERS, _NAME_LETTERS // 2), (x[k], y[k]),
+            shown[k], (x[k], y[k]),
             xytext=(-8 if right else 8, 0), textcoords="offset points",
             ha="right" if right else "left", va="center", size="small", parse_math=False,
             path_effects=halo,

@@ -20,7 +20,7 @@ from sphuni._errors import UnreadableFileError
 from sphuni._files import write_bytes
 from sphuni.training import schema
 from sphuni.training.experiment import Experiment
-from sphuni.training.runner import RESULT, Outcome, read_result
+from sphuni.training.runner import RESULT, Outcome, outcome_of, read_result
 
 __all__ = ["Results", "pack", "read_results"]
 
@@ -152,7 +152,7 @@ def _outcome(table: dict[str, Any], head: dict[str, Any]) -> Outcome:
     """A run with its settings; logs of before these were kept hold empty ones."""
     number = table["settings"]
     settings = head["settings"][number] if isinstance(number, int) else {}
-    return Outcome(**{**table, "settings": settings})
+    return outcome_of({**table, "settings": settings})
 
 
 def _numbered(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Pictures of an experiment: learning curves, differences, energies of layers, spectra."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,31 +27,43 @@ _DECADES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 10
 Runs = dict[str, list[Outcome]]
 
 
-def draw(results: Results, folder: Path) -> list[Path]:
+def draw(results: Results, folder: Path, *, taken: Iterable[Path] = ()) -> list[Path]:
     """Draw one picture per data set of an experiment.
 
     Parameters
     ----------
     results : Results
     folder : Path
-        Gets ``<experiment>-<case>.png``.
+        Gets ``<experiment>-<case>.png``, a slash in a name as a hyphen.
+    taken : iterable of Path, default ()
+        Pictures to be kept: one that would have the same name is given a number, as are those of
+        data sets called ``a/b`` and ``a-b``.
 
     Returns
     -------
     list of Path
     """
     comparison = compare(results)
-    paths = []
+    paths: list[Path] = []
     for table in comparison.cases:
         runs: Runs = {row.arm: [] for row in table.rows}
         for outcome in results.finals:
             if outcome.case == table.case and outcome.status == "done":
                 runs[outcome.arm].append(outcome)
         name = f"{results.experiment.name}-{table.case}".replace("/", "-")
-        path = folder / f"{name}.png"
+        path = _free(folder, name, (*taken, *paths))
         _draw_case(comparison, table, runs, path)
         paths.append(path)
     return paths
+
+
+def _free(folder: Path, name: str, taken: Container[Path]) -> Path:
+    """A file for a picture that is none of those taken."""
+    path, number = folder / f"{name}.png", 1
+    while path in taken:
+        number += 1
+        path = folder / f"{name}-{number}.png"
+    return path
 
 
 def _draw_case(comparison: Comparison, table: CaseTable, runs: Runs, path: Path) -> None:
@@ -86,6 +98,7 @@ def _curves(axes: "Axes", runs: Runs, labels: dict[str, str], table: CaseTable) 
         ticks = [tick for tick in _DECADES if min(shown) <= 1.5 * tick <= 2 * max(shown)]
         axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel(table.metric)
     axes.set_title("mean over seeds", fontsize=10)

@@ -15,6 +15,7 @@ from sphuni.training.checks import complaint_of_settings
 from sphuni.training.compare import compare
 from sphuni.training.config import Settings
 from sphuni.training.data import Samples, Splits
+from sphuni.training.devices import present_device
 from sphuni.training.diagnose import DivergedError
 from sphuni.training.experiment import Arm, Case, Experiment
 from sphuni.training.loop import Row, train
@@ -53,7 +54,7 @@ def compare_methods(
     methods: Iterable[str] = ("none", "hs-mhe"),
     seeds: int = 10,
     settings: Mapping[str, Mapping[str, Any]] | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> OwnComparison:
     """Train a classifier with several regularizers, seed by seed, and compare them.
 
@@ -69,7 +70,7 @@ def compare_methods(
     settings : mapping of section to mapping, optional
         As in the file of an experiment, such as ``{"optimizer": {"lr": 0.1}, "training":
         {"epochs": 20}}``; see `sphuni.training.config`.
-    device : str, default "cpu"
+    device : str or torch.device, default "cpu"
 
     Returns
     -------
@@ -121,6 +122,7 @@ def compare_methods(
         wrong = complaint_of_settings(schema.settings_of(experiment, experiment.cases[0], arm))
         if wrong:
             raise ValueError(f"settings: {wrong}")
+    device = present_device(device)
     splits = _splits(train_data, test_data)
     make = _new_each_time(network)
     outcomes = []

@@ -15,6 +15,7 @@ from sphuni._numbers import whole
 from sphuni._workers import ordered_map
 from sphuni.training import data, ranks
 from sphuni.training.config import Settings
+from sphuni.training.devices import present_device
 from sphuni.training.experiment import Arm, Case, Experiment
 from sphuni.training.runner import Outcome, Task, is_done, run_folder, run_task
 from sphuni.training.schema import candidates, settings_of
@@ -88,8 +89,9 @@ def run_experiment(
     ------
     ValueError
         If the folder holds runs with other settings, or another process is at work in it; if seeds
-        is below 1.
+        is below 1, or there is no such device.
     """
+    device = present_device(device)
     folder = out / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     absent = missing_data(experiment, data_folder)

@@ -10,10 +10,11 @@ import hashlib
 import importlib
 import json
 import re
+import reprlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, get_args, get_origin
 
 from sphuni._devices import on_cpu
 from sphuni._errors import UnreadableFileError
@@ -28,6 +29,7 @@ __all__ = [
     "Outcome",
     "Task",
     "is_done",
+    "outcome_of",
     "read_result",
     "run_folder",
     "run_task",
@@ -235,8 +237,8 @@ def read_result(folder: Path) -> Outcome | None:
     try:
         table = dict(json.loads(path.read_text(encoding="utf-8")))
         known = (table.pop("schema", None), table.pop("version", None)) == (_SCHEMA, _VERSION)
-        outcome = Outcome(**table) if known else None
-    except (ValueError, TypeError) as error:
+        outcome = outcome_of(table) if known else None
+    except (ValueError, TypeError, RecursionError) as error:
         raise UnreadableFileError(
             f"{str(path)!r} is not a whole result: {error}. Remove it, and the run is done again"
         ) from None
@@ -246,6 +248,44 @@ def read_result(folder: Path) -> Outcome | None:
             "--out, or remove that one."
         )
     return outcome
+
+
+def outcome_of(table: Mapping[str, Any]) -> Outcome:
+    """The outcome that a table describes.
+
+    Raises
+    ------
+    TypeError
+        If a key is missing or unknown, or a value is of another type: the first such is named.
+    """
+    outcome = Outcome(**table)
+    for field in dataclasses.fields(Outcome):
+        value, kind = getattr(outcome, field.name), get_origin(field.type) or field.type
+        if not isinstance(value, (int, float) if kind is float else cast("type[Any]", kind)):
+            raise TypeError(f"{field.name} is {reprlib.repr(value)}")
+    if outcome.status not in get_args(Status):
+        raise TypeError(f"status is {reprlib.repr(outcome.status)}")
+    for place, row in enumerate(outcome.rows):
+        wrong = _complaint_of_row(row)
+        if wrong:
+            raise TypeError(f"rows[{place}]{wrong}")
+    return outcome
+
+
+def _complaint_of_row(row: Any) -> str:
+    """What is wrong with a line of a log: the events of an epoch are numbers, or None."""
+    if not isinstance(row, dict):
+        return f" is {reprlib.repr(row)}"
+    if not isinstance(row.get("epoch"), int):
+        return f"['epoch'] is {reprlib.repr(row.get('epoch'))}"
+    if row.get("event") != "epoch":
+        return ""
+    wrong = (
+        f"[{key!r}] is {reprlib.repr(value)}"
+        for key, value in row.items()
+        if key != "event" and not isinstance(value, int | float | None)
+    )
+    return next(wrong, "")
 
 
 def write_result(folder: Path, outcome: Outcome) -> None:

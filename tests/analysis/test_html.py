@@ -267,6 +267,23 @@ def test_no_column_is_cut_off_where_the_page_is_printed(which, tmp_path):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
+def test_a_telephone_shows_the_whole_map_and_no_page_beyond_its_edge(tmp_path):
+    text = sample_reports.small().to_html()
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    text = text.replace("@media (max-width: 860px)", "@media all")
+    text = text.replace("<main", '<main style="width: 400px; box-sizing: border-box"')
+    text += (
+        "<script>const wide = box => box.scrollWidth > box.clientWidth;"
+        "for (const part of document.querySelectorAll('details')) part.open = true;"
+        "const boxes = ['main', '.split figure'].filter(s => wide(document.querySelector(s)));"
+        "document.title = boxes.length ? 'too wide: ' + boxes : 'fits'</script>"
+    )
+    (tmp_path / "narrow.html").write_text(text)
+    dom, _ = run_chromium((tmp_path / "narrow.html").as_uri(), tmp_path / "profile")
+    assert re.search("<title>(.*)</title>", dom)[1] == "fits"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 def test_the_browser_test_would_notice(tmp_path, server):
     url, asked = server
     (tmp_path / "bad.html").write_text(f"<img src={url}/x.png><script>console.error('no')</script>")
@@ -279,6 +296,19 @@ def test_commands_in_advice_are_shown_as_code():
     from sphuni.analysis.html import _marked
 
     assert _marked("again (`--center`) <b>") == "again (<code>--center</code>) &lt;b&gt;"
+
+
+def test_labels_of_layers_can_be_told_apart():
+    stem = "module.transformer.encoder.layers."
+    names = [f"{stem}{k}.attention.output.dense.weight" for k in range(3)]
+    layers = tuple(
+        sample_reports.layer(name, seed=k, n=16 + 8 * k, d=6 + k) for k, name in enumerate(names)
+    )
+    page = sample_reports.model(layers).to_html()
+    drawn = re.findall(r'class="name halo"[^>]*>([^<]*)', page)
+    assert len(set(drawn)) == len(drawn) > 1
+    cards = re.findall(r'<a class="card.*?<code>(.*?)</code>', page)
+    assert len(set(cards)) == len(cards) == 3
 
 
 def test_ticks_of_the_map_do_not_overlap():

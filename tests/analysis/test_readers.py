@@ -295,6 +295,13 @@ def test_npz_and_npy(tmp_path):
     np.testing.assert_array_equal(loaded.tensors["big"].numpy(), arrays["big"])
 
 
+def test_a_header_that_never_ends_is_named(tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + (9_000).to_bytes(2, "little") + b"[" * 9_000)
+    with pytest.raises(UnreadableFileError, match=r"'a\.npy' has no valid header: EOF in multi"):
+        read_tensors(path)
+
+
 def test_a_mapped_array_cannot_change_its_file(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 2)))
     read_tensors(tmp_path / "a.npy").tensors["a"].fill_(7.0)

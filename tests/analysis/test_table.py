@@ -8,7 +8,7 @@ import sample_reports
 
 from sphuni._text import shorten, visible
 from sphuni.analysis._advice import excess_text, headline, number, pvalue
-from sphuni.analysis.table import _HEADS, _row, plain_table, print_table
+from sphuni.analysis.table import _HEADS, _rows, plain_table, print_table
 
 
 class Terminal(io.StringIO):
@@ -88,11 +88,19 @@ def test_narrow_terminals_do_without_columns_but_never_cut_a_cell(columns, repor
     missing = [head for head in _HEADS if head not in heads]
     if missing:
         assert f"No room for {', '.join(missing)}:" in " ".join(text.split())
-    shown = [_row(layer) for layer in report.worst_first() if layer.status != "skipped"]
+    shown = _rows([layer for layer in report.worst_first() if layer.status != "skipped"])
     table = lines[rule + 1 : rule + 1 + lines[rule + 1 :].index("")]
     for row in shown:
         kept = [cell for head, cell in zip(_HEADS, row, strict=True) if head in heads[1:]]
         assert any(re.search(r"\s+".join(map(re.escape, kept)) + r"\s*$", line) for line in table)
+
+
+def test_names_that_are_shortened_can_be_told_apart():
+    ends = ".vision_model.encoder.layers.mixture.experts.gate_up_projection.weight"
+    names = [f"model.embed_tower_{k}{ends}" for k in (1, 2)]
+    report = sample_reports.model(tuple(map(sample_reports.layer, names)))
+    first, second = plain_table(report).splitlines()[4:6]
+    assert first.split()[0] != second.split()[0]
 
 
 def test_no_color_is_honoured(report, monkeypatch):

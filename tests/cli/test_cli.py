@@ -255,8 +255,12 @@ def test_models_without_a_common_layer_are_said_to_have_none(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "option", [["--layers", "a*"], ["--baseline", "init"], ["--center"], ["--remove-top", "2"]]
-)
+    "option",
+    [
+        ["--layers", "a*"], ["--baseline", "init"], ["--center"], ["--remove-top", "2"],
+        ["--seed", "3"],
+    ],
+)  # fmt: skip
 def test_what_a_saved_report_cannot_do_is_refused(good, option, capsys):
     for command in (["analyze", good], ["compare", good, good]):
         assert main([*command, *option]) == 2
@@ -627,6 +631,26 @@ def test_ctrl_c_ends_with_130(tmp_path):
     os.close(writer)
     assert process.returncode == 130
     assert err == "sphuni: interrupted; nothing was written\n"
+
+
+def test_a_search_that_is_to_go_on_says_where_there_is_no_checkpoint(tmp_path, capsys):
+    kept = tmp_path / "kept.npz"
+    words = ["optimize", "thomson", "-n", "7", "--restarts", "1", "--formats", "none", "--resume"]
+    words += ["--checkpoint", str(kept)]
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main(words) == 0
+    assert capsys.readouterr().err == ""
+    kept.unlink(missing_ok=True)
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert said == f"sphuni: note: there is no {str(kept)!r} to go on from\n"
+
+
+@pytest.mark.parametrize("option", ["-n=-1", "-n=0", "-d=-3", "-d=x"])
+def test_records_of_sizes_that_cannot_be_are_refused(option, capsys):
+    assert main(["records", "thomson", option]) == 2
+    assert "expected a whole number, 1 or more" in capsys.readouterr().err
 
 
 def test_one_point_is_no_plural(capsys):

@@ -354,6 +354,21 @@ def test_the_axis_of_excesses_suits_a_layer_that_collapsed(results, excess, show
     plt.close(figure)
 
 
+@pytest.mark.parametrize("epochs", [2, 5, 300])
+def test_ticks_of_learning_curves_are_epochs(results, epochs):
+    import matplotlib.pyplot as plt
+
+    from sphuni.training.curves import _curves
+
+    (table,) = compare(results).cases
+    rows = [{"event": "epoch", "epoch": k + 1, table.metric: 9.0 - k} for k in range(epochs)]
+    run = dataclasses.replace(results.finals[0], rows=rows)
+    figure, axes = plt.subplots()
+    _curves(axes, {"a": [run]}, {"a": "a"}, table)
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    plt.close(figure)
+
+
 def test_a_network_and_data_of_ones_own(tiny, tmp_path):
     task = task_of(tiny, tmp_path / "own", model=ModelConfig(name="test_loop:dropping"))
     assert run_task(task).last("test.error") <= 100.0
@@ -461,6 +476,8 @@ def test_misuse_of_a_comparison_of_ones_own():
             {"make": lambda: torch.nn.Linear(4, 3)},
         ),
         ("seeds must be at least 1; got 0", {"seeds": 0}),
+        ("^device must be cpu, cuda, cuda:1, ...; got 'gpu'$", {"device": "gpu"}),
+        ("^device meta is not here: .* This machine has cpu", {"device": "meta"}),
         ("settings must not hold 'model'", {"settings": {"model": {"name": "small-cnn"}}}),
         ("settings must not hold of 'data' anything", {"settings": {"data": {"train": 5}}}),
     ):
@@ -569,6 +586,44 @@ def test_pictures_of_cases_that_are_paths(results, tmp_path):
     assert [path.name for path in draw(found, tmp_path)] == ["tiny-a-b.png"]
 
 
+def test_no_two_cases_share_a_picture(results, tmp_path):
+    names = ("a/b", "a-b")
+    cases = tuple(dataclasses.replace(results.experiment.cases[0], name=name) for name in names)
+    runs = tuple(dataclasses.replace(run, case=name) for name in names for run in results.outcomes)
+    experiment = dataclasses.replace(results.experiment, cases=cases, claims=())
+    first = draw(Results(experiment, "", runs), tmp_path)
+    assert [path.name for path in first] == ["tiny-a-b.png", "tiny-a-b-2.png"]
+    inner = dataclasses.replace(experiment, name="tiny-a", cases=(cases[0],))
+    case = dataclasses.replace(cases[0], name="b")
+    inner = dataclasses.replace(inner, cases=(case,))
+    runs = tuple(dataclasses.replace(run, case="b") for run in results.outcomes)
+    (other,) = draw(Results(inner, "", runs), tmp_path, taken=first)
+    assert other.name == "tiny-a-b-3.png"
+
+
+def test_a_result_that_was_edited_is_named(tiny, tmp_path):
+    task = task_of(tiny, tmp_path / "run")
+    path = task.folder / "result.json"
+    run_task(task)
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    row = whole["rows"][0]
+    for changes, found in (
+        ({"rows": 5}, "rows is 5"),
+        ({"rows": ["x"]}, r"rows\[0\] is 'x'"),
+        ({"rows": [{**row, "epoch": None}]}, r"rows\[0\]\['epoch'\] is None"),
+        ({"rows": [{**row, "train.loss": "low"}]}, r"rows\[0\]\['train.loss'\] is 'low'"),
+        ({"status": "ok"}, "status is 'ok'"),
+        ({"seed": "0"}, "seed is '0'"),
+        ({"settings": None}, "settings is None"),
+    ):
+        path.write_text(json.dumps({**whole, **changes}), encoding="utf-8")
+        with pytest.raises(UnreadableFileError, match=f"is not a whole result: {found}. Remove it"):
+            run_task(task)
+    path.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(UnreadableFileError, match="is not a whole result"):
+        run_task(task)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["uneven", "diverging"])
 def test_two_ranks_share_uneven_batches_and_stop_together(tiny_text, blobs, tmp_path, case):
@@ -671,6 +726,22 @@ def test_what_a_kind_adds_at_the_end_is_in_the_log(tiny, tmp_path):
     logged = [json.loads(line) for line in (task.folder / LOG).read_text().splitlines()]
     assert logged == outcome.rows
     assert any("layers.rank" in row for row in logged)
+
+
+@pytest.mark.parametrize("device", ["cpu:0", torch.device("cpu")])
+def test_the_processor_is_one_device_by_every_name(device):
+    part = np.eye(4, dtype=np.float32), np.arange(4)
+    settings = {"training": {"epochs": 2}, "evaluation": {"track": "none"}}
+    named, plain = (
+        compare_methods(
+            lambda: torch.nn.Linear(4, 4), part, part, seeds=1, settings=settings, device=where
+        )
+        for where in (device, "cpu")
+    )
+    for one, other in zip(named.results.outcomes, plain.results.outcomes, strict=True):
+        assert [one.last("train.loss", k) for k in (1, 2)] == [
+            other.last("train.loss", k) for k in (1, 2)
+        ]
 
 
 def test_a_network_of_ones_own_is_made_by_a_function():

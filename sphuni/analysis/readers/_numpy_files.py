@@ -2,6 +2,7 @@
 
 import io
 import math
+import tokenize
 import warnings
 import zipfile
 from pathlib import Path
@@ -96,6 +97,8 @@ def _header(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             shape, fortran, dtype, length = _parsed(stream)
+    except tokenize.TokenError as error:  # its text is that of a tuple
+        raise UnreadableFileError(f"{where} has no valid header: {error.args[0]}") from error
     except (ValueError, SyntaxError, KeyError, TypeError, EOFError, OverflowError) as error:
         raise UnreadableFileError(f"{where} has no valid header: {first_line(error)}") from error
     if len(shape) > limits.max_rank:
