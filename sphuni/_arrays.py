@@ -89,8 +89,10 @@ def check_points(points: Tensor, *, name: str = "points", unit: bool = True) -> 
             f"One point is written {name}[None, :], angles of a circle are rows (cos, sin)"
         )
     n, d = points.shape[-2:]
-    if n < 1 or points.numel() == 0:
-        raise ValueError(f"{name} must hold at least one point; got shape {tuple(points.shape)}")
+    if n < 1 or 0 in points.shape[:-2]:
+        none = "" if n < 1 else ", a batch of no sets"
+        shape = tuple(points.shape)
+        raise ValueError(f"{name} must hold at least one point; got shape {shape}{none}")
     if d < 2:
         raise ValueError(
             f"{name} must lie in R^d with d >= 2; got d = {d}. Pass each point as a row"

@@ -69,6 +69,7 @@ def test_caps_have_closed_forms_on_the_circle_and_on_s2():
     theta = np.linspace(0.0, math.pi, 41)
     np.testing.assert_allclose(special.cap_measure(theta, 2), theta / math.pi, rtol=1e-14)
     np.testing.assert_allclose(special.cap_measure(theta, 3), np.sin(theta / 2) ** 2, rtol=1e-14)
+    assert special.cap_measure(1e-200, 2) == pytest.approx(1e-200 / math.pi, rel=1e-14)
     assert special.cap_measure(0.0, 7) == 0.0
     assert special.cap_measure(math.pi, 7) == 1.0
     assert special.cap_angle(0.0, 7) == 0.0

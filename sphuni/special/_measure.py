@@ -106,6 +106,8 @@ def cap_measure(theta: ArrayLike, d: int) -> Any:
         worst = angle[(angle < 0.0) | (angle > end)].flat[0]
         raise ValueError(f"theta must be an angle in [0, pi] radians; got {worst!r}.")
     angle = np.minimum(angle, math.pi)
+    if d == 2:
+        return (angle / math.pi)[()]
     tail = _half_tail(np.sin(angle) ** 2, np.cos(angle) ** 2, d)
     return np.where(angle <= 0.5 * math.pi, tail, 1.0 - tail)[()]
 

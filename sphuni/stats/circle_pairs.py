@@ -209,7 +209,7 @@ class Rothman(PRt):
     Parameters
     ----------
     t : float, default 1/3
-        Measure of the arcs, in (0, 1).
+        Measure of the arcs, in (0, 1), at least 1e-9 from either end.
 
     References
     ----------

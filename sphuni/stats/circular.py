@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sphuni._typing import Points
 from sphuni.stats._base import LawChoice, UniformityTest
-from sphuni.stats.laws import Empirical
+from sphuni.stats.laws import Affine, Empirical
 from sphuni.stats.laws import circular as laws
 from sphuni.stats.sums._sorted import doubled, sorted_turns
 
@@ -37,6 +37,7 @@ _FLOAT = NDArray[np.float64]
 _TABLE_UP_TO = 2000
 _ARC_VARIANCE = 100.0
 _EULER = 0.57721566490153286
+_SKEWED = "gamma with the exact mean, variance and skewness"
 ROUNDING = 1e-12
 """Shares of a turn that differ by less are taken as equal."""
 
@@ -137,6 +138,15 @@ class Watson1976(CircleTest):
         """The law of the area under a Brownian excursion."""
         return LawChoice(laws.Watson1976Law(), "asymptotic", "area of a Brownian excursion")
 
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """The same at the shifted statistic: an ecdf exceeds its mean by less than a bridge."""
+        choice = super().best_law(n, d)
+        if choice is None:
+            return None
+        moved = Affine(choice.law, 1.0, -1.0 / (6.0 * math.sqrt(n)))
+        words = f"{choice.description} at the statistic + 1 / (6 sqrt(n))"
+        return choice._replace(law=moved, description=words)
+
 
 @dataclasses.dataclass(frozen=True)
 class Range(CircleTest):
@@ -206,6 +216,10 @@ class Greenwood(CircleTest):
     def law(self, n: int) -> LawChoice | None:
         """Normal."""
         return normal_law(4.0)
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """Skewed where a simulated table would be too slow."""
+        return LawChoice(laws.greenwood_law(n), "asymptotic", _SKEWED) if n > _TABLE_UP_TO else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -283,6 +297,13 @@ class GiniSquared(CircleTest):
     def law(self, n: int) -> LawChoice | None:
         """Normal."""
         return normal_law(16.0)
+
+    def best_law(self, n: int, d: int) -> LawChoice | None:
+        """That of Greenwood's test, of which this is a linear function."""
+        if n <= _TABLE_UP_TO:
+            return None
+        law = Affine(laws.greenwood_law(n), 2.0 * n / (n - 1), 2.0 * math.sqrt(n) / (n - 1))
+        return LawChoice(law, "asymptotic", _SKEWED)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """Many tests at once: adjusted p-values and combined ones."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from sphuni._arrays import array_function
 
@@ -181,14 +183,37 @@ def _cauchy(pvalues: Tensor) -> Tensor:
 
 def _harmonic(pvalues: Tensor) -> Tensor:
     """Wilson's asymptotically exact p: the Landau tail of the mean of 1/p."""
-    from scipy import stats
-
     count = pvalues.shape[-1]
     mean = (1.0 / pvalues).mean(-1)
     location = math.log(count) + 1.0 - np.euler_gamma + math.log(math.pi / 2)
-    standard = (mean - location) / (math.pi / 2)
-    tail = stats.landau.sf(standard.detach().cpu().numpy())
-    return torch.as_tensor(tail, dtype=pvalues.dtype, device=pvalues.device)
+    tail: Tensor = _LandauTail.apply((mean - location) / (math.pi / 2))
+    return tail
+
+
+class _LandauTail(torch.autograd.Function):
+    """Upper tail of Landau's law, which SciPy has, with its density for the gradient."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        """Return P(X > x)."""
+        from scipy.stats import landau  # takes half a second, which most commands can save
+
+        return torch.as_tensor(landau.sf(x.detach().cpu().numpy()), dtype=x.dtype, device=x.device)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Keep the place."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        """Contract minus the density with the upstream gradient."""
+        from scipy.stats import landau
+
+        (x,) = ctx.saved_tensors
+        density = torch.as_tensor(landau.pdf(x.cpu().numpy()), dtype=x.dtype, device=x.device)
+        return -upstream * density
 
 
 def _check(pvalues: Tensor) -> None:

@@ -31,6 +31,7 @@ _FLOAT = NDArray[np.float64]
 _NODES = 1200
 _DEGREES = 512
 _NOTABLE = 1e-3
+_SMALLEST = 1e-9
 _CROWDED = 0.6  # share of the sphere beyond which more than two caps hardly ever stay apart
 
 
@@ -116,7 +117,8 @@ class PRt(ProjectedTest):
     Parameters
     ----------
     t : float, default 1/3
-        Measure of the caps, in (0, 1); 1/2 is Ajne's test, and t and 1 - t are the same.
+        Measure of the caps, in (0, 1), at least 1e-9 from either end; 1/2 is Ajne's test, and t and
+        1 - t are the same.
 
     References
     ----------
@@ -130,6 +132,11 @@ class PRt(ProjectedTest):
     def __post_init__(self) -> None:
         if not 0 < self.t < 1:
             raise ValueError(f"t must lie strictly between 0 and 1; got {self.t}")
+        if self._small < _SMALLEST:
+            raise ValueError(
+                f"t must lie between {_SMALLEST:g} and 1 - {_SMALLEST:g}: smaller caps hardly ever "
+                f"hold two points, and their cosine has no digits left; got {self.t}"
+            )
 
     def pair_terms(self, d: int) -> tuple[Term, ...]:
         """Closed on the circle and for hemispheres."""

@@ -118,6 +118,18 @@ def test_part_of_the_pairs_of_a_steep_kernel_has_the_law_that_is_claimed(name, n
         assert np.mean(p <= 0.01) < 0.0165
 
 
+def test_part_of_the_pairs_whose_noise_is_very_skewed_has_the_law_that_is_claimed():
+    """One chi-square with the right skewness would have less than a degree of freedom here."""
+    name, n, d = "poisson:rho=0.85", 47, 4
+    parts = [
+        st.uniformity_test(random_points(n, d, batch=250, rng=k), name, max_pairs=1000, rng=k)
+        for k in range(12)
+    ]
+    p = np.concatenate([part.pvalue for part in parts])
+    assert np.mean(p <= 0.1) == pytest.approx(0.1, abs=0.012)
+    assert np.mean(p <= 0.2) == pytest.approx(0.2, abs=0.014)
+
+
 def test_part_of_the_pairs_where_few_of_them_rule():
     x = random_points(400, 10, rng=0)
     (note,) = st.uniformity_test(x, "softmax", kappa=20.0, max_pairs=5000).notes
@@ -221,6 +233,40 @@ def test_laws_of_high_harmonics_do_not_depend_on_the_size_of_the_weights(degree)
     sample = simulate_tests([test], 220, 64, 1000, rng=1)[:, 0]
     assert 0.03 < np.mean(law.tails(sample).upper <= 0.05) < 0.072
     assert 0.03 < np.mean(law.tails(sample).lower <= 0.05) < 0.072
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "d"),
+    [("poisson:rho=0.95", 700, 4), ("poisson:rho=0.8", 501, 6), ("softmax:kappa=2000", 2000, 4)],
+)
+def test_the_law_by_pairs_has_the_skewness_of_the_statistic(name, n, d):
+    """Close pairs add to low and to high harmonics, which are not independent therefore."""
+    test = st.build_test(name)
+    law, moments = test.pair_law(n, d), test.moments(d)
+    mass = np.diff(np.exp(law.log_lower))
+    middle = 0.5 * (law.places[1:] + law.places[:-1])
+    mean = mass @ middle / mass.sum()
+    variance, third = (mass @ (middle - mean) ** k / mass.sum() for k in (2, 3))
+    pairs, triangles = 4 * (n - 1) / n**2, 8 * (n - 1) * (n - 2) / n**2
+    wanted = pairs * moments.third + triangles * moments.triangle
+    assert mean == pytest.approx(law.mean, abs=0.01 * law.variance**0.5)
+    assert variance == pytest.approx(law.variance, rel=0.02)
+    assert third / wanted == pytest.approx(1.0, abs=0.12)
+
+
+@pytest.mark.parametrize(
+    ("name", "d"), [("poisson:rho=0.95", 4), ("stereo", 3), ("riesz:s=-0.5", 2)]
+)
+def test_the_law_by_pairs_falls_steadily_to_both_sides(name, d):
+    law = st.build_test(name).pair_law(600, d)
+    assert np.all(np.diff(law.places) > 0)
+    assert np.all(np.diff(law.log_upper) <= 0)
+    assert np.all(np.diff(law.log_lower) >= 0)
+    # no step in the lower tail: its slope changes slowly
+    low = np.linspace(law.places[0], law.places[-1], 4001)
+    low = low[(low > law.places[0]) & (law.tails(low).log_lower < -3.0)]
+    slopes = np.diff(law.tails(low).log_lower)
+    assert np.all(slopes[1:] < 1.2 * slopes[:-1])
 
 
 @pytest.mark.parametrize("name", ["poisson:rho=0.9", "softmax:kappa=100"])

@@ -400,3 +400,41 @@ def test_few_degrees_of_freedom_beside_very_many(weights, degrees):
     far = law.tails(law.mean + sd * np.array([5.0, 10.0, 40.0, 200.0])).log_upper
     assert np.all(np.diff(far) < 0)
     assert np.isfinite(far).all()
+
+
+def test_sums_of_squared_gaps_have_their_exact_moments():
+    """Gaps are Dirichlet: E prod D_i^a_i = prod a_i! / (n (n + 1) ... (n + sum a - 1))."""
+    n = 2001
+    one = Fraction(2 * n, math.prod(range(n, n + 2)))
+    two = Fraction(24 * n + 4 * n * (n - 1), math.prod(range(n, n + 4)))
+    pairs, triples = n * (n - 1), n * (n - 1) * (n - 2)
+    three = Fraction(720 * n + 144 * pairs + 8 * triples, math.prod(range(n, n + 6)))
+    variance, third = two - one**2, three - 3 * one * two + 2 * one**3
+    law = build_test("greenwood").best_law(n, 2).law
+    assert law.mean == pytest.approx(n**0.5 * float(n * one - 2), rel=1e-12)
+    assert law.variance == pytest.approx(float(n**3 * variance), rel=1e-12)
+    assert law.cumulant(3) == pytest.approx(n**1.5 * float(n**3 * third), rel=1e-12)
+    linear = build_test("gini_squared").best_law(n, 2).law
+    factor = 2 * n / (n - 1)
+    assert linear.mean == pytest.approx(n**0.5 * (factor * float(n * one - 1) - 2), rel=1e-9)
+    assert linear.variance == pytest.approx(factor**2 * law.variance, rel=1e-12)
+
+
+def test_sums_of_squared_gaps_are_skewed_at_two_thousand_points():
+    n, rng = 2001, np.random.default_rng(0)
+    gaps = rng.standard_exponential((10_000, n))
+    gaps /= gaps.sum(1, keepdims=True)
+    statistic = n**0.5 * (n * (gaps**2).sum(1) - 2)
+    tails = build_test("greenwood").best_law(n, 2).law.tails(statistic)
+    assert np.mean(tails.upper <= 0.01) == pytest.approx(0.01, abs=0.0025)
+    assert np.mean(tails.lower <= 0.01) == pytest.approx(0.01, abs=0.0025)
+
+
+@pytest.mark.parametrize("n", [2001, 10_000])
+def test_the_excess_of_the_ecdf_over_its_mean_has_its_mean(n):
+    """Angles have the mean 1/2 of a turn, so that is the mean of one side's Kolmogorov distance."""
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    end = 4.0 / n**0.5
+    one_sided = 0.5 * end * weights @ stats.ksone.sf(0.5 * end * (nodes + 1.0), n)
+    law = build_test("watson_1976").best_law(n, 2).law
+    assert law.mean == pytest.approx(n**0.5 * one_sided, rel=1e-4)

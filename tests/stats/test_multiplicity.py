@@ -58,6 +58,12 @@ def test_one_certain_null_does_not_outvote_the_others():
     assert float(combine_pvalues([1.0], method="cauchy")) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("method", ["fisher", "stouffer", "cauchy", "simes", "harmonic"])
+def test_combined_pvalues_are_differentiable(method):
+    p = torch.tensor([[0.1, 0.2, 0.6], [0.01, 0.5, 0.9]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda p: combine_pvalues(p, method=method), (p,))
+
+
 def test_cauchy_keeps_tiny_values():
     assert float(combine_pvalues([1e-200, 0.5], method="cauchy")) == pytest.approx(2e-200)
 

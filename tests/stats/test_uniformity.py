@@ -283,6 +283,13 @@ def test_monte_carlo_is_reproducible(points):
         (lambda x: st.uniformity_tests(x, "rayleigh"), TypeError, "'all' or a sequence"),
         (lambda x: st.uniformity_test(x, "rayleigh", antipodal=True), ValueError, "odd harmonics"),
         (lambda x: st.uniformity_test(x, "prt", t=1.0), ValueError, "t must lie strictly"),
+        (
+            lambda x: st.uniformity_test(x, "prt", t=1e-12),
+            ValueError,
+            "between 1e-09 and 1 - 1e-09",
+        ),
+        (lambda x: st.uniformity_test(x[None, :0]), ValueError, r"shape \(1, 0, 4\)$"),
+        (lambda x: st.uniformity_test(x[None][:0]), ValueError, ", a batch of no sets"),
         (lambda x: st.uniformity_test(x, "sobolev", weights=()), ValueError, "weights must be"),
         (lambda x: st.test_from_summary(1.0, "gine_fn", n=9, d=3), ValueError, "2 pair sums"),
     ],

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import special
 
 from sphuni.stats.laws._tails import Tails, Values
+from sphuni.stats.laws.weighted_chi2 import WeightedChi2
 
 __all__ = [
     "Gumbel",
@@ -18,6 +19,7 @@ __all__ = [
     "LargestGap",
     "Normal",
     "Watson1976Law",
+    "greenwood_law",
 ]
 
 _AIRY_ZEROS = -special.ai_zeros(60)[0]
@@ -307,6 +309,23 @@ class HodgesAjneLaw:
         )
         log_p = math.log(n - 2 * m) + (1 - n) * math.log(2.0) + _log_choose(n, m) + math.log(total)
         return min(0.0, log_p)
+
+
+def greenwood_law(n: int) -> WeightedChi2:
+    """Gamma law with the exact first three moments of Greenwood's statistic at n.
+
+    The limit is normal, but the skewness falls as 10 / sqrt(n) only.
+
+    References
+    ----------
+    P. A. P. Moran, "The random division of an interval", Journal of the Royal Statistical Society
+    Supplement 9 (1947) 92-98, doi:10.2307/2983572.
+    """
+    mean = -2.0 * math.sqrt(n) / (n + 1)
+    variance = 4.0 * n**3 * (n - 1) / ((n + 1) ** 2 * (n + 2) * (n + 3))
+    rest = n**4.5 / ((n + 1.0) ** 3 * (n + 2.0) * (n + 3.0) * (n + 4.0) * (n + 5.0))
+    weight = 16.0 * (n - 1) * (5 * n - 7) * rest / (4.0 * variance)
+    return WeightedChi2(np.array([weight]), np.array([0.5 * variance / weight**2]), mean)
 
 
 def _all_shorter(n: int, share: float) -> float:

@@ -14,6 +14,7 @@ _FLOAT = NDArray[np.float64]
 _POINTS = 1 << 20
 _STEPS = 1024
 _RARE = 0.3
+_STEEPEST = 0.6
 _JOIN = 1e-8
 _NORMAL_BELOW = 8
 _DEAD = -45.0
@@ -116,7 +117,9 @@ def pair_sums(
     -----
     High harmonics of different pairs are nearly independent, so their sum is compound Poisson;
     low ones tend to chi-squares. The characteristic function of the whole is known and inverted
-    by one fast Fourier transform.
+    by one fast Fourier transform. The two parts are uncorrelated but not independent, because a
+    close pair adds to both: the values are moved so that the third cumulant is right (Cornish and
+    Fisher), none by more than what one pair adds to the shared part.
     """
     drift = float(rates @ contributions)
     ordinary, fourth, count = _ordinary(contributions, rates)
@@ -137,8 +140,14 @@ def pair_sums(
         log_phi[alive] -= 0.5 * degree * (np.log(1.0 - s) + s)
     mass = np.fft.irfft(np.exp(np.conj(log_phi)), _POINTS)
     mass = np.maximum(np.fft.fftshift(mass), 0.0)
-    places = np.asarray((np.arange(_POINTS) - _POINTS // 2) * step + drift + offset)
     heaviness = fourth / spread**2
+    z = (np.arange(_POINTS) - _POINTS // 2) / _STEPS
+    own, joint = _third_cumulants(contributions, rates, whole)
+    skew = (own + 8.0 * float(weights**3 @ degrees)) / scale**3
+    kurtosis = heaviness + 48.0 * float(weights**4 @ degrees) / spread**2
+    most = float(np.abs(whole - contributions).max()) / scale
+    z = z + _shift(z, skew, kurtosis, joint / scale**3, most)
+    places = np.asarray(scale * z + drift + offset)
     return _tabulate(places, mass, contributions, rates, whole, mean, variance, far, heaviness)
 
 
@@ -148,12 +157,40 @@ def _ordinary(contributions: _FLOAT, rates: _FLOAT) -> tuple[float, float, float
     With them the part of the second that comes from the number of pairs, which is random in a
     compound Poisson sum and fixed in a sample.
     """
-    order = np.argsort(-np.abs(contributions))
-    often = np.cumsum(rates[order]) > _RARE
-    rate, place = rates[order][often], contributions[order][often]
+    often = _not_rare(contributions, rates)
+    rate, place = rates[often], contributions[often]
     square = place**2
     count = float(rate @ place) ** 2 / float(rate.sum())
     return float(rate @ square), float(rate @ square**2), count
+
+
+def _not_rare(contributions: _FLOAT, rates: _FLOAT) -> NDArray[np.int64]:
+    """Indices of all pairs but the largest, of which a sample seldom has one."""
+    order = np.argsort(-np.abs(contributions))
+    return np.asarray(order[np.cumsum(rates[order]) > _RARE])
+
+
+def _third_cumulants(contributions: _FLOAT, rates: _FLOAT, whole: _FLOAT) -> tuple[float, float]:
+    """Of what pairs add by themselves, and of what comes to it as they add to the shared part."""
+    often = _not_rare(contributions, rates)
+    own, total = rates[often] @ contributions[often] ** 3, rates[often] @ whole[often] ** 3
+    return float(own), float(total - own)
+
+
+def _shift(z: _FLOAT, skew: float, kurtosis: float, more: float, most: float) -> _FLOAT:
+    """How far standardised values of this law move for a third cumulant larger by `more`.
+
+    By a multiple of z^2 - skew z - 1, which leaves mean and variance; beyond the places where that
+    would turn the order of values, or exceed `most`, the move is constant.
+    """
+    # products of positive-definite kernels have a positive mean: below 0 there is but rounding
+    bend = max(more, 0.0) / (3.0 * (2.0 + kurtosis - skew * skew))
+    if bend == 0.0:
+        return np.zeros_like(z)
+    low = 0.5 * (skew - _STEEPEST / bend)
+    high = 0.5 * (skew + math.sqrt(skew * skew + 4.0 * (1.0 + most / bend)))
+    inside = np.clip(z, low, high)
+    return np.asarray(bend * (inside * inside - skew * inside - 1.0))
 
 
 def _compound(y: _FLOAT, rates: _FLOAT, step: float) -> NDArray[np.complex128]:

@@ -23,7 +23,7 @@ __all__ = ["check_max_pairs", "incomplete_law", "is_incomplete", "sampled_sums"]
 
 _CHUNK = 1 << 18
 _CHUNK_NUMBERS = 1 << 22
-_MOST_DEGREES = 1e10
+_FEWEST_DEGREES, _MOST_DEGREES = 2.0, 1e10
 _HEAVIEST_PAIR, _HEAVIEST_SUM, _HEAVIEST_LAW = 1.0, 0.08, 1.0
 _FEW_POINTS = 200
 _MOST_TIMES = 8
@@ -67,7 +67,8 @@ def incomplete_law(test: UniformityTest, n: int, d: int, count: int) -> LawChoic
     r"""Law of the statistic from `count` random pairs: the limit plus the noise of the choice.
 
     The noise of variance close to :math:`(n-1)^2 E\psi^2 / N` is one more chi-square. Where few
-    pairs rule it, they are counted one by one.
+    pairs rule it, or its chi-square would be so skewed as to have its mode at the floor, they are
+    counted one by one.
     """
     assert isinstance(test, SobolevTest)
     if test.asymptotic_law(n, d) is None or test.limit_law(d) is None:
@@ -77,8 +78,9 @@ def incomplete_law(test: UniformityTest, n: int, d: int, count: int) -> LawChoic
         )
     words = f"incomplete U-statistic: {count} random pairs, limit law and sampling noise together"
     moments = test.moments(d)
-    if moments.fourth < _HEAVIEST_PAIR * count * moments.second**2:
-        law = _with_chi_square(test, n, d, count)
+    law = _with_chi_square(test, n, d, count)
+    heavy_pair = moments.fourth >= _HEAVIEST_PAIR * count * moments.second**2
+    if not heavy_pair and law.degrees[-1] >= _FEWEST_DEGREES:
         return LawChoice(test.placed(law, n, d), "asymptotic", words)
     try:
         heavy = _with_pairs(test, n, d, count)
