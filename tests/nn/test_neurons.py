@@ -474,6 +474,30 @@ def test_lora_pairs_are_their_product(layout):
     assert view.sources == (first, second)
 
 
+def test_lora_products_are_split_as_their_weights():
+    def factors(name, rows):
+        return {
+            f"{name}.lora_A.default.weight": torch.randn(2, 12),
+            f"{name}.lora_B.default.weight": torch.randn(rows, 2),
+        }
+
+    table = {**factors("h.q_proj", 8), **factors("h.k_proj", 4), **factors("h.mlp", 8)}
+    found = views(tensor_neurons(table, heads={"*_proj.weight": (4, 2)}))
+    assert [name for name in found if "head" not in name] == ["h.mlp.lora.default"]
+    assert [len(view.matrix) for view in found.values()] == [2] * 4 + [2] * 2 + [8]
+    whole = table["h.q_proj.lora_B.default.weight"] @ table["h.q_proj.lora_A.default.weight"]
+    torch.testing.assert_close(found["h.q_proj.lora.default[head 1]"].matrix, whole[2:4])
+    fused = views(tensor_neurons(factors("h.qkv", 9), split_qkv=True))
+    assert list(fused) == [f"h.qkv.lora.default[{part}]" for part in "qkv"]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors_are_left_out_with_a_reason():
+    nested = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)])
+    (record,) = tensor_neurons({"a": nested})
+    assert (record.shape, record.reason) == ((), "a nested tensor of ragged rows")
+
+
 def test_lora_of_an_embedding_and_of_a_convolution():
     a, b = torch.randn(2, 9), torch.randn(4, 2)
     table = {"e.lora_embedding_A.default": a, "e.lora_embedding_B.default": b}

@@ -1,13 +1,13 @@
 """Weights that are stored in pieces: weight_norm, spectral_norm and LoRA."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from sphuni.nn.neurons._layout import columns, rows
+from sphuni.nn.neurons._layout import Heads, attention_layout, columns, rows
 from sphuni.nn.neurons._records import Source
 from sphuni.nn.neurons._screen import unfit
 
@@ -125,8 +125,13 @@ def _fits(keys: tuple[str, ...], tensors: list[Tensor]) -> bool:
     return sizes[0] in weight.shape[:2] and sizes[0] * sizes[1] == weight.numel()
 
 
-def join_lora(items: list[Source], *, max_elements: int) -> list[Source]:
-    """Replace every pair of LoRA factors by their product; a factor alone is skipped."""
+def join_lora(
+    items: list[Source], *, heads: Heads, split_qkv: bool, max_elements: int
+) -> list[Source]:
+    """Replace every pair of LoRA factors by their product; a factor alone is skipped.
+
+    The product is split as the weight it is added to.
+    """
     halves = {item.name: half for item in items if (half := _lora_half(item.name)) is not None}
     partners: dict[tuple[str, str, str], dict[str, Source]] = {}
     for item in items:
@@ -142,7 +147,8 @@ def join_lora(items: list[Source], *, max_elements: int) -> list[Source]:
         if set(pair) != {"A", "B"}:
             joined.append(_alone(item))
         elif half.side == "A":
-            joined.extend(_product(half, pair["A"], pair["B"], max_elements))
+            product = _product(half, pair["A"], pair["B"], max_elements)
+            joined += [_split(half, one, pair["B"], heads, split_qkv) for one in product]
     return joined
 
 
@@ -163,6 +169,15 @@ def _lora_half(name: str) -> _Half | None:
 def _alone(item: Source) -> Source:
     reason = item.reason or "a LoRA factor without its partner: only their product is a weight"
     return Source(item.name, "lora", item.tensor, item.sources, item.parameters, reason=reason)
+
+
+def _split(half: _Half, product: Source, b: Source, heads: Heads, split_qkv: bool) -> Source:
+    """Let the product for a Linear weight have the layout of that weight."""
+    factor, a = b.tensor, product.tensor
+    if product.reason is not None or half.embedding or not factor.dim() == a.dim() == 2:
+        return product
+    owner, shape = half.pair[0][:-1] + ".weight", torch.Size((factor.shape[0], a.shape[1]))
+    return replace(product, layout=attention_layout(owner, shape, heads=heads, split_qkv=split_qkv))
 
 
 def _product(half: _Half, a: Source, b: Source, max_elements: int) -> list[Source]:

@@ -37,6 +37,7 @@ _ONE_OF_QKV = re.compile(
     r"(^|[._])(?:to_|w)?(q|k|v|query|key|value|[qkv]_(proj|lin)|(query|key|value)_proj)$"
 )
 _FUSED = re.compile(r"(^|[._])(qkv|to_qkv|wqkv|qkv_proj|w_pack|qkv_linear)$", re.I)
+_SPLIT_KINDS = ("linear", "attention", "lora")
 _PERHAPS_FUSED = re.compile(r"(^|[._])(in_proj|c_attn)$")
 _INTERLEAVED = re.compile(r"(^|[._])query_key_value$")
 # what adapters, checkpointing and torch.compile put between a layer and the name it was given
@@ -163,7 +164,7 @@ def attention_layout(name: str, shape: torch.Size, *, heads: Heads, split_qkv: b
 
 def split_of_nothing(sets: Iterable[tuple[str, str]], heads: Heads, split_qkv: bool) -> str | None:
     """Say that none of these (kind, name) of sets of neurons is from the split asked for."""
-    parts = [name.partition("[")[2] for kind, name in sets if kind in ("linear", "attention")]
+    parts = [name.partition("[")[2] for kind, name in sets if kind in _SPLIT_KINDS]
     if heads is not None and not any("head " in part for part in parts):
         asked = f"heads={heads!r}"
     elif split_qkv and not any(parts):

@@ -50,7 +50,8 @@ def module_neurons(
     heads : int, pair of int, or mapping of name pattern to those, optional
         Split query, key and value weights into that many attention heads. A pair (queries, keys)
         is for keys and values of fewer heads. A mapping gives the number per weight name
-        (`fnmatch` patterns, the first match counts). `nn.MultiheadAttention` knows its own number.
+        (`fnmatch` patterns, the first match counts). `nn.MultiheadAttention` knows its own number,
+        and the product of a LoRA pair is split as the weight that it is added to.
     split_qkv : bool, default False
         Split a Linear that holds query, key and value in one matrix (`qkv`, `c_attn`, ...), a third
         of its rows each; with keys of fewer heads give `heads` instead. Where they are stored head
@@ -95,7 +96,8 @@ def module_neurons(
         for prefix, module, inner in _walk(model)
         for item in _sources(prefix, module, inner, heads, split_qkv)
     ]
-    return answers(join_lora(items, max_elements=max_elements))
+    joined = join_lora(items, heads=heads, split_qkv=split_qkv, max_elements=max_elements)
+    return answers(joined)
 
 
 def _walk(model: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:

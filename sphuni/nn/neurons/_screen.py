@@ -131,7 +131,7 @@ def _view(item: Source, matrix: Tensor) -> NeuronView | Skipped:
 
 def _skip(item: Source, reason: str) -> Skipped:
     lazy = isinstance(item.tensor, UninitializedTensorMixin)
-    shape = () if lazy else tuple(item.tensor.shape)
+    shape = () if lazy or item.tensor.is_nested else tuple(item.tensor.shape)
     return Skipped(item.name, item.kind, shape, reason, item.parameters, item.sources)
 
 

@@ -92,7 +92,8 @@ def tensor_neurons(
                 f"{type(name).__name__} and {type(tensor).__name__}"
             )
     items = [Source(name, "tensor", value, (name,), size_of(value)) for name, value in pairs]
-    items = join_lora(join_parts(join_scales(items)), max_elements=max_elements)
+    parts = join_parts(join_scales(items))
+    items = join_lora(parts, heads=heads, split_qkv=split_qkv, max_elements=max_elements)
     guess = _Guess(dict(pairs), kinds or {}, heads, split_qkv)
     return answers([item if _settled(item) else guess.complete(item) for item in items])
 
