@@ -180,6 +180,13 @@ def optimize(
         If the starts side by side, or one hull, do not fit into memory.
     UnreadableFileError
         If the checkpoint is damaged; it is left as it is.
+    OSError
+        If the checkpoint cannot be written before the search begins.
+
+    Warns
+    -----
+    UserWarning
+        If it cannot be written later, as on a full disk: the search goes on all the same.
 
     Notes
     -----

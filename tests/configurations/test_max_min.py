@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sphuni.configurations._dense import least_squares, singular_values
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.descent._neighbour_energy import NeighbourEnergy
 from sphuni.configurations.descent._packing_energy import packing_energy
-from sphuni.configurations.maxmin import _contacts, _poles, _tied
+from sphuni.configurations.maxmin import _contacts, _poles, _sqp, _tied
 from sphuni.configurations.maxmin._contacts import contacts, smallest_half_square
 from sphuni.configurations.maxmin._holes import holes
 from sphuni.configurations.maxmin._members import (
@@ -36,9 +37,10 @@ from sphuni.configurations.maxmin._tied import corrected, multipliers
 from sphuni.configurations.maxmin._wells import native_wells
 from sphuni.configurations.problems import _packings, _worst_places
 from sphuni.configurations.problems._resolve import resolve
+from sphuni.configurations.search._batch import Batch, _relax_starts
 from sphuni.configurations.solver import _advice
-from sphuni.configurations.starts._neighbours import _stored
 from sphuni.configurations.starts._random import random_starts
+from sphuni.configurations.starts._stored import _stored
 from sphuni.geometry._hull import can_be_listed, deepest_facet, facets, typical_facets
 from sphuni.kernels import Gaussian, Riesz
 
@@ -532,6 +534,29 @@ def test_descents_end_at_the_deadline(monkeypatch):
     assert np.array_equal(stopped.value.points, points)
 
 
+def test_programmes_of_many_unknowns_and_few_members_are_not_begun_late(monkeypatch):
+    """Their matrices are those of the unknowns: 4,508 of 196 points in R^24 take minutes."""
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(_sqp, "best_rise", None)
+    points, family = random_points(12, 8, rng=0), functools.partial(pole_values, kernel=Riesz(2.0))
+    members = family(points, 0.0)
+    assert members.jacobian.shape == (1, 84)
+    monkeypatch.setattr(_sqp, "_SECONDS", 10 / 84**3)
+    with pytest.raises(OutOfTimeError) as stopped:
+        climb(family, points, radius=1e-9, deadline=8.0)
+    assert np.array_equal(stopped.value.points, points)
+
+
+def test_settling_is_not_begun_without_time_for_it(monkeypatch):
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(_sqp, "settle", None)
+    monkeypatch.setattr(_sqp, "tied_seconds", lambda points: 10.0)
+    family = functools.partial(pole_values, kernel=Riesz(2.0))
+    with pytest.raises(OutOfTimeError) as stopped:
+        climb(family, construct("icosahedron"), radius=0.1, deadline=8.0)
+    assert np.linalg.norm(stopped.value.points, axis=1) == pytest.approx(1)
+
+
 @pytest.mark.parametrize("lines", [False, True])
 def test_descents_and_comparisons_in_parts_change_nothing(lines, monkeypatch):
     rows = torch.from_numpy(random_points(20, 3, rng=1))
@@ -613,8 +638,7 @@ def test_the_six_lines_of_the_icosahedron_polarize_best():
 
 def test_a_start_that_is_a_code_is_not_given_away():
     task = resolve("tammes", 24, 4, None, metric="chordal", kernel=None, antipodal=False)
-    starts = np.stack([construct("24-cell"), random_points(24, 4, rng=0)])
-    found = task.relax(starts, [0, 1], "blockwise", math.inf)
+    found = _relax_starts(Batch(task, 0, [0, 1], "blockwise", math.inf))
     assert task.value(found.points[0]) == pytest.approx(math.pi / 3, abs=1e-15)
     assert found.scores[0] == pytest.approx(-0.5, abs=1e-15)
 
@@ -631,8 +655,8 @@ def test_a_start_that_is_a_code_is_not_given_away():
 def test_an_exact_code_is_looked_at_before_it_is_shaken(problem, s, n, d, antipodal):
     task = resolve(problem, n, d, s, metric="chordal", kernel=None, antipodal=antipodal)
     starts = random_starts(n, d, 0, [0, 1], exact="lines" if antipodal else "points")
-    found = task.relax(starts, [0, 1], "blockwise", math.inf)
-    assert len(found.points) == 3
+    found = _relax_starts(Batch(task, 0, [0, 1], "blockwise", math.inf))
+    assert len(found.points) == 2
     assert np.array_equal(found.points[0], starts[0])
     assert found.scores.argmin() == 0
 

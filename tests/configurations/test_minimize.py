@@ -32,9 +32,9 @@ from sphuni.configurations.problems._determinants import (
 )
 from sphuni.configurations.problems._resolve import resolve
 from sphuni.configurations.starts._moves import into_a_hole, shake_a_cap, turn_a_cap
-from sphuni.configurations.starts._neighbours import _stored, stored_neighbours
 from sphuni.configurations.starts._orbits import _group, symmetric_points
 from sphuni.configurations.starts._random import random_starts
+from sphuni.configurations.starts._stored import _stored, stored_neighbours
 from sphuni.geometry import covering_radius
 from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Riesz
 from sphuni.pairwise import pair_reduce

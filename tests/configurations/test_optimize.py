@@ -1,8 +1,10 @@
 import dataclasses
+import errno
 import json
 import math
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 import sphuni
+from sphuni import _files
 from sphuni._errors import BudgetError, UnreadableFileError
 from sphuni._rng import seeds
 from sphuni.configurations import construct, optimize, record, symmetry_order
@@ -557,6 +560,61 @@ def test_damaged_checkpoints_are_refused_and_kept(tmp_path, damage):
     with pytest.raises(UnreadableFileError, match="damaged or of another kind"):
         optimize("thomson", n=6, restarts=2, checkpoint=path, resume=True)
     assert path.read_bytes() == content
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """Let so many checkpoints be written, and no more."""
+
+    def after(count):
+        real, left = _files.os.fsync, iter(range(count))
+
+        def synced(descriptor):
+            if stat.S_ISREG(os.fstat(descriptor).st_mode) and next(left, None) is None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            real(descriptor)
+
+        monkeypatch.setattr(_files.os, "fsync", synced)
+
+    return after
+
+
+def test_a_full_disk_costs_no_answer(full_disk, tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+    options = {"n": 6, "restarts": 128, "engine": "blockwise"}
+    whole = optimize("thomson", **options)
+    full_disk(1)
+    with pytest.warns(UserWarning, match=r"checkpoint .*run\.npz' cannot be written: No space"):
+        found = optimize("thomson", checkpoint=path, **options)
+    assert (found.status, found.starts) == ("finished", 128)
+    assert np.array_equal(found.points, whole.points)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run.npz"]
+    monkeypatch.undo()
+    resumed = optimize("thomson", checkpoint=path, resume=True, **options)
+    assert np.array_equal(resumed.points, whole.points)
+
+
+def test_a_full_disk_hides_no_error_of_a_callback(full_disk, tmp_path):
+    full_disk(1)
+
+    def callback(progress):
+        raise RuntimeError("mine")
+
+    with (
+        pytest.warns(UserWarning, match="cannot be written"),
+        pytest.raises(RuntimeError, match="mine"),
+    ):
+        optimize("thomson", n=6, restarts=4, checkpoint=tmp_path / "run.npz", callback=callback)
+
+
+def test_a_disk_that_is_full_at_once_is_said_before_the_search(full_disk, tmp_path):
+    full_disk(0)
+    with pytest.raises(
+        OSError, match=r"checkpoint .*run\.npz' cannot be written: No space"
+    ) as error:
+        optimize("thomson", n=6, restarts=4, checkpoint=tmp_path / "run.npz")
+    assert error.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_resume_needs_a_checkpoint():

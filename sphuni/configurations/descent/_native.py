@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sphuni.configurations._clock import late
-from sphuni.configurations._loops import compile_parts
+from sphuni.configurations._compile import compile_parts
 from sphuni.configurations.descent.minimize import Minima
 from sphuni.kernels import Kernel
 from sphuni.pairwise import native_pairs, native_sets

@@ -25,6 +25,7 @@ from sphuni.configurations.maxmin._tied import (
     even_out,
     multipliers,
     settle,
+    tied_seconds,
     tied_step,
 )
 
@@ -41,8 +42,9 @@ _LEAST_WEIGHT = 1e-5
 _TINY_WEIGHT = 1e-6
 _FLATTEST = 1e-5
 _TIED = (1e-8, 1e-10)
-_SECONDS = 1e-8
-"""Roughly those of a programme, by functions and squared coordinates."""
+_SECONDS = 5e-9
+_SETTLING = 6
+"""How many steps settling takes, for both widths."""
 
 
 def climb(
@@ -103,7 +105,7 @@ def climb(
     while used < iterations and radius > _SMALLEST_RADIUS:
         if late(deadline):
             return Ascent(points, least, used)
-        if not room_for(_SECONDS * members.jacobian.shape[0] * points.size**2, deadline):
+        if not room_for(_programme_seconds(members), deadline):
             raise OutOfTimeError(points)
         used += 1
         jacobian = members.jacobian.toarray()
@@ -141,12 +143,22 @@ def climb(
             radius *= 0.3 * longest
         elif ratio > 0.7 and longest > 0.9:
             radius = min(2 * radius, _LARGEST_RADIUS)
+    if late(deadline):
+        return Ascent(points, least, used)
+    if not room_for(_SETTLING * tied_seconds(points), deadline):
+        raise OutOfTimeError(points)
     for width in _TIED:
         with keeping(points):
             points, least = settle(family, points, least, width * max(1.0, abs(least)))
     with keeping(points):
         points, least = even_out(family, points, least)
     return Ascent(points, least, used)
+
+
+def _programme_seconds(members: Members) -> float:
+    """Roughly those of a quadratic programme, whose unknowns take long however few the members."""
+    count, unknowns = members.jacobian.shape
+    return float(_SECONDS * (count + unknowns) * unknowns**2)
 
 
 def _first_weights(members: Members) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sphuni._jit import native_jit
-from sphuni.configurations._loops import compile_parts
+from sphuni.configurations._compile import compile_parts
 from sphuni.kernels import Kernel, Riesz
 from sphuni.kernels._base import Antipodal
 

@@ -4,17 +4,19 @@ import abc
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sphuni.configurations.certificate import Certificate
 from sphuni.configurations.codes.constructions import construct
-from sphuni.configurations.maxmin._members import Array
+from sphuni.configurations.maxmin._members import Array, both_ends
 from sphuni.configurations.records import Record, record
-from sphuni.configurations.starts._neighbours import stored_neighbours
 from sphuni.configurations.starts._random import spacing
+from sphuni.configurations.starts._stored import stored_neighbours
+from sphuni.configurations.symmetry import symmetry_order
+from sphuni.geometry import BoundResult
 from sphuni.pairwise import Engine
 
 __all__ = ["Array", "Problem", "Relaxed", "find_record", "regular_set"]
@@ -57,10 +59,20 @@ class Problem(abc.ABC):
     """How far one optimum's evaluations may differ, relative to the `scale` of the values."""
     unit = 1.0
     """What a value is compared with at least: less only where values may all be tiny."""
+    alike = 1e-7
+    """How far inner products of an optimum that are the same may differ."""
 
     @abc.abstractmethod
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
         """Run local optimisations from `starts` (b, n, d) until `end` of the monotonic clock."""
+
+    def score(self, points: Array, end: float) -> float | None:
+        """Score of a set as it is; None where `relax` only ever makes it better.
+
+        See `OutOfTimeError` for `end`.
+        """
+        del points, end
+        return None
 
     @abc.abstractmethod
     def refine(self, points: Array, end: float = math.inf) -> Array:
@@ -94,6 +106,22 @@ class Problem(abc.ABC):
     @abc.abstractmethod
     def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
         """Collect the evidence; the parts that take longer than some `seconds` are left out."""
+
+    @abc.abstractmethod
+    def bound(self) -> BoundResult:
+        """What no configuration can beat."""
+
+    def certificate(self, points: Array, seconds: float, **evidence: Any) -> Certificate:
+        """Add to the evidence what every problem has: its bound, and the symmetry of both ends."""
+        bound = self.bound()
+        both = both_ends(points, antipodal=self.antipodal)
+        return Certificate(
+            bound=bound.value,
+            bound_method=bound.method,
+            bound_attained=bound.attained,
+            symmetry_order=symmetry_order(both, tolerance=self.alike, time_limit=seconds),
+            **evidence,
+        )
 
     def scale(self, value: float) -> float:
         """What differences between values near `value` are relative to."""

@@ -27,8 +27,7 @@ from sphuni.configurations.problems._energies import EnergyProblem
 from sphuni.configurations.records import Record
 from sphuni.configurations.starts._moves import shake_a_cap, turn_a_cap
 from sphuni.configurations.starts._random import spacing
-from sphuni.configurations.symmetry import symmetry_order
-from sphuni.geometry import design_residual, logdet_bound
+from sphuni.geometry import BoundResult, design_residual, logdet_bound
 from sphuni.geometry.gram import safe_factor, terms_of
 from sphuni.kernels import Dirichlet, Gaussian, GegenbauerSeries, Kernel
 from sphuni.pairwise import Engine
@@ -113,7 +112,7 @@ class MaxdetProblem(Problem):
         )
 
     def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
-        """Gradient, Hessian, moment bound, symmetry."""
+        """Gradient and Hessian."""
         rows = as_tensor(points)
         smallest, flat = None, None
         if self._newton_fits and newton_seconds(self.n * (self.d - 1)) <= seconds:
@@ -127,19 +126,18 @@ class MaxdetProblem(Problem):
             ].T
             radial = (gradient * rows).sum(-1, keepdim=True) * rows
             residual = float(torch.linalg.vector_norm(gradient - radial, dim=-1).max())
-        bound = logdet_bound(self.n, self.d, kernel=self.kernel, antipodal=self.antipodal)
-        return Certificate(
+        return self.certificate(
+            points,
+            seconds,
             kind="smooth",
             residual=residual,
             smallest_eigenvalue=smallest,
             flat_modes=flat,
-            bound=bound.value,
-            bound_method=bound.method,
-            bound_attained=bound.attained,
-            symmetry_order=symmetry_order(
-                both_ends(points, antipodal=self.antipodal), time_limit=seconds
-            ),
         )
+
+    def bound(self) -> BoundResult:
+        """Return the moment bound."""
+        return logdet_bound(self.n, self.d, kernel=self.kernel, antipodal=self.antipodal)
 
     def best_known(self) -> Record | None:
         """Return the best known value for this kernel."""
@@ -190,14 +188,10 @@ class DesignProblem(EnergyProblem):
         assert self.s is not None
         return float(design_residual(both_ends(points, antipodal=self.antipodal), t=int(self.s)))
 
-    def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
-        """Replace the energy's bound by that of the residual, 0."""
-        return dataclasses.replace(
-            super().certify(points, seconds),
-            bound=0.0,
-            bound_method="a residual is not negative",
-            bound_attained=None,
-        )
+    def bound(self) -> BoundResult:
+        """Return 0, a bound on the value, not on the energy."""
+        method = "a residual is not negative"
+        return BoundResult(0.0, attained=None, method=method, reason=method)
 
     def closed_form(self) -> Array | None:
         """Return one point; most polygons are designs, but not of every strength."""

@@ -23,13 +23,11 @@ from sphuni.configurations.descent.polish import (
     newton,
     newton_seconds,
 )
-from sphuni.configurations.maxmin._members import both_ends
 from sphuni.configurations.problems._base import Array, Problem, Relaxed, find_record, regular_set
 from sphuni.configurations.records import Record
 from sphuni.configurations.starts._moves import into_a_hole, shake_a_cap, turn_a_cap
 from sphuni.configurations.starts._random import spacing
-from sphuni.configurations.symmetry import symmetry_order
-from sphuni.geometry import energy_bound
+from sphuni.geometry import BoundResult, energy_bound
 from sphuni.geometry._hull import fits
 from sphuni.kernels import Kernel, Riesz
 from sphuni.pairwise import Engine, pair_reduce
@@ -128,7 +126,7 @@ class EnergyProblem(Problem):
         return 2 * total + self.n * self.kernel.at_minus_one if self.antipodal else total
 
     def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
-        """Gradient, Hessian, universal or linear-programming bound, symmetry.
+        """Gradient and Hessian.
 
         Lines have the energy of the doubled set, twice the sum over their pairs.
         """
@@ -146,19 +144,18 @@ class EnergyProblem(Problem):
             smallest = unit * state.smallest_eigenvalue
         else:
             residual = unit * self._gradient(rows, size)
-        bound = energy_bound(self.n, self.d, kernel=self.kernel, antipodal=self.antipodal)
-        return Certificate(
+        return self.certificate(
+            points,
+            seconds,
             kind="smooth",
             residual=residual,
             smallest_eigenvalue=smallest,
             flat_modes=flat,
-            bound=bound.value,
-            bound_method=bound.method,
-            bound_attained=bound.attained,
-            symmetry_order=symmetry_order(
-                both_ends(points, antipodal=self.antipodal), time_limit=seconds
-            ),
         )
+
+    def bound(self) -> BoundResult:
+        """Return the universal or the linear-programming bound."""
+        return energy_bound(self.n, self.d, kernel=self.kernel, antipodal=self.antipodal)
 
     def closed_form(self) -> Array | None:
         """Return the regular set where it is known to be optimal.

@@ -18,14 +18,12 @@ from sphuni.configurations.descent._neighbour_energy import (
 )
 from sphuni.configurations.descent._packing_energy import minimize_packing_energy
 from sphuni.configurations.maxmin._contacts import contacts, smallest_half_square
-from sphuni.configurations.maxmin._members import both_ends
 from sphuni.configurations.maxmin._slp import ascend
 from sphuni.configurations.maxmin._tied import dense_fits, dense_seconds, evidence, multipliers
 from sphuni.configurations.problems._base import Array, Problem, Relaxed, regular_set
 from sphuni.configurations.starts._moves import into_a_hole
 from sphuni.configurations.starts._random import spacing
-from sphuni.configurations.symmetry import symmetry_order
-from sphuni.geometry import separation_bound
+from sphuni.geometry import BoundResult, separation_bound
 from sphuni.geometry._hull import fits
 from sphuni.pairwise import Engine
 
@@ -114,10 +112,13 @@ class TammesProblem(Problem):
         for k, one in enumerate(rows):
             if k and late(end) and seconds_left(enough) < 0:
                 break
-            scores[k], before = -self._least(one), -self._least(starts[k])
-            if before < scores[k]:  # a known code, which shaking only spoils
-                rows[k], scores[k] = starts[k], before
+            scores[k] = -self._least(one)
         return Relaxed(rows, scores, np.isfinite(scores))
+
+    def score(self, points: Array, end: float) -> float:
+        """Minus 1 - t of the closest pair, which the noise between the stages may spoil."""
+        del end
+        return -self._least(points)
 
     def closed_form(self) -> Array | None:
         """Polygons, simplices and lines at right angles are the widest apart.
@@ -156,13 +157,13 @@ class TammesProblem(Problem):
         return 2 * math.asin(math.sqrt(min(1.0, self._least(points) / 2)))
 
     def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
-        """Contacts, their multipliers, rattlers, the best upper bound on the angle, symmetry."""
+        """Contacts, their multipliers, rattlers."""
         members = self._family(points, _TIED)
         weights, residual, second = evidence(points, members, seconds)
         held = members.labels if weights is None else members.labels[weights > 0]
-        bound = separation_bound(self.n, self.d, antipodal=self.antipodal)
-        both = both_ends(points, antipodal=self.antipodal)
-        return Certificate(
+        return self.certificate(
+            points,
+            seconds,
             kind="max-min",
             residual=residual,
             smallest_eigenvalue=second.smallest_eigenvalue,
@@ -172,11 +173,11 @@ class TammesProblem(Problem):
             multipliers=weights,
             free_points=None if weights is None else self.n - len(np.unique(held)),
             spread=float(np.ptp(members.values)),
-            bound=bound.value,
-            bound_method=bound.method,
-            bound_attained=bound.attained,
-            symmetry_order=symmetry_order(both, time_limit=seconds),
         )
+
+    def bound(self) -> BoundResult:
+        """Return the best upper bound on the angle."""
+        return separation_bound(self.n, self.d, antipodal=self.antipodal)
 
     @property
     def _family(self) -> functools.partial:  # type: ignore[type-arg]

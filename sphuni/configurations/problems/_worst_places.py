@@ -17,15 +17,14 @@ from sphuni.configurations.certificate import Certificate, attained
 from sphuni.configurations.descent._objectives import minimize_energy
 from sphuni.configurations.descent.minimize import as_tensor
 from sphuni.configurations.maxmin._holes import holes
-from sphuni.configurations.maxmin._members import Family, Members, both_ends, in_units
+from sphuni.configurations.maxmin._members import Family, Members, in_units
 from sphuni.configurations.maxmin._poles import least_potential, pole_values
 from sphuni.configurations.maxmin._slp import ascend
 from sphuni.configurations.maxmin._sqp import climb
 from sphuni.configurations.maxmin._tied import evidence
 from sphuni.configurations.problems._base import Array, Problem, Relaxed, regular_set
 from sphuni.configurations.starts._moves import into_a_hole
-from sphuni.configurations.starts._random import exact_start, spacing
-from sphuni.configurations.symmetry import symmetry_order
+from sphuni.configurations.starts._random import spacing
 from sphuni.geometry import (
     BoundResult,
     covering_bound,
@@ -52,8 +51,6 @@ _NOISE = 0.4
 _LONGEST_HULL = 600.0
 _MATRICES = 6
 _CERTIFIED_AT_ONCE = 100
-_ALIKE = 1e-6
-"""Where an optimum is not a vertex, ascent settles the points to about 1e-8 only."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +58,8 @@ class WorstPlaceProblem(Problem):
     """Raise the least of the values at the worst places, from shaken minima of an energy."""
 
     polished_per_batch = 6
+    alike = 1e-6
+    """Where an optimum is not a vertex, ascent settles the points to about 1e-8 only."""
 
     def __post_init__(self) -> None:
         if self._lists_facets and self._hull_seconds > _LONGEST_HULL:
@@ -88,10 +87,6 @@ class WorstPlaceProblem(Problem):
         """What derivatives of the functions are relative to."""
         del value
         return 1.0
-
-    @abc.abstractmethod
-    def bound(self) -> BoundResult:
-        """What no configuration can beat."""
 
     @property
     def lanes(self) -> int:
@@ -132,10 +127,7 @@ class WorstPlaceProblem(Problem):
         return f"the hull has about {float(f'{count:.2g}'):,.0f} facets"
 
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
-        """Minimise an energy roughly, shake, and note how good the worst place is.
-
-        An exact code is looked at first, as it is: descent and shaking may only spoil it.
-        """
+        """Minimise an energy roughly, shake, and note how good the worst place is."""
         kernel = self.start_kernel.antipodal() if self.antipodal else self.start_kernel
         found = minimize_energy(
             kernel,
@@ -152,27 +144,24 @@ class WorstPlaceProblem(Problem):
             size = _NOISE * rng.uniform() * spacing(self.n, self.d) / self.d**0.5
             moved = rows[k] + size * rng.standard_normal(rows[k].shape)
             rows[k] = moved / np.linalg.norm(moved, axis=1, keepdims=True)
-        rows = np.concatenate([self._codes(starts), rows])
         scores, whole = self._scores(rows, end)
         return Relaxed(rows, scores, np.isfinite(scores), whole)
 
-    def _codes(self, starts: Array) -> Array:
-        """Those of the starts (b, n, d) that are an exact code."""
-        code = exact_start(self.n, self.d, self.kind)
-        return starts[[code is not None and np.allclose(one, code) for one in starts]]
+    def score(self, points: Array, end: float) -> float:
+        """Minus the value at the worst place, for which the minimum of the energy may be worse."""
+        return -float(self.family(end)(points, 0.0).values.min())
 
     def _scores(self, rows: Array, end: float) -> tuple[Array, bool]:
         """How bad the worst place of each set is; False if the clock lets not all be looked at.
 
         Those that the grace is enough for are, and one, even if its hull would take too long.
         """
-        family, scores = self.family(end), np.full(len(rows), np.inf)
-        enough = over(end)
+        scores, enough = np.full(len(rows), np.inf), over(end)
         for k, one in enumerate(rows):
             if k and late(end) and seconds_left(enough) < 0:
                 return scores, False
             try:
-                scores[k] = -float(family(one, 0.0).values.min())
+                scores[k] = self.score(one, end)
             except OutOfTimeError:
                 scores[0] = min(scores[0], 0.0)
                 return scores, False
@@ -213,27 +202,22 @@ class WorstPlaceProblem(Problem):
         return True
 
     def certify(self, points: Array, seconds: float = math.inf) -> Certificate:
-        """Active places and multipliers, the best bound known, symmetry."""
-        bound = self.bound()
+        """Active places and multipliers."""
         if self.fits_a_half_sphere:
+            bound = self.bound()
             return attained(bound.value, bound.reason)
         try:
             members = self.tied(points, time.monotonic() + seconds)
         except OutOfTimeError:
-            return Certificate(
-                kind="max-min",
-                residual=math.nan,
-                bound=bound.value,
-                bound_method=bound.method,
-                bound_attained=bound.attained,
-                symmetry_order=self._symmetry(points, seconds),
-            )
+            return self.certificate(points, seconds, kind="max-min", residual=math.nan)
         weights, residual, second = evidence(points, members, seconds)
         labelled = members.labels.shape[1] > 0
         free = None
         if labelled and weights is not None:
             free = self.n - len(np.unique(members.labels[weights > 0]))
-        return Certificate(
+        return self.certificate(
+            points,
+            seconds,
             kind="max-min",
             residual=residual,
             smallest_eigenvalue=second.smallest_eigenvalue,
@@ -244,15 +228,7 @@ class WorstPlaceProblem(Problem):
             multipliers=weights,
             free_points=free,
             spread=float(np.ptp(members.values)),
-            bound=bound.value,
-            bound_method=bound.method,
-            bound_attained=bound.attained,
-            symmetry_order=self._symmetry(points, seconds),
         )
-
-    def _symmetry(self, points: Array, seconds: float) -> int | None:
-        both = both_ends(points, antipodal=self.antipodal)
-        return symmetry_order(both, tolerance=_ALIKE, time_limit=seconds)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,9 +15,9 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from sphuni._rng import numpy_generator
-from sphuni.configurations._clock import GRACE, OutOfTimeError, late, seconds_left
+from sphuni.configurations._clock import GRACE, OutOfTimeError, late, over, seconds_left
 from sphuni.configurations.problems._base import Array, Problem, Relaxed
-from sphuni.configurations.starts._random import random_starts
+from sphuni.configurations.starts._random import exact_start, random_starts
 from sphuni.pairwise import Engine
 
 __all__ = ["Batch", "Outcome", "Stage", "run_batch"]
@@ -127,7 +127,7 @@ def _relax_starts(batch: Batch) -> Relaxed:
         starts[_NEIGHBOURS_FROM : _NEIGHBOURS_FROM + len(made)] = np.reshape(
             made, (-1, *starts.shape[1:])
         )
-    found = task.relax(starts, batch.streams, batch.engine, batch.end)
+    found = _relax_with_code(batch, starts)
     if batch.first == 0 and not np.isfinite(found.scores).any():
         # an exact code alone, and an even kernel: matrices of opposite points are singular
         starts = random_starts(task.n, task.d, batch.first, batch.streams, exact=None)
@@ -139,6 +139,33 @@ def _relax_starts(batch: Batch) -> Relaxed:
             "singular, or its sums overflow. Lower n, or take another kernel"
         )
     return found
+
+
+def _relax_with_code(batch: Batch, starts: Array) -> Relaxed:
+    """Relax the starts; the first, if it is an exact code that this spoils, stays as it is.
+
+    Where there is time for the code alone, it is all there is.
+    """
+    task, end = batch.task, batch.end
+    enough = over(end)
+    code = batch.first == 0 and exact_start(task.n, task.d, task.kind) is not None
+    score, known = _scored(task, starts[0], end) if code else (None, True)
+    if score is None:
+        return task.relax(starts, batch.streams, batch.engine, end)
+    if not known or (late(end) and seconds_left(enough) < 0):
+        return Relaxed(starts[:1], np.array([score]), np.isfinite([score]), complete=False)
+    found = task.relax(starts, batch.streams, batch.engine, end)
+    if score < found.scores[0]:
+        found.points[0], found.scores[0], found.converged[0] = starts[0], score, True
+    return found
+
+
+def _scored(task: Problem, points: Array, end: float) -> tuple[float | None, bool]:
+    """Score of points as they are, and whether there was the time to find it."""
+    try:
+        return task.score(points, end), True
+    except OutOfTimeError:
+        return 0.0, False
 
 
 def _polish(batch: Batch, stage: Stage) -> tuple[Stage, bool, bool]:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -73,7 +74,7 @@ class Search:
                     "on from it, or name another file"
                 )
             self.state = _checkpoint.load(path, self._key)
-        self._save(force=True)
+        self._write()
 
     def run(
         self, end: float, target: float | None, callback: Callable[[Progress], None] | None
@@ -171,10 +172,29 @@ class Search:
         return self.task.sign * (best[0] - target) <= self.task.noise * self.task.scale(target)
 
     def _save(self, *, force: bool) -> None:
+        """Write the checkpoint when it is time; a disk that is full costs no answer."""
         now = time.monotonic()
-        if self.path is not None and (force or now - self.saved > _SAVE_EVERY):
+        if self.path is None or not (force or now - self.saved > _SAVE_EVERY):
+            return
+        try:
+            self._write()
+        except OSError as error:
+            warnings.warn(
+                f"{error.strerror or error}; the search goes on, and the file stays as it was",
+                stacklevel=2,
+            )
+        self.saved = now
+
+    def _write(self) -> None:
+        if self.path is None:
+            return
+        try:
             _checkpoint.save(self.path, self._key, self.state)
-            self.saved = now
+        except OSError as error:
+            if error.errno is None:  # the message names the file already
+                raise
+            message = f"checkpoint {str(self.path)!r} cannot be written: {error.strerror}"
+            raise OSError(error.errno, message) from error
 
     def _progress(self) -> Progress:
         best = self._best
