@@ -174,7 +174,7 @@ def describe(piece: Piece, result: OptimizeResult, seconds: float) -> dict[str, 
         "s": exponent(piece),
         "antipodal": "false",
         "value": repr(result.value),
-        "digits": digits(result, second),
+        "digits": digits(piece, result, second),
         "status": status(result),
         "source": f"sphuni atlas, {result.starts} starts from seed {result.seed}",
         "doi": "",
@@ -217,14 +217,22 @@ def second_evaluation(result: OptimizeResult) -> tuple[float | None, float | Non
     return None, None
 
 
-def digits(result: OptimizeResult, second: float | None) -> int:
+def digits(piece: Piece, result: OptimizeResult, second: float | None) -> int:
     """Significant digits on which the evaluations agree and the residual allows, at most 15."""
     scale = max(abs(result.value), 1e-300)
     doubt = 4e-16 if second is None else max(4e-16, abs(result.value - second) / scale)
     doubt = max(doubt, result.certificate.residual**2, result.certificate.spread or 0.0)
     if result.problem == "maxdet":  # near 0 a log-determinant keeps absolute digits only
-        doubt = max(doubt, result.n * 2.2e-16 / scale)
+        doubt = max(doubt, result.n * 2.2e-16 / scale, _rounding(piece, result.points) / scale)
     return max(2, min(15, int(-math.log10(doubt))))
+
+
+def _rounding(piece: Piece, points: Any) -> float:
+    """What rounding the entries of a wide Gaussian's matrix, nearly singular, does to log det."""
+    if piece.problem != "gaussian" or piece.s is None:
+        return 0.0
+    gram = np.asarray(Gaussian(piece.s)(np.clip(points @ points.T, -1.0, 1.0)))
+    return float(2.2e-16 * (np.abs(np.linalg.inv(gram)) * np.abs(gram)).sum())
 
 
 def exponent(piece: Piece) -> str:
