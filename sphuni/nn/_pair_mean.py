@@ -148,7 +148,7 @@ class _JointSums(torch.autograd.Function):
     def forward(ctx: Any, joint: JointSums, kernel: Kernel, *weights: Tensor) -> Any:
         ctx.joint, ctx.kernel = joint, kernel
         ctx.save_for_backward(*weights)
-        return joint.sums
+        return joint.sums.detach()  # the answer holds `joint`, which must not hold the answer
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:

@@ -53,6 +53,11 @@ def check_weight(weight: Any, name: str = "weight") -> None:
         )
     if not weight.is_floating_point():
         raise TypeError(f"{name} must be floating point; got {weight.dtype}. Call {name}.float()")
+    if weight.dtype.itemsize < 2:
+        raise TypeError(
+            f"{name} must have 16 bits or more per number, as bytes have no arithmetic; got "
+            f"{weight.dtype}. Call {name}.float()"
+        )
     if weight.ndim < 2 or weight.numel() == 0:
         rows = "Flatten a convolution with weight.flatten(1)"
         embeddings = "Give one embedding per row, and leave batches of none out"
@@ -74,7 +79,8 @@ def bounded(weight: Tensor, dtype: torch.dtype | None = None) -> Tensor:
 
     Unit rows of tiny weights have large gradients; they are clamped.
     """
-    wide: Tensor = _Bounded.apply(weight, weight.dtype if dtype is None else dtype)
+    cast = _Bounded if torch.compiler.is_compiling() else _BoundedBothWays
+    wide: Tensor = cast.apply(weight, weight.dtype if dtype is None else dtype)
     return wide
 
 
@@ -112,9 +118,18 @@ class _Bounded(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.dtype = inputs[0].dtype
+        ctx.dtype, ctx.wide = inputs[0].dtype, output.dtype
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Any:
         largest = torch.finfo(ctx.dtype).max
         return upstream[0].clamp(-largest, largest).to(ctx.dtype), None
+
+
+class _BoundedBothWays(_Bounded):
+    """The same with a derivative in forward mode, which torch.compile does not take."""
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        tangent = tangents[0]  # a view, where the answer is one
+        return tangent.view_as(tangent) if tangent.dtype == ctx.wide else tangent.to(ctx.wide)

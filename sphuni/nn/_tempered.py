@@ -16,10 +16,16 @@ FLOOR = 1e-2
 _STEEPEST = {torch.float32: 1e18, torch.float64: 1e250}
 
 
-@functools.lru_cache(maxsize=64)
 def tempered_riesz(s: float, metric: Metric, floor: float, dtype: torch.dtype) -> Kernel:
     """The Riesz kernel above distance `floor`, raised where its slope would overflow `dtype`."""
-    s, floor = finite("s", s), positive("floor", floor)
+    # before the cache, which takes True for 1 and knows a tensor by its place, not by its value
+    if metric not in ("chordal", "geodesic"):
+        raise ValueError(f"metric must be 'chordal' or 'geodesic'; got {metric!r}")
+    return _kept(finite("s", s), metric, positive("floor", floor), dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept(s: float, metric: Metric, floor: float, dtype: torch.dtype) -> Kernel:
     steepest = _STEEPEST[dtype] ** (-1 / (s + 2)) if s > 0 else 0.0
     return Tempered(Riesz(s, metric), min(1.0, max(floor, steepest)))
 

@@ -401,8 +401,22 @@ def test_bad_input_is_named():
         F.mhc(w, preset="reference")
     with pytest.raises(ValueError, match="sharpness must lie"):
         F.mhs(w, minimum="soft", sharpness=1e4)
+    with pytest.raises(TypeError, match=r"sharpness must be a number; got \[1\]"):
+        F.mhs(w, minimum="soft", sharpness=[1])
+    with pytest.raises(TypeError, match=r"k must be a whole number; got 2\.5"):
+        F.mhs(w, minimum="top-k", k=2.5)
+    with pytest.raises(TypeError, match=r"poles must be a torch tensor; got ndarray.*as_tensor"):
+        F.mhp(w, poles=np.eye(4))
+    with pytest.raises(TypeError, match=r"t must be a number; got \[1\]"):
+        F.uniformity(w, t=[1])
+    with pytest.raises(ValueError, match=r"population must be at least 3 .*; got 2"):
+        F.mhe(w, population=2)
+    with pytest.raises(TypeError, match=r"weight must have 16 bits .*float8.* weight\.float\(\)"):
+        F.mhe(w.to(torch.float8_e4m3fn))
     with pytest.raises(ValueError, match="epsilon must be positive"):
         F.mgd(w, epsilon=torch.ones(3, dtype=F64))
+    with pytest.raises(ValueError, match=r"epsilon must be positive and finite.*got inf"):
+        F.mgd(w, epsilon=math.inf)
     with pytest.raises(ValueError, match="preset must be 'paper' or 'reference'; got 'x'"):
         F.srip(w, exact=True, preset="x")
     with pytest.raises(ValueError, match="n_power_iterations must be at least 1; got 0"):
@@ -412,6 +426,26 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="one pair per row"):
         F.alignment(w, w[:2])
     assert Laplace(1.0).at_one == 1.0
+
+
+@pytest.mark.parametrize("wrong", [[1], True, np.ones(2)], ids=["list", "truth", "several"])
+@pytest.mark.parametrize("name", ["s", "floor"])
+def test_options_of_energies_are_checked_whatever_came_before(name, wrong):
+    w = weights(3, 4)
+    F.mhe(w, **{name: 1.0})
+    with pytest.raises(TypeError, match=f"{name} must be a number; got"):
+        F.mhe(w, **{name: wrong})
+    with pytest.raises(
+        ValueError, match="metric must be 'chordal' or 'geodesic'; got \\['chordal'"
+    ):
+        F.mhe(w, metric=["chordal"])
+
+
+def test_an_exponent_in_a_tensor_counts_with_its_value():
+    w, s = weights(5, 4), torch.tensor(2.0)
+    assert F.mhe(w, s=s) == F.mhe(w, s=2.0)
+    s.fill_(1.0)
+    assert F.mhe(w, s=s) == F.mhe(w, s=1.0) != F.mhe(w, s=2.0)
 
 
 @pytest.mark.slow

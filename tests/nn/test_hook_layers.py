@@ -297,6 +297,14 @@ def test_weights_that_are_computed_are_read_outside_autocast(mode):
     assert all(torch.equal(plain[name], inside[name]) for name in plain)
 
 
+def test_weights_of_bytes_are_left_out():
+    model = perceptron(6, 5, 4)
+    model[0].weight = nn.Parameter(model[0].weight.detach().to(torch.float8_e4m3fn))
+    reg = snn.regularize(model, "mhe")
+    assert reg.left_out == (("0.weight", "linear: its rows cannot be read with a gradient"),)
+    assert float(reg().detach()) > 0
+
+
 def test_layers_without_a_shape_yet_are_left_out_which_is_said():
     model = nn.Sequential(nn.LazyLinear(5), nn.Linear(5, 4), nn.Linear(4, 3))
     assert snn.regularize(model, "mhe").left_out == (

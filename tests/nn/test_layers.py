@@ -243,6 +243,11 @@ def test_empty_batches_give_empty_answers(groups):
     assert snn.SphereLinear(3, 4)(torch.zeros(0, 3)).shape == (0, 4)
 
 
+@pytest.mark.parametrize(("shape", "dim"), [((0,), 0), ((0, 4), 0), ((4, 0), -1), ((2, 0, 3), 1)])
+def test_nothing_to_scale_stays_nothing(shape, dim):
+    assert snn.InwardScale(dim=dim)(torch.zeros(shape)).shape == shape
+
+
 LAYERS = [
     lambda: snn.SphereLinear(16, 3),
     lambda: snn.SphereConv2d(4, 3, 2),

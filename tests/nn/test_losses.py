@@ -1,6 +1,7 @@
 """The margin function and the angular softmax losses."""
 
 import copy
+import functools
 import math
 
 import pytest
@@ -369,3 +370,39 @@ def test_annealed_losses_count_inside_torch_func_and_in_copies():
     assert (loss.calls, loss.mix, copied.calls, copied.mix) == (1, 10.0, 2, 5.0)
     copied.load_state_dict(loss.state_dict())
     assert (copied.calls, copied._token != loss._token) == (1, True)
+
+
+def losses_of_features():
+    w, y = features(5, 3, seed=1), torch.tensor([0, 1, 2, 3, 4, 0])
+    return {
+        "margin": lambda x: angular_softmax(x, w, y, m=2.0),
+        "weight": lambda x: angular_softmax(w, x, y[:5], m=1.7, g="linear"),
+        "scale": lambda x: angular_softmax(x, w, y, scale=30.0, g="sigmoid"),
+        "triplet": lambda x: snn.TripletLoss()(x, y),
+        "contrastive": lambda x: snn.ContrastiveLoss()(x, y),
+        "alignment": lambda x: snn.AlignmentLoss(alpha=3.0)(x, w[:1].expand_as(x)),
+    }
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("name", losses_of_features())
+def test_derivatives_forwards_are_those_backwards(name):
+    loss, x, along = losses_of_features()[name], features(), features(seed=2)
+    _, found = torch.func.jvp(loss, (x,), (along,))
+    torch.testing.assert_close(found, (torch.func.grad(loss)(x) * along).sum())
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_derivatives_forwards_have_the_type_of_the_value(dtype):
+    x, w = features().to(dtype), features(5, seed=1).to(dtype)
+    loss = functools.partial(angular_softmax, weight=w, labels=torch.arange(6) % 5, m=2.0)
+    value, tangent = torch.func.jvp(loss, (x,), (features(seed=2).to(dtype),))
+    assert value.dtype == tangent.dtype == torch.float32
+
+
+def test_labels_in_a_list_are_refused_by_name():
+    with pytest.raises(TypeError, match=r"labels must be a torch tensor; got list.*as_tensor"):
+        angular_softmax(features(), features(5), [0, 1, 2, 3, 4, 0])
+    with pytest.raises(TypeError, match=r"labels must be a torch tensor; got list.*as_tensor"):
+        snn.TripletLoss()(features(), [0, 1, 2, 3, 4, 0])

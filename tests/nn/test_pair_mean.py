@@ -1,11 +1,15 @@
 """Means over pairs of directions: their gradient in the weight, at first, again, and twice."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
 from sphuni.kernels import Riesz
-from sphuni.nn._pair_mean import PairMean, pair_mean
-from sphuni.pairwise import pair_reduce
+from sphuni.nn import _pair_mean
+from sphuni.nn._pair_mean import PairMean, pair_mean, pair_means
+from sphuni.pairwise import JointSums, pair_reduce
 from sphuni.sphere import unit_rows
 
 KERNEL = Riesz(2.0)
@@ -56,3 +60,25 @@ def test_a_mean_is_made_of_the_sum(logarithm):
     mean = PairMean(KERNEL, False, torch.float64, 0.25, constant=3.0, logarithm=logarithm)
     expected = 0.25 * pair_sum(w, KERNEL) + 3
     torch.testing.assert_close(pair_mean(w, mean), expected.log() if logarithm else expected)
+
+
+def test_joint_means_are_let_go_with_their_last_name(monkeypatch):
+    held = []
+
+    def joint_sums(*args, **options):
+        made = JointSums(*args, **options)
+        held.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(_pair_mean, "JointSums", joint_sums)
+    gc.disable()  # matrices of a step must not wait for it
+    try:
+        w = weight(1, 6, 5)
+        means, ranges = pair_means([w], [PairMean(KERNEL, False, torch.float64, 1.0)])
+        means.sum().backward()
+        torch.testing.assert_close(means, pair_sum(w.detach(), KERNEL))
+        assert held[0]() is not None
+        del means, ranges
+        assert held[0]() is None
+    finally:
+        gc.enable()

@@ -80,9 +80,9 @@ def mgd(
         rows, jitter = _reference.softened(weight).double(), 1e-6
     else:
         width = torch.as_tensor(epsilon, dtype=torch.float64, device=weight.device)
-        if width.shape not in ((), (d,)) or not bool((width > 0).all()):
+        if width.shape not in ((), (d,)) or not bool(((width > 0) & width.isfinite()).all()):
             raise ValueError(
-                f"epsilon must be positive, one number or one per coordinate (d = {d}); "
+                f"epsilon must be positive and finite, one number or one per coordinate (d = {d}); "
                 f"got {epsilon}"
             )
         rows = directions(weight, half_space=half_space).double() * width

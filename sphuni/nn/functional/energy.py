@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sphuni._numbers import whole
 from sphuni._typing import Metric
 from sphuni.nn._pair_mean import PairMean, pair_mean
 from sphuni.nn._precision import in_full_precision, nothing
@@ -77,6 +78,8 @@ def mhe(
     >>> float(mhe(3.0 * torch.eye(4), s=2))
     0.5
     """
+    if population is not None:
+        whole("population", population, weight.shape[-2], "the rows that are here")
     if check_preset(preset) == "reference":
         fixed_by_reference(floor=(floor, FLOOR))
         return _reference.energy(
@@ -113,7 +116,7 @@ def mhe_mean(
     kernel, pairs = tempered_riesz(s, metric, floor, dtype), n * (n - 1) / 2
     if not half_space:
         return PairMean(kernel, False, dtype, 1 / pairs)
-    whole = n if population is None else population
+    among = n if population is None else population
     # of the lines that a row meets, itself among them, one is its own antipode
-    factor, constant = (whole - 1) / (2 * whole - 1) / pairs, kernel.at_minus_one / (2 * whole - 1)
+    factor, constant = (among - 1) / (2 * among - 1) / pairs, kernel.at_minus_one / (2 * among - 1)
     return PairMean(kernel.antipodal(), True, dtype, factor, constant)

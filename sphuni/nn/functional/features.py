@@ -62,7 +62,7 @@ def uniformity(
     >>> float(uniformity(torch.eye(3), t=2.0))
     -4.0
     """
-    n = features.shape[-2]
+    n, t = features.shape[-2], finite("t", t)
     if not 0 < t <= 100:
         raise ValueError(f"t must lie in (0, 100]; got {t}")
     if n == 1:

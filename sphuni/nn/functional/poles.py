@@ -193,6 +193,11 @@ def _depth(poles: Tensor, rows: Tensor, half_space: bool) -> Tensor:
 
 
 def _unit_poles(poles: Tensor, rows: Tensor) -> Tensor:
+    if not isinstance(poles, Tensor):
+        raise TypeError(
+            f"poles must be a torch tensor; got {type(poles).__name__}. "
+            "Convert it with torch.as_tensor(poles)"
+        )
     if poles.ndim < 2 or poles.shape[-1] != rows.shape[-1]:
         raise ValueError(
             f"poles must have shape (..., m, {rows.shape[-1]}), one pole of R^d per row; "

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from sphuni._numbers import finite, whole
 from sphuni._typing import Metric
 from sphuni.geometry.separation import nearest_distances
 from sphuni.kernels import Kernel, Laplace
@@ -100,15 +101,15 @@ def mhs(
         return -distance.mean(dim=-1)
     if minimum != "top-k":
         raise ValueError(f"minimum must be 'hard', 'soft', 'top-k' or 'row-mean'; got {minimum!r}")
-    if k < 1:
-        raise ValueError(f"k must be at least 1; got {k}")
-    return -distance.topk(min(k, n), dim=-1, largest=False).values.mean(dim=-1)
+    kept = min(whole("k", k, 1), n)
+    return -distance.topk(kept, dim=-1, largest=False).values.mean(dim=-1)
 
 
 def _soft(rows: Tensor, half_space: bool, metric: Metric, sharpness: float) -> Tensor:
     """(1/b) log sum exp(-b rho) in float64, where exp(-600) still is a number."""
     if metric != "chordal":
         raise ValueError(f"minimum='soft' takes metric='chordal' only; got {metric!r}")
+    sharpness = finite("sharpness", sharpness)
     if not 0 < sharpness <= _SHARPEST:
         raise ValueError(f"sharpness must lie in (0, {_SHARPEST:g}]; got {sharpness}")
     kernel: Kernel = Laplace(sharpness)

@@ -21,7 +21,7 @@ from sphuni.nn.neurons import (
     module_stores_across,
     transposed_rows,
 )
-from sphuni.nn.neurons._screen import TIED
+from sphuni.nn.neurons._screen import BYTE_FLOATS, TIED
 from sphuni.nn.regularizers.methods import Role
 
 __all__ = [
@@ -221,7 +221,10 @@ def _by_group(layer: Layer, groups: int) -> list[Layer]:
 
 
 def _locate(model: nn.Module, view: NeuronView, part: int, parts: int) -> Layer | None:
-    """Find the attribute that holds the view, or None if reading it gives something else."""
+    """Find the attribute that holds the view, or None if reading it gives something else.
+
+    So it does for weights of 8 bits, which the view has widened: they have no arithmetic.
+    """
     path, _, leaf = _base(view.name).rpartition(".")
     try:
         module = model.get_submodule(path)
@@ -238,7 +241,8 @@ def _locate(model: nn.Module, view: NeuronView, part: int, parts: int) -> Layer 
             rows = _as_rows(module, _read_weight(model, layer), layer)
         except (RuntimeError, ValueError):
             return None
-    return layer if rows.shape == (n, d) else None
+    arithmetic = rows.dtype not in BYTE_FLOATS
+    return layer if arithmetic and rows.shape == (n, d) else None
 
 
 def _base(name: str) -> str:

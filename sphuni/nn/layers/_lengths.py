@@ -13,7 +13,10 @@ _LARGE_HALF = 128.0  # products of 10^5 larger entries with unit rows may overfl
 
 def tamed(x: Tensor, dim: int | tuple[int, ...] = -1) -> tuple[Tensor, Tensor]:
     """Return `x`, divided where its largest entry is too large for products, and the divisor."""
-    largest = x.detach().abs().amax(dim=dim, keepdim=True)
+    axes = dim if isinstance(dim, tuple) else (dim,)
+    empty = x.ndim > 0 and any(x.shape[axis] == 0 for axis in axes)
+    reduced = torch.sum if empty else torch.amax  # nothing has a sum, but no largest entry
+    largest = reduced(x.detach().abs(), dim=dim, keepdim=True)
     limit = _LARGE_HALF if multiplied_in_float16(x) else _LARGE
     size = torch.where(largest > limit, largest / limit, 1.0)
     return x / size, size

@@ -1,14 +1,26 @@
 """What losses ask of class labels."""
 
+from typing import Any
+
 from torch import Tensor
 
 from sphuni._transforms import has_values
 
-__all__ = ["check_labels"]
+__all__ = ["check_kind", "check_labels"]
+
+
+def check_kind(labels: Any) -> None:
+    """Refuse labels that are no tensor."""
+    if not isinstance(labels, Tensor):
+        raise TypeError(
+            f"labels must be a torch tensor; got {type(labels).__name__}. "
+            "Convert it with torch.as_tensor(labels)"
+        )
 
 
 def check_labels(labels: Tensor, rows: int, classes: int) -> None:
     """Refuse anything but one whole number from 0 to classes - 1 per row."""
+    check_kind(labels)
     if labels.shape != (rows,):
         raise ValueError(
             f"labels must have shape ({rows},), one class per row; got {tuple(labels.shape)}"

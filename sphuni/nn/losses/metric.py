@@ -10,7 +10,7 @@ from sphuni._numbers import check_at_least_one, whole
 from sphuni.nn._precision import widen
 from sphuni.nn._preset import Preset, check_preset
 from sphuni.nn.functional import alignment
-from sphuni.nn.losses._labels import check_labels
+from sphuni.nn.losses._labels import check_kind, check_labels
 from sphuni.sphere import root
 
 __all__ = [
@@ -105,8 +105,9 @@ def triplet(features: Tensor, labels: Tensor, *, margin: float = 1.0) -> Tensor:
         return wide.sum()
     _check_room(wide, _TABLES)
     with torch.no_grad():
+        found = wide.detach()  # of tangents too, of which the search takes none
         # by products, distances of rows far from the origin would lose their digits
-        distance = torch.cdist(wide, wide, compute_mode="donot_use_mm_for_euclid_dist")
+        distance = torch.cdist(found, found, compute_mode="donot_use_mm_for_euclid_dist")
         same = labels[:, None] == labels[None, :]
         positive = same & ~torch.eye(len(wide), dtype=torch.bool, device=wide.device)
         farthest = distance.masked_fill(~positive, -torch.inf).argmax(dim=1)
@@ -278,6 +279,7 @@ def _check_margin(margin: float) -> None:
 
 def _checked(features: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Check shapes and widen half precision."""
+    check_kind(labels)
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(
             "features must have shape (n, d) and labels (n,); got "
