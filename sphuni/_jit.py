@@ -32,7 +32,7 @@ def native_jit(*, reorder: bool = True, inline: bool = False) -> Any:
     """
     try:
         import numba
-    except ImportError:
+    except (ImportError, OSError):  # the latter where its library finds no room in memory
         return None
     if getattr(numba.config, "DISABLE_JIT", False):
         return None

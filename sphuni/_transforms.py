@@ -89,6 +89,7 @@ class _Transformed(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.mark_non_differentiable(output[1])
+        ctx.dtype = output[0].dtype
         ctx.save_for_backward(output[1])
         ctx.save_for_forward(output[1])
 
@@ -101,7 +102,8 @@ class _Transformed(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         (gradient,) = ctx.saved_tensors
-        return (gradient * tangents[0]).sum((-2, -1)), None
+        products = gradient.to(ctx.dtype) * tangents[0].to(ctx.dtype)  # half types could overflow
+        return products.sum((-2, -1)), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], weight: Tensor, objective: Any) -> Any:

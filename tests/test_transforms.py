@@ -47,6 +47,16 @@ def test_forward_mode_is_the_gradient_along_a_tangent(sets):
         jvp(grad(energy), (sets[0],), (tangent[0],))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_forward_mode_of_half_types_has_the_digits_of_the_value():
+    weight = 1e-3 * torch.randn(6, 30, generator=torch.Generator().manual_seed(0))
+    half, tangent = weight.half(), torch.ones(6, 30)
+    value, along = jvp(sphuni.nn.mhe, (half,), (1e3 * tangent.half(),))
+    _, expected = jvp(sphuni.nn.mhe, (half.float(),), (1e3 * tangent,))
+    assert value.dtype == along.dtype == torch.float32
+    torch.testing.assert_close(along, expected, rtol=1e-2, atol=1.0)
+
+
 def test_what_cannot_be_mapped_says_so(sets):
     with pytest.raises(NotImplementedError, match="functions that give one number per set"):
         vmap(sphuni.normalize)(sets)

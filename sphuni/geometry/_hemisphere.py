@@ -9,6 +9,7 @@ __all__ = ["Hemisphere", "closed_hemisphere"]
 
 _ZERO = 1e-9
 _DEPENDENT = 1e-12
+_SHORT = 1e-2  # below it the combination of least norm has lost two digits of its direction
 _SMALL_CAP = 1e-3  # in it cosines lose too many digits to say which rows are the outer ones
 _ALONGSIDE = 1e-13
 _STEPS, _MORE_STEPS = 10, 100  # far more than it takes, by dimension
@@ -18,13 +19,13 @@ _STEPS, _MORE_STEPS = 10, 100  # far more than it takes, by dimension
 class Hemisphere:
     """A closed hemisphere that holds every point.
 
-    `weights` are those of the convex combination of least norm; `pole` is a unit vector with no
-    positive cosine to any point. `on_boundary` says that the least norm is 0.
+    `weights` are those of the convex combination of least norm, which is `norm`; `pole` is a unit
+    vector with no cosine above -`norm` to any point, but for what is lost of a short combination.
     """
 
     weights: np.ndarray
     pole: np.ndarray
-    on_boundary: bool
+    norm: float
 
 
 def closed_hemisphere(points: np.ndarray) -> Hemisphere | None:
@@ -33,9 +34,23 @@ def closed_hemisphere(points: np.ndarray) -> Hemisphere | None:
     inner = weights @ points
     norm = float(np.linalg.norm(inner))
     if norm > _ZERO:
-        return Hemisphere(weights, -inner / norm, on_boundary=False)
+        pole = -inner / norm if norm > _SHORT else _opposite_pole(points, weights, -inner / norm)
+        return Hemisphere(weights, pole, norm)
     pole = _orthogonal_pole(points, weights > _ZERO)
-    return None if pole is None else Hemisphere(weights, pole, on_boundary=True)
+    if pole is None:
+        return None
+    return Hemisphere(weights, _opposite_pole(points, weights, pole), norm)
+
+
+def _opposite_pole(points: np.ndarray, weights: np.ndarray, pole: np.ndarray) -> np.ndarray:
+    """`pole`, or that of the plane of the rows with a weight where it is farther from all rows."""
+    active = points[weights > 0]
+    normal = np.linalg.lstsq(active, np.ones(len(active)))[0]
+    length = float(np.linalg.norm(normal))
+    if not 0 < length < np.inf:
+        return pole
+    planar = -normal / length
+    return min(pole, planar, key=lambda choice: float((points @ choice).max()))
 
 
 def _orthogonal_pole(points: np.ndarray, active: np.ndarray) -> np.ndarray | None:

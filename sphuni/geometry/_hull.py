@@ -18,6 +18,7 @@ _LARGEST = {3: 1_000_000, 4: 100_000, 5: 10_000, 6: 3_000, 7: 500, 8: 240}
 ALWAYS_LISTED, MOST_LISTED = 8, 100_000
 """The largest dimension in which all facets may be gone over, and how many beyond it."""
 _FLAT_FACET = 1e-9
+_OUTSIDE = 1e-13  # roundings of a depth of 0
 _NODES, _SETTLED = 20_000, 100_000
 _SECONDS = 2.5e-6
 """Roughly those of a facet of typical points in a hull, by dimension."""
@@ -100,7 +101,7 @@ def facets(points: np.ndarray, *, spanning: bool = False) -> NDArray[np.int64]:
 
 
 def deepest_facet(points: np.ndarray) -> np.ndarray | None:
-    """Indices (d,) of the vertices of a facet nearest to the origin, or None without a hull.
+    """Indices (d,) of the vertices of a facet nearest to the origin; None if no hull holds that.
 
     The facet's outer normal is the deepest hole: its angle to the facet's vertices is the
     covering radius, provided the origin lies in the hull. Among the simplices of equal depth,
@@ -111,6 +112,8 @@ def deepest_facet(points: np.ndarray) -> np.ndarray | None:
     except scipy.spatial.QhullError:
         return None
     depth = -hull.equations[:, -1]
+    if depth.min() < -_OUTSIDE:
+        return None
     tied = np.flatnonzero(depth <= depth.min() + 1e-12)[:64]
     volumes = _volumes(points[hull.simplices[tied]], hull.equations[tied, :-1])
     return np.asarray(hull.simplices[tied[int(volumes.argmax())]], dtype=np.int64)

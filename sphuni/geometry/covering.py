@@ -15,7 +15,7 @@ from sphuni._errors import NumericalWarning
 from sphuni._result import Result
 from sphuni._typing import Array
 from sphuni.geometry._ascent import deep_holes, starting_poles
-from sphuni.geometry._hemisphere import closed_hemisphere
+from sphuni.geometry._hemisphere import Hemisphere, closed_hemisphere
 from sphuni.geometry._hull import deepest_facet, fits, hull_bytes
 from sphuni.geometry._once import first_only
 from sphuni.geometry.separation import nearest_distances
@@ -24,6 +24,7 @@ from sphuni.sphere import angles, tangent_rows, unit_rows
 __all__ = ["CoveringResult", "covering_radius", "mesh_ratio"]
 
 _AGREE = 1e-12
+_ABOUT = 1e-8
 
 CoveringMethod = Literal["auto", "hull", "hemisphere", "bounds"]
 
@@ -217,8 +218,10 @@ def _find(points: Tensor, method: CoveringMethod, *, antipodal: bool) -> _Hole:
     nearly = None
     if method != "bounds" or d == 2:
         found = closed_hemisphere(rows)
-        if found is not None and found.on_boundary and (rows @ found.pole).max() > _AGREE:
-            nearly, found = found, None  # the origin is inside by less than that search can tell
+        if found is not None and (rows @ found.pole).max() + found.norm > _AGREE:
+            nearly, found = found, None  # the origin is at the hull's edge, as far as one can tell
+        if found is None and d == 2:
+            found = _about_half_a_circle(rows)
         if found is not None and method == "hull":
             raise ValueError(
                 "method='hull' does not apply to points in a closed hemisphere, whose hull leaves "
@@ -247,7 +250,8 @@ def _find(points: Tensor, method: CoveringMethod, *, antipodal: bool) -> _Hole:
     upper = _moment_upper_bound(rows)
     if nearly is not None:
         poles = torch.cat([poles, torch.from_numpy(nearly.pole[None]).to(points)])
-        upper = min(upper, math.pi / 2 + float(np.linalg.norm(nearly.weights @ rows)))
+        short = min(1.0, float(np.linalg.norm(nearly.weights @ rows)))
+        upper = min(upper, math.pi / 2 + math.asin(short))
     deepest = torch.stack([(points @ pole).max() for pole in poles]).argmin()
     return _Hole("pole", poles[deepest], upper)
 
@@ -274,6 +278,21 @@ def _widest_gap(rows: np.ndarray) -> np.ndarray:
     gaps = np.diff(np.append(sorted_angles, sorted_angles[0] + 2 * np.pi))
     widest = int(gaps.argmax())
     return np.array([order[widest], order[(widest + 1) % len(order)]])
+
+
+def _about_half_a_circle(rows: np.ndarray) -> Hemisphere | None:
+    """A half circle with all points but for next to nothing, or None.
+
+    Its middle is perpendicular to the chord of the widest gap, whose ends alone count.
+    """
+    ends = _widest_gap(rows)
+    weights = np.bincount(ends, minlength=len(rows)) / 2
+    norm = float(np.linalg.norm(weights @ rows))
+    if norm > _ABOUT:
+        return None
+    chord = rows[ends[1]] - rows[ends[0]]
+    pole = np.array([chord[1], -chord[0]]) / np.linalg.norm(chord)
+    return Hemisphere(weights, pole, norm)
 
 
 def _moment_upper_bound(rows: np.ndarray) -> float:

@@ -253,6 +253,8 @@ def energy(
     unit = check_points(points)
     _check_weights(weights, points)
     rows, own = widen(points), None if weights is None else widen(weights)
+    if own is not None and reduction == "mean":
+        own = own / _size(own)
     total = pair_reduce(rows, kernel=used, weights=own, unit=unit, engine=engine)
     if antipodal:
         opposite = rows.shape[-2] if own is None else own.square().sum(-1)
@@ -291,6 +293,13 @@ def _mean(total: Tensor, pairs: Tensor | int, *, stacklevel: int) -> Tensor:
 def _count(n: int, antipodal: bool) -> int:
     """The unordered pairs of n points, or of the 2n points {x, -x}."""
     return n * (2 * n - 1) if antipodal else n * (n - 1) // 2
+
+
+def _size(weights: Tensor) -> Tensor:
+    """The power of two (..., 1) at the largest weight: products of what is left stay in range."""
+    largest = weights.detach().abs().amax(dim=-1, keepdim=True)
+    part, _ = torch.frexp(largest)
+    return torch.where(largest > 0, largest / (2 * part), 1.0)
 
 
 def _weigh(weights: Tensor, antipodal: bool) -> Tensor:

@@ -248,6 +248,42 @@ def test_points_that_just_miss_a_hemisphere_are_not_taken_for_one(gap):
     assert bool(result.exact)
 
 
+@pytest.mark.parametrize("gap", [1e-6, 1e-8, 1e-10, 1e-12])
+@pytest.mark.parametrize("count", [3, 7, 10])
+def test_points_just_within_a_hemisphere_have_a_witness_as_deep_as_the_radius(gap, count):
+    """Their least combination is as short as the gap, so that little is left of its direction."""
+    turns = 2 * np.pi * np.arange(count) / count + 0.1
+    low = np.stack([np.cos(turns), np.sin(turns), 0 * turns + np.tan(gap)], axis=1)
+    points = sphuni.normalize(low @ random_rotation(3, rng=count).numpy())
+    result = sphuni.covering_radius(points)
+    assert result.lower <= np.pi / 2 + gap + 1e-14
+    assert result.upper >= np.pi / 2 + gap - 1e-14
+    assert depth(points, result.witness) == pytest.approx(np.pi / 2 + gap, rel=0, abs=1e-11)
+    assert depth(points, result.witness) >= result.radius - 2e-12
+
+
+@pytest.mark.parametrize("gap", [1e-8, 1e-10, 1e-12])
+def test_arcs_of_about_half_a_circle_leave_the_other_half(gap):
+    arcs = 0.3 + np.array([0.0, 0.0, np.pi - 2 * gap, np.pi - 2 * gap])
+    result = sphuni.covering_radius(np.stack([np.cos(arcs), np.sin(arcs)], axis=1))
+    assert result.radius == pytest.approx(np.pi / 2 + gap, rel=0, abs=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_exact_among_almost_opposite_points_is_a_depth(seed):
+    """Whether a hemisphere holds them hangs on differences beyond the digits of inner products."""
+    generator = np.random.default_rng(seed)
+    n, d = int(generator.integers(4, 11)), int(generator.integers(3, 6))
+    near = np.eye(d)[0] + 1e-8 * generator.standard_normal((n, d))
+    points = sphuni.normalize(near * generator.choice([-1, 1], size=(n, 1)))
+    result = sphuni.covering_radius(points)
+    found = depth(points, result.witness)
+    assert found >= result.lower - 2e-12
+    assert found <= result.upper + 2e-12
+    other = np.linalg.svd(points[1:] - points[0])[2][-1]
+    assert max(depth(points, other), depth(points, -other)) <= result.upper + 2e-12
+
+
 def test_the_bounds_hold_where_a_hemisphere_is_just_missed_and_no_hull_fits():
     d, gap = 12, 1e-10
     frame = np.eye(d)[:-1]

@@ -83,6 +83,22 @@ def test_antipodal_is_the_energy_of_the_doubled_set(kernel, reduction, weighted,
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("antipodal", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "scales"),
+    [("float64", [5e-324, 1e-200, 1e-160, 1e200, 1e307]), ("float32", [1e-30, 1e-22, 1e25])],
+)
+def test_means_do_not_depend_on_the_scale_of_weights(dtype, scales, antipodal, rng):
+    """Products of two weights are beyond the range of the type where their ratios are not."""
+    points = sphuni.normalize(rng.standard_normal((7, 3)).astype(dtype))
+    weights = np.array([1, 2, 0, 1, 4, 8, 1], dtype=dtype)
+    expected = sphuni.riesz_energy(points, weights=weights, antipodal=antipodal)
+    scaled = np.stack([weights * np.dtype(dtype).type(scale) for scale in scales])
+    batch = np.broadcast_to(points, (len(scales), 7, 3))
+    found = sphuni.riesz_energy(batch, weights=scaled, antipodal=antipodal)
+    np.testing.assert_allclose(found, expected, rtol=8 * np.finfo(dtype).eps)
+
+
 def test_weights_are_repetitions_and_zero_takes_a_point_out(rng):
     points = sphuni.random_points(5, 3, rng=rng)
     weights = np.array([1.0, 2.0, 0.0, 1.0, 3.0])

@@ -9,6 +9,7 @@ import torch
 from pair_cases import KERNELS, close_set, degenerate_set, points
 
 import sphuni
+from sphuni._jit import native_jit
 from sphuni.kernels import Dirichlet, Gaussian, Riesz
 from sphuni.pairwise import explain, pair_reduce
 from sphuni.pairwise.loops import _native
@@ -115,6 +116,18 @@ def test_second_derivatives_are_handed_to_the_tiles():
 def test_without_numba_torch_compile_takes_over(monkeypatch):
     monkeypatch.setattr(_native, "native_jit", lambda: None)
     assert not _native.serves(points(5, 3), Riesz(1.0))
+
+
+@pytest.mark.parametrize("failure", [ImportError("no numba"), OSError("libllvmlite.so")])
+def test_without_room_for_numba_there_are_no_native_loops(failure, monkeypatch):
+    class Finder:
+        @staticmethod
+        def find_spec(*_):
+            raise failure
+
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Finder])
+    assert native_jit.__wrapped__() is None
 
 
 _TURNED_OFF = """
