@@ -80,6 +80,13 @@ for options in ({}, {"anneal": lambda call: 10.0 / (1 + call)}):
         step(x).backward()
         twin(x, y).backward()
         torch.testing.assert_close(loss.weight.grad, twin.weight.grad)
+torch._dynamo.reset()
+x, model, twin = torch.randn(2, 8), *(nn.Sequential(nn.Linear(8, 5), nn.Linear(5, 3)),) * 2
+inner = torch.compile(model, backend="aot_eager")
+reg, reg_twin = snn.regularize(inner, "mhp"), snn.regularize(twin, "mhp")
+loss_of = lambda x: inner(x).square().mean() + reg()
+step = torch.compile(loss_of, fullgraph=True, backend="aot_eager")
+torch.testing.assert_close(step(x), twin(x).square().mean() + reg_twin())
 copied = copy.deepcopy(reg)
 assert copied._token != reg._token
 print("one graph")

@@ -417,6 +417,11 @@ def test_bad_input_is_named():
         F.mgd(w, epsilon=torch.ones(3, dtype=F64))
     with pytest.raises(ValueError, match=r"epsilon must be positive and finite.*got inf"):
         F.mgd(w, epsilon=math.inf)
+    with pytest.raises(TypeError, match="epsilon must be a number; got None"):
+        F.mgd(w, epsilon=None)
+    for options in ({}, {"poles": w}):
+        with pytest.raises(ValueError, match=r"s must be at least -2, where.*got -2\.5"):
+            F.mhp(w, s=-2.5, **options)
     with pytest.raises(ValueError, match="preset must be 'paper' or 'reference'; got 'x'"):
         F.srip(w, exact=True, preset="x")
     with pytest.raises(ValueError, match="n_power_iterations must be at least 1; got 0"):

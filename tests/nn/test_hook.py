@@ -188,6 +188,10 @@ def test_bad_requests_list_what_exists():
         ("mhe", {"every": 1.5}, "every must be a whole number; got 1.5"),
         ("mhe", {"rows": 2.5}, "rows must be a whole number; got 2.5"),
         ("mhe", {"seed": "a"}, "seed must be a whole number; got 'a'"),
+        ("mhp", {"s": -2.5}, "s must be at least -2, where the kernel is convex; got -2.5"),
+        ("hs-mhp", {"s": -3}, "s must be at least -2, where the kernel is convex; got -3"),
+        ("mgd", {"epsilon": "1"}, "epsilon must be a number; got '1'"),
+        (["mhe"], {}, r"method must be one of mhe, .*; got \['mhe'\]"),
         ("mhs", {"minimum": "all"}, "minimum must be 'hard', 'soft'.*got 'all'"),
         ("mgd", {"epsilon": -1.0}, "epsilon must be positive.*got -1.0"),
         ("rp-comhe", {"k": 3.5}, "k must be a whole number; got 3.5"),
@@ -206,6 +210,16 @@ def test_a_schedule_without_a_number_is_refused():
     reg = snn.regularize(net(), "mhe", schedule=lambda call: float("nan"))
     with pytest.raises(ValueError, match="schedule must return finite numbers; got nan at call 0"):
         reg()
+    reg = snn.regularize(net(), "mhe", schedule=lambda call: None)
+    with pytest.raises(TypeError, match="what schedule returns must be a number; got None"):
+        reg()
+
+
+def test_a_factor_that_is_no_number_is_refused_before_the_call_counts():
+    reg = snn.regularize(net(), "mhe", mode="decoupled")
+    with pytest.raises(TypeError, match="scale must be a number; got '2'"):
+        reg.add_gradients("2")
+    assert reg.calls == 0
 
 
 def test_half_space_poles_of_two_rows_are_constant_which_is_said():

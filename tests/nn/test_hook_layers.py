@@ -22,6 +22,15 @@ def test_of_two_usual_names_the_last_is_the_classifier():
     assert roles == {"fc": "first", "classifier": "output", "up": "hidden"}
 
 
+def test_a_compiled_model_stands_for_the_module_that_it_was_made_of():
+    model = perceptron(6, 5, 3)
+    compiled = torch.compile(model, backend="eager")
+    reg = snn.regularize(compiled, "hs-mhe", include=r"^[01]\.")
+    assert reg.describe().rows == snn.regularize(model, "hs-mhe").describe().rows
+    assert reg.model is model
+    assert reg.holds(compiled)
+
+
 def roles_of(model, **options):
     reg = snn.regularize(model, "so", **options)
     return {row.name.removesuffix(".weight"): (row.role, row.weight) for row in reg.describe().rows}

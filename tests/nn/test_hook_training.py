@@ -325,6 +325,60 @@ def test_an_optimizer_that_maximises_lowers_the_penalty_too(maximize):
         torch.testing.assert_close(p, q)
 
 
+class TwoSteps(torch.optim.Optimizer):
+    """SAM: a step up, gradients there, and back for the step of the optimizer that it holds."""
+
+    def __init__(self, parameters, base):
+        super().__init__(parameters, {})
+        self.base_optimizer = base(self.param_groups)
+
+    @torch.no_grad()
+    def first_step(self):
+        self.moved = [p.grad.clone() for group in self.param_groups for p in group["params"]]
+        self.move(1.0)
+        self.zero_grad()
+
+    @torch.no_grad()
+    def second_step(self):
+        self.move(-1.0)
+        self.base_optimizer.step()
+        self.zero_grad()
+
+    def move(self, sign):
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        for p, moved in zip(parameters, self.moved, strict=True):
+            p.add_(moved, alpha=0.1 * sign)
+
+
+def test_of_an_optimizer_that_holds_another_the_one_that_steps_is_told():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3)), torch.randn(4, 6)
+    twin = copy.deepcopy(model)
+    optimizer, plain = (
+        TwoSteps(one.parameters(), lambda groups: torch.optim.SGD(groups, lr=0.1))
+        for one in (model, twin)
+    )
+    reg = snn.regularize(model, "hs-mhe", mode="decoupled")
+    reg.attach(optimizer)
+    for _ in range(2):
+        for one, steps in ((model, optimizer), (twin, plain)):
+            one(x).square().mean().backward()
+            steps.first_step()
+            one(x).square().mean().backward()
+        optimizer.second_step()
+        before = copy.deepcopy(twin)  # at the place above, whose penalty is not meant
+        with torch.no_grad():
+            for p, moved in zip(before.parameters(), plain.moved, strict=True):
+                p.sub_(moved, alpha=0.1)
+        snn.regularize(before, "hs-mhe", mode="decoupled").add_gradients()
+        for p, q in zip(twin.parameters(), before.parameters(), strict=True):
+            p.grad = p.grad if q.grad is None else p.grad + q.grad
+        plain.second_step()
+    assert reg.calls == 2
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
 def test_an_optimizer_of_nothing_that_is_regularised_is_named():
     model, other = nn.Linear(6, 8), nn.Linear(6, 8)
     optimizers = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (other, model)]

@@ -329,3 +329,23 @@ def test_options_of_another_kind_are_refused(kind, option, of):
     (name,) = option
     with pytest.raises(ValueError, match=f"{name} is for kind={of}, not for '{kind}'"):
         snn.SphereLinear(3, 4, kind=kind, **option)
+
+
+@pytest.mark.parametrize("wrong", [[1.0], True, 1j], ids=str)
+@pytest.mark.parametrize(
+    ("option", "make"),
+    [
+        ("xi", snn.InwardScale),
+        ("eps", lambda one: snn.InwardScale(1.0, eps=one)),
+        ("k", snn.shared_steepness),
+        ("rescale", lambda one: snn.SphereNorm(3, 4, 3, rescale=one)),
+    ],
+)
+def test_options_that_are_no_numbers_are_named(option, make, wrong):
+    with pytest.raises(TypeError, match=f"^{option} must be a number; got "):
+        make(wrong)
+
+
+def test_a_rescaling_that_is_not_finite_is_refused():
+    with pytest.raises(ValueError, match="rescale must be finite; got nan"):
+        snn.SphereNorm(3, 4, 3, rescale=math.nan)

@@ -406,3 +406,65 @@ def test_labels_in_a_list_are_refused_by_name():
         angular_softmax(features(), features(5), [0, 1, 2, 3, 4, 0])
     with pytest.raises(TypeError, match=r"labels must be a torch tensor; got list.*as_tensor"):
         snn.TripletLoss()(features(), [0, 1, 2, 3, 4, 0])
+
+
+NOT_NUMBERS = ["1.0", [1.0], True, 1j, torch.ones(2)]
+TAKING = {
+    "margin": [
+        lambda one: snn.contrastive(features(), LABELS, margin=one),
+        lambda one: snn.triplet(features(), LABELS, margin=one),
+        lambda one: snn.TripletLoss(one),
+    ],
+    "alpha": [
+        lambda one: snn.alignment(features(), features(seed=1), alpha=one),
+        lambda one: snn.AlignmentLoss(one),
+    ],
+    "m": [
+        lambda one: psi(THETA, one),
+        lambda one: angular_logits(features(), features(3), LABELS, m=one),
+    ],
+    "scale": [
+        lambda one: angular_logits(features(), features(3), scale=one),
+        lambda one: snn.SSoftmaxLoss(3, 4, scale=one),
+    ],
+    "label_smoothing": [
+        lambda one: angular_softmax(features(), features(3), LABELS, label_smoothing=one),
+        lambda one: snn.WSoftmaxLoss(3, 4, label_smoothing=one),
+    ],
+    "mix, which anneal returns,": [
+        lambda one: angular_logits(features(), features(3), LABELS, m=2.0, mix=one),
+        lambda one: snn.GASoftmaxLoss(3, 4, m=2.0, anneal=lambda call: one),
+    ],
+}
+LABELS = torch.arange(6) % 3
+
+
+@pytest.mark.parametrize("wrong", NOT_NUMBERS, ids=str)
+@pytest.mark.parametrize("option", TAKING)
+def test_options_that_are_no_numbers_are_named(option, wrong):
+    for call in TAKING[option]:
+        with pytest.raises(TypeError, match=f"^{option} must be a number; got "):
+            call(wrong)
+
+
+def test_a_scale_can_be_learned():
+    scale, x, y = torch.tensor(3.0, dtype=F64, requires_grad=True), features(), LABELS
+    loss = functools.partial(angular_softmax, x, features(3), y)
+    assert torch.autograd.gradcheck(lambda one: loss(scale=one), scale)
+    torch.testing.assert_close(loss(scale=scale), loss(scale=3.0))
+
+
+def test_what_is_no_tensor_is_refused_by_name():
+    x, rows = features(), [[0.0, 1.0, 0.0]] * 6
+    refused = "must be a torch tensor; got {}.*as_tensor"
+    for name, kind, call in (
+        ("features", "list", lambda: angular_logits(rows, x)),
+        ("features", "ndarray", lambda: snn.contrastive(x.numpy(), LABELS)),
+        ("weight", "ndarray", lambda: angular_logits(x, x.numpy())),
+        ("centers", "list", lambda: snn.center(x, LABELS, rows)),
+        ("labels", "NoneType", lambda: angular_softmax(x, x, None)),
+    ):
+        with pytest.raises(TypeError, match=f"{name} {refused.format(kind)}"):
+            call()
+    with pytest.raises(ValueError, match=r"weight must have shape \(classes, d\); got \(3,\)"):
+        angular_logits(x, x[0])

@@ -7,6 +7,7 @@ from sphuni._budget import require
 from sphuni._numbers import finite
 from sphuni.geometry.gram import cholesky_logdet
 from sphuni.nn._directions import directions
+from sphuni.nn._options import check_number
 from sphuni.nn._precision import in_full_precision
 from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn.functional import _reference
@@ -79,6 +80,8 @@ def mgd(
         fixed_by_reference(epsilon=(epsilon, 1.0), jitter=(jitter, 1e-6))
         rows, jitter = _reference.softened(weight).double(), 1e-6
     else:
+        if isinstance(epsilon, str) or not hasattr(epsilon, "__len__"):
+            check_number("epsilon", epsilon)
         width = torch.as_tensor(epsilon, dtype=torch.float64, device=weight.device)
         if width.shape not in ((), (d,)) or not bool(((width > 0) & width.isfinite()).all()):
             raise ValueError(

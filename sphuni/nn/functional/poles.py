@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from sphuni._numbers import finite
 from sphuni._typing import Metric
 from sphuni.geometry import covering_radius, polarization
 from sphuni.nn._directions import directions, unit
@@ -67,6 +68,8 @@ def mhp(
     if check_preset(preset) == "reference":
         fixed_by_reference(s=(s, 2.0))
         return -_reference_distances(weight, poles, half_space).reciprocal().mean(-1).amin(-1)
+    if finite("s", s) < -2:
+        raise ValueError(f"s must be at least -2, where the kernel is convex; got {s}")
     rows = directions(weight, half_space=half_space)
     if poles is None:
         if weight.shape[-1] < 2:

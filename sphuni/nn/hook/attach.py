@@ -47,7 +47,8 @@ def regularize(
     Parameters
     ----------
     model : nn.Module
-        It is not changed and holds no reference to the regularizer.
+        It is not changed and holds no reference to the regularizer. What `torch.compile` returns
+        stands for the module it was given; in a step that is compiled too, call it before `reg()`.
     method : str, default "hs-mhe"
         `sphuni.nn.available_methods()` lists them.
     weight, output_weight : float, optional
@@ -124,6 +125,7 @@ def regularize(
     >>> loss.backward()
     """
     found = find_method(method)
+    model = _uncompiled(model)
     inventory = find_layers(model, heads=heads, split_qkv=split_qkv)
     layers, skipped = inventory.layers, inventory.skipped
     if not layers and any("meta device" in reason for _, reason in skipped):
@@ -159,6 +161,13 @@ def regularize(
         left_out=[*others, *skipped],
         shown=_shown(options),
     )
+
+
+def _uncompiled(model: nn.Module) -> nn.Module:
+    """The module that torch.compile was given, which a graph may reach by one way only."""
+    while isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+        model = inner
+    return model
 
 
 def _build(

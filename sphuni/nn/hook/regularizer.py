@@ -14,6 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
+from sphuni.nn._options import check_number
 from sphuni.nn._owners import register
 from sphuni.nn._recomputed import refuse_recomputation
 from sphuni.nn._waits import beside
@@ -25,6 +26,8 @@ from sphuni.nn.regularizers._base import Reading
 from sphuni.nn.regularizers._together import LARGEST_HELD, can_wait, held_by, measure_all
 
 __all__ = ["Mode", "Regularizer", "Schedule"]
+
+_INNER = ("optimizer", "base_optimizer")  # where wrappers, and SAM, hold the one that steps
 
 Mode = Literal["graph", "decoupled"]
 Schedule = Callable[[int], float]
@@ -152,6 +155,7 @@ class Regularizer(nn.Module):
             optimizers share the tensors that one weight is computed from, the first to come adds.
             What it maximises gets the gradient with the other sign, so that the penalty falls.
         """
+        check_number("scale", scale)
         model, factor = self.model, self._advance(optimizer) * scale
         due = self._due(optimizer) if factor else []
         rising = self._rising(due, optimizer)
@@ -164,8 +168,8 @@ class Regularizer(nn.Module):
 
         Several optimizers may be attached; each gets the gradients of the layers it has, and
         counts its calls on from those made so far. A fused optimizer under a GradScaler gets them
-        scaled. A wrapper that holds its optimizer as `.optimizer`, such as that of accelerate,
-        stands for that one. A copy of the regularizer, or one that was unpickled, is not attached.
+        scaled. Wrappers stand for the `.optimizer` or `.base_optimizer` they hold, such as those of
+        accelerate and SAM. A copy of the regularizer, or one that was unpickled, is not attached.
 
         Raises
         ------
@@ -295,10 +299,11 @@ class Regularizer(nn.Module):
                 self._calls_of[optimizer] = call + 1
         if call % every:
             return 0.0
-        factor = 1.0 if self.schedule is None else float(self.schedule(call))
+        factor = 1.0 if self.schedule is None else self.schedule(call)
+        check_number("what schedule returns", factor)
         if not math.isfinite(factor):
             raise ValueError(f"schedule must return finite numbers; got {factor} at call {call}")
-        return every * factor
+        return every * float(factor)
 
     def _due(self, optimizer: torch.optim.Optimizer | None) -> list[int]:
         """The layers whose penalties are added now: all, or those that `optimizer` steps for."""
@@ -484,8 +489,10 @@ def _listed(layers: Sequence[Layer]) -> str:
 
 def _stepping(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     """The optimizer that takes the steps: itself, or what a wrapper holds."""
-    while isinstance(inner := getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
-        optimizer = inner
+    for name in _INNER:
+        inner = getattr(optimizer, name, None)
+        if isinstance(inner, torch.optim.Optimizer):
+            return _stepping(inner)
     return optimizer
 
 

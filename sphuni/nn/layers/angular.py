@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from sphuni._numbers import finite, positive
+from sphuni.nn._options import check_number
 
 __all__ = ["AngularFunction", "Kind", "angular", "safe_angle", "shared_steepness"]
 
@@ -104,6 +105,7 @@ def shared_steepness(
 
 
 def _steepness(count: int, start: float, device: torch.device | str | None) -> nn.Parameter:
+    check_number("k", start)
     if not _LEAST_K < start < math.inf:
         raise ValueError(
             f"k must be above {_LEAST_K} where it is learned, or it has no gradient; got {start}"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sphuni._arrays import HALF
+from sphuni.nn._options import check_number
 from sphuni.nn.layers._lengths import soft_length, tamed
 
 __all__ = ["InwardScale"]
@@ -50,6 +51,8 @@ class InwardScale(nn.Module):
 
     def __init__(self, xi: float = 100.0, *, dim: int = -1, eps: float = 1e-12) -> None:
         super().__init__()
+        check_number("xi", xi)
+        check_number("eps", eps)
         if not (0 < xi < math.inf and 0 < eps < math.inf):
             raise ValueError(f"xi and eps must be positive; got {xi} and {eps}")
         self.xi, self.dim, self.eps = float(xi), dim, float(eps)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from sphuni._numbers import finite
 from sphuni.nn.layers.sphere import SphereConv1d, SphereConv2d, SphereConv3d
 
 __all__ = ["SphereNorm", "SphereNorm1d", "SphereNorm3d"]
@@ -29,8 +30,11 @@ class _Rescaled:
         **options: Any,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, kind="cosine", **options)  # type: ignore[call-arg]
-        if isinstance(rescale, str) and rescale != "learned":
-            raise ValueError(f"rescale must be 'learned', a number or None; got {rescale!r}")
+        if not (rescale is None or rescale == "learned"):
+            if isinstance(rescale, str):
+                raise ValueError(f"rescale must be 'learned', a number or None; got {rescale!r}")
+            if not isinstance(rescale, Tensor):
+                finite("rescale", rescale)
         self.rescale = rescale
         if rescale == "learned":
             self.beta = nn.Parameter(torch.ones(out_channels, device=self.weight.device))

@@ -5,20 +5,30 @@ again, and from the ninth on torch gives up. There the calls are counted in a te
 schedule, any function of Python, is one opaque operation on it.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from sphuni.nn._options import check_number
 from sphuni.nn._owners import owner_of
 from sphuni.nn._recomputed import recomputed
 
-__all__ = ["annealed", "check_mix", "keep"]
+__all__ = ["annealed", "check_mix", "keep", "number_of"]
 
 
-def check_mix(mix: float) -> float:
+def number_of(mix: Any) -> float:
+    """Return a lambda as a number of Python."""
+    check_number("mix, which anneal returns,", mix)
+    return float(mix)
+
+
+def check_mix(mix: Any) -> float:
     """Return a lambda that is finite and not negative."""
-    if not 0 <= mix < torch.inf:
-        raise ValueError(f"mix, which anneal returns, must be finite, at least 0; got {mix}")
-    return mix
+    number = number_of(mix)
+    if not 0 <= number < torch.inf:
+        raise ValueError(f"mix, which anneal returns, must be finite, at least 0; got {number}")
+    return number
 
 
 def keep(held: Tensor, number: float) -> None:
@@ -36,7 +46,7 @@ def annealed(calls: Tensor, token: int) -> Tensor:
 def _evaluate(calls: Tensor, token: int) -> Tensor:
     owner = owner_of(token)
     if not recomputed():
-        owner.mix = check_mix(float(owner.anneal(int(calls))))
+        owner.mix = check_mix(owner.anneal(int(calls)))
     return torch.tensor(owner.mix, dtype=torch.float64, device="cpu")
 
 

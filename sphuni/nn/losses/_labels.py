@@ -1,4 +1,4 @@
-"""What losses ask of class labels."""
+"""What losses ask of tensors, and of class labels."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from sphuni._transforms import has_values
 __all__ = ["check_kind", "check_labels"]
 
 
-def check_kind(labels: Any) -> None:
-    """Refuse labels that are no tensor."""
-    if not isinstance(labels, Tensor):
+def check_kind(name: str, value: Any) -> None:
+    """Refuse what is no tensor."""
+    if not isinstance(value, Tensor):
         raise TypeError(
-            f"labels must be a torch tensor; got {type(labels).__name__}. "
-            "Convert it with torch.as_tensor(labels)"
+            f"{name} must be a torch tensor; got {type(value).__name__}. "
+            f"Convert it with torch.as_tensor({name})"
         )
 
 
 def check_labels(labels: Tensor, rows: int, classes: int) -> None:
     """Refuse anything but one whole number from 0 to classes - 1 per row."""
-    check_kind(labels)
+    check_kind("labels", labels)
     if labels.shape != (rows,):
         raise ValueError(
             f"labels must have shape ({rows},), one class per row; got {tuple(labels.shape)}"

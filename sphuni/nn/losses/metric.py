@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from sphuni._budget import require
 from sphuni._numbers import check_at_least_one, whole
+from sphuni.nn._options import check_number
 from sphuni.nn._precision import widen
 from sphuni.nn._preset import Preset, check_preset
 from sphuni.nn.functional import alignment
@@ -161,6 +162,7 @@ def center(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
     1.0
     """
     wide = _checked(features, labels, 0.0)
+    check_kind("centers", centers)
     if centers.ndim != 2 or wide.shape[1] != centers.shape[1]:
         raise ValueError(
             "features and centers must have as many columns; got "
@@ -182,6 +184,7 @@ class AlignmentLoss(nn.Module):
 
     def __init__(self, alpha: float = 2.0, *, preset: Preset = "paper") -> None:
         super().__init__()
+        check_number("alpha", alpha)
         check_at_least_one("alpha", alpha)
         check_preset(preset)
         self.alpha, self.preset = alpha, preset
@@ -271,6 +274,7 @@ class CenterLoss(nn.Module):
 
 
 def _check_margin(margin: float) -> None:
+    check_number("margin", margin)
     if not 0 <= margin < math.inf:
         raise ValueError(
             f"margin must {'be finite' if margin > 0 else 'not be negative'}; got {margin}"
@@ -279,7 +283,8 @@ def _check_margin(margin: float) -> None:
 
 def _checked(features: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Check shapes and widen half precision."""
-    check_kind(labels)
+    check_kind("features", features)
+    check_kind("labels", labels)
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(
             "features must have shape (n, d) and labels (n,); got "

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from sphuni._numbers import check_at_least_one, finite, positive, whole
 from sphuni.nn._directions import unit
+from sphuni.nn._options import check_number
 from sphuni.nn._owners import register
 from sphuni.nn._precision import widen
 from sphuni.nn._recomputed import recomputed
 from sphuni.nn.layers._lengths import tamed
 from sphuni.nn.layers.angular import angular, safe_angle
-from sphuni.nn.losses._anneal import annealed, check_mix, keep
-from sphuni.nn.losses._labels import check_labels
+from sphuni.nn.losses._anneal import annealed, check_mix, keep, number_of
+from sphuni.nn.losses._labels import check_kind, check_labels
 from sphuni.nn.losses.margin import check_g, psi
 from sphuni.sphere import root
 
@@ -79,10 +80,11 @@ def angular_logits(
             [0., 2.]])
     """
     check_g(g)
+    check_number("m", m)
     check_at_least_one("m", m)
     _check_scale(scale)
     if not (torch.compiler.is_compiling() and isinstance(mix, Tensor)):  # that was checked before
-        check_mix(float(mix))
+        check_mix(mix)
     _check(features, weight, labels)
     with torch.autocast(features.device.type, enabled=False):
         x = widen(features)
@@ -144,6 +146,7 @@ def angular_softmax(
     >>> round(float(angular_softmax(torch.eye(2), torch.eye(2), torch.tensor([0, 1]))), 6)
     0.313262
     """
+    check_kind("labels", labels)
     _check_smoothing(label_smoothing)
     _check_reduction(reduction)
     logits = angular_logits(
@@ -249,7 +252,7 @@ class GASoftmaxLoss(nn.Module):
         self.label_smoothing, self.reduction = label_smoothing, reduction
         # no buffer, as those move to where reading them takes long
         self._calls = torch.zeros((), dtype=torch.int64, device="cpu")
-        self.mix = 0.0 if anneal is None else float(anneal(0))
+        self.mix = 0.0 if anneal is None else number_of(anneal(0))
         self._token = register(self)
 
     @property
@@ -294,7 +297,7 @@ class GASoftmaxLoss(nn.Module):
                 self._calls.add_(1)
             return mix
         if not recomputed():
-            self.mix = float(self.anneal(self.calls))
+            self.mix = number_of(self.anneal(self.calls))
             if self.training:
                 self.calls += 1
         return self.mix
@@ -438,11 +441,15 @@ def _length(x: Tensor) -> Tensor:
 
 
 def _check_scale(scale: float | None) -> None:
-    if scale is not None and not 0 < scale < math.inf:
+    if scale is None:
+        return
+    check_number("scale", scale)
+    if not 0 < scale < math.inf:
         raise ValueError(f"scale must be positive; got {scale}")
 
 
 def _check_smoothing(share: float) -> None:
+    check_number("label_smoothing", share)
     if not 0 <= share <= 1:
         raise ValueError(f"label_smoothing must lie in [0, 1]; got {share}")
 
@@ -453,6 +460,10 @@ def _check_reduction(reduction: str) -> None:
 
 
 def _check(features: Tensor, weight: Tensor, labels: Tensor | None) -> None:
+    check_kind("features", features)
+    check_kind("weight", weight)
+    if weight.ndim != 2:
+        raise ValueError(f"weight must have shape (classes, d); got {tuple(weight.shape)}")
     if features.ndim != 2 or features.shape[1] != weight.shape[1]:
         raise ValueError(
             f"features must have shape (batch, {weight.shape[1]}); got {tuple(features.shape)}"

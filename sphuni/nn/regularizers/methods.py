@@ -145,7 +145,7 @@ def find_method(name: str, argument: str = "method") -> Method:
     ValueError
         Naming the closest and all known methods.
     """
-    if name in _TABLE:
+    if isinstance(name, str) and name in _TABLE:
         return _TABLE[name]
     close = get_close_matches(str(name), _TABLE, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
