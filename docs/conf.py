@@ -2,6 +2,10 @@
 
 import sphuni
 
+for room in (sphuni.analysis, sphuni.configurations, sphuni.plots, sphuni.training):
+    for name in room.__all__:  # autodoc passes over what a room loads on first use
+        setattr(room, name, getattr(room, name))
+
 project = "sphuni"
 author = "The sphuni developers"
 release = sphuni.__version__
@@ -12,3 +16,4 @@ exclude_patterns = ["_build"]
 html_theme = "alabaster"
 autodoc_typehints = "none"
 nitpicky = False
+suppress_warnings = ["ref.python"]  # words of a type that several classes have as a field

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sphuni._devices import on_cpu
+from sphuni._rows import as_array, not_real, shown_norm
 from sphuni._threads import beside_others
 from sphuni._transforms import is_transformed, transformed
 from sphuni._typing import Array
@@ -165,8 +166,19 @@ def _check_unit(points: Tensor, name: str) -> bool:
     batch = f" of batch {', '.join(map(str, first[:-1]))}" if len(first) > 1 else ""
     raise ValueError(
         f"{name} must have unit rows to within {tolerance:.2g}; row {first[-1]}{batch} has "
-        f"norm {norms[tuple(first)].item():.6g}. Call sphuni.normalize({name}) first"
+        f"norm {shown_norm(norms[tuple(first)].item())}. {_remedy(rows, name)}"
     )
+
+
+def _remedy(rows: Tensor, name: str) -> str:
+    """What turns `rows` into points: scaling would hide that they are columns, or angles."""
+    columns = torch.linalg.vector_norm(widen(rows), dim=-2)
+    if bool(((columns - 1).abs() <= unit_tolerance(rows.mT)).all()):
+        return f"The columns have unit length: a point is a row, so transpose {name}"
+    angles = (
+        "; longitudes and latitudes are written (cos lat cos lon, cos lat sin lon, sin lat) instead"
+    )
+    return f"Call sphuni.normalize({name}) first{angles if rows.shape[-1] == 2 else ''}"
 
 
 def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
@@ -230,11 +242,11 @@ def to_tensor(value: Any, name: str) -> Tensor:
         return _check_tensor(value, name)
     if np.ma.is_masked(value):
         raise TypeError(f"{name} must not hold masked entries; drop those rows first")
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.dtype.kind in "iu":
         array = array.astype(np.float64)
     if array.dtype.kind != "f":
-        raise TypeError(f"{name} must be an array of real numbers; got dtype {array.dtype}")
+        raise not_real(array, value, name)
     if array.dtype not in _NUMPY_FLOATS or not array.dtype.isnative:
         narrow = array.dtype.newbyteorder("=") if array.dtype.itemsize <= 8 else np.float64
         array = array.astype(narrow)

@@ -5,11 +5,47 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["numpy_directions", "numpy_rows"]
+__all__ = ["as_array", "not_real", "numpy_directions", "numpy_rows", "shown_norm"]
 
 _SLACK, _SLACK_OF_BFLOAT16, _ROUNDING = 1e-3, 2.0**-5, 1e-12
 _NOT_REAL = "cbSU"
 """Kinds of dtype that NumPy would turn into numbers without a word."""
+
+
+def as_array(value: Any, name: str) -> NDArray[Any]:
+    """Return `value` as NumPy takes it, whatever its dtype; what is no array is refused by name."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array; its rows differ in length") from error
+    except RuntimeError as error:
+        raise TypeError(
+            f"{name} must be one tensor where tensors require gradients; call torch.stack({name})"
+        ) from error
+
+
+def not_real(array: NDArray[Any], value: Any, name: str) -> TypeError:
+    """What to raise where `array`, made of `value`, does not hold real numbers."""
+    whole = array.ndim == 0 and not isinstance(value, np.ndarray | np.generic)
+    got = type(value).__name__ if whole else f"dtype {array.dtype}"
+    remedy = ""
+    if array.dtype.kind == "c":
+        remedy = ". Points of the circle are rows (cos, sin): real and imaginary part"
+    elif array.dtype.kind in "OSU" and not whole:
+        remedy = f". Where all entries are numbers call numpy.asarray({name}, dtype=float)"
+    return TypeError(f"{name} must be an array of real numbers; got {got}{remedy}")
+
+
+def shown_norm(norm: float) -> str:
+    """Write the norm of a row that is not of unit length so that it does not read 1.
+
+    Examples
+    --------
+    >>> shown_norm(1.3), shown_norm(1 - 4e-9)
+    ('1.3', '1 - 4e-09')
+    """
+    short = f"{norm:.6g}"
+    return short if short != "1" else f"1 {'+' if norm > 1 else '-'} {abs(norm - 1):.2g}"
 
 
 def numpy_rows(
@@ -28,15 +64,17 @@ def numpy_rows(
     points = getattr(points, "points", points)
     if np.ma.is_masked(points):
         raise TypeError("points must not hold masked entries; drop those rows first")
-    given = np.asarray(_off_torch(points))
+    given = as_array(_off_torch(points), "points")
     if given.dtype.kind in _NOT_REAL:
-        raise TypeError(f"points must be an array of real numbers; got dtype {given.dtype}")
+        raise not_real(given, points, "points")
     try:
         rows = np.asarray(given, dtype=np.float64)
     except TypeError as error:
         raise TypeError(
             f"points must be an array of shape (n, {d or 'd'}); got {type(points).__name__}"
         ) from error
+    except ValueError as error:
+        raise TypeError(f"points must be an array of real numbers; {error}") from error
     of_rows = rows.ndim == 2 and len(rows) >= least
     if not of_rows or (rows.shape[1] < 2 if d is None else rows.shape[1] != d):
         wanted = f"(n, {d or 'd'}) with n >= {least}" + (", d >= 2" if d is None else "")
@@ -46,9 +84,12 @@ def numpy_rows(
     coarse = str(getattr(points, "dtype", "")) == "torch.bfloat16"
     if unit and off.max() > (_SLACK_OF_BFLOAT16 if coarse else _SLACK):
         worst = int(off.argmax())
+        remedy = (
+            "Call sphuni.normalize(points)" if np.isfinite(norms[worst]) else "Drop or repair it"
+        )
         raise ValueError(
-            f"points must have unit rows; row {worst} has norm {norms[worst]:.6g}. "
-            "Call sphuni.normalize(points) first"
+            f"points must have unit rows; row {worst} has norm {shown_norm(norms[worst])}. "
+            f"{remedy} first"
         )
     return rows
 

@@ -169,6 +169,35 @@ def test_bad_points_are_refused_by_name(measure, points, error, message):
         measure(points)
 
 
+@pytest.mark.parametrize(
+    ("points", "error", "message"),
+    [
+        (OCTAHEDRON * (1 + 1e-9), ValueError, r"row 0 has norm 1 \+ 1e-09\. Call sphuni"),
+        (OCTAHEDRON * (1 - 4e-7), ValueError, r"row 0 has norm 1 - 4e-07\. Call sphuni"),
+        (sphuni.random_points(5, 3, rng=0).T, ValueError, "norm .* transpose points$"),
+        (np.array([[10.0, 20.0], [30.0, -40.0]]), ValueError, "latitudes are written"),
+        ([[1.0, 0.0, 0.0], [0.0, 1.0]], ValueError, "points must be an array; its rows differ"),
+        ((row for row in OCTAHEDRON), TypeError, "real numbers; got generator$"),
+        ("points.npy", TypeError, "real numbers; got str$"),
+        (np.exp(1j * np.arange(4)), TypeError, r"got dtype complex128\..* rows \(cos, sin\)"),
+        (OCTAHEDRON.astype(object), TypeError, r"numpy\.asarray\(points, dtype=float\)$"),
+        (
+            [torch.ones(2, requires_grad=True)],
+            TypeError,
+            r"tensors require gradients; call torch\.stack\(points\)",
+        ),
+    ],
+)
+def test_the_remedy_fits_what_came(points, error, message):
+    with pytest.raises(error, match=message):
+        sphuni.riesz_energy(points)
+
+
+def test_rows_that_only_look_unnormalised_are_not_said_to_be_columns():
+    with pytest.raises(ValueError, match=r"Call sphuni\.normalize\(points\) first$"):
+        sphuni.riesz_energy(2 * OCTAHEDRON)
+
+
 def test_the_offending_row_of_a_batch_is_named():
     batch = np.broadcast_to(OCTAHEDRON, (2, 3, 6, 3)).copy()
     batch[1, 2, 4] *= 1.01

@@ -1,5 +1,6 @@
 """The suite's own judgement: what is right, what is slower, and what the README then says."""
 
+import csv
 import ctypes
 import itertools
 import math
@@ -131,6 +132,57 @@ def test_readme_tables_say_who_was_wrong_absent_or_faster(tmp_path, monkeypatch)
     monkeypatch.setattr(readme, "README", tmp_path / "README.md")
     assert readme.main() == 0
     assert (tmp_path / "README.md").read_text().startswith(f"before\n{readme.START}\n| case")
+
+
+def results(family):
+    with (readme.RESULTS / f"{family}.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def page(name):
+    return " ".join((readme.README.parent / name).read_text(encoding="utf-8").split())
+
+
+def test_the_readme_holds_the_tables_of_the_results():
+    text = readme.README.read_text(encoding="utf-8")
+    assert f"{readme.START}\n{readme.tables()}{readme.END}" in text
+
+
+@pytest.mark.parametrize("case", ["(4096, 1024)", "(20000, 128)", "(512, 576)"])
+def test_the_readme_quotes_the_roofline_of_both_processors(case):
+    first, second = (
+        f"{100 * float(row['roofline_fraction']):.0f}"
+        for family in ("engine", "engine_amd")
+        for row in results(family)
+        if row["case"] == f"{case} Riesz s=1, float32" and row["method"] == "sphuni"
+    )
+    text = page("README.md").replace(" (an earlier version)", "")
+    assert f"{first} and {second} % at {case}" in text
+
+
+@pytest.mark.parametrize(
+    ("case", "line"),
+    [
+        ("all tests, n=1000, d=3", "all tests, n = 1000, d = 3, after the first call |"),
+        ("null of all tests, M=10000, n=100, d=3", "10,000 sets of n = 100, d = 3 |"),
+        ("astropy rayleightest, n=1000", "| rayleigh, n = 1000 |"),
+        ("astropy kuiper, n=100", "| kuiper, n = 100 |"),
+        ("QuadratiK PoissonKernelTest rho=0.5, n=1000, d=3", "U and V, n = 1000, d = 3 |"),
+        ("all pairwise tests in one pass, n=1e5, d=64", "one pass, n = 100,000, d = 64 |"),
+    ],
+)
+def test_the_page_of_tests_quotes_their_seconds(case, line):
+    (row,) = (row for row in results("statistics") if row["case"] == case)
+    assert f"{line} {float(row['seconds']):.2g}" in page("docs/stats.md")
+
+
+def test_the_page_of_sizes_counts_the_cells_of_the_results():
+    rows, text = results("calibration"), page("docs/stats_calibration.md")
+    full = sum(row["sets"] == "100000" for row in rows)
+    simulated = sum(row["null"] == "monte-carlo" for row in rows)
+    assert f"has 100,000 sets in {full} cells" in text
+    assert f"All {sum(row['pass'] == '1' for row in rows)} cells pass" in text
+    assert f"of the {simulated} simulated cells" in text
 
 
 def test_exponents_are_those_of_the_law():

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,34 @@ def test_everything_a_room_exports_is_documented(room):
             for method, member in vars(value).items():
                 if not method.startswith("_") and inspect.isfunction(member):
                     assert inspect.getdoc(member), f"{name}.{method}"
+
+
+SHOWN = """
+import importlib, re, runpy, sys
+
+runpy.run_path("conf.py")
+page = open("api.md", encoding="utf-8").read()
+shown = set(re.findall(r":: sphuni\\.(\\w+)$", page, re.M))
+for names in re.findall(r":members: (.+)", page):
+    shown.update(names.split(", "))
+for room in re.findall(r"automodule:: (\\S+)\\n   :members:$", page, re.M):
+    module = importlib.import_module(room)
+    shown.update(vars(module))
+    assert set(getattr(module, "__all__", ())) <= vars(module).keys(), room
+print(sorted(set(sys.argv[1:]) - shown))
+"""
+
+
+def test_the_api_page_shows_every_public_name():
+    docs = Path(__file__).parents[1] / "docs"
+    command = [sys.executable, "-c", SHOWN, *PUBLIC]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=docs)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_source_distribution_holds_what_its_tests_read():
+    project = Path(__file__).parents[1] / "pyproject.toml"
+    build = tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    included = set(build["targets"]["sdist"]["include"])
+    assert included >= {"sphuni", "tests", "conftest.py", "benchmarks", "docs", "README.md"}
+    assert all((project.parent / name).exists() for name in included)

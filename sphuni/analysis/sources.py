@@ -61,7 +61,7 @@ def open_source(model: Any, *, heads: Heads = None, split_qkv: bool = False) -> 
         return Source("array", _points("array", points))
     raise TypeError(
         "model must be a torch module, a state dict, a path or an (n, d) array; "
-        f"got {type(model).__name__}"
+        f"got {type(model).__name__}. A table of points is passed as numpy.asarray(points)"
     )
 
 

@@ -314,6 +314,7 @@ def _coordinates(values: "np.ndarray", layout: Layout) -> "np.ndarray":
     import numpy as np
 
     from sphuni._errors import RefusedFileError
+    from sphuni._rows import shown_norm
 
     if layout.unit is not None:
         raise UsageError(f"--{layout.unit} is for --lonlat, --colatitude and --angles")
@@ -336,8 +337,8 @@ def _coordinates(values: "np.ndarray", layout: Layout) -> "np.ndarray":
     if not layout.normalize and abs(norms[worst] - 1) > _UNIT_SLACK:
         raise RefusedFileError(
             f"points must have norm 1 to within {_UNIT_SLACK:g}; point {worst + 1} has norm "
-            f"{norms[worst]:.6g}. If only directions matter say --normalize; for angles say "
-            "--lonlat, --colatitude or --angles; leave out other columns by --columns"
+            f"{shown_norm(norms[worst])}. If only directions matter say --normalize; for angles "
+            "say --lonlat, --colatitude or --angles; leave out other columns by --columns"
         )
     return np.asarray(directions / lengths)
 

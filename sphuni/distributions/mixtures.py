@@ -38,7 +38,7 @@ def angular_central_gaussian(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     References
     ----------
@@ -92,7 +92,7 @@ def clusters(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
     """
     if not 0 <= number("noise", noise) <= 1:
         raise ValueError(f"noise must be a share in [0, 1]; got {noise}")

@@ -47,7 +47,7 @@ def von_mises_fisher(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     Notes
     -----
@@ -90,7 +90,7 @@ def watson(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     References
     ----------
@@ -140,7 +140,7 @@ def small_circle(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     References
     ----------
@@ -185,7 +185,7 @@ def spherical_cauchy(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     Notes
     -----
@@ -233,7 +233,7 @@ def uniform_cap(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     Examples
     --------

@@ -38,7 +38,7 @@ def random_points(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
         Unit rows, NumPy float64 unless `like` says otherwise.
 
     References
@@ -72,7 +72,7 @@ def haar_blocks(
 
     Returns
     -------
-    array of shape (*batch, n, d)
+    array of shape (..., n, d)
 
     Examples
     --------
@@ -111,7 +111,7 @@ def spherical_ensemble(
 
     Returns
     -------
-    array of shape (*batch, n, 3)
+    array of shape (..., n, 3)
 
     Notes
     -----

@@ -14,6 +14,11 @@ __all__ = ["adjust_pvalues", "adjusted", "check_method", "combine_pvalues"]
 
 _ADJUST = ("bonferroni", "holm", "hochberg", "bh", "by", "none")
 _LARGEST = 0.999
+_FAR = 1e15
+"""A mean of 1 / p from which on the tails of Cauchy and Landau are 1 / mean to all digits."""
+_LEAST = 1e-200
+"""A p-value that takes the mean far beyond that, and whose inverse and its square are finite."""
+_UNDERFLOW = 1e-280
 _COMBINE = ("fisher", "stouffer", "simes", "cauchy", "harmonic", "bonferroni")
 
 
@@ -128,9 +133,7 @@ def _combined(pvalues: Tensor, method: str) -> Tensor:
             )
         z = torch.special.ndtri(pvalues).sum(-1) / math.sqrt(count)
         return torch.special.log_ndtr(z).exp()  # ndtr has no digits in the tail
-    statistic = -pvalues.log().sum(-1)
-    half = torch.full_like(statistic, float(count))
-    return torch.special.gammaincc(half, statistic)
+    return _fisher(pvalues)
 
 
 def check_method(name: str, method: str) -> None:
@@ -167,27 +170,49 @@ def _factor(method: str, rank: Tensor, count: Tensor) -> Tensor:
     return harmonic.to(rank.dtype) * count / rank
 
 
+def _fisher(pvalues: Tensor) -> Tensor:
+    """The chi-squared tail, by its finite sum where the incomplete gamma function underflows."""
+    statistic = -pvalues.log().sum(-1)
+    half = torch.full_like(statistic, float(pvalues.shape[-1]))
+    near = torch.special.gammaincc(half, statistic)
+    far = (near < _UNDERFLOW) & statistic.isfinite()
+    place = torch.where(far, statistic, 1.0).unsqueeze(-1)
+    k = torch.arange(pvalues.shape[-1], dtype=pvalues.dtype, device=pvalues.device)
+    sums = torch.logsumexp(k * place.log() - torch.lgamma(k + 1.0), -1)
+    return torch.where(far, (sums - place.squeeze(-1)).exp(), near)
+
+
 def _cauchy(pvalues: Tensor) -> Tensor:
     """Mean of cot(pi p), turned back."""
     if pvalues.shape[-1] > 1:
         pvalues = pvalues.clamp(max=_LARGEST)
+    fair = pvalues.clamp(min=_LEAST)
     # near 0 the cotangent needs the digits of p, which 1/2 - p would round away
-    small = pvalues < 0.25
-    below, above = torch.where(small, pvalues, 0.25), torch.where(small, 0.5, pvalues)
+    small = fair < 0.25
+    below, above = torch.where(small, fair, 0.25), torch.where(small, 0.5, fair)
     wave = torch.where(small, 1.0 / torch.tan(math.pi * below), torch.tan((0.5 - above) * math.pi))
     mean = wave.mean(-1)
-    return torch.where(
-        mean > 1e15, 1.0 / (math.pi * mean), torch.atan2(torch.ones_like(mean), mean) / math.pi
-    )
+    far = mean > _FAR
+    near = torch.atan2(torch.ones_like(mean), torch.where(far, 1.0, mean)) / math.pi
+    return torch.where(far, _harmonic_mean(pvalues), near)
 
 
 def _harmonic(pvalues: Tensor) -> Tensor:
     """Wilson's asymptotically exact p: the Landau tail of the mean of 1/p."""
     count = pvalues.shape[-1]
-    mean = (1.0 / pvalues).mean(-1)
+    mean = (1.0 / pvalues.clamp(min=_LEAST)).mean(-1)
+    far = mean > _FAR
     location = math.log(count) + 1.0 - np.euler_gamma + math.log(math.pi / 2)
-    tail: Tensor = _LandauTail.apply((mean - location) / (math.pi / 2))
-    return tail
+    near = torch.where(far, 1.0, mean)
+    return torch.where(
+        far, _harmonic_mean(pvalues), _LandauTail.apply((near - location) / (math.pi / 2))
+    )
+
+
+def _harmonic_mean(pvalues: Tensor) -> Tensor:
+    """Where both laws end: in logarithms, because 1 / p is infinite below 6e-309."""
+    logs = pvalues.log()
+    return (math.log(pvalues.shape[-1]) - torch.logsumexp(-logs, -1)).exp()
 
 
 class _LandauTail(torch.autograd.Function):
@@ -219,5 +244,6 @@ class _LandauTail(torch.autograd.Function):
 def _check(pvalues: Tensor) -> None:
     if pvalues.ndim < 1:
         raise ValueError("pvalues must have shape (..., m); got a single number")
-    if bool(((pvalues < 0) | (pvalues > 1)).any()):
-        raise ValueError("pvalues must lie in [0, 1]")
+    outside = (pvalues < 0) | (pvalues > 1)
+    if bool(outside.any()):
+        raise ValueError(f"pvalues must lie in [0, 1]; got {pvalues[outside][0].item():.6g}")

@@ -185,6 +185,8 @@ def test_hopeless_models_give_reports(tmp_path):
     assert [layer.status for layer in broken.layers] == ["failed", "analysed"]
     with pytest.raises(TypeError, match=r"model must be a torch module, a state dict, a path"):
         analyze(3)
+    with pytest.raises(TypeError, match=r"got list\. .* passed as numpy\.asarray\(points\)"):
+        analyze([[1.0, 0.0], [0.0, 1.0]])
     with pytest.raises(sphuni.UnreadableFileError, match="does not exist"):
         analyze(tmp_path / "nothing.safetensors")
 

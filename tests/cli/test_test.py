@@ -117,6 +117,13 @@ def test_an_array_without_numbers_is_refused(shape, tmp_path, capsys):
     assert f"got float64 of shape {shape}" in said
 
 
+def test_a_norm_that_is_nearly_one_is_shown_with_its_distance_from_one(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.eye(3) * [[1.0], [1.0 + 4e-6], [1.0]])
+    code, said = refused(capsys, str(tmp_path / "x.npy"))
+    assert code == 3
+    assert "point 2 has norm 1 + 4e-06. If only directions matter" in said
+
+
 def test_one_test_is_no_plural(poles, capsys):
     assert main(["test", poles[0], "--lonlat", "--tests", "rayleigh"]) == 0
     assert "holm over 1 test\n" in capsys.readouterr().out

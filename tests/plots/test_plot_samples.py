@@ -2,14 +2,18 @@
 
 import inspect
 
+import matplotlib.style
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from sphuni import plots, random_points
 from sphuni.configurations import optimize
 from sphuni.distributions import von_mises_fisher
+from sphuni.plots._style import OBSERVED
 from sphuni.stats import power, uniformity_test, uniformity_tests
 
 
@@ -352,12 +356,27 @@ def test_points_of_a_result_are_drawn():
         (torch.eye(3) + 1j, "must be an array of real numbers; got dtype complex64"),
         (np.eye(3) > 0, "must be an array of real numbers; got dtype bool"),
         (np.eye(3).astype(str), "must be an array of real numbers; got dtype <U"),
+        (np.array([[1.0, 0.0, "a"]], dtype=object), "must be .*; could not convert string"),
     ],
-    ids=["masked", "complex", "complex tensor", "truth values", "text"],
+    ids=["masked", "complex", "complex tensor", "truth values", "text", "a word"],
 )
 def test_what_is_not_real_numbers_is_not_drawn(points, message):
     for draw in (plots.sphere, plots.projected_ecdf):
         with pytest.raises(TypeError, match=f"points {message}"):
+            draw(points)
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ([[1.0, 0.0, 0.0], [0.0, np.nan, 1.0]], r"row 1 has norm nan\. Drop or repair it first"),
+        (2 * np.eye(3), r"row 0 has norm 2\. Call sphuni\.normalize\(points\) first"),
+        ([[1.0, 0.0, 0.0], [0.0, 1.0]], "must be an array; its rows differ in length"),
+    ],
+)
+def test_rows_that_are_no_points_are_not_drawn(points, message):
+    for draw in (plots.sphere, plots.projected_ecdf):
+        with pytest.raises(ValueError, match=f"points .*{message}"):
             draw(points)
 
 
@@ -372,3 +391,73 @@ def test_the_statistic_is_written_above_the_null_density(n, d, seed):
     )
     foot = axes.texts[0].get_window_extent().y0
     assert foot > axes.transData.transform((0.0, curve))[1]
+
+
+def _one_power(alpha=0.05, kappa=1.0):
+    return power(
+        "rayleigh", "von_mises_fisher", n=10, d=3, kappa=kappa, n_sets=20, rng=0, alpha=alpha
+    )
+
+
+def test_power_curves_of_many_tests_are_told_apart_and_named_beside():
+    """The ninth had colour and dash of the first, and the names lay over the curves."""
+    result = _one_power()
+    axes = plots.power_curves({f"t{k}": [result] * 2 for k in range(24)}, [0.0, 1.0]).axes[0]
+    curves = [line for line in axes.lines if line.get_label().startswith("t")]
+    assert len({(line.get_color(), line.get_linestyle()) for line in curves}) == 24
+    axes.figure.canvas.draw()
+    assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+
+
+def test_power_curves_show_what_they_are_given():
+    result = _one_power()
+    with pytest.raises(ValueError, match="x must be positive on a logarithmic axis; got 0"):
+        plots.power_curves({"a": [result] * 2}, [0.0, 1.0], log=True)
+    axes = plots.power_curves({"two$x$": [result]}, [1.0]).axes[0]
+    axes.figure.canvas.draw()
+    assert axes.get_legend().get_texts()[0].get_text() == r"two\$x\$"
+    (interval,) = [c for c in axes.collections if isinstance(c, LineCollection)]
+    assert interval.get_segments()[0][:, 1] == pytest.approx(result.upper_interval)
+
+
+def test_levels_of_power_curves_have_lines_of_their_own():
+    curves = {"a": [_one_power(0.01)], "b": [_one_power(0.1)]}
+    axes = plots.power_curves(curves, [1.0]).axes[0]
+    levels = [line for line in axes.lines if line.get_label().startswith("alpha")]
+    assert len({str(line._unscaled_dash_pattern) for line in levels}) == 2
+
+
+def _brightness(color):
+    return float(np.dot(to_rgb(color), (0.299, 0.587, 0.114)))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.null_density(random_points(30, 3, rng=0), "rayleigh"),
+        lambda: plots.projected_ecdf(random_points(30, 3, rng=0)),
+        lambda: plots.circle(random_points(30, 2, rng=0)),
+        lambda: plots.sphere(random_points(30, 3, rng=0)),
+        lambda: plots.mollweide(random_points(30, 3, rng=0)),
+        lambda: plots.uniformity_report(random_points(30, 3, rng=0), {"a": 0.01}, alpha=0.05),
+        lambda: plots.power_curves({"a": [_one_power()] * 2}, [0.0, 1.0]),
+    ],
+    ids=["null", "ecdf", "circle", "sphere", "mollweide", "report", "power"],
+)
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+def test_words_and_null_laws_are_seen_in_dark_styles(draw, style):
+    with matplotlib.style.context(style):
+        figure = draw()
+    ground = _brightness(figure.get_facecolor()[:3])
+    for axes in figure.axes:
+        for text in axes.texts:
+            if text.get_text() and text.get_color() != OBSERVED:
+                assert abs(_brightness(text.get_color()) - ground) > 0.5
+        for line in axes.lines:
+            if line.get_label() in ("uniform law", "alpha = 0.05"):
+                assert abs(_brightness(line.get_color()) - ground) > 0.5
+
+
+def test_a_statistic_of_zero_has_no_sign():
+    axes = plots.null_density(np.tile(np.eye(3)[:1], (60, 1)), "packing").axes[0]
+    assert axes.texts[0].get_text().startswith("0\n")

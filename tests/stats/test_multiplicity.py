@@ -72,7 +72,7 @@ def test_cauchy_keeps_tiny_values():
     ("call", "match"),
     [
         (lambda: adjust_pvalues([0.1], method="x"), "method must be one of"),
-        (lambda: adjust_pvalues([1.1]), "must lie in"),
+        (lambda: adjust_pvalues([0.2, 1.1]), r"must lie in \[0, 1\]; got 1\.1"),
         (lambda: combine_pvalues([0.1], method="x"), "method must be one of"),
         (lambda: combine_pvalues([np.nan]), "no NaN"),
         (lambda: adjust_pvalues(0.1), "must have shape"),
@@ -108,3 +108,30 @@ def test_p_values_of_half_precision_adjust_in_double():
         ours, wanted = adjust_pvalues(many, method=method), adjust_pvalues(many.double(), method)
         assert ours.dtype == torch.bfloat16
         assert torch.equal(ours, wanted.bfloat16())
+
+
+@pytest.mark.parametrize(
+    ("method", "pvalues", "wanted"),
+    [
+        ("cauchy", [1e-320, 0.5], 2e-320),
+        ("harmonic", [1e-320, 0.5], 2e-320),
+        ("cauchy", [3e-310, 6e-310, 1.0], 6e-310),
+        ("harmonic", [3e-310, 6e-310, 1.0], 6e-310),
+        ("fisher", [1e-300, 1e-14], 7.24011719200162e-312),  # e^-x (1 + x), by mpmath
+        ("fisher", [1e-320, 0.5], 3.69256e-318),
+        ("fisher", [0.0, 0.5], 0.0),
+        ("cauchy", [0.0, 0.5], 0.0),
+        ("harmonic", [0.0, 0.5], 0.0),
+    ],
+)
+def test_p_values_next_to_the_smallest_float_combine(method, pvalues, wanted):
+    """The inverse of a subnormal number is infinite, and its combined p-value was 0."""
+    assert float(combine_pvalues(pvalues, method=method)) == pytest.approx(wanted, rel=1e-3, abs=0)
+
+
+@pytest.mark.parametrize("method", ["fisher", "cauchy", "harmonic"])
+def test_gradients_next_to_the_smallest_float(method):
+    p = torch.tensor([1e-320, 0.5], dtype=torch.float64, requires_grad=True)
+    combine_pvalues(p, method=method).backward()
+    assert bool(p.grad.isfinite().all())
+    assert float(p.grad[0]) > 1.0
