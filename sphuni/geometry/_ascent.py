@@ -13,6 +13,7 @@ from sphuni.sphere import unit_rows
 
 __all__ = [
     "Height",
+    "blocks",
     "cosine_height",
     "deep_holes",
     "descend",
@@ -78,7 +79,7 @@ def potential_height(points: Points, kernel: Kernel) -> Height:
     def height(poles: Tensor) -> tuple[Tensor, Tensor]:
         value, gradient = poles.new_zeros(len(poles)), torch.zeros_like(poles)
         least = 8 * torch.finfo(poles.dtype).eps
-        for block in _blocks(points, poles):
+        for block in blocks(points, len(poles)):
             cosines = poles @ block.T
             p = (2 - 2 * cosines).clamp_min_(least)
             q = (2 + 2 * cosines).clamp_min_(least) if kernel.reads_q else p
@@ -96,7 +97,7 @@ def cosine_height(points: Points, sharpness: float) -> Height:
     def height(poles: Tensor) -> tuple[Tensor, Tensor]:
         largest = _largest_cosines(points, poles)
         total, gradient = torch.zeros_like(largest), torch.zeros_like(poles)
-        for block in _blocks(points, poles):
+        for block in blocks(points, len(poles)):
             weights = _exp((poles @ block.T).sub_(largest[:, None]).mul_(sharpness))
             total += weights.sum(dim=1)
             gradient += weights @ block
@@ -112,13 +113,13 @@ def _exp(powers: Tensor) -> Tensor:
 
 
 def _largest_cosines(points: Points, poles: Tensor) -> Tensor:
-    return torch.stack([(poles @ b.T).amax(dim=1) for b in _blocks(points, poles)]).amax(dim=0)
+    return torch.stack([(poles @ b.T).amax(dim=1) for b in blocks(points, len(poles))]).amax(dim=0)
 
 
-def _blocks(points: Points, poles: Tensor) -> tuple[Tensor, ...]:
-    """The points in parts whose cosines with all poles are few."""
+def blocks(points: Points, width: int) -> tuple[Tensor, ...]:
+    """The points in parts for which matrices of that many columns are small."""
     together = room_for(_BLOCK_ELEMENTS, _BLOCK_BYTES)
-    return points.split(max(1, together // max(1, len(poles))))
+    return points.split(max(1, together // max(1, width)))
 
 
 def descend(height: Height, poles: Tensor, *, steps: int, step: float) -> Tensor:

@@ -217,11 +217,11 @@ def _find(points: Tensor, method: CoveringMethod, *, antipodal: bool) -> _Hole:
     n, d = rows.shape
     nearly = None
     if method != "bounds" or d == 2:
-        found = closed_hemisphere(rows)
-        if found is not None and (rows @ found.pole).max() + found.norm > _AGREE:
-            nearly, found = found, None  # the origin is at the hull's edge, as far as one can tell
-        if found is None and d == 2:
-            found = _about_half_a_circle(rows)
+        found = _about_half_a_circle(rows) if d == 2 else None
+        if found is None:
+            found = closed_hemisphere(rows)
+            if found is not None and (rows @ found.pole).max() + found.norm > _AGREE:
+                nearly, found = found, None  # the hull's edge is at the origin, so far as one sees
         if found is not None and method == "hull":
             raise ValueError(
                 "method='hull' does not apply to points in a closed hemisphere, whose hull leaves "

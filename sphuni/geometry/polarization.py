@@ -10,7 +10,7 @@ from torch import Tensor
 from sphuni._arrays import check_points, result_function, widen
 from sphuni._result import Result
 from sphuni._typing import Array
-from sphuni.geometry._ascent import descend, potential_height, starting_poles
+from sphuni.geometry._ascent import blocks, descend, potential_height, starting_poles
 from sphuni.geometry._branch import lowest_potential
 from sphuni.geometry._once import first_only
 from sphuni.kernels import Kernel, Riesz
@@ -192,12 +192,7 @@ def _newton(rows: Tensor, kernel: Kernel, pole: Tensor, steps: int = 8) -> Tenso
     iterates = [pole]
     d = rows.shape[1]
     for _ in range(steps):
-        cosines = rows @ pole
-        p, q = (rows - pole).square().sum(1), (rows + pole).square().sum(1)
-        p, q = p.clamp_min(1e-24), q.clamp_min(1e-24)
-        slope, curvature = kernel.derivative(p, q), kernel.second(p, q)
-        gradient = slope @ rows
-        hessian = (rows * curvature[:, None]).T @ rows - (slope @ cosines) * torch.eye(d).to(rows)
+        gradient, hessian = _derivatives(rows, kernel, pole)
         project = torch.eye(d).to(rows) - torch.outer(pole, pole)
         system = project @ hessian @ project + torch.outer(pole, pole)
         if not bool(torch.isfinite(system).all() & torch.isfinite(gradient).all()):
@@ -208,6 +203,20 @@ def _newton(rows: Tensor, kernel: Kernel, pole: Tensor, steps: int = 8) -> Tenso
         pole = unit_rows((pole + step)[None])[0]
         iterates.append(pole)
     return torch.stack(iterates)
+
+
+def _derivatives(rows: Tensor, kernel: Kernel, pole: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradient (d,) and tangent Hessian (d, d) of the potential, by blocks of the rows."""
+    d = rows.shape[1]
+    gradient, hessian = rows.new_zeros(d), rows.new_zeros(d, d)
+    for block in blocks(rows, d):
+        p, q = (block - pole).square().sum(1), (block + pole).square().sum(1)
+        p, q = p.clamp_min(1e-24), q.clamp_min(1e-24)
+        slope, curvature = kernel.derivative(p, q), kernel.second(p, q)
+        gradient += slope @ block
+        hessian += (block * curvature[:, None]).T @ block
+        hessian.diagonal().sub_(slope @ (block @ pole))
+    return gradient, hessian
 
 
 def _orthogonal_pole(rows: Tensor) -> Tensor | None:

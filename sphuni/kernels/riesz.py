@@ -189,10 +189,10 @@ def _log_moment(s: float, d: int) -> float:
     """Log E |x - y|^-s, for s below d - 1.
 
     With a = (d - 1) / 2 and h = s / 2 it is -s log 2 + log of Gamma(a - h) Gamma(2a) over
-    Gamma(a) Gamma(2a - h). In high dimension these are large and nearly cancel: what is left of
+    Gamma(a) Gamma(2a - h). Where their logarithms are large they nearly cancel: what is left of
     their leading terms is written out, about h = 0 and about h = a - 1/2, where the moment is 1.
     """
-    if d < _HIGH:
+    if d < _STIRLING_FROM:
         return float(
             (d - 2 - s) * np.log(2)
             + special.gammaln(d / 2)

@@ -1,5 +1,6 @@
 """Deepest holes: exact codes, hemispheres, bounds, gradients."""
 
+import mpmath
 import numpy as np
 import pytest
 import scipy
@@ -267,6 +268,22 @@ def test_arcs_of_about_half_a_circle_leave_the_other_half(gap):
     arcs = 0.3 + np.array([0.0, 0.0, np.pi - 2 * gap, np.pi - 2 * gap])
     result = sphuni.covering_radius(np.stack([np.cos(arcs), np.sin(arcs)], axis=1))
     assert result.radius == pytest.approx(np.pi / 2 + gap, rel=0, abs=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_points_at_two_ends_of_a_circle_have_half_the_widest_gap_to_rounding(seed):
+    """The origin may lie just within their hull, where no hemisphere holds them."""
+    generator = np.random.default_rng(seed)
+    turns = generator.uniform(0, 2 * np.pi) + np.pi * np.repeat([0, 1], 5)
+    turns += 5e-13 * generator.standard_normal(10)
+    points = sphuni.normalize(np.stack([np.cos(turns), np.sin(turns)], axis=1))
+    with mpmath.workdps(40):
+        found = sorted(mpmath.atan2(*map(mpmath.mpf, row[::-1].tolist())) for row in points)
+        later = [*found[1:], found[0] + 2 * mpmath.pi]
+        widest = float(max(b - a for a, b in zip(found, later, strict=True)))
+    result = sphuni.covering_radius(points)
+    assert bool(result.exact)
+    assert result.radius == pytest.approx(widest / 2, rel=0, abs=4e-15)
 
 
 @pytest.mark.parametrize("seed", range(30))

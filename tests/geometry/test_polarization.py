@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from exact_codes import moved
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import sphuni
 from sphuni.configurations import construct
 from sphuni.geometry import _ascent, _branch
 from sphuni.geometry._branch import lowest_potential
+from sphuni.geometry.polarization import _newton
 from sphuni.kernels import Riesz
 
 
@@ -195,11 +197,36 @@ def test_exponentials_are_exact_where_they_are_normal_numbers_and_zero_below(dty
 
 
 def test_blocks_of_cosines_fit_into_a_limit():
-    points, poles = torch.zeros(20_000, 3), torch.zeros(100, 3)
+    points = torch.zeros(20_000, 3)
     with sphuni.limit_memory("4M"):
-        blocks = _ascent._blocks(points, poles)
+        blocks = _ascent.blocks(points, 100)
     assert sum(map(len, blocks)) == 20_000
     assert 8 * 8 * len(blocks[0]) * 100 <= 4 << 20
+
+
+class Largest(TorchDispatchMode):
+    """The size of the largest tensor that an operation makes, views left out."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **kwargs or {})
+        if isinstance(found, torch.Tensor) and not function.is_view:
+            self.numel = max(self.numel, found.numel())
+        return found
+
+
+@pytest.mark.parametrize("kernel", [Riesz(1.0), Riesz(3.0).antipodal()], ids=str)
+def test_newton_steps_hold_no_copy_of_the_points_under_a_limit(kernel):
+    points = torch.from_numpy(sphuni.random_points(4_000, 12, rng=0))
+    pole = torch.from_numpy(sphuni.random_points(1, 12, rng=1))[0]
+    whole = _newton(points, kernel, pole, steps=2)
+    with sphuni.limit_memory(1 << 16), Largest() as largest:
+        found = _newton(points, kernel, pole, steps=2)
+    assert largest.numel <= 4_000
+    torch.testing.assert_close(found, whole)
 
 
 @pytest.mark.parametrize("antipodal", [False, True])

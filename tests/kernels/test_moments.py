@@ -52,6 +52,16 @@ def test_mean_and_variance_are_the_integrals(kernel, d):
             assert kernel.variance(d) == np.inf
 
 
+@pytest.mark.parametrize("d", [17, 25, 30, 39, 40])
+@pytest.mark.parametrize("s", [-3.0, -1.0, -0.3, 0.5, 1.0, 4.0])
+def test_mean_powers_of_the_chord_are_those_of_gamma_functions_to_rounding(s, d):
+    """Logarithms of gamma functions that nearly cancel would leave fewer digits."""
+    with mpmath.workdps(30):
+        a, h = mpmath.mpf(d - 1) / 2, mpmath.mpf(s) / 2
+        moment = mpmath.gammaprod([a - h, 2 * a], [a, 2 * a - h]) / mpmath.mpf(2) ** s
+    assert Riesz(s).mean(d) == pytest.approx(float(np.sign(s) * moment), rel=1e-14, abs=0)
+
+
 WIDE = [768, *(pytest.param(d, marks=pytest.mark.slow) for d in (1536, 4096, 28_672)), 151_936]
 
 
