@@ -10,7 +10,7 @@ from sphuni.configurations.symmetry import PointGroup, point_group
 from sphuni.plots._caption import gap_text, group_math, heading, plain, value_text
 from sphuni.plots._diagram import Array, Index, rows_of
 from sphuni.plots._sphere import BACK, FRONT, Shape, View, draw_globe, shade
-from sphuni.plots._style import INK, axes_or_new
+from sphuni.plots._style import INK, axes_or_new, ink_on
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -105,7 +105,7 @@ def finish(scene: Scene, result: Any, *, title: str = "", shading: float = 0.42)
     axes.set_axis_off()
     above = title or heading(result, len(scene.points))
     below = [value_text(result), gap_text(result), _group_text(scene.group)]
-    options: Any = {"ha": "center", "va": "bottom", "color": INK}
+    options: Any = {"ha": "center", "va": "bottom", "color": ink_on(axes)}
     axes.text(0, 1.25, plain(above), fontsize=17, fontweight="bold", **options)
     axes.text(0, 1.09, "  ·  ".join(filter(None, below)), fontsize=12.5, **options)
 

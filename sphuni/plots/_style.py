@@ -2,14 +2,30 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
 
-__all__ = ["DISCS", "INK", "MARKERS", "OBSERVED", "axes_or_new", "figure_of", "new_figure", "tidy"]
+__all__ = [
+    "DISCS",
+    "INK",
+    "MARKERS",
+    "OBSERVED",
+    "axes_or_new",
+    "figure_of",
+    "ground_of",
+    "ink_on",
+    "key_within",
+    "new_figure",
+    "tidy",
+]
 
 OBSERVED = "#1f6fb2"
 INK = "#1c2430"
+_LIGHT_INK = "#e3e7ec"
 DISCS = ((1.0, -1.06), (-1.0, 1.06))
 """Side of the last axis and centre on the page of the two hemispheres."""
 MARKERS = {
@@ -60,6 +76,29 @@ def figure_of(axes: "Axes") -> "Figure":
     if not isinstance(figure, Figure):
         raise TypeError(f"ax must lie in a Figure; got {type(figure).__name__}")
     return figure
+
+
+def ground_of(axes: "Axes") -> tuple[float, float, float]:
+    """Red, green and blue of what lies behind axes: their face, or the figure's through it."""
+    from matplotlib.colors import to_rgba
+
+    ground = np.ones(3)
+    for face in (figure_of(axes).get_facecolor(), axes.get_facecolor()):
+        *color, alpha = to_rgba(face)
+        ground = alpha * np.array(color) + (1.0 - alpha) * ground
+    red, green, blue = ground.tolist()
+    return red, green, blue
+
+
+def ink_on(axes: "Axes") -> str:
+    """`INK`, or on the ground of a dark style a light ink."""
+    brightness = float(np.dot(ground_of(axes), (0.299, 0.587, 0.114)))
+    return INK if brightness > 0.5 else _LIGHT_INK
+
+
+def key_within(axes: "Axes") -> "Legend":
+    """Put a legend where there is most room, on a pale ground: curves may pass behind it."""
+    return axes.legend(framealpha=0.75, edgecolor="none", fontsize="small")
 
 
 def tidy(axes: "Axes", *, left: bool = False) -> None:

@@ -9,7 +9,7 @@ from sphuni._text import plural
 from sphuni.plots._diagram import check_tolerance, closest_pairs, diagram, loose_points
 from sphuni.plots._scene import Scene, dots, fills, finish, key, lines, scene
 from sphuni.plots._sphere import arc, cap, draw_globe, polygon
-from sphuni.plots._style import INK, figure_of
+from sphuni.plots._style import INK, figure_of, ink_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,7 +64,7 @@ def contact_graph(
     lines(frame, paths, color=INK, width=2.6 * min(1.0, 1.4 * thin), order=2.5)
     dots(frame, points[degree > 0], size=float(np.clip(44 / np.sqrt(len(points)), 2.5, 7)))
     finish(frame, result, shading=0.34)
-    graph = Line2D([], [], color=INK, lw=2.4, label=plural(len(pairs), "contact"))
+    graph = Line2D([], [], color=ink_on(frame.axes), lw=2.4, label=plural(len(pairs), "contact"))
     present = [int(k) for k in np.unique(degree)]
     caps = [
         Patch(

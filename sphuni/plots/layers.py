@@ -16,7 +16,16 @@ from sphuni.plots._nulls import (
     shown_angles,
     spread,
 )
-from sphuni.plots._style import INK, MARKERS, OBSERVED, axes_or_new, figure_of, new_figure, tidy
+from sphuni.plots._style import (
+    MARKERS,
+    OBSERVED,
+    axes_or_new,
+    figure_of,
+    ink_on,
+    key_within,
+    new_figure,
+    tidy,
+)
 from sphuni.special import marchenko_pastur
 
 if TYPE_CHECKING:
@@ -178,11 +187,13 @@ def singular_values(
         middle_ranks(ordered.size), np.maximum(ordered, floor), color=color, lw=2.4,
         label="observed", marker=marker, ms=5,
     )  # fmt: skip
-    axes.semilogy(rank, np.maximum(null, floor), color=INK, lw=1.3, label="Marchenko–Pastur")
+    axes.semilogy(
+        rank, np.maximum(null, floor), color=ink_on(axes), lw=1.3, label="Marchenko–Pastur"
+    )
     axes.set(xlabel="relative rank", ylabel="singular value")
     _plain_numbers(axes)
     tidy(axes, left=True)
-    axes.legend(frameon=False, fontsize="small")
+    key_within(axes)
     return figure_of(axes)
 
 
@@ -288,12 +299,12 @@ def layer_map(
                 x[chosen], y[chosen], marker, color=color, ms=7, mew=1.5, mec=color, label=verdict
             )
     for level, meaning in ((0.0, "optimum"), (1.0, "random")):
-        axes.axhline(level, color=INK, lw=0.7, ls=(0, (3, 4)))
+        axes.axhline(level, color=ink_on(axes), lw=0.7, ls=(0, (3, 4)))
         axes.text(
             1.01, level, meaning, transform=axes.get_yaxis_transform(), style="italic",
             va="center", size="small",
         )  # fmt: skip
-    axes.axvline(1.0, color=INK, lw=0.7, ls=(0, (3, 4)))
+    axes.axvline(1.0, color=ink_on(axes), lw=0.7, ls=(0, (3, 4)))
     axes.set_yscale("asinh", linear_width=1.0)
     top = edge if infinite else max(3.0, float(known.max(initial=0.0)))
     ticks = _map_ticks(0.8 * top if infinite else top)
@@ -374,11 +385,11 @@ def _against_null(
     axes.stairs(
         heights, edges, fill=True, fc=to_rgba(color, 0.45), ec=color, lw=0.7, label="observed"
     )
-    axes.plot(x, null, color=INK, lw=1.3, label="uniform rows")
+    axes.plot(x, null, color=ink_on(axes), lw=1.3, label="uniform rows")
     top = max(float(heights.max()), float(np.max(null[np.isfinite(null)], initial=0.0)))
     axes.set_ylim(0, _HEADROOM * top)
     tidy(axes)
-    axes.legend(frameon=False, fontsize="small")
+    key_within(axes)
 
 
 def _apart(y: np.ndarray, size: int, most: int) -> list[int]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphuni._rows import numpy_directions
-from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of, tidy
+from sphuni.plots._style import OBSERVED, axes_or_new, figure_of, ink_on, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,9 +79,9 @@ def null_density(
     middle = 0.5 * (edges[1:] + edges[:-1])
     density = _density(choice, edges)
     if getattr(choice.law, "sample", None) is not None or stepped:
-        axes.stairs(density, edges, color=INK, lw=1.1)
+        axes.stairs(density, edges, color=ink_on(axes), lw=1.1)
     else:
-        axes.plot(middle, density, color=INK, lw=1.5)
+        axes.plot(middle, density, color=ink_on(axes), lw=1.5)
     beyond = edges[1:] > statistic if upper <= lower else edges[:-1] < statistic
     axes.stairs(np.where(beyond, density, 0.0), edges, fill=True, color=color, alpha=0.45)
     _mark(axes, statistic, upper, lower, density.max(), color)
@@ -212,7 +212,7 @@ def _mark(
 ) -> None:
     """A line at the statistic, or an arrow where it lies outside the picture."""
     name, p = ("p", upper) if upper <= lower else ("p lower", lower)
-    text = f"{statistic:.4g}\n{name} = {p:.3g}"
+    text = f"{statistic + 0.0:.4g}\n{name} = {p:.3g}"  # + 0: zero has no sign
     left, right = axes.get_xlim()
     if not left <= statistic <= right:
         reach = 0.45 * (right - left)

@@ -9,7 +9,7 @@ from sphuni.plots._caption import gap_text, heading, plain, value_text
 from sphuni.plots._diagram import Array, diagram, rows_of
 from sphuni.plots._scene import GREY, dots, fills, finish, scene
 from sphuni.plots._sphere import polygon
-from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of, tidy
+from sphuni.plots._style import OBSERVED, axes_or_new, figure_of, ink_on, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,8 +134,10 @@ def degree_residuals(
     above = plain(heading(result, len(points)))
     figure = figure_of(axes)
     if ax is None:
-        figure.suptitle(above, fontsize=17, fontweight="bold", color=INK)
-    axes.set_title(below if ax is None else f"{above}\n{below}", fontsize=12.5, color=INK, pad=12)
+        figure.suptitle(above, fontsize=17, fontweight="bold", color=ink_on(axes))
+    axes.set_title(
+        below if ax is None else f"{above}\n{below}", fontsize=12.5, color=ink_on(axes), pad=12
+    )
     return figure
 
 

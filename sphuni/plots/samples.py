@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphuni._rows import numpy_directions
-from sphuni.plots._style import DISCS, INK, OBSERVED, axes_or_new, figure_of
+from sphuni.plots._style import DISCS, OBSERVED, axes_or_new, figure_of, ground_of, ink_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +47,7 @@ def circle(
     """
     x = numpy_directions(points, d=2)
     axes = axes_or_new(ax, 4.0, 4.0)
+    ink = ink_on(axes)
     around = np.linspace(0, 2 * np.pi, 361)
     axes.plot(np.cos(around), np.sin(around), color=_GRID, lw=1.2, zorder=1)
     angles = np.arctan2(x[:, 1], x[:, 0])
@@ -55,15 +56,15 @@ def circle(
     if not antipodal:
         mean = x.mean(axis=0)
         axes.annotate(
-            "", xy=(mean[0], mean[1]), xytext=(0, 0), arrowprops={"arrowstyle": "-|>", "color": INK}
+            "", xy=(mean[0], mean[1]), xytext=(0, 0), arrowprops={"arrowstyle": "-|>", "color": ink}
         )
-    axes.plot(0, 0, ".", color=INK, ms=4)
+    axes.plot(0, 0, ".", color=ink, ms=4)
     for degrees in (0, 90, 180, 270):
         turn = np.radians(degrees)
         axes.text(
             0.8 * np.cos(turn), 0.8 * np.sin(turn), f"{degrees}°",
-            ha="center", va="center", fontsize="small", color=INK,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
+            ha="center", va="center", fontsize="small", color=ink,
+            bbox={"facecolor": ground_of(axes), "edgecolor": "none", "pad": 1.0}, zorder=0,
         )  # fmt: skip
     limit = reach + 0.05
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
@@ -113,7 +114,9 @@ def sphere(
         for rows, filled in ((-x, False), (x, True)) if antipodal else ((x, True),):
             place = _lambert(rows[rows[:, 2] * side >= 0], side, shift)
             _dots(axes, place, len(x), color, filled=filled)
-        axes.text(shift, -1.12, "+z" if side > 0 else "−z", ha="center", va="top", color=INK)
+        axes.text(
+            shift, -1.12, "+z" if side > 0 else "−z", ha="center", va="top", color=ink_on(axes)
+        )
     axes.set(xlim=(-2.1, 2.1), ylim=(-1.25, 1.04), aspect="equal")
     axes.set_axis_off()
     return figure_of(axes)
@@ -152,8 +155,8 @@ def mollweide(
         line = _mollweide(turn, np.full_like(turn, np.radians(degrees)))
         axes.plot(line[:, 0], line[:, 1], color=_GRID, lw=0.6, zorder=1)
         axes.text(
-            line[0, 0] - 0.05, line[0, 1], f"{degrees}°".replace("-", "−"),
-            ha="right", va="center", fontsize="small", color=INK,
+            line[0, 0] - 0.05 - 0.06 * abs(line[0, 1]), line[0, 1], f"{degrees}°".replace("-", "−"),
+            ha="right", va="center", fontsize="small", color=ink_on(axes),
         )  # fmt: skip
     for degrees in range(-180, 181, 30):
         line = _mollweide(np.full_like(quarter, np.radians(degrees)), quarter)

@@ -8,7 +8,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from sphuni._rng import seeds
 from sphuni._rows import numpy_directions
-from sphuni.plots._style import INK, OBSERVED, axes_or_new, figure_of, new_figure, tidy
+from sphuni.plots._caption import plain
+from sphuni.plots._style import (
+    OBSERVED,
+    axes_or_new,
+    figure_of,
+    ink_on,
+    key_within,
+    new_figure,
+    tidy,
+)
 from sphuni.plots.samples import circle, mollweide
 from sphuni.special import cap_measure
 
@@ -26,6 +35,8 @@ _BAND = "#8fa3b8"
 _CURVES = ("#1f6fb2", "#c3321a", "#0b8a79", "#8a2b6b", "#d9731a", "#5b6470", "#b88a0b", "#173f6b")
 _DASHES = ("-", "--", "-.", ":")
 _GRID = 400
+_MOST_WITHIN = 6
+"""Curves whose names have room among them; those of more stand beside."""
 
 
 def projected_ecdf(
@@ -86,13 +97,13 @@ def projected_ecdf(
     own = _own_directions(x)
     for label, direction, dash in own:
         axes.step(_jumps(x, direction), heights, where="post", color=color, ls=dash, label=label)
-    axes.plot(t, null, color=INK, lw=1.6, label="uniform law")
+    axes.plot(t, null, color=ink_on(axes), lw=1.6, label="uniform law")
     farthest = max(float(np.abs(x @ direction).max()) for _, direction, _ in own)
     half = min(1.0, max(5.0 / np.sqrt(d), 1.05 * farthest))
     axes.set(xlabel="projection on a direction", ylabel="share of points", xlim=(-half, half))
     axes.set_ylim(0, 1)
     tidy(axes, left=True)
-    key = axes.legend(frameon=False, fontsize="small")
+    key = key_within(axes)
     for line in key.get_lines():  # as thin and pale as the curves themselves it would not be seen
         line.set(alpha=1.0, lw=max(line.get_linewidth(), 0.8))
     return figure_of(axes)
@@ -120,7 +131,7 @@ def power_curves(
     xlabel : str
         What `x` is.
     log : bool, default False
-        Logarithmic abscissa.
+        Logarithmic abscissa, of positive `x`.
     ax : matplotlib.axes.Axes, optional
         Where to draw. Default: a new figure.
 
@@ -136,7 +147,13 @@ def power_curves(
     if not curves:
         raise ValueError("curves must hold at least one test; got none")
     places = np.asarray(x, dtype=np.float64)
-    axes = axes_or_new(ax, 4.8, 3.4)
+    if log and bool((places <= 0).any()):
+        raise ValueError(
+            f"x must be positive on a logarithmic axis; got {places.min():g}. Leave it out, or "
+            "take log=False"
+        )
+    beside = len(curves) > _MOST_WITHIN
+    axes = axes_or_new(ax, 6.6 if beside else 4.8, 3.4)
     levels: set[float] = set()
     for index, (label, results) in enumerate(curves.items()):
         if not hasattr(results, "__len__"):
@@ -149,19 +166,29 @@ def power_curves(
                 f"curves[{label!r}] must have one result per entry of x ({len(places)}); "
                 f"got {len(results)}"
             )
-        shade, dash = _CURVES[index % len(_CURVES)], _DASHES[index % len(_DASHES)]
+        shade = _CURVES[index % len(_CURVES)]
+        # another dash for each round of the colours
+        dash = _DASHES[(index + index // len(_CURVES)) % len(_DASHES)]
         shares = [getattr(result, tail) for result in results]
         low, high = np.array([getattr(result, f"{tail}_interval") for result in results]).T
         axes.fill_between(places, low, high, color=shade, alpha=0.18, lw=0)
-        axes.plot(places, shares, dash, color=shade, lw=1.6, marker="o", ms=3, label=label)
+        if len(places) == 1:  # a band of no width
+            axes.vlines(places, low, high, color=shade, alpha=0.5, lw=1.0)
+        axes.plot(
+            places, shares, dash, color=shade, lw=1.6, marker="o", ms=3, label=plain(str(label))
+        )
         levels |= {result.alpha for result in results}
-    for alpha in sorted(levels):
-        axes.axhline(alpha, color=INK, lw=0.8, ls=":", label=f"alpha = {alpha:g}")
+    for place, alpha in enumerate(sorted(levels)):
+        dots = (0, (1, 2 + 2 * place))  # sparser for the larger level
+        axes.axhline(alpha, color=ink_on(axes), lw=0.8, ls=dots, label=f"alpha = {alpha:g}")
     axes.set(xlabel=xlabel, ylabel="share of sets rejected", ylim=(-0.02, 1.02))
     if log:
         axes.set_xscale("log")
     tidy(axes, left=True)
-    axes.legend(frameon=False, fontsize="small")
+    if beside:
+        axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    else:
+        key_within(axes)
     return figure_of(axes)
 
 
@@ -205,7 +232,7 @@ def uniformity_report(
         mollweide(x, antipodal=antipodal, ax=left)
     else:
         projected_ecdf(x, ax=left)
-    left.set_title(f"n = {len(x)}, d = {x.shape[1]}", fontsize="medium", color=INK)
+    left.set_title(f"n = {len(x)}, d = {x.shape[1]}", fontsize="medium", color=ink_on(left))
     _pvalue_dots(right, pvalues, alpha)
     right.set_xlabel(xlabel)
     return figure
@@ -236,12 +263,12 @@ def _pvalue_dots(axes: "Axes", pvalues: Mapping[str, float], alpha: float | None
     """One row a test, p on a logarithmic axis; what lies beyond it is drawn as an arrow."""
     values = np.array(list(pvalues.values()), dtype=np.float64)
     present = values[values > 0]
-    level = 0.0 if alpha is None else alpha
+    level, ink = 0.0 if alpha is None else alpha, ink_on(axes)
     low = max(min(present.min(initial=1.0) / 3, level / 3 if level > 0 else 1.0, 1e-3), 1e-12)
     rows = np.arange(len(values))
     for row, value in enumerate(values):
         if np.isnan(value):
-            axes.text(1.0, row, "no p-value", ha="right", va="center", fontsize="small", color=INK)
+            axes.text(1.0, row, "no p-value", ha="right", va="center", fontsize="small", color=ink)
             continue
         shade = _REJECTED if value < level else OBSERVED
         beyond = value < low
@@ -249,12 +276,14 @@ def _pvalue_dots(axes: "Axes", pvalues: Mapping[str, float], alpha: float | None
         axes.plot([place, 1.0], [row, row], color=shade, lw=1.0, alpha=0.35)
         axes.plot(place, row, "<" if beyond else "o", color=shade, ms=5, clip_on=False)
     if level >= low:
-        axes.plot([level, level], [-0.7, len(values)], color=INK, lw=0.9, ls="--")
-        axes.text(level, -0.75, f"α = {level:g}", ha="center", va="bottom", fontsize="small")
+        axes.plot([level, level], [-0.7, len(values)], color=ink, lw=0.9, ls="--")
+        axes.text(
+            level, -0.75, f"α = {level:g}", ha="center", va="bottom", fontsize="small", color=ink
+        )
     axes.set_xscale("log")
     axes.set(xlim=(low, 1.15), ylim=(len(values) - 0.4, -1.0))
     axes.set_yticks(rows, list(pvalues), parse_math=False)
-    axes.tick_params(axis="y", length=0, labelsize="small")
+    axes.tick_params(axis="y", length=0, labelsize="small", pad=6)  # clear of an arrow
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
 

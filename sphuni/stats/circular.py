@@ -359,6 +359,10 @@ class Cressie(CircleTest):
         """Scan arcs that start at a point."""
         return _scan(u, self.t)
 
+    def cost(self, n: int, d: int) -> float:
+        """A search for the end of every arc takes longer than sums over the spacings."""
+        return 500.0 * n
+
     def simulated_at(self, n: int) -> int:
         """Beyond n = 2000 the excess over n t grows as the root of n: it is simulated there.
 

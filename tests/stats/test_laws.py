@@ -17,6 +17,7 @@ from sphuni.stats.laws.circular import HodgesAjneLaw, KuiperLaw, LargestGap, Wat
 from sphuni.stats.laws.line import KolmogorovLaw
 from sphuni.stats.laws.monte_carlo import SequentialTable, gram_sample, simulate
 from sphuni.stats.laws.packing import log_cap_tail
+from sphuni.stats.laws.pair_sums import pair_sums
 from sphuni.stats.laws.rayleigh import RayleighLaw
 from sphuni.stats.nulls._null import Null, choose
 from sphuni.stats.nulls._simulate import simulate_tests
@@ -438,3 +439,25 @@ def test_the_excess_of_the_ecdf_over_its_mean_has_its_mean(n):
     one_sided = 0.5 * end * weights @ stats.ksone.sf(0.5 * end * (nodes + 1.0), n)
     law = build_test("watson_1976").best_law(n, 2).law
     assert law.mean == pytest.approx(n**0.5 * one_sided, rel=1e-4)
+
+
+def test_pairs_too_rare_for_the_grid_do_not_move_the_rest():
+    """Without the one that adds 1000, which is in no sample, the sum is symmetric about 0."""
+    ordinary = np.linspace(-0.02, 0.02, 401)
+    y, rates = np.append(ordinary, 1000.0), np.append(np.full(401, 2.5), 1e-4)
+    far = WeightedChi2(np.array([1.0]), np.array([1.0]), 0.0)
+    law = pair_sums(
+        y, rates, np.array([]), np.array([]),
+        offset=0.0, mean=0.1, variance=float(rates @ y**2), whole=y, far=far,
+    )  # fmt: skip
+    places = math.sqrt(2.5 * float(np.sum(ordinary**2))) * np.array([-2.0, 0.0, 2.0])
+    below = stats.norm.cdf([-2.0, 0.0, 2.0])
+    assert law.tails(places).lower == pytest.approx(below, rel=0.01)
+    assert law.tails(places).upper == pytest.approx(1.0 - below, rel=0.01)
+
+
+def test_the_law_by_pairs_of_a_narrow_kernel_has_the_lower_quantiles_of_simulated_sets():
+    """Half of uniform sets were below the 0.1 % point."""
+    law = build_test("softmax:kappa=300").pair_law(1999, 10)
+    lower = law.tails(np.array([-2.1059e-06, -1.89e-06, 7.49e-07])).lower
+    assert lower == pytest.approx([0.1, 0.5, 0.9], rel=0.15)

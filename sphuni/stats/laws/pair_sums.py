@@ -121,7 +121,6 @@ def pair_sums(
     close pair adds to both: the values are moved so that the third cumulant is right (Cornish and
     Fisher), none by more than what one pair adds to the shared part.
     """
-    drift = float(rates @ contributions)
     ordinary, fourth, count = _ordinary(contributions, rates)
     if count > _LARGEST_COUNT * ordinary:
         raise ValueError("a single pair rules the sum: all but a few pairs add the same")
@@ -132,6 +131,8 @@ def pair_sums(
     step = scale / _STEPS
     half = step * _POINTS / 2
     kept = np.abs(contributions) < half
+    # a pair beyond the grid moves the mean, but not the places of all the samples without it
+    drift = float(rates[kept] @ contributions[kept])
     log_phi = _compound(contributions[kept], rates[kept], step)
     u = 2.0 * math.pi * np.fft.rfftfreq(_POINTS, step)
     for weight, degree in zip(weights, degrees, strict=True):

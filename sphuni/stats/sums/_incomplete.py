@@ -23,10 +23,11 @@ __all__ = ["check_max_pairs", "incomplete_law", "is_incomplete", "sampled_sums"]
 
 _CHUNK = 1 << 18
 _CHUNK_NUMBERS = 1 << 22
-_FEWEST_DEGREES, _MOST_DEGREES = 2.0, 1e10
+_FEWEST_DEGREES, _ENOUGH_DEGREES, _MOST_DEGREES = 2.0, 20.0, 1e10
 _HEAVIEST_PAIR, _HEAVIEST_SUM, _HEAVIEST_LAW = 1.0, 0.08, 1.0
 _FEW_POINTS = 200
 _MOST_TIMES = 8
+_CAUTION = "few pairs rule the statistic, whose law is approximate: take more pairs or all"
 
 
 def check_max_pairs(max_pairs: int | None) -> None:
@@ -67,8 +68,8 @@ def incomplete_law(test: UniformityTest, n: int, d: int, count: int) -> LawChoic
     r"""Law of the statistic from `count` random pairs: the limit plus the noise of the choice.
 
     The noise of variance close to :math:`(n-1)^2 E\psi^2 / N` is one more chi-square. Where few
-    pairs rule it, or its chi-square would be so skewed as to have its mode at the floor, they are
-    counted one by one.
+    pairs rule it, so that its chi-square has few degrees of freedom and too thick a lower tail,
+    they are counted one by one.
     """
     assert isinstance(test, SobolevTest)
     if test.asymptotic_law(n, d) is None or test.limit_law(d) is None:
@@ -80,18 +81,25 @@ def incomplete_law(test: UniformityTest, n: int, d: int, count: int) -> LawChoic
     moments = test.moments(d)
     law = _with_chi_square(test, n, d, count)
     heavy_pair = moments.fourth >= _HEAVIEST_PAIR * count * moments.second**2
-    if not heavy_pair and law.degrees[-1] >= _FEWEST_DEGREES:
+    degrees = 0.0 if heavy_pair else float(law.degrees[-1])
+    if degrees >= _ENOUGH_DEGREES:
         return LawChoice(test.placed(law, n, d), "asymptotic", words)
+    heavy = _counted(test, n, d, count)
+    if heavy is None and degrees < _FEWEST_DEGREES:
+        return _too_few(test, d, count)
+    if heavy is None:
+        return LawChoice(test.placed(law, n, d), "asymptotic", words, _CAUTION)
+    doubtful = heavy.heaviness > _HEAVIEST_SUM or n < _FEW_POINTS
+    return LawChoice(test.placed(heavy, n, d), "asymptotic", words, _CAUTION if doubtful else "")
+
+
+def _counted(test: SobolevTest, n: int, d: int, count: int) -> PairSums | None:
+    """The law by pairs; None where so few of them rule the sum that it is no law."""
     try:
-        heavy = _with_pairs(test, n, d, count)
+        law = _with_pairs(test, n, d, count)
     except ValueError:
-        return _too_few(test, d, count)
-    if heavy.heaviness > _HEAVIEST_LAW:
-        return _too_few(test, d, count)
-    caution = ""
-    if heavy.heaviness > _HEAVIEST_SUM or n < _FEW_POINTS:
-        caution = "few pairs rule the statistic, whose law is approximate: take more pairs or all"
-    return LawChoice(test.placed(heavy, n, d), "asymptotic", words, caution)
+        return None
+    return law if law.heaviness <= _HEAVIEST_LAW else None
 
 
 def _too_few(test: UniformityTest, d: int, count: int) -> ValueError:
