@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.__main__ import RESULTS
 from benchmarks.atlas import read_rows
-from benchmarks.verify import HIGHER, published
+from benchmarks.verify import HIGHER, published, size_of
 
 __all__ = ["gaps", "main"]
 
@@ -47,7 +47,7 @@ def main() -> int:
 
 def gaps() -> list[dict[str, Any]]:
     """Every row of the tables that is no exact code, with our value and its gap."""
-    ours = {(r["problem"], r["n"], r["d"], r["s"]): r for r in read_rows().values()}
+    ours = {size_of(row): row for row in read_rows().values()}
     found = []
     for key, old in published().items():
         row = ours.get(key)

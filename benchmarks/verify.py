@@ -33,6 +33,7 @@ __all__ = [
     "precise_polarization",
     "precise_tammes",
     "precise_thomson",
+    "size_of",
 ]
 
 HIGHER = ("polarization", "tammes", "maxdet")
@@ -46,7 +47,7 @@ def main() -> int:
         points = dict(file)
     known = published()
     for key, row in read_rows().items():
-        old = known.get((row["problem"], row["n"], row["d"], row["s"]))
+        old = known.get(size_of(row))
         if row["problem"] not in wanted or old is None or not beats(row, old):
             continue
         value = PRECISE[row["problem"]](points[key], row["s"])
@@ -60,12 +61,17 @@ def main() -> int:
     return 0
 
 
+def size_of(row: dict[str, Any]) -> tuple[str, ...]:
+    """What a row of a table is looked up by: points are never compared with as many lines."""
+    return tuple(row[name] for name in ("problem", "n", "d", "s", "antipodal"))
+
+
 def published() -> dict[tuple[str, ...], dict[str, str]]:
-    """Every row of the package's tables but the atlas, by problem, n, d and s."""
+    """Every row of the package's tables but the atlas, by its size."""
     folder = resources.files("sphuni.configurations").joinpath("data")
     lines = [f.read_text(encoding="utf-8") for f in folder.iterdir() if f.name.endswith(".csv")]
     rows = [row for text in lines for row in csv.DictReader(text.splitlines())]
-    return {(row["problem"], row["n"], row["d"], row["s"]): row for row in rows}
+    return {size_of(row): row for row in rows}
 
 
 def beats(row: dict[str, Any], old: dict[str, str]) -> bool:

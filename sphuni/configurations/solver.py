@@ -327,22 +327,26 @@ def _advice(
     smooth = certificate.kind == "smooth"
     scale = task.slope(value)
     stationary = certificate.residual <= (1e-9 if smooth else 1e-6) * scale
-    if status in ("time limit", "interrupted") and not stationary:
+    cut = status in ("time limit", "interrupted")
+    if cut and not stationary:
         return "cut short before the best was polished: give it more time"
     if (smooth or stationary) and _can_be_left(certificate, scale):
-        return "the Hessian has a negative eigenvalue: a saddle; use another seed"
+        remedy = "give it more time" if cut else "use another seed"
+        return f"the Hessian has a negative eigenvalue: a saddle; {remedy}"
     if not stationary:
         return "not stationary to full precision: the optimum is not smooth there, or n is large"
     meaning = task.resolution * task.scale(value)
     if gap is not None and gap > meaning:
-        return "worse than the record: raise restarts or change the seed"
+        remedy = "give it more time" if cut else "raise restarts or change the seed"
+        return f"worse than the record: {remedy}"
     if gap is not None and gap < -meaning:
         return "better than the record: verify in higher precision before believing it"
     if hits > 1:
         return "found repeatedly" + ("" if gap is None else " and equal to the record")
     if gap is not None:
         return "equal to the record, found once"
-    return "the best was found once: raise restarts to see whether it can be improved"
+    remedy = "give it more time" if cut else "raise restarts"
+    return f"the best was found once: {remedy} to see whether it can be improved"
 
 
 def _can_be_left(certificate: Certificate, scale: float) -> bool:

@@ -172,5 +172,5 @@ def _residuals(points: Array, highest: int) -> Array:
     from sphuni.pairwise import degree_sums
 
     n = len(points)
-    means = (2 * degree_sums(torch.from_numpy(points), highest).numpy() + n) / n**2
+    means = (2 * degree_sums(torch.tensor(points), highest).numpy() + n) / n**2
     return np.sqrt(np.maximum(means, 0.0))

@@ -39,8 +39,9 @@ from sphuni.configurations.problems import _packings, _worst_places
 from sphuni.configurations.problems._resolve import resolve
 from sphuni.configurations.search._batch import Batch, _relax_starts
 from sphuni.configurations.solver import _advice
-from sphuni.configurations.starts._random import random_starts
+from sphuni.configurations.starts._random import exact_start, random_starts
 from sphuni.configurations.starts._stored import _stored
+from sphuni.geometry import polarization
 from sphuni.geometry._hull import can_be_listed, deepest_facet, facets, typical_facets
 from sphuni.kernels import Gaussian, Riesz
 
@@ -253,6 +254,24 @@ def test_weights_are_those_of_non_negative_least_squares(unknowns, count, lift):
     expected = optimize_scipy.nnls(system, target)[0]
     found = _tied._weights(gradients, ridge)
     assert found == pytest.approx(expected / expected.sum(), abs=1e-8)
+
+
+def test_weights_of_facets_cut_into_simplices_take_no_search(monkeypatch):
+    """Thousands tied, of which a part carries no weight: the conditions of optimality hold."""
+
+    def refuse(*_arguments, **_options):
+        raise AssertionError("one weight after the other")
+
+    monkeypatch.setattr(optimize_scipy, "nnls", refuse)
+    members = holes(exact_start(28, 7, "lines"), 1e-9, lines=True)
+    gradients, ridge = members.jacobian.toarray().T, 1e-3
+    assert gradients.shape[1] > 4_000
+    weights = _tied._of_many(gradients, ridge) / ridge**2
+    assert 1_000 < (weights == 0).sum() < 2_000
+    pull = (1 - weights.sum()) - gradients.T @ (gradients @ weights)
+    assert pull[weights > 0] == pytest.approx(ridge**2 * weights[weights > 0], abs=1e-12)
+    assert pull[weights == 0].max() < 1e-12
+    assert _tied._weights(gradients, ridge) == pytest.approx(weights / weights.sum())
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1e-4, 1e4, 1e9])
@@ -692,6 +711,7 @@ def test_a_lagrangian_away_from_stationary_points_tells_of_no_saddle():
     assert "not stationary" in _advice(task, "finished", None, -16.3, evidence, 1)
     stationary = dataclasses.replace(evidence, residual=1e-12)
     assert "saddle" in _advice(task, "finished", None, -16.3, stationary, 1)
+    assert "saddle; give it more time" in _advice(task, "time limit", None, -16.3, stationary, 1)
 
 
 @pytest.mark.parametrize(
@@ -757,3 +777,37 @@ def test_potentials_that_are_nearly_linear_in_the_sum_converge(n, s):
     assert result.certificate.residual < 1e-6
     assert result.certificate.spread < 1e-12
     assert len(result.certificate.places) > 3
+
+
+@pytest.mark.parametrize(
+    ("gap", "status", "remedy"),
+    [
+        (None, "finished", "found once: raise restarts"),
+        (None, "time limit", "found once: give it more time"),
+        (None, "interrupted", "found once: give it more time"),
+        (0.1, "finished", "worse than the record: raise restarts or change the seed"),
+        (0.1, "time limit", "worse than the record: give it more time"),
+    ],
+)
+def test_a_search_that_was_cut_short_needs_time_rather_than_restarts(gap, status, remedy):
+    task = resolve("thomson", 7, 3, None, metric="chordal", kernel=None, antipodal=False)
+    settled = Certificate(
+        kind="smooth", residual=1e-15, bound=14.0, bound_method="", bound_attained=None
+    )
+    assert remedy in _advice(task, status, gap, 14.5, settled, 1)
+
+
+def test_the_doubled_set_decides_whether_a_late_polarization_is_certified(monkeypatch):
+    methods = []
+
+    def noted(points, *, s, method, antipodal):
+        methods.append(method)
+        return polarization(points, s=s, method="bounds", antipodal=antipodal)
+
+    monkeypatch.setattr(_worst_places, "polarization", noted)
+    for lines, n in ((True, 60), (True, 40), (False, 60)):
+        task = resolve("polarization", n, 4, 2.0, metric="chordal", kernel=None, antipodal=lines)
+        points = sphuni.random_points(n, 4, rng=0)
+        task.verify(points, 1.0)
+        task.verify(points)
+    assert methods == ["bounds", "auto", "auto", "auto", "auto", "auto"]

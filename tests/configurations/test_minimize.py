@@ -16,7 +16,7 @@ from sphuni.configurations.descent._log_energy import _Power, log_energy, steepn
 from sphuni.configurations.descent._native import minimize_native
 from sphuni.configurations.descent._objectives import choose_engine, energy_objective
 from sphuni.configurations.descent._packing_energy import packing_energy
-from sphuni.configurations.descent.minimize import minimize
+from sphuni.configurations.descent.minimize import _first_values, minimize
 from sphuni.configurations.descent.polish import (
     exact_sum,
     kernel_derivatives,
@@ -456,6 +456,20 @@ def test_dear_starts_begin_until_the_deadline(monkeypatch):
     assert torch.isfinite(found.values).tolist() == [True] * 3 + [False] * 5
     assert not found.converged.any()
     assert torch.equal(found.points, given)
+
+
+def test_no_start_begins_that_would_end_long_after_the_deadline(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    plain = energy_objective(Riesz(1.0), 3, "blockwise")
+
+    def dear(x):
+        now[0] += 10.0 * x.shape[2]
+        return plain(x)
+
+    values, _ = _first_values(dear, starts(12, 3, 8), [], 12.0)
+    assert now[0] == 10.0
+    assert torch.isfinite(values).tolist() == [True] + [False] * 7
 
 
 def test_cheap_starts_are_evaluated_together_and_give_the_same(monkeypatch):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sphuni.configurations import optimize
+from sphuni.configurations import construct, optimize
 from sphuni.configurations.descent import _opposites
 from sphuni.configurations.descent._opposites import polish, state_of, ties_of
 from sphuni.configurations.descent.polish import kernel_derivatives, newton
@@ -93,6 +93,26 @@ def test_nearly_opposite_points_become_opposite():
     ties, rows = ties_of(found)
     assert len(ties.pairs) == 3
     assert torch.allclose(rows @ rows.T, torch.eye(3).double(), atol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "d"), [(4, 4), (5, 5), (6, 5)])
+def test_simplices_are_found_repeatedly_and_to_full_precision(n, d):
+    result = optimize("riesz", n=n, d=d, s=1.0, metric="geodesic", engine="blockwise")
+    assert result.certificate.residual < 1e-13
+    assert result.hits > 1
+    assert result.advice == "found repeatedly"
+    gram = result.points @ result.points.T
+    assert gram[~np.eye(n, dtype=bool)] == pytest.approx(-1 / (n - 1), abs=1e-13)
+
+
+def test_equal_energies_are_told_apart_by_their_balance():
+    kernel = Riesz(1.0, "geodesic")
+    simplex = torch.from_numpy(construct("simplex_3"))
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 3)))
+    start = simplex + 3e-9 * noise
+    start /= start.norm(dim=1, keepdim=True)
+    assert state_of(kernel, start).gradient > 1e-9
+    assert state_of(kernel, polish(kernel, start)).gradient < 1e-14
 
 
 def test_newton_takes_no_step_after_the_deadline():

@@ -562,6 +562,69 @@ def test_damaged_checkpoints_are_refused_and_kept(tmp_path, damage):
     assert path.read_bytes() == content
 
 
+@pytest.fixture(scope="module")
+def half_done(tmp_path_factory):
+    """A checkpoint's path and fields, the second batch of a packing varied once."""
+    path = tmp_path_factory.mktemp("half") / "run.npz"
+    task = resolve("tammes", 7, 3, None, metric="chordal", kernel=None, antipodal=False)
+    stages = []
+    first = run_batch(Batch(task, 0, seeds(0, 2), "blockwise", math.inf, keep=stages.append))
+    state = _checkpoint.State(
+        2, first.scores, first.polished, first.value, first.points, stage=stages[-1]
+    )
+    _checkpoint.save(path, task.key, state)
+    with np.load(path) as file:
+        return task, path, dict(file)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"starts": "x"},
+        {"starts": 0},
+        {"starts": 3},
+        {"generation": None},
+        {"generation": 1},
+        {"generation": -1},
+        {"polished": "x"},
+        {"polished": [[1.0]]},
+        {"value": None},
+        {"value": math.nan},
+        {"hops": []},
+        {"hops": -1},
+        {"rng": 7},
+        {"rng": {}},
+        {"rng": "x"},
+    ],
+)
+def test_stages_with_edited_numbers_are_refused(half_done, edit):
+    task, path, fields = half_done
+    numbers = json.loads(str(fields["stage"]))
+    np.savez(path, **{**fields, "stage": np.array(json.dumps(numbers))})
+    assert _checkpoint.load(path, task.key).stage.hops == 2
+    np.savez(path, **{**fields, "stage": np.array(json.dumps(numbers | edit))})
+    with pytest.raises(UnreadableFileError, match="damaged or of another kind"):
+        _checkpoint.load(path, task.key)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("stage_found_converged", np.zeros(2)),
+        ("stage_found_converged", np.zeros((1, 2), dtype=bool)),
+        ("stage_found_converged", np.array(["a", "b"])),
+        ("done", np.array(0)),
+        ("value", np.array(math.inf)),
+        ("polished", np.empty(0)),
+    ],
+)
+def test_checkpoints_with_edited_fields_are_refused(half_done, name, array):
+    task, path, fields = half_done
+    np.savez(path, **{**fields, name: array})
+    with pytest.raises(UnreadableFileError, match="damaged or of another kind"):
+        _checkpoint.load(path, task.key)
+
+
 @pytest.fixture
 def full_disk(monkeypatch):
     """Let so many checkpoints be written, and no more."""

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import sphuni
+from benchmarks.gaps import gaps
+from benchmarks.verify import published
 from sphuni.configurations import MissingRecordError, construct, construction_info, record, records
 from sphuni.configurations.records import _HIGHER, _parse, _table
 
@@ -308,3 +310,13 @@ def test_wrong_problems_and_exponents_are_refused():
 def test_sizes_that_are_no_whole_numbers_are_named():
     with pytest.raises(TypeError, match="n must be a whole number; got '12'"):
         record("thomson", n="12")
+
+
+def test_points_are_not_compared_with_as_many_lines():
+    """The atlas has points only, of which 60 in R^4 are 36 degrees apart as lines."""
+    rows = published()
+    key = ("tammes", "60", "4", "")
+    assert float(rows[(*key, "false")]["value"]) == pytest.approx(0.7542743186)
+    assert float(rows[(*key, "true")]["value"]) == pytest.approx(math.pi / 5)
+    (row,) = (r for r in gaps() if (r["problem"], r["n"], r["d"]) == ("tammes", "60", "4"))
+    assert -1e-6 < row["gap"] < 0

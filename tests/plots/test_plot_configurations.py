@@ -389,6 +389,12 @@ def test_degree_residuals_of_the_icosahedron(results):
     assert off.get_ydata()[0] == pytest.approx(legendre**0.5)
 
 
+def test_degree_residuals_of_points_that_may_not_be_written_to():
+    points = construct("icosahedron")
+    points.setflags(write=False)
+    assert degree_residuals(points).axes
+
+
 def test_degree_residuals_of_lines_are_those_of_both_ends():
     lines = optimize("design", n=6, s=5, antipodal=True, rng=0)
     good, off = degree_residuals(lines).axes[0].lines[:2]

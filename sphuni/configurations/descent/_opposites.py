@@ -28,7 +28,7 @@ from sphuni.kernels import Riesz
 
 __all__ = ["Ties", "polish", "state_of", "ties_of"]
 
-_OPPOSITE = 1e-9
+_OPPOSITE, _ROUNDING = 1e-9, 1e-14
 _TRIED = (0.3, 0.03, 1e-3, 1e-5)
 
 
@@ -76,8 +76,12 @@ def ties_of(points: Points, within: float = _OPPOSITE) -> tuple[Ties, Tensor]:
 
 
 def polish(kernel: Riesz, points: Points, deadline: float = math.inf) -> Tensor:
-    """Tie the pairs that should be, and apply Newton's method to what remains smooth."""
-    best, least = points, exact_sum(kernel, points)
+    """Tie the pairs that should be, and apply Newton's method to what remains smooth.
+
+    Of energies that differ by rounding only the better balanced set is kept: descent alone comes
+    as low as that long before its gradient vanishes.
+    """
+    best, least, size = points, exact_sum(kernel, points), math.inf
     for tried, within in enumerate(_TRIED):
         if tried and late(deadline):
             break
@@ -88,8 +92,10 @@ def polish(kernel: Riesz, points: Points, deadline: float = math.inf) -> Tensor:
             raise OutOfTimeError(best.numpy()) from stopped
         candidate = ties.points(found.points)
         energy = exact_sum(kernel, candidate)
-        if math.isfinite(energy) and energy < least:
-            best, least = candidate, energy
+        residual = _out_of_balance(kernel, ties, found)
+        equal = abs(least - energy) <= _ROUNDING * max(1.0, abs(least))
+        if math.isfinite(energy) and (residual < size if equal else energy < least):
+            best, least, size = candidate, energy, residual
     return best
 
 
@@ -97,13 +103,18 @@ def state_of(kernel: Riesz, points: Points) -> Polished:
     """Gradient and Hessian on the sets with these ties; forces beyond the cone's count as well."""
     ties, rows = ties_of(points)
     state = newton(_tied(kernel, ties), rows, iterations=0)
+    return dataclasses.replace(state, gradient=_out_of_balance(kernel, ties, state))
+
+
+def _out_of_balance(kernel: Riesz, ties: Ties, state: Polished) -> float:
+    """Largest gradient of one point of sets with these ties, or force beyond the cone's slope."""
     i, j = ties.pairs.T
     if not len(i):
-        return state
-    gradient, _ = _derivatives(kernel, ties, ties.points(rows))
+        return state.gradient
+    gradient, _ = _derivatives(kernel, ties, ties.points(state.points))
     force = torch.linalg.vector_norm(0.5 * (gradient[i] + gradient[j]), dim=1)
     excess = float((force - _slope_at_opposite(kernel)).max())
-    return dataclasses.replace(state, gradient=max(state.gradient, excess))
+    return max(state.gradient, excess)
 
 
 def _slope_at_opposite(kernel: Riesz) -> float:

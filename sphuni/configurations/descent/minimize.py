@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sphuni._typing import Points
-from sphuni.configurations._clock import GRACE, late, seconds_left
+from sphuni.configurations._clock import GRACE, late, room_for, seconds_left
 from sphuni.configurations.maxmin._members import Array
 
 __all__ = ["Minima", "Objective", "as_tensor", "minimize"]
@@ -305,7 +305,8 @@ def _first_values(
         left = seconds_left(deadline)
         if _CROWDED * (before - left) * x.shape[2] <= max(left, 0.0) + GRACE:
             break
-        if late(deadline) and bool(torch.isfinite(f[: k + 1]).any()):
+        no_more = late(deadline) or not room_for(before - left, deadline)
+        if no_more and bool(torch.isfinite(f[: k + 1]).any()):
             return f, g
     return objective(x, *parameters)
 

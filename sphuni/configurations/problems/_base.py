@@ -49,6 +49,8 @@ class Problem(abc.ABC):
     """Whether a "lower" or a "higher" value is better."""
     polished_per_batch = 2
     """How many distinct local optima of a batch are polished."""
+    polishes_equals = False
+    """Whether optima of equal scores are polished as well, as only what is polished counts."""
     hops = 0
     """How many variations of a batch's best are polished, at most one per start."""
     generations = 0

@@ -67,6 +67,11 @@ class EnergyProblem(Problem):
         """More where descents end in kinks, and only polishing tells which optimum it was."""
         return _KINKED_POLISHED if self._kinked else 2
 
+    @property
+    def polishes_equals(self) -> bool:  # type: ignore[override]
+        """Where several starts that end in one optimum would be one that was found once."""
+        return self._kinked
+
     def relax(self, starts: Array, streams: Sequence[int], engine: Engine, end: float) -> Relaxed:
         """Run batched L-BFGS on the pair energy; of steep ones on its logarithm, by steps."""
         del streams

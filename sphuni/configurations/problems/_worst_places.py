@@ -357,7 +357,7 @@ class PolarizationProblem(WorstPlaceProblem):
     def verify(self, points: Array, seconds: float = math.inf) -> float:
         """Least potential by the measure's search, which certifies it where there is time."""
         assert self.s is not None
-        certifying = seconds == math.inf or self.n <= _CERTIFIED_AT_ONCE
+        certifying = seconds == math.inf or self._size <= _CERTIFIED_AT_ONCE
         method: PolarizationMethod = "auto" if certifying else "bounds"
         found = polarization(points, s=self.s, method=method, antipodal=self.antipodal)
         return float(found.value)

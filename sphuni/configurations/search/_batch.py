@@ -176,7 +176,8 @@ def _polish(batch: Batch, stage: Stage) -> tuple[Stage, bool, bool]:
     """
     task, bound = batch.task, False
     cut = late(batch.end) or not stage.found.complete
-    chosen = _distinct(task, stage.found.scores, task.polished_per_batch)
+    apart = -math.inf if task.polishes_equals else _DISTINCT
+    chosen = _distinct(task, stage.found.scores, task.polished_per_batch, apart)
     for index in chosen[len(stage.polished) :]:
         if cut and stage.polished:
             break
@@ -275,12 +276,12 @@ def _hop(batch: Batch, stage: Stage) -> tuple[Stage, bool]:
     return stage, cut or late(batch.end)
 
 
-def _distinct(task: Problem, scores: Array, count: int) -> list[int]:
-    """Indices of the best scores that differ from one another."""
+def _distinct(task: Problem, scores: Array, count: int, apart: float = _DISTINCT) -> list[int]:
+    """Indices of the best scores that differ from one another, relative to their scale."""
     chosen: list[int] = []
     for index in np.argsort(scores, kind="stable"):
         score = scores[index]
-        same = chosen and score - scores[chosen[-1]] <= _DISTINCT * task.scale(score)
+        same = chosen and score - scores[chosen[-1]] <= apart * task.scale(score)
         if math.isfinite(score) and not same:
             chosen.append(int(index))
         if len(chosen) == count:

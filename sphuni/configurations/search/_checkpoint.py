@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import math
 import operator
 import os
 import tokenize
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from sphuni._errors import UnreadableFileError
 from sphuni._files import write_bytes
+from sphuni._rng import numpy_generator
 from sphuni.configurations.problems._base import Problem, Relaxed
 from sphuni.configurations.search._batch import Stage
 
@@ -105,10 +107,12 @@ def _read_best(
     return None if np.isnan(value) else float(value), points if points.size else None
 
 
-def _numbers(fields: dict[str, Any], name: str, dimensions: int) -> NDArray[np.float64]:
-    """A field of float64, with so many dimensions."""
+def _numbers(
+    fields: dict[str, Any], name: str, dimensions: int, kind: type[np.generic] = np.float64
+) -> NDArray[Any]:
+    """A field of numbers of that kind, with so many dimensions."""
     array = fields[name]
-    if array.dtype != np.float64 or array.ndim != dimensions:
+    if array.dtype != kind or array.ndim != dimensions:
         raise ValueError(name)
     return np.asarray(array)
 
@@ -134,14 +138,24 @@ def _read_stage(fields: dict[str, Any]) -> Stage | None:
     if "stage" not in fields:
         return None
     numbers = json.loads(str(fields["stage"]))
-    numbers["polished"] = tuple(numbers["polished"])
     found = Relaxed(
         _numbers(fields, "stage_found_points", 3),
         _numbers(fields, "stage_found_scores", 1),
-        fields["stage_found_converged"],
+        _numbers(fields, "stage_found_converged", 1, np.bool_),
     )
-    points = _numbers(fields, "stage_points", 2)
-    return Stage(found=found, points=points if points.size else None, **numbers)
+    points, rng = _numbers(fields, "stage_points", 2), numbers["rng"]
+    if rng is not None:
+        numpy_generator(0).bit_generator.state = rng  # is refused unless it is one's state
+    return Stage(
+        starts=operator.index(numbers["starts"]),
+        found=found,
+        generation=operator.index(numbers["generation"]),
+        polished=tuple(map(float, numbers["polished"])),
+        value=float(numbers["value"]),
+        points=points if points.size else None,
+        hops=operator.index(numbers["hops"]),
+        rng=rng,
+    )
 
 
 def load(path: str | os.PathLike[str], key: dict[str, Any]) -> State:
@@ -197,22 +211,28 @@ def _damaged(name: str) -> UnreadableFileError:
 
 def _is_possible(state: State, key: dict[str, Any]) -> bool:
     """Whether a search could have written this."""
+    begun, stage = state.done > 0, state.stage
     bests = [(state.value, state.points), (state.cut_value, state.cut_points)]
-    if state.done < 0 or any((value is None) != (points is None) for value, points in bests):
-        return False
+    if stage is not None:
+        bests.append((stage.value if stage.polished else None, stage.points))
     sets = [points for _, points in bests if points is not None]
-    if state.stage is not None:
-        found, best = state.stage.found, state.stage.points
-        if (best is None) != (not state.stage.polished):
-            return False
-        if not len(found.points) == found.scores.size == found.converged.size:
-            return False
-        sets += [*found.points, *([] if best is None else [best])]
-    return all(
-        points.shape == (key["n"], key["d"])
-        and bool(np.allclose(np.linalg.norm(points, axis=-1), 1.0, atol=1e-9))
-        for points in sets
+    sets += [] if stage is None else [*stage.found.points]
+    return (
+        state.done >= 0
+        and begun == (state.value is not None) == bool(state.polished)
+        and all((value is None) == (points is None) for value, points in bests)
+        and all(value is None or math.isfinite(value) for value, _ in bests)
+        and (stage is None or _has_its_size(stage))
+        and all(points.shape == (key["n"], key["d"]) for points in sets)
+        and all(np.allclose(np.linalg.norm(points, axis=-1), 1.0, atol=1e-9) for points in sets)
     )
+
+
+def _has_its_size(stage: Stage) -> bool:
+    """Whether there are as many optima as its starts and their variations are."""
+    found, count = stage.found, stage.starts * (1 + stage.generation)
+    same = len(found.points) == found.scores.size == found.converged.size == count
+    return same and stage.starts > 0 and stage.generation >= 0 and stage.hops >= 0
 
 
 def _check_key(name: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
