@@ -173,7 +173,7 @@ def _check_unit(points: Tensor, name: str) -> bool:
 def _remedy(rows: Tensor, name: str) -> str:
     """What turns `rows` into points: scaling would hide that they are columns, or angles."""
     columns = torch.linalg.vector_norm(widen(rows), dim=-2)
-    if bool(((columns - 1).abs() <= unit_tolerance(rows.mT)).all()):
+    if rows.shape[-2] > 1 and bool(((columns - 1).abs() <= unit_tolerance(rows.mT)).all()):
         return f"The columns have unit length: a point is a row, so transpose {name}"
     angles = (
         "; longitudes and latitudes are written (cos lat cos lon, cos lat sin lon, sin lat) instead"

@@ -89,7 +89,7 @@ class _Transformed(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.mark_non_differentiable(output[1])
-        ctx.dtype = output[0].dtype
+        ctx.dtype, ctx.dims = output[0].dtype, output[0].ndim
         ctx.save_for_backward(output[1])
         ctx.save_for_forward(output[1])
 
@@ -103,7 +103,7 @@ class _Transformed(torch.autograd.Function):
     def jvp(ctx: Any, *tangents: Any) -> Any:
         (gradient,) = ctx.saved_tensors
         products = gradient.to(ctx.dtype) * tangents[0].to(ctx.dtype)  # half types could overflow
-        return products.sum((-2, -1)), None
+        return products.sum(tuple(range(ctx.dims, products.ndim))), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], weight: Tensor, objective: Any) -> Any:

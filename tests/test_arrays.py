@@ -280,3 +280,8 @@ def test_arrays_that_are_none_or_empty_are_refused():
         sphuni.stats.uniformity_test(None)
     with pytest.raises(ValueError, match=r"x must have shape \(..., d\) with d >= 1"):
         sphuni.normalize(np.zeros((5, 0)))
+
+
+def test_a_single_row_is_not_taken_for_columns():
+    with pytest.raises(ValueError, match=r"norm 1.41421. Call sphuni.normalize\(points\) first"):
+        sphuni.riesz_energy([[1.0, 1.0]])

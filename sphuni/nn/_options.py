@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sphuni._numbers import finite
 
-__all__ = ["check_number"]
+__all__ = ["check_number", "factor_of"]
 
 
 def check_number(name: str, value: Any) -> None:
@@ -23,3 +24,10 @@ def check_number(name: str, value: Any) -> None:
         finite(name, value)
     except ValueError:
         return
+
+
+def factor_of(name: str, value: Any) -> float:
+    """A factor as a number of Python, of which truth values are 0 and 1."""
+    if not isinstance(value, bool | np.bool_):
+        check_number(name, value)
+    return float(value)

@@ -79,11 +79,13 @@ def figure_of(axes: "Axes") -> "Figure":
 
 
 def ground_of(axes: "Axes") -> tuple[float, float, float]:
-    """Red, green and blue of what lies behind axes: their face, or the figure's through it."""
+    """Red, green and blue of what lies behind axes: their face if it is drawn, on the figure's."""
     from matplotlib.colors import to_rgba
 
-    ground = np.ones(3)
-    for face in (figure_of(axes).get_facecolor(), axes.get_facecolor()):
+    ground, faces = np.ones(3), [figure_of(axes).get_facecolor()]
+    if axes.axison and axes.patch.get_visible():
+        faces.append(axes.get_facecolor())
+    for face in faces:
         *color, alpha = to_rgba(face)
         ground = alpha * np.array(color) + (1.0 - alpha) * ground
     red, green, blue = ground.tolist()

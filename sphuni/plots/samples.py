@@ -47,6 +47,7 @@ def circle(
     """
     x = numpy_directions(points, d=2)
     axes = axes_or_new(ax, 4.0, 4.0)
+    axes.set_axis_off()
     ink = ink_on(axes)
     around = np.linspace(0, 2 * np.pi, 361)
     axes.plot(np.cos(around), np.sin(around), color=_GRID, lw=1.2, zorder=1)
@@ -68,7 +69,6 @@ def circle(
         )  # fmt: skip
     limit = reach + 0.05
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-    axes.set_axis_off()
     return figure_of(axes)
 
 
@@ -99,6 +99,7 @@ def sphere(
     """
     x = numpy_directions(points, d=3)
     axes = axes_or_new(ax, 7.2, 3.7)
+    axes.set_axis_off()
     around = np.linspace(0, 2 * np.pi, 361)
     for side, shift in DISCS:
         axes.fill(shift + np.cos(around), np.sin(around), color=_PAPER, zorder=0)
@@ -118,7 +119,6 @@ def sphere(
             shift, -1.12, "+z" if side > 0 else "−z", ha="center", va="top", color=ink_on(axes)
         )
     axes.set(xlim=(-2.1, 2.1), ylim=(-1.25, 1.04), aspect="equal")
-    axes.set_axis_off()
     return figure_of(axes)
 
 
@@ -148,6 +148,7 @@ def mollweide(
     """
     x = numpy_directions(points, d=3)
     axes = axes_or_new(ax, 6.4, 3.4)
+    axes.set_axis_off()
     turn = np.linspace(-np.pi, np.pi, 181)
     quarter = np.linspace(-0.5 * np.pi, 0.5 * np.pi, 181)
     axes.fill(2 * np.cos(2 * quarter), np.sin(2 * quarter), color=_PAPER, zorder=0)
@@ -167,7 +168,6 @@ def mollweide(
         place = _mollweide(longitude, np.arcsin(np.clip(rows[:, 2], -1, 1)))
         _dots(axes, place, len(x), color, filled=filled)
     axes.set(xlim=(-2.3, 2.1), ylim=(-1.04, 1.04), aspect="equal")
-    axes.set_axis_off()
     return figure_of(axes)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sphuni._arrays import array_function
 
@@ -231,9 +230,12 @@ class _LandauTail(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> Tensor:
         """Contract minus the density with the upstream gradient."""
+        if torch.is_grad_enabled():
+            raise NotImplementedError(
+                "method='harmonic' has first derivatives only; call backward without create_graph"
+            )
         from scipy.stats import landau
 
         (x,) = ctx.saved_tensors

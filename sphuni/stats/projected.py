@@ -132,7 +132,7 @@ class PRt(ProjectedTest):
     def __post_init__(self) -> None:
         if not 0 < self.t < 1:
             raise ValueError(f"t must lie strictly between 0 and 1; got {self.t}")
-        if self._small < _SMALLEST:
+        if self._small < _SMALLEST * (1 - 1e-6):  # 1 - t has few digits there
             raise ValueError(
                 f"t must lie between {_SMALLEST:g} and 1 - {_SMALLEST:g}: smaller caps hardly ever "
                 f"hold two points, and their cosine has no digits left; got {self.t}"

@@ -44,14 +44,14 @@ def draw(results: Results, folder: Path, *, taken: Iterable[Path] = ()) -> list[
     list of Path
     """
     comparison = compare(results)
-    paths: list[Path] = []
+    paths, kept = list[Path](), list(taken)
     for table in comparison.cases:
         runs: Runs = {row.arm: [] for row in table.rows}
         for outcome in results.finals:
             if outcome.case == table.case and outcome.status == "done":
                 runs[outcome.arm].append(outcome)
         name = f"{results.experiment.name}-{table.case}".replace("/", "-")
-        path = _free(folder, name, (*taken, *paths))
+        path = _free(folder, name, (*kept, *paths))
         _draw_case(comparison, table, runs, path)
         paths.append(path)
     return paths

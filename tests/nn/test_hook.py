@@ -528,3 +528,15 @@ def test_the_summary_measures_the_space_of_the_objective(method, options, lines)
     row = next(row for row in reg.summary().rows if row.name == "1.weight")
     rows = su.normalize(model[1].weight.detach().double())
     assert row.energy == pytest.approx(float(su.riesz_energy(rows, s=2, antipodal=lines)))
+
+
+def test_a_schedule_may_turn_a_penalty_on_and_off():
+    reg = snn.regularize(nn.Linear(6, 4), "hs-mhe", schedule=lambda call: call < 1)
+    assert reg().item() > 0
+    assert reg().item() == 0
+
+
+def test_a_factor_that_is_not_finite_is_refused():
+    reg = snn.regularize(nn.Linear(6, 4), "hs-mhe", mode="decoupled")
+    with pytest.raises(ValueError, match="scale must be finite"):
+        reg.add_gradients(float("nan"))

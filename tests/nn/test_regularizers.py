@@ -7,6 +7,7 @@ from torch.utils.checkpoint import checkpoint
 import sphuni as su
 import sphuni.nn as snn
 from sphuni.nn import functional as F
+from sphuni.nn._pair_mean import pair_mean
 from sphuni.nn.regularizers import GroupProjection, LearnedProjection, Plain, RandomProjection
 from sphuni.nn.regularizers._together import measure_all
 from sphuni.nn.regularizers.projections import _angle_error
@@ -373,3 +374,10 @@ def test_exponents_that_are_no_numbers_are_named_whatever_the_metric():
     for metric in ("chordal", "geodesic"):
         with pytest.raises(TypeError, match="s must be a number; got '2'"):
             snn.regularize(model, "mhe", s="2", metric=metric)
+
+
+def test_a_pair_mean_has_the_population_of_the_call():
+    objective = Plain(F.mhe, {"half_space": True, "population": 9, "preset": "paper"})
+    weight = weights(5, 12)
+    mean = objective.pair_mean(weight, 20)
+    assert pair_mean(weight, mean).item() == objective.penalty(weight, 20).item()

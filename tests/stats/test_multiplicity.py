@@ -135,3 +135,10 @@ def test_gradients_next_to_the_smallest_float(method):
     combine_pvalues(p, method=method).backward()
     assert bool(p.grad.isfinite().all())
     assert float(p.grad[0]) > 1.0
+
+
+def test_harmonic_p_values_refuse_second_derivatives():
+    pvalues = torch.tensor([0.05, 0.2, 0.4], dtype=torch.float64, requires_grad=True)
+    value = combine_pvalues(pvalues, method="harmonic")
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        torch.autograd.grad(value, pvalues, create_graph=True)

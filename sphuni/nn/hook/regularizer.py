@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from sphuni._numbers import finite, whole
 from sphuni.kernels import Riesz
-from sphuni.nn._options import check_number
+from sphuni.nn._options import factor_of
 from sphuni.nn._owners import register
 from sphuni.nn._recomputed import refuse_recomputation
 from sphuni.nn._waits import beside
@@ -155,7 +155,7 @@ class Regularizer(nn.Module):
             optimizers share the tensors that one weight is computed from, the first to come adds.
             What it maximises gets the gradient with the other sign, so that the penalty falls.
         """
-        check_number("scale", scale)
+        scale = finite("scale", factor_of("scale", scale))
         model, factor = self.model, self._advance(optimizer) * scale
         due = self._due(optimizer) if factor else []
         rising = self._rising(due, optimizer)
@@ -299,11 +299,11 @@ class Regularizer(nn.Module):
                 self._calls_of[optimizer] = call + 1
         if call % every:
             return 0.0
-        factor = 1.0 if self.schedule is None else self.schedule(call)
-        check_number("what schedule returns", factor)
+        found = 1.0 if self.schedule is None else self.schedule(call)
+        factor = factor_of("what schedule returns", found)
         if not math.isfinite(factor):
             raise ValueError(f"schedule must return finite numbers; got {factor} at call {call}")
-        return every * float(factor)
+        return every * factor
 
     def _due(self, optimizer: torch.optim.Optimizer | None) -> list[int]:
         """The layers whose penalties are added now: all, or those that `optimizer` steps for."""

@@ -65,9 +65,9 @@ class Plain(Objective):
 
     def pair_mean(self, weight: Tensor, population: int | None) -> PairMean:
         """What the function takes of the pairs of a weight of two or more rows."""
-        options = {name: value for name, value in self.options.items() if name != "preset"}
-        mean = _PAIR_MEANS[self.function]
-        return mean(weight.shape[-2], weight.dtype, **options, **self._counted(population))
+        options = {**self.options, **self._counted(population)}
+        options.pop("preset", None)
+        return _PAIR_MEANS[self.function](weight.shape[-2], weight.dtype, **options)
 
     def penalty(self, weight: Tensor, population: int | None) -> Tensor:
         """Call the function."""

@@ -119,7 +119,7 @@ def pair_sums(
     low ones tend to chi-squares. The characteristic function of the whole is known and inverted
     by one fast Fourier transform. The two parts are uncorrelated but not independent, because a
     close pair adds to both: the values are moved so that the third cumulant is right (Cornish and
-    Fisher), none by more than what one pair adds to the shared part.
+    Fisher), the largest by no more than what one pair adds to the shared part.
     """
     ordinary, fourth, count = _ordinary(contributions, rates)
     if count > _LARGEST_COUNT * ordinary:
@@ -181,8 +181,8 @@ def _third_cumulants(contributions: _FLOAT, rates: _FLOAT, whole: _FLOAT) -> tup
 def _shift(z: _FLOAT, skew: float, kurtosis: float, more: float, most: float) -> _FLOAT:
     """How far standardised values of this law move for a third cumulant larger by `more`.
 
-    By a multiple of z^2 - skew z - 1, which leaves mean and variance; beyond the places where that
-    would turn the order of values, or exceed `most`, the move is constant.
+    By a multiple of z^2 - skew z - 1, which leaves mean and variance; the move is constant below
+    the place where that would turn the order of values, and above that where it exceeds `most`.
     """
     # products of positive-definite kernels have a positive mean: below 0 there is but rounding
     bend = max(more, 0.0) / (3.0 * (2.0 + kurtosis - skew * skew))
