@@ -229,3 +229,4 @@ def main():
     torch.save(found, folder / f"{rank}.pt")
     if end == "well":
         dist.destroy_process_group()
+    os._exit(0)  # one in forty orderly ends is aborted by a thread that torch has not joined
