@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-__all__ = ["check_at_least_one", "finite", "positive", "whole"]
+__all__ = ["finite", "positive", "whole"]
 
 _MANY_BITS = 200
 
@@ -49,12 +49,6 @@ def positive(name: str, value: Any) -> float:
     if number <= 0:
         raise ValueError(f"{name} must be positive; got {_shown(value)}")
     return number
-
-
-def check_at_least_one(name: str, number: float) -> None:
-    """Refuse what is below one or not finite, by comparisons alone, which torch.compile traces."""
-    if not 1 <= number < math.inf:
-        raise ValueError(f"{name} must be {'finite' if number > 1 else 'at least 1'}; got {number}")
 
 
 def _plain(value: Any) -> Any:

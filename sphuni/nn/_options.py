@@ -1,5 +1,6 @@
-"""A check of options that are compared with their bounds, also in compiled graphs."""
+"""Checks of options that are compared with their bounds, also in compiled graphs."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from sphuni._numbers import finite
 
-__all__ = ["check_number", "factor_of"]
+__all__ = ["check_at_least_one", "check_number", "factor_of"]
 
 
 def check_number(name: str, value: Any) -> None:
@@ -24,6 +25,13 @@ def check_number(name: str, value: Any) -> None:
         finite(name, value)
     except ValueError:
         return
+
+
+def check_at_least_one(name: str, number: Any) -> None:
+    """Refuse what is no number, below one or not finite."""
+    check_number(name, number)
+    if not 1 <= number < math.inf:
+        raise ValueError(f"{name} must be {'finite' if number > 1 else 'at least 1'}; got {number}")
 
 
 def factor_of(name: str, value: Any) -> float:

@@ -15,6 +15,7 @@ from sphuni._transforms import is_transformed, transformed, untraced
 __all__ = [
     "autocasts",
     "bounded",
+    "check_tensor",
     "check_weight",
     "in_full_precision",
     "like_input",
@@ -44,13 +45,18 @@ def in_full_precision(
     return wrapper
 
 
-def check_weight(weight: Any, name: str = "weight") -> None:
-    """Refuse anything but a dense floating-point tensor (..., n, d) that holds values."""
-    if not isinstance(weight, Tensor):
+def check_tensor(name: str, value: Any) -> None:
+    """Refuse what is no tensor."""
+    if not isinstance(value, Tensor):
         raise TypeError(
-            f"{name} must be a torch tensor; got {type(weight).__name__}. "
+            f"{name} must be a torch tensor; got {type(value).__name__}. "
             f"Convert it with torch.as_tensor({name})"
         )
+
+
+def check_weight(weight: Any, name: str = "weight") -> None:
+    """Refuse anything but a dense floating-point tensor (..., n, d) that holds values."""
+    check_tensor(name, weight)
     if not weight.is_floating_point():
         raise TypeError(f"{name} must be floating point; got {weight.dtype}. Call {name}.float()")
     if weight.dtype.itemsize < 2:

@@ -147,25 +147,25 @@ def _relax_with_code(batch: Batch, starts: Array) -> Relaxed:
     Where there is time for the code alone, it is all there is.
     """
     task, end = batch.task, batch.end
+    if batch.first > 0 or exact_start(task.n, task.d, task.kind) is None:
+        return task.relax(starts, batch.streams, batch.engine, end)
     enough = over(end)
-    code = batch.first == 0 and exact_start(task.n, task.d, task.kind) is not None
-    score, known = _scored(task, starts[0], end) if code else (None, True)
+    try:
+        score = task.score(starts[0], end)
+    except OutOfTimeError:
+        return _only_first(starts, 0.0)
     if score is None:
         return task.relax(starts, batch.streams, batch.engine, end)
-    if not known or (late(end) and seconds_left(enough) < 0):
-        return Relaxed(starts[:1], np.array([score]), np.isfinite([score]), complete=False)
+    if late(end) and seconds_left(enough) < 0:
+        return _only_first(starts, score)
     found = task.relax(starts, batch.streams, batch.engine, end)
     if score < found.scores[0]:
         found.points[0], found.scores[0], found.converged[0] = starts[0], score, True
     return found
 
 
-def _scored(task: Problem, points: Array, end: float) -> tuple[float | None, bool]:
-    """Score of points as they are, and whether there was the time to find it."""
-    try:
-        return task.score(points, end), True
-    except OutOfTimeError:
-        return 0.0, False
+def _only_first(starts: Array, score: float) -> Relaxed:
+    return Relaxed(starts[:1], np.array([score]), np.isfinite([score]), complete=False)
 
 
 def _polish(batch: Batch, stage: Stage) -> tuple[Stage, bool, bool]:

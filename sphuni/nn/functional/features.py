@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from sphuni._numbers import check_at_least_one, finite
+from sphuni._numbers import finite
 from sphuni.geometry.separation import nearest_distances
 from sphuni.kernels import Gaussian, Kernel
 from sphuni.nn._directions import directions, unit
-from sphuni.nn._options import check_number
+from sphuni.nn._options import check_at_least_one
 from sphuni.nn._pair_mean import PairMean, pair_mean
 from sphuni.nn._precision import check_weight, in_full_precision, nothing, widen
 from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
@@ -117,7 +117,6 @@ def alignment(x: Tensor, y: Tensor, /, *, alpha: float = 2.0, preset: Preset = "
         raise ValueError(
             f"x and y must hold one pair per row; got {tuple(x.shape)} and {tuple(y.shape)}"
         )
-    check_number("alpha", alpha)
     check_at_least_one("alpha", alpha)
     with torch.autocast(x.device.type, enabled=False):
         used = widen if check_preset(preset) == "reference" else unit

@@ -7,7 +7,7 @@ from sphuni._numbers import finite
 from sphuni._typing import Metric
 from sphuni.geometry import covering_radius, polarization
 from sphuni.nn._directions import directions, unit
-from sphuni.nn._precision import in_full_precision, nothing
+from sphuni.nn._precision import check_tensor, in_full_precision, nothing
 from sphuni.nn._preset import Preset, check_preset, fixed_by_reference
 from sphuni.nn._tempered import FLOOR, tempered_riesz
 from sphuni.nn.functional import _reference
@@ -196,11 +196,7 @@ def _depth(poles: Tensor, rows: Tensor, half_space: bool) -> Tensor:
 
 
 def _unit_poles(poles: Tensor, rows: Tensor) -> Tensor:
-    if not isinstance(poles, Tensor):
-        raise TypeError(
-            f"poles must be a torch tensor; got {type(poles).__name__}. "
-            "Convert it with torch.as_tensor(poles)"
-        )
+    check_tensor("poles", poles)
     if poles.ndim < 2 or poles.shape[-1] != rows.shape[-1]:
         raise ValueError(
             f"poles must have shape (..., m, {rows.shape[-1]}), one pole of R^d per row; "

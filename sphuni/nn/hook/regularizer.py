@@ -132,8 +132,8 @@ class Regularizer(nn.Module):
         factor = self._advance()
         leaves = {i: one.detach().requires_grad_() for i, one in enumerate(rows) if len(one)}
         one_by_one = [{i: leaf} for i, leaf in leaves.items()]
-        beside = any(leaf.device.type != "cpu" for leaf in leaves.values())
-        for some in ([leaves] if beside else one_by_one) if factor else ():
+        elsewhere = any(leaf.device.type != "cpu" for leaf in leaves.values())
+        for some in ([leaves] if elsewhere else one_by_one) if factor else ():
             with torch.enable_grad():
                 parts = self._penalties(some, factor)
             found = dict(zip(some, torch.autograd.grad(parts, list(some.values())), strict=True))

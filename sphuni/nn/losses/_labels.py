@@ -1,26 +1,16 @@
-"""What losses ask of tensors, and of class labels."""
-
-from typing import Any
+"""What losses ask of class labels."""
 
 from torch import Tensor
 
 from sphuni._transforms import has_values
+from sphuni.nn._precision import check_tensor
 
-__all__ = ["check_kind", "check_labels"]
-
-
-def check_kind(name: str, value: Any) -> None:
-    """Refuse what is no tensor."""
-    if not isinstance(value, Tensor):
-        raise TypeError(
-            f"{name} must be a torch tensor; got {type(value).__name__}. "
-            f"Convert it with torch.as_tensor({name})"
-        )
+__all__ = ["check_labels"]
 
 
 def check_labels(labels: Tensor, rows: int, classes: int) -> None:
     """Refuse anything but one whole number from 0 to classes - 1 per row."""
-    check_kind("labels", labels)
+    check_tensor("labels", labels)
     if labels.shape != (rows,):
         raise ValueError(
             f"labels must have shape ({rows},), one class per row; got {tuple(labels.shape)}"

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from sphuni._numbers import check_at_least_one, finite
-from sphuni.nn._options import check_number
+from sphuni._numbers import finite
+from sphuni.nn._options import check_at_least_one
 from sphuni.nn.layers.angular import angular
 
 __all__ = ["LambdaAnneal", "check_g", "psi"]
@@ -56,7 +56,6 @@ def psi(theta: Tensor, m: float, *, g: str = "cosine", k: float = 0.3) -> Tensor
     -7.0
     """
     check_g(g)
-    check_number("m", m)
     check_at_least_one("m", m)
     angle = m * theta
     j = torch.floor(angle.detach() / math.pi).clamp(0, math.ceil(m) - 1)

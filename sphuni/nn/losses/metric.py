@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from sphuni._budget import require
-from sphuni._numbers import check_at_least_one, whole
-from sphuni.nn._options import check_number
-from sphuni.nn._precision import widen
+from sphuni._numbers import whole
+from sphuni.nn._options import check_at_least_one, check_number
+from sphuni.nn._precision import check_tensor, widen
 from sphuni.nn._preset import Preset, check_preset
 from sphuni.nn.functional import alignment
-from sphuni.nn.losses._labels import check_kind, check_labels
+from sphuni.nn.losses._labels import check_labels
 from sphuni.sphere import root
 
 __all__ = [
@@ -162,7 +162,7 @@ def center(features: Tensor, labels: Tensor, centers: Tensor) -> Tensor:
     1.0
     """
     wide = _checked(features, labels, 0.0)
-    check_kind("centers", centers)
+    check_tensor("centers", centers)
     if centers.ndim != 2 or wide.shape[1] != centers.shape[1]:
         raise ValueError(
             "features and centers must have as many columns; got "
@@ -184,7 +184,6 @@ class AlignmentLoss(nn.Module):
 
     def __init__(self, alpha: float = 2.0, *, preset: Preset = "paper") -> None:
         super().__init__()
-        check_number("alpha", alpha)
         check_at_least_one("alpha", alpha)
         check_preset(preset)
         self.alpha, self.preset = alpha, preset
@@ -283,8 +282,8 @@ def _check_margin(margin: float) -> None:
 
 def _checked(features: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Check shapes and widen half precision."""
-    check_kind("features", features)
-    check_kind("labels", labels)
+    check_tensor("features", features)
+    check_tensor("labels", labels)
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise ValueError(
             "features must have shape (n, d) and labels (n,); got "

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as torch_functional
 from torch import Tensor, nn
 
-from sphuni._numbers import check_at_least_one, finite, positive, whole
+from sphuni._numbers import finite, positive, whole
 from sphuni.nn._directions import unit
-from sphuni.nn._options import check_number
+from sphuni.nn._options import check_at_least_one, check_number
 from sphuni.nn._owners import register
-from sphuni.nn._precision import widen
+from sphuni.nn._precision import check_tensor, widen
 from sphuni.nn._recomputed import recomputed
 from sphuni.nn.layers._lengths import tamed
 from sphuni.nn.layers.angular import angular, safe_angle
 from sphuni.nn.losses._anneal import annealed, check_mix, keep, number_of
-from sphuni.nn.losses._labels import check_kind, check_labels
+from sphuni.nn.losses._labels import check_labels
 from sphuni.nn.losses.margin import check_g, psi
 from sphuni.sphere import root
 
@@ -80,7 +80,6 @@ def angular_logits(
             [0., 2.]])
     """
     check_g(g)
-    check_number("m", m)
     check_at_least_one("m", m)
     _check_scale(scale)
     if not (torch.compiler.is_compiling() and isinstance(mix, Tensor)):  # that was checked before
@@ -146,7 +145,7 @@ def angular_softmax(
     >>> round(float(angular_softmax(torch.eye(2), torch.eye(2), torch.tensor([0, 1]))), 6)
     0.313262
     """
-    check_kind("labels", labels)
+    check_tensor("labels", labels)
     _check_smoothing(label_smoothing)
     _check_reduction(reduction)
     logits = angular_logits(
@@ -460,8 +459,8 @@ def _check_reduction(reduction: str) -> None:
 
 
 def _check(features: Tensor, weight: Tensor, labels: Tensor | None) -> None:
-    check_kind("features", features)
-    check_kind("weight", weight)
+    check_tensor("features", features)
+    check_tensor("weight", weight)
     if weight.ndim != 2:
         raise ValueError(f"weight must have shape (classes, d); got {tuple(weight.shape)}")
     if features.ndim != 2 or features.shape[1] != weight.shape[1]:

@@ -142,19 +142,23 @@ def _key(objective: Objective, reading: Reading) -> tuple[object, ...] | None:
     inner, image = _measured_by(objective), reading.image
     if not isinstance(inner, Plain) or inner.takes_rng:
         return None
-    options = tuple(sorted((name, repr(value)) for name, value in inner.options.items()))
-    alike = inner.function, options, inner.training, image.dtype, image.device
-    return *alike, image.shape, reading.population
+    return *_kind(inner, image), image.shape, reading.population
 
 
 def _joint_key(objective: Objective, reading: Reading) -> tuple[object, ...] | None:
     """The same of means over pairs, which need not have one shape, where that is faster."""
-    key, inner, image = _key(objective, reading), _measured_by(objective), reading.image
-    if key is None or not (isinstance(inner, Plain) and inner.is_pair_mean and joins(image)):
+    inner, image = _measured_by(objective), reading.image
+    if not (isinstance(inner, Plain) and inner.is_pair_mean and joins(image)):
         return None
     if not (has_values(image) and image.requires_grad and torch.is_grad_enabled()):
         return None
-    return *key[:-2], image.shape[:-2]
+    return *_kind(inner, image), image.shape[:-2]
+
+
+def _kind(inner: Plain, image: Tensor) -> tuple[object, ...]:
+    """Function, options and type of what is measured."""
+    options = tuple(sorted((name, repr(value)) for name, value in inner.options.items()))
+    return inner.function, options, inner.training, image.dtype, image.device
 
 
 def _measured_by(objective: Objective) -> Objective | None:

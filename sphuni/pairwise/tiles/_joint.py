@@ -90,7 +90,7 @@ class JointSums:
         ):
             torch.mul(pull, factor[:, None, None], out=into)
         return [
-            torch.bmm(weights, rows) if len(rows) > 1 else torch.mm(weights[0], rows[0])[None]
+            torch.bmm(weights, rows)
             for weights, rows in zip(self._of_sets(scaled), self._sets, strict=True)
         ]
 
@@ -98,10 +98,7 @@ class JointSums:
         """The inner products of all rows with those of their own sets."""
         flat = self._sets[0].new_empty(sum(count * n * n for count, n in self._runs))
         for rows, into in zip(self._sets, self._of_sets(flat), strict=True):
-            if len(rows) > 1:
-                torch.bmm(rows, rows.mT, out=into)
-            else:
-                torch.mm(rows[0], rows[0].T, out=into[0])
+            torch.bmm(rows, rows.mT, out=into)
         return flat
 
     def _normalise(self, products: Tensor) -> tuple[Tensor, Tensor]:
