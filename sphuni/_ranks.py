@@ -5,6 +5,7 @@ itself while the others do.
 """
 
 import collections
+import contextlib
 import datetime
 import os
 import pickle
@@ -54,14 +55,18 @@ def run_on_ranks(program: Callable[[], int]) -> int:
 
     dist.init_process_group("gloo", timeout=_NEVER)
     if dist.get_rank() > 0:
-        return _serve()
+        code = _serve()
+        dist.destroy_process_group()
+        return code
     _pool = RankPool(dist.get_world_size())
     code = _LOST
     try:
         code = program()
         return code
     finally:
-        _pool.dismiss(patience=_FOREVER if code == 0 else 1.0)
+        # a rank still at work is waited for by a thread, under which the group must not be closed
+        if _pool.dismiss(patience=_FOREVER if code == 0 else 1.0):
+            dist.destroy_process_group()
         _pool = None
 
 
@@ -85,17 +90,16 @@ class RankPool:
         finally:
             work.drop()
 
-    def dismiss(self, patience: float) -> None:
-        """Let the ranks go, those at work on a task when it is done.
+    def dismiss(self, patience: float) -> bool:
+        """Let the ranks go, those at work on a task when it is done; whether none is at work.
 
         One that is not done within `patience` seconds is left to fail, and with it the job.
         """
-        for rank in range(1, self.size):
-            if self._free[rank].acquire(timeout=patience):
-                try:
-                    _send(None, rank)
-                except RuntimeError:
-                    continue  # it is gone already
+        idle = [self._free[rank].acquire(timeout=patience) for rank in range(1, self.size)]
+        for rank in (1 + i for i, is_idle in enumerate(idle) if is_idle):
+            with contextlib.suppress(RuntimeError):  # it is gone already
+                _send(None, rank)
+        return all(idle)
 
     def _answer(
         self, index: int, function: Callable[[T], R], tasks: Sequence[T], work: "_Work"
