@@ -237,8 +237,8 @@ def _direct(x: Tensor, y: Tensor, *, exact_q: bool) -> tuple[Tensor, Tensor]:
 def _planes(x: Tensor, y: Tensor, sign: int) -> Tensor:
     total: Tensor | None = None
     for c in range(x.shape[-1]):
-        plane = torch.add(x[..., c, None], y[..., None, :, c], alpha=sign).square()
-        total = plane if total is None else total + plane
+        plane = torch.add(x[..., c, None], y[..., None, :, c], alpha=sign)
+        total = plane.square() if total is None else total.addcmul_(plane, plane)
     assert total is not None
     return total
 
@@ -339,14 +339,19 @@ def _replace_exact(value: Tensor, kernel: Kernel, p: Tensor, q: Tensor) -> Tenso
 def _accumulate_direct(
     tile: Tile, weights: Weights, x: Tensor, y: Tensor, into: tuple[Tensor, Tensor | None]
 ) -> None:
-    """The contraction by differences, plane by plane; opposite pairs by sums."""
+    """The contraction by differences, plane by plane; opposite pairs by sums.
+
+    One plane's memory serves all: what is freed and asked for again may have to be cleared again.
+    """
     sign = torch.where(tile.q < tile.p, -1.0, 1.0).to(x.dtype)
+    change = torch.empty_like(sign)
     for c in range(x.shape[-1]):
-        change = weights * (y[..., None, :, c] - sign * x[..., c, None])
+        torch.mul(sign, x[..., c, None], out=change)
+        torch.sub(y[..., None, :, c], change, out=change).mul_(weights)
         into[0][..., c] += change.sum(-1)
         # w (x -+ y) = -+ w (y -+ x): the same differences serve both ends of a pair
         if into[1] is not None:
-            into[1][..., c] -= (sign * change).sum(-2)
+            into[1][..., c] -= change.mul_(sign).sum(-2)
 
 
 def accumulate_near(
