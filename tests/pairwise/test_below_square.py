@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from pair_cases import points
+from pair_cases import degenerate_set, points
 
 from sphuni._errors import EngineError
 from sphuni.kernels import Gaussian, GegenbauerSeries, Riesz
@@ -142,6 +142,22 @@ class DirectSum:
         self.pot = self.unit * ((~near) / r) @ charges
         self.grad = -self.unit * ((~near) * apart / r**3) @ charges
         return self
+
+
+@pytest.mark.parametrize("n", [2, 30, 700])
+def test_fmm_agrees_with_all_pairs(n):
+    pytest.importorskip("fmm3dpy")
+    compare(points(n, 3, batch=2), Riesz(1.0), "fmm")
+    compare(degenerate_set(n + 20, 3), Riesz(1.0), "fmm")
+
+
+@pytest.mark.parametrize("copies", [1, 2, 400])
+def test_fmm_of_one_place(copies):
+    pytest.importorskip("fmm3dpy")
+    leaf = points(1, 3).repeat(copies, 1).requires_grad_()
+    energy = pair_reduce(leaf, kernel=Riesz(1.0), engine="fmm")
+    assert float(energy.detach()) == (math.inf if copies > 1 else 0.0)
+    assert not torch.autograd.grad(energy, leaf)[0].any()
 
 
 @pytest.mark.parametrize("unit", [1.0, 1 / (4 * math.pi)])
