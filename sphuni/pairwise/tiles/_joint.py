@@ -5,6 +5,7 @@ cosines therefore lie in one buffer, which kernels go over once; norms are the r
 diagonals, so that rows are only multiplied; and no operation waits for a look at another's numbers.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ __all__ = ["JointSums", "joins", "joint_room"]
 _MOST = 1 << 24
 _LARGEST = 1 << 22  # more pairs keep a GPU busy by themselves
 _COPIES = 12
-_SQUARES = 1e-16, 1e16  # of norms of which no product leaves the range of float32
+_NORMS = 1e-8, 1e8  # of which no product leaves the range of float32
 
 
 def joins(rows: Tensor) -> bool:
@@ -54,29 +55,27 @@ class JointSums:
         For each set of every batch.
     ranges : list of (numbers, least, greatest)
         Numbers (m,): what was computed of a set holds if its numbers are within these bounds, which
-        nobody has looked at yet. They say that no two points are near and no norm is extreme.
+        nobody has looked at yet. They say that no two points are near; where a norm is extreme they
+        are nan, which no bounds hold.
     """
 
     def __init__(self, sets: Sequence[Tensor], kernel: Kernel, *, opposite: bool) -> None:
         self._sets = sets
-        self._runs = [
+        self._runs = tuple(
             (sum(len(one) for one in run), n)
             for n, run in itertools.groupby(sets, key=lambda one: one.shape[1])
-        ]
+        )
+        self._diagonals = _diagonals(self._runs, sets[0].device)
         cosines = self._products()
-        outer, squares = self._normalise(cosines)
-        self._clear_diagonals(cosines)
+        outer = self._normalise(cosines)
         close, far = sensitive((kernel,))
         between = -_largest_cosine(far) if opposite or far else -math.inf, _largest_cosine(close)
-        self.ranges = [
-            *((end, *between) for end in _ends(self._matrices(cosines))),
-            *((end, *_SQUARES) for end in _ends(self._vectors(squares))),
-        ]
+        self.ranges = [(end, *between) for end in self._ends(cosines)]
         used = kernel.apart if close else kernel
         p = torch.rsub(cosines, 2, alpha=2)
         q = torch.rsub(cosines, 2, alpha=-2) if used.reads_q else p
         value, slope = used.value_and_derivative(p, q)
-        self._clear_diagonals(value)
+        value.index_fill_(0, self._diagonals, 0.0)
         added = [matrix.sum((1, 2), dtype=torch.float64) for matrix in self._matrices(value)]
         self.sums = torch.cat(added).mul_(0.5).to(value.dtype)
         self._pull = self._tangent(slope, cosines.mul_(slope)).mul_(outer)
@@ -101,31 +100,28 @@ class JointSums:
             torch.bmm(rows, rows.mT, out=into)
         return flat
 
-    def _normalise(self, products: Tensor) -> tuple[Tensor, Tensor]:
-        """Make cosines of products, and return what they were multiplied by and squared norms."""
-        squares = products.new_empty(sum(count * n for count, n in self._runs))
-        for own, matrix in zip(self._vectors(squares), self._matrices(products), strict=True):
-            own.copy_(matrix.diagonal(dim1=-2, dim2=-1))
+    def _normalise(self, products: Tensor) -> Tensor:
+        """Make cosines of products, 0 on the diagonals; return what they were multiplied by."""
+        squares = products.index_select(0, self._diagonals)
+        inverse = torch.threshold(squares, _NORMS[0] ** 2, math.nan).rsqrt_()
+        inverse = torch.threshold(inverse, 1 / _NORMS[1], math.nan)
         outer = torch.empty_like(products)
-        inverse = squares.rsqrt()
         for own, into in zip(self._vectors(inverse), self._matrices(outer), strict=True):
             torch.mul(own[:, :, None], own[:, None, :], out=into)
-        products.mul_(outer)
-        return outer, squares
+        products.mul_(outer).index_fill_(0, self._diagonals, 0.0)
+        return outer
 
     def _tangent(self, slope: Tensor, turn: Tensor) -> Tensor:
         """Let products of slopes with directions lack their radial parts, the sums of `turn`."""
         radial = slope.new_empty(sum(count * n for count, n in self._runs))
         for own, matrix in zip(self._vectors(radial), self._matrices(turn), strict=True):
             torch.sum(matrix, dim=-1, out=own)
-        radial.neg_()
-        for own, matrix in zip(self._vectors(radial), self._matrices(slope), strict=True):
-            matrix.diagonal(dim1=-2, dim2=-1).copy_(own)
-        return slope
+        return slope.index_copy_(0, self._diagonals, radial.neg_())
 
-    def _clear_diagonals(self, flat: Tensor) -> None:
-        for matrix in self._matrices(flat):
-            matrix.diagonal(dim1=-2, dim2=-1).zero_()
+    def _ends(self, flat: Tensor) -> list[Tensor]:
+        """The least and the greatest number of each matrix."""
+        ends = [torch.aminmax(part.flatten(1), dim=1) for part in self._matrices(flat)]
+        return [torch.cat(end) for end in zip(*ends, strict=True)]
 
     def _matrices(self, flat: Tensor) -> list[Tensor]:
         """Views (count, n, n), one for each n."""
@@ -144,10 +140,15 @@ class JointSums:
         return [part.view(count, n, n) for part, (count, n) in zip(parts, shapes, strict=True)]
 
 
-def _ends(parts: list[Tensor]) -> list[Tensor]:
-    """The least and the greatest number of each entry of tensors that have several."""
-    ends = [torch.aminmax(part.flatten(1), dim=1) for part in parts]
-    return [torch.cat(end) for end in zip(*ends, strict=True)]
+@functools.lru_cache(maxsize=16)
+def _diagonals(runs: tuple[tuple[int, int], ...], device: torch.device) -> Tensor:
+    """Where the diagonals of matrices are, `count` of n rows for each run, one after the other."""
+    places, start = [], 0
+    for count, n in runs:
+        first = torch.arange(start, start + count * n * n, n * n, device="cpu")
+        places.append(first[:, None] + torch.arange(0, n * n, n + 1, device="cpu"))
+        start += count * n * n
+    return torch.cat([one.flatten() for one in places]).to(device)
 
 
 def _largest_cosine(sensitive: bool) -> float:
