@@ -65,7 +65,12 @@ def add_parser(commands: Any) -> None:
     )
     add("--engine", choices=("auto", "compiled", "blockwise"), default="auto", help="inner loop")
     _output.add_memory(parser)
-    add("--out", metavar="STEM", help="name of the files without suffix (default: by problem)")
+    add(
+        "--out",
+        metavar="STEM",
+        help="name of the files (default: by problem); with the suffix of a format, such as "
+        "best.csv, that file is asked for",
+    )
     add(
         "--formats",
         metavar="LIST",
@@ -159,10 +164,11 @@ def _kernel(epsilon: float | None) -> "Kernel | None":
 
 def _files(arguments: argparse.Namespace) -> list[Path]:
     """Names of the files to write."""
-    wanted = "npz,png" if arguments.formats is None else arguments.formats
+    stem, named = _parted(arguments.out)
+    wanted = (named or "npz,png") if arguments.formats is None else arguments.formats
     if wanted.strip().lower() == "none":
         return []
-    parts = [part.strip().lower() for part in wanted.split(",") if part.strip()]
+    parts = [part.strip().lower() for part in f"{named},{wanted}".split(",") if part.strip()]
     suffixes = list(dict.fromkeys(parts))
     unknown = [suffix for suffix in suffixes if suffix not in _FORMATS]
     if unknown:
@@ -172,7 +178,6 @@ def _files(arguments: argparse.Namespace) -> list[Path]:
     flat = [suffix for suffix in suffixes if suffix in ("xyz", "obj")]
     if flat and arguments.d != 3:
         raise _output.UsageError(f"--formats {flat[0]} needs d = 3; got {arguments.d}")
-    stem = arguments.out
     if stem is None:
         exponent = "" if arguments.s is None else f"-s{arguments.s:g}"
         width = "" if arguments.epsilon is None else f"-epsilon{arguments.epsilon:g}"
@@ -181,9 +186,17 @@ def _files(arguments: argparse.Namespace) -> list[Path]:
         stem = f"{arguments.problem}-n{arguments.n}-d{arguments.d}{exponent}{width}{arcs}{lines}"
     elif stem == "" or stem.endswith("/"):
         raise _output.UsageError(
-            f"--out must be the name of the files without suffix, such as best; got {stem!r}"
+            f"--out must be the name of the files, such as best or best.csv; got {arguments.out!r}"
         )
     return [Path(f"{stem}.{suffix}") for suffix in suffixes]
+
+
+def _parted(name: str | None) -> tuple[str | None, str]:
+    """The name of files without the suffix of a format, and that suffix."""
+    suffix = "" if name is None else Path(name).suffix
+    if name is None or suffix[1:].lower() not in _FORMATS:
+        return name, ""
+    return name[: -len(suffix)], suffix[1:].lower()
 
 
 def _write(result: "OptimizeResult", path: Path) -> str:

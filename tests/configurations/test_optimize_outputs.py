@@ -42,6 +42,22 @@ def test_optimize_prints_and_writes(tmp_path, capsys):
     assert np.array_equal(np.loadtxt(stem + ".csv", delimiter=",", skiprows=1), points)
 
 
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        (["best.csv"], ["best.csv"]),
+        (["best.CSV", "--formats", "xyz"], ["best.csv", "best.xyz"]),
+        (["best.npz", "--formats", "npz,csv"], ["best.csv", "best.npz"]),
+        (["s1.5", "--formats", "csv"], ["s1.5.csv"]),
+    ],
+)
+def test_a_name_with_a_suffix_asks_for_that_file(options, written, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ("optimize", "thomson", "-n", "4", "--restarts", "1", "--quiet")
+    assert shell(*words, "--out", *options) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == written
+
+
 def test_optimize_prints_json(capsys):
     words = ("tammes", "-n", "6", "--restarts", "2", "--json", "--formats", "none")
     assert shell("optimize", *words) == 0
