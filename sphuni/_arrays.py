@@ -4,7 +4,6 @@ A public function is written for torch tensors and decorated; NumPy arrays and l
 on the way in and results on the way out, so private code sees torch only.
 """
 
-import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sphuni._devices import on_cpu
+from sphuni._devices import map_tensors, narrow_device, on_cpu, on_processor
 from sphuni._rows import as_array, not_real, shown_norm
 from sphuni._threads import beside_others
 from sphuni._transforms import is_transformed, transformed
@@ -192,6 +191,8 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
     def wrapper(*given_args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():  # `untraced` would be a frame between warnings and caller
             return torch.compiler.disable(wrapper)(*given_args, **kwargs)
+        if (device := narrow_device(given_args, kwargs)) is not None:
+            return on_processor(wrapper, device, given_args, kwargs)
         args = list(given_args)  # binding them to the signature would take 15 microseconds
         found = {n: args[places[n]] if places[n] < len(args) else kwargs.get(n) for n in names}
         for name in needed:
@@ -214,10 +215,10 @@ def _at_boundary(function: Callable[..., Any], others: tuple[str, ...]) -> Any:
             autocast = torch.autocast(given[first].device.type, enabled=False)
             with beside_others(), on_cpu(), autocast:
                 result = function(*args, **kwargs)
-            return _map_tensors(result, functools.partial(_unshare, owned=owned))
+            return map_tensors(result, functools.partial(_unshare, owned=owned))
         with beside_others(), on_cpu(), torch.no_grad():
             result = function(*args, **kwargs)
-        return _map_tensors(result, lambda t: _to_numpy(_unshare(t, owned)))
+        return map_tensors(result, lambda t: _to_numpy(_unshare(t, owned)))
 
     return wrapper
 
@@ -311,16 +312,3 @@ def _to_numpy(tensor: Tensor) -> Any:
         tensor = tensor.float()
     array = tensor.numpy()
     return array[()] if array.ndim == 0 else array
-
-
-def _map_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, tuple):
-        return tuple(_map_tensors(item, change) for item in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {
-            f.name: _map_tensors(getattr(value, f.name), change) for f in dataclasses.fields(value)
-        }
-        return dataclasses.replace(value, **fields)
-    return value

@@ -16,7 +16,16 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-__all__ = ["Elsewhere", "brought_back", "counted", "pretended_device", "sent"]
+from sphuni import _devices
+
+__all__ = [
+    "Elsewhere",
+    "brought_back",
+    "counted",
+    "device_without_float64",
+    "pretended_device",
+    "sent",
+]
 
 _INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 _WAITING = {"_local_scalar_dense", "nonzero", "_unique2"}
@@ -49,12 +58,15 @@ class Elsewhere(Tensor):
     """A tensor on the pretended device; `here` holds its numbers."""
 
     here: Tensor
+    widest = torch.float64
     is_meta = property(lambda self: False)
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
     def __new__(cls, here: Tensor) -> "Elsewhere":
         """Wrap a tensor of the processor."""
+        if here.dtype == torch.float64 != cls.widest:
+            raise TypeError("Cannot convert a tensor to float64: the device does not support it")
         made: Elsewhere = Tensor._make_wrapper_subclass(
             cls, here.size(), strides=here.stride(), dtype=here.dtype, device="meta"
         )
@@ -85,6 +97,15 @@ def brought_back(tensor: Tensor) -> Tensor:
     """Return the numbers of a tensor of the device."""
     assert isinstance(tensor, Elsewhere), "a result was left on the processor"
     return tensor.here
+
+
+@contextlib.contextmanager
+def device_without_float64(monkeypatch: Any) -> Iterator[None]:
+    """A device that refuses double precision, as Apple's GPUs do, and is known to."""
+    monkeypatch.setattr(_devices, "_WITHOUT_FLOAT64", {"meta"})
+    monkeypatch.setattr(Elsewhere, "widest", torch.float32)
+    with pretended_device(monkeypatch):
+        yield
 
 
 @contextlib.contextmanager

@@ -9,7 +9,13 @@ import functools
 
 import pytest
 import torch
-from pretended_device import brought_back, counted, pretended_device, sent
+from pretended_device import (
+    brought_back,
+    counted,
+    device_without_float64,
+    pretended_device,
+    sent,
+)
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -99,7 +105,7 @@ def tensors_of(result):
 
 def values_and_gradient(measure, x):
     found = tensors_of(measure(x))
-    total = sum(one.double().nan_to_num(0.0, 0.0, 0.0).sum() for one in found if one.requires_grad)
+    total = sum(one.nan_to_num(0.0, 0.0, 0.0).sum() for one in found if one.requires_grad)
     (gradient,) = torch.autograd.grad(total, x)
     return [*(one.detach() for one in found), gradient]
 
@@ -115,6 +121,25 @@ def test_elsewhere_the_same_comes_out_and_stays_there(name, d, batch, monkeypatc
         found = values_and_gradient(MEASURES[name], sent(x).requires_grad_())
     for there, here in zip(found, expected, strict=True):
         torch.testing.assert_close(brought_back(there), here, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
+@pytest.mark.parametrize("d", [2, 3, 12])
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_device_without_float64_gets_what_the_processor_computes(name, d, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    x = su.normalize(torch.randn(2, 30, d, generator=generator))
+    expected = values_and_gradient(MEASURES[name], x.clone().requires_grad_())
+    with device_without_float64(monkeypatch):
+        found = values_and_gradient(MEASURES[name], sent(x).requires_grad_())
+    for there, here in zip(found, expected, strict=True):
+        numbers = brought_back(there)
+        torch.testing.assert_close(numbers, here.to(numbers.dtype), equal_nan=True)
+
+
+def test_points_on_two_devices_are_refused_where_one_lacks_float64(monkeypatch):
+    x = su.normalize(torch.randn(9, 3))
+    with device_without_float64(monkeypatch), pytest.raises(TypeError, match="field_points is on"):
+        su.potential(sent(x), x, kernel=COULOMB)
 
 
 def tiles(device, *shape, other=None):
@@ -215,6 +240,24 @@ def test_penalties_elsewhere_are_those_of_the_processor(method, ordinary, dtype,
         scale = float(here.abs().max())
         torch.testing.assert_close(brought_back(there), here, rtol=digits, atol=digits * scale)
     assert [one.draws for one in second.objectives] == [one.draws for one in first.objectives]
+
+
+@pytest.mark.parametrize("mode", ["graph", "decoupled"])
+@pytest.mark.parametrize("method", ["hs-mhe", "mhs", "mgd", "r-mhp", "srip", "uniformity"])
+def test_penalties_on_a_device_without_float64(method, mode, monkeypatch):
+    model, twin = (network(torch.float32, ordinary=True)[:4] for _ in range(2))
+    first, second = (su.nn.regularize(one, method, mode=mode) for one in (model, twin))
+    expected = penalise(model, first)
+    with device_without_float64(monkeypatch):
+        moved(twin)
+        found = penalise(twin, second)
+        assert second.summary() == first.summary()
+    for there, here in zip(found, expected, strict=True):
+        if here is None:  # orthogonality leaves the output layer out
+            assert there is None
+            continue
+        scale = float(here.abs().max())
+        torch.testing.assert_close(brought_back(there), here, rtol=1e-3, atol=1e-3 * scale)
 
 
 def work_of(model, monkeypatch, method="lines", mode="graph"):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sphuni._arrays import HALF
+from sphuni._devices import narrow_device, on_processor
 from sphuni._transforms import is_transformed, transformed, untraced
 
 __all__ = [
@@ -37,6 +38,9 @@ def in_full_precision(
     @functools.wraps(function)
     def wrapper(weight: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         check_weight(weight, name)
+        if (device := narrow_device((weight, *args), kwargs)) is not None:
+            value: Tensor = on_processor(wrapper, device, (weight, *args), kwargs)
+            return value
         if is_transformed(weight):
             return transformed(weight, lambda batch: wrapper(batch, *args, **kwargs))
         with torch.autocast(weight.device.type, enabled=False):

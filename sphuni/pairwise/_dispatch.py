@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sphuni._arrays import unit_to_rounding, widen
+from sphuni._devices import with_float64
 from sphuni._errors import EngineError
 from sphuni._threads import beside_others
 from sphuni._transforms import untraced
@@ -67,6 +68,7 @@ class Decision:
 
 
 @untraced
+@with_float64
 @beside_others()
 def pair_reduce(
     points: Tensor,
@@ -175,6 +177,7 @@ def pair_reduce(
 
 
 @untraced
+@with_float64
 @beside_others()
 def sum_and_gradient(
     points: Tensor, /, *, kernel: Kernel, engine: Engine = "auto"

@@ -132,7 +132,7 @@ def uniformity_test(
     if stop_after is None:
         choice = choose(built, n, d, asked)
     else:
-        values = statistic.detach().double().cpu().numpy().reshape(-1)
+        values = statistic.detach().cpu().double().numpy().reshape(-1)
         choice = sequential(built, values, n, d, asked, stop_after)
     return _result(built, statistic, n, d, choice, points.dtype)
 

@@ -152,7 +152,7 @@ def measure_layer(
 ) -> SummaryRow:
     """Measure one layer in float64."""
     n, d = rows.shape
-    weight = rows.detach().double().cpu()
+    weight = rows.detach().cpu().double()
     with torch.no_grad():
         energy = float(mhe(weight, s=kernel.s, metric=kernel.metric, half_space=half_space))
         angle = -float(mhs(weight, metric="geodesic", half_space=half_space))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sphuni._arrays import widen
 from sphuni._budget import room_for
+from sphuni._devices import with_float64
 from sphuni._transforms import untraced
 from sphuni._typing import Points
 from sphuni.pairwise.neighbours import _bands
@@ -51,6 +52,7 @@ class Nearest:
 
 
 @untraced
+@with_float64
 def nearest(
     points: Points, /, *, k: int = 1, antipodal: bool = False, opposite: bool = False
 ) -> Nearest:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sphuni._budget import room_for
+from sphuni._devices import lacks_float64
 from sphuni.kernels import Kernel
 from sphuni.pairwise.tiles._tiles import DIRECT_DIMENSION, NEAR_COSINE, sensitive
 
@@ -29,8 +30,8 @@ def joins(rows: Tensor) -> bool:
     """Whether sums of sets (..., n, d) are better taken jointly with those of others."""
     n, d = rows.shape[-2:]
     pairs = rows.numel() // d * n
-    beside = rows.device.type != "cpu" and d > DIRECT_DIMENSION and n > 1
-    return beside and pairs <= min(_LARGEST, joint_room(rows))
+    beside = rows.device.type != "cpu" and not lacks_float64(rows)
+    return beside and d > DIRECT_DIMENSION and n > 1 and pairs <= min(_LARGEST, joint_room(rows))
 
 
 def joint_room(rows: Tensor) -> int:

@@ -44,7 +44,7 @@ def circle_sums(rows: Tensor, kernels: Sequence[Kernel]) -> Tensor | None:
     None where points crowd so much in few places that too many pairs are near. The interpolation
     is good to about 1e-11 of the kernel.
     """
-    x = rows.detach().double().cpu()
+    x = rows.detach().cpu().double()
     x = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     waves = {kernel: found for kernel in kernels if (found := _waves(kernel)) is not None}
     rest = [kernel for kernel in kernels if kernel not in waves]
